@@ -1,0 +1,1 @@
+//! Reads the file, applies `-o key=value`, checks the whole.

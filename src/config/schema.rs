@@ -1,0 +1,168 @@
+//! What can be configured, checked and with every default filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The name this host gives itself in greetings and trace fields.
+    pub hostname: String,
+    /// Domains whose mail is delivered here, in lower case.
+    pub domains: Vec<String>,
+    /// Users files, in order; the first that knows a name decides.
+    pub users: Vec<PathBuf>,
+    /// The account the daemon runs as; empty keeps the caller's.
+    pub user: String,
+    /// Who gets the mail for `postmaster`.
+    pub postmaster: String,
+    /// Journal, state, folders.
+    pub spool: PathBuf,
+    /// Where each user's INBOX lies.
+    pub mail: PathBuf,
+    /// Where the process number is written.
+    pub pid_file: Option<PathBuf>,
+    /// The control socket.
+    pub control: PathBuf,
+    /// Where it listens.
+    pub listen: Vec<Listen>,
+    /// Certificate and key; made in the spool when absent.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Passwords may be sent without TLS, from anywhere.
+    pub plaintext_always: bool,
+    /// Bounds.
+    pub limits: Limits,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// Bytes a message may have, in wire form.
+    pub max_message_size: u64,
+    /// Clients that may relay without logging in.
+    pub relay_networks: Vec<Network>,
+    /// Of the queue.
+    pub queue: Queue,
+    /// Domains that go to a fixed host instead of their MX, keys in lower case.
+    pub routes: Vec<Route>,
+    /// Name servers; empty: those of /etc/resolv.conf.
+    pub dns_servers: Vec<SocketAddr>,
+    /// Of the log.
+    pub log: Log,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The addresses.
+    pub at: Vec<Endpoint>,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Whether and how it is encrypted.
+    pub tls: Tls,
+}
+
+/// Where a listener is bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An IP address and port; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A path.
+    Unix(PathBuf),
+}
+
+/// What a listener speaks.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Mail from other hosts.
+    Smtp,
+    /// Mail from our users.
+    Submission,
+    /// POP3.
+    Pop3,
+}
+
+/// How a listener is encrypted.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all.
+    None,
+    /// When the client asks for it.
+    Starttls,
+    /// From the first byte.
+    Implicit,
+}
+
+/// A network in CIDR notation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Any address in it.
+    pub address: std::net::IpAddr,
+    /// Leading bits that count.
+    pub bits: u8,
+}
+
+/// Bounds on what clients may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Sessions in all.
+    pub sessions: usize,
+    /// Sessions of one client network (IPv4 /32, IPv6 /64); loopback is not counted.
+    pub per_network: usize,
+    /// Recipients of one message.
+    pub recipients: usize,
+    /// Errors before a session is ended.
+    pub errors: usize,
+    /// Bytes of disk that must stay free.
+    pub min_free: u64,
+}
+
+/// How long to wait for a peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeouts {
+    /// POP3: between commands.
+    pub idle: Duration,
+    /// SMTP: between commands.
+    pub command: Duration,
+    /// Between blocks of a message.
+    pub data: Duration,
+    /// At the end, for messages that are arriving.
+    pub stop: Duration,
+}
+
+/// How the queue is worked off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    /// Waiting times between tries; the last repeats.
+    pub retry: Vec<Duration>,
+    /// After that long the sender gets a report.
+    pub lifetime: Duration,
+    /// After that long the sender is told of the delay; zero: never.
+    pub warn: Duration,
+    /// `host:port` for all mail; none: by DNS.
+    pub smarthost: Option<(String, u16)>,
+    /// The port asked at MX hosts.
+    pub smtp_port: u16,
+    /// Delivery threads.
+    pub workers: usize,
+    /// Connections to one destination.
+    pub per_destination: usize,
+}
+
+/// A domain's fixed host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// In lower case.
+    pub domain: String,
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// To syslog; else to standard error.
+    pub syslog: bool,
+    /// The least important level that is written.
+    pub level: log::LevelFilter,
+}

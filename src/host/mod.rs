@@ -1,0 +1,38 @@
+//! What needs the operating system's word: accounts, passwords, opening users' files.
+
+pub mod direct;
+pub mod password;
+pub mod users;
+
+pub use direct::Direct;
+
+use crate::sys::{File, Open};
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Someone who has a mailbox here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The login name, safe as a file name: no `/`, no control character, not starting with a dot.
+    pub name: String,
+    /// Owner of the mailbox file.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Home directory; virtual users have none.
+    pub home: Option<PathBuf>,
+}
+
+/// Who can answer for the operating system: [`Direct`] with the daemon's own identity.
+pub trait Host: Send + Sync + Debug {
+    /// Looks an account up; names are compared in lower case.
+    fn account(&self, name: &str) -> io::Result<Option<Account>>;
+    /// Is this the password? Costs the same time for a name that does not exist.
+    fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>>;
+    /// Opens a user's mailbox file, as that user.
+    fn open_mailbox(&self, account: &Account, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+    /// Reads again what may have changed.
+    fn reload(&self) -> io::Result<()>;
+}

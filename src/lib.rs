@@ -1,0 +1,31 @@
+//! Pillarbox: the whole mail system of a small Unix host in one daemon.
+//!
+//! The house has floors; a room uses the rooms below it and no others (`tests/layers.rs` checks that).
+//!
+//! * [`sys`]: time, files, system calls.
+//! * [`config`]: the one configuration file.
+//! * [`host`]: what needs the operating system's word: accounts, passwords, opening users' files.
+//! * [`net`]: a conversation with a peer: lines, dot-stuffing, deadlines, TLS, DNS.
+//! * [`mail`]: addresses, envelopes, headers, dates.
+//! * [`spool`]: the journal. What it has committed is never lost.
+//! * [`mailbox`]: mbox files, shared with other programs.
+//! * [`auth`]: who may log in.
+//! * [`smtp`]: SMTP replies and commands, and the client.
+//! * [`delivery`]: takes letters, routes them, delivers them here, and the queue-runner that sends them on.
+//! * [`smtpd`], [`pop3d`], [`ctld`]: one room per protocol served.
+//! * [`daemon`]: accepts connections and hands them to the rooms above.
+
+pub mod auth;
+pub mod config;
+pub mod ctld;
+pub mod daemon;
+pub mod delivery;
+pub mod host;
+pub mod mail;
+pub mod mailbox;
+pub mod net;
+pub mod pop3d;
+pub mod smtp;
+pub mod smtpd;
+pub mod spool;
+pub mod sys;

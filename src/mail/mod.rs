@@ -1,0 +1,10 @@
+//! Mail as data: addresses, envelopes, headers, dates. Functions on bytes, no I/O.
+
+pub mod address;
+pub mod date;
+pub mod envelope;
+pub mod header;
+pub mod mboxrd;
+
+pub use address::{Address, Domain, ReversePath};
+pub use envelope::{Body, Envelope, Origin, Recipient};

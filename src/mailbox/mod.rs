@@ -1,0 +1,149 @@
+//! Mailboxes: mbox files that other programs open beside us. (DESIGN §5; the on-disk states are to be told here in prose.)
+#![allow(missing_docs, clippy::todo)]
+
+use crate::host::{Account, Host};
+use crate::mail::{Address, ReversePath};
+use crate::spool::{Message, Outcome, SpoolError, SpoolId};
+use crate::sys::{Clock, Disk, Time};
+use std::fmt;
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A message's number within a mailbox, ascending, never reused (RFC 3501 §2.3.1.1).
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub struct Uid(pub u32);
+
+/// Who must be told when a delivered copy is durable in its mailbox: the journal.
+pub trait Ledger: Send + Sync + fmt::Debug {
+    fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError>;
+}
+
+impl Ledger for crate::spool::Journal {
+    fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError> {
+        crate::spool::Journal::settle(self, outcomes)
+    }
+}
+
+/// Why a mailbox can't. All of these are temporary for mail that wants in.
+#[derive(Debug)]
+pub enum MailboxError {
+    /// Another program holds the lock.
+    Busy,
+    /// Another session holds the lease.
+    InUse,
+    /// No room on the disk, or the owner's quota is used up.
+    Full,
+    /// What is at the path is not a mailbox we touch (link, FIFO, foreign owner, does not begin with `From `); the text says which.
+    Refused(&'static str),
+    /// The message went away meanwhile.
+    Gone,
+    Io(io::Error),
+}
+
+impl fmt::Display for MailboxError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MailboxError::Busy => out.write_str("mailbox locked by another program"),
+            MailboxError::InUse => out.write_str("mailbox in use by another session"),
+            MailboxError::Full => out.write_str("no room for the mailbox"),
+            MailboxError::Refused(why) => out.write_str(why),
+            MailboxError::Gone => out.write_str("message is gone"),
+            MailboxError::Io(error) => error.fmt(out),
+        }
+    }
+}
+
+/// One copy of a spooled message, for one mailbox.
+#[derive(Debug)]
+pub struct Copy<'a> {
+    pub id: SpoolId,
+    /// Index into the envelope's recipients.
+    pub recipient: u32,
+    pub return_path: &'a ReversePath,
+    pub delivered_to: &'a Address,
+    pub time: Time,
+    /// Disk form; mailboxes and journal quote alike, so it is appended as it stands, less forged state fields.
+    pub message: &'a Message,
+}
+
+/// All mailboxes of this host.
+#[derive(Debug)]
+pub struct Store {}
+
+/// One mailbox, shared by all its sessions and the deliveries.
+#[derive(Debug)]
+pub struct Mailbox {}
+
+/// What one session sees: the messages that were there when it looked.
+#[derive(Debug)]
+pub struct View {}
+
+/// One message of a view.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub uid: Uid,
+    /// Bytes in wire form (RFC822.SIZE).
+    pub size: u64,
+}
+
+/// POP3's exclusive access: other programs and deliveries go on, other POP3 sessions wait.
+#[derive(Debug)]
+pub struct Lease {}
+
+impl Store {
+    pub fn new(
+        _disk: Arc<dyn Disk>,
+        _clock: Arc<dyn Clock>,
+        _host: Arc<dyn Host>,
+        _ledger: Arc<dyn Ledger>,
+        _mail: PathBuf,
+        _spool: PathBuf,
+    ) -> Arc<Store> {
+        todo!()
+    }
+    /// The account's INBOX. (Folders come with the engine.)
+    pub fn inbox(&self, _account: &Account) -> Result<Arc<Mailbox>, MailboxError> {
+        todo!()
+    }
+    /// Makes every delivered copy durable and tells the ledger. Called by the keeper every few seconds, and at the end.
+    pub fn checkpoint(&self) {
+        todo!()
+    }
+}
+
+impl Mailbox {
+    /// Appends one copy. It can be read at once; it is durable, and settled, after the next checkpoint.
+    pub fn deliver(&self, _copy: &Copy<'_>) -> Result<Uid, MailboxError> {
+        todo!()
+    }
+    /// After a crash: which of these copies are whole in the file? Cuts a torn copy off the tail. A whole one counts as delivered again (it is settled at the next checkpoint).
+    pub fn recover(&self, _copies: &[Copy<'_>]) -> Result<Vec<bool>, MailboxError> {
+        todo!()
+    }
+    pub fn lease(self: &Arc<Self>) -> Result<Lease, MailboxError> {
+        todo!()
+    }
+    pub fn view(self: &Arc<Self>) -> Result<View, MailboxError> {
+        todo!()
+    }
+    /// Removes messages for good (dead form, intents synced first). Those that are gone already are fine.
+    pub fn expunge(&self, _uids: &[Uid]) -> Result<(), MailboxError> {
+        todo!()
+    }
+}
+
+impl View {
+    pub fn uid_validity(&self) -> u32 {
+        todo!()
+    }
+    /// In UID order.
+    pub fn messages(&self) -> &[Summary] {
+        todo!()
+    }
+    /// The message in wire form (CRLF, unquoted, without state fields), as a stream that never mixes two bodies.
+    pub fn read(&self, _uid: Uid) -> Result<Box<dyn Read + '_>, MailboxError> {
+        todo!()
+    }
+}

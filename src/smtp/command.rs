@@ -1,0 +1,1 @@
+//! Commands, their paths and parameters.

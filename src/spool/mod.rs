@@ -1,0 +1,207 @@
+//! The journal: what has been committed here is never lost. (DESIGN §4; the on-disk states are to be told here in prose.)
+
+pub mod journal;
+
+pub use journal::{Draft, Journal, Options};
+
+use crate::mail::Envelope;
+use crate::sys::{File, Time};
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Names a message for good: the random generation of the segment it was begun in, and a counter.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub struct SpoolId {
+    /// Of the segment.
+    pub generation: u64,
+    /// Within it.
+    pub counter: u64,
+}
+
+impl fmt::Display for SpoolId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:016x}-{:x}", self.generation, self.counter)
+    }
+}
+
+impl FromStr for SpoolId {
+    type Err = ();
+    fn from_str(text: &str) -> Result<SpoolId, ()> {
+        let (generation, counter) = text.split_once('-').ok_or(())?;
+        if generation.len() != 16 || counter.is_empty() || counter.starts_with('+') || generation.starts_with('+') {
+            return Err(());
+        }
+        let hex = |digits| u64::from_str_radix(digits, 16).map_err(|_| ());
+        Ok(SpoolId { generation: hex(generation)?, counter: hex(counter)? })
+    }
+}
+
+/// A message as it lies on disk: LF line ends, mboxrd-quoted, ending in LF. In memory if small, else in a file.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// The whole of it.
+    Memory(Arc<Vec<u8>>),
+    /// A range of a file.
+    File {
+        /// The segment, or a file of its own.
+        file: Arc<dyn File>,
+        /// Where it begins.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+}
+
+impl Message {
+    /// Bytes on disk.
+    pub fn len(&self) -> u64 {
+        match self {
+            Message::Memory(bytes) => bytes.len() as u64,
+            Message::File { length, .. } => *length,
+        }
+    }
+
+    /// Nothing at all?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads at an offset; fewer bytes than asked for only at the end.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Message::Memory(bytes) => {
+                let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+                let most = rest.len().min(buffer.len());
+                if let (Some(to), Some(from)) = (buffer.get_mut(..most), rest.get(..most)) {
+                    to.copy_from_slice(from);
+                }
+                Ok(most)
+            }
+            Message::File { file, offset: start, length } => {
+                let left = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let most = left.min(buffer.len());
+                file.read_at(buffer.get_mut(..most).unwrap_or_default(), start + offset)
+            }
+        }
+    }
+}
+
+/// A committed message.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub id: SpoolId,
+    /// When it was taken.
+    pub time: Time,
+    /// Sender and recipients.
+    pub envelope: Arc<Envelope>,
+    /// What was sent.
+    pub message: Message,
+}
+
+/// What became of a recipient.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Status {
+    /// In a mailbox here (checkpointed), or taken by another host. Settles.
+    Delivered,
+    /// Refused for good; the sender was told, or must not be. Settles.
+    Failed,
+    /// Given up for age. Settles.
+    Expired,
+    /// Taken out by an operator. Settles.
+    Removed,
+    /// To be tried again.
+    Deferred {
+        /// Not before.
+        until: Time,
+    },
+    /// The sender was told of the delay; else as it was.
+    Warned,
+    /// Not tried until released (by `Deferred`).
+    Held,
+}
+
+/// One line of the outcome log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outcome {
+    /// Of which message.
+    pub id: SpoolId,
+    /// Indices into the envelope's recipients, ascending.
+    pub recipients: Vec<u32>,
+    /// What became of them.
+    pub status: Status,
+    /// When.
+    pub time: Time,
+    /// The remote reply, or our reason; one line.
+    pub text: String,
+}
+
+/// A recipient that still has to be served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Waiting {
+    /// Index into the envelope's recipients.
+    pub index: u32,
+    /// Not to be tried before; the time of arrival if never tried.
+    pub due: Time,
+    /// How often it was deferred.
+    pub tries: u32,
+    /// Until released.
+    pub held: bool,
+    /// The sender knows of the delay.
+    pub warned: bool,
+    /// The text of the last outcome, empty if never tried.
+    pub text: String,
+}
+
+/// A message with recipients that still have to be served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unsettled {
+    /// Its name.
+    pub id: SpoolId,
+    /// When it was taken.
+    pub time: Time,
+    /// Bytes.
+    pub size: u64,
+    /// Who waits; ascending, never empty.
+    pub waiting: Vec<Waiting>,
+}
+
+/// Why the journal can't.
+#[derive(Debug)]
+pub enum SpoolError {
+    /// The disk is full, or below the floor of free space.
+    Full,
+    /// Nothing by that id.
+    Unknown(SpoolId),
+    /// Another daemon has it.
+    Locked,
+    /// A file operation failed.
+    Io(io::Error),
+    /// A failed sync could not be taken back: whether the message is kept is not known. Close without a reply.
+    Uncertain,
+}
+
+impl From<io::Error> for SpoolError {
+    fn from(error: io::Error) -> SpoolError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SpoolError::Full,
+            _ => SpoolError::Io(error),
+        }
+    }
+}
+
+impl fmt::Display for SpoolError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SpoolError::Full => out.write_str("disk full"),
+            SpoolError::Unknown(id) => write!(out, "no message {id}"),
+            SpoolError::Locked => out.write_str("spool in use by another daemon"),
+            SpoolError::Io(error) => error.fmt(out),
+            SpoolError::Uncertain => out.write_str("disk failed at commit"),
+        }
+    }
+}
+
+impl std::error::Error for SpoolError {}

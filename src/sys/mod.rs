@@ -1,0 +1,13 @@
+//! The ground floor: time, files, and the system calls no safe crate offers.
+//!
+//! Every timer of the daemon asks a [`Clock`], every file operation of spool and mailbox goes through a
+//! [`Disk`]. So tests can move time by hand, and can stop the machine at any file operation.
+
+pub mod clock;
+pub mod disk;
+#[cfg(test)]
+pub mod sim;
+pub mod unix;
+
+pub use clock::{Clock, SystemClock, Time};
+pub use disk::{Disk, File, Lock, Open, RealDisk, Stat};
