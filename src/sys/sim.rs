@@ -1,1 +1,538 @@
-//! A disk made of memory that can lose power.
+//! A disk made of memory, for crash tests: it counts operations, can stop or fail at any of them, and tells what a
+//! restart would find: after a process was killed ([`SimDisk::after_kill`]: all that was written), or after a power cut
+//! ([`SimDisk::after_power_cut`]: what was synced, and of the rest any part, sector by sector, name by name).
+
+use super::disk::{Disk, File, Lock, Open, Stat};
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const SECTOR: usize = 512;
+
+/// The disk. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inodes: HashMap<u64, Inode>,
+    /// Names as programs see them; a directory maps to nothing but its presence.
+    names: BTreeMap<PathBuf, u64>,
+    dirs: Vec<PathBuf>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    /// Changes of names since their directory was synced, in order.
+    renames: Vec<NameChange>,
+    next: u64,
+    ticks: i128,
+    operations: u64,
+    stop_at: Option<u64>,
+    fail: Vec<(u64, ErrorKind)>,
+    capacity: Option<u64>,
+    random: Random,
+}
+
+/// In one directory: these names now mean these files, or none. All of it happens or nothing.
+#[derive(Clone, Debug)]
+struct NameChange {
+    dir: PathBuf,
+    changes: Vec<(PathBuf, Option<u64>)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    content: Vec<u8>,
+    durable: Vec<u8>,
+    /// Since the last sync, oldest first.
+    writes: Vec<Change>,
+    mode: u32,
+    mtime: i128,
+    /// By open file description.
+    locks: HashMap<u64, Lock>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Change::Length(length) => content.resize(*length, 0),
+            Change::Write(at, data) => {
+                content.resize(content.len().max(at + data.len()), 0);
+                content[*at..at + data.len()].copy_from_slice(data);
+            }
+        }
+    }
+}
+
+/// xorshift64*: repeatable, good enough to pick sectors.
+#[derive(Clone, Debug)]
+struct Random(u64);
+
+impl Default for Random {
+    fn default() -> Self {
+        Random(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound.max(1)
+    }
+}
+
+impl SimDisk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changing operations so far.
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// The machine stops in operation `n` (counted from 1): it and all later ones, reading too, fail; a write may be done in part.
+    pub fn stop_at(&self, n: u64) {
+        self.state().stop_at = Some(n);
+    }
+
+    /// Operation `n` fails with this error; a write may be done in part, and what a failed sync should have kept may be lost for good.
+    pub fn fail_at(&self, n: u64, error: ErrorKind) {
+        self.state().fail.push((n, error));
+    }
+
+    /// So many bytes fit in all; more is [`ErrorKind::StorageFull`]. None: no bound.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state().capacity = bytes;
+    }
+
+    /// The disk as a new process finds it when this one was killed.
+    pub fn after_kill(&self) -> SimDisk {
+        let state = self.state();
+        let mut inodes = state.inodes.clone();
+        inodes.values_mut().for_each(|inode| inode.locks.clear());
+        // What was not synced is still not synced.
+        SimDisk::of(State {
+            inodes,
+            names: state.names.clone(),
+            dirs: state.dirs.clone(),
+            durable_names: state.durable_names.clone(),
+            renames: state.renames.clone(),
+            next: state.next,
+            ticks: state.ticks,
+            ..State::default()
+        })
+    }
+
+    /// The disk after the power failed; each seed gives another mixture of what was not synced.
+    pub fn after_power_cut(&self, seed: u64) -> SimDisk {
+        let state = self.state();
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        random.below(2);
+        let mut names = state.durable_names.clone();
+        let mut cut: Vec<PathBuf> = Vec::new();
+        for change in &state.renames {
+            // In one directory what came later is not there without what came before.
+            if cut.contains(&change.dir) || random.below(3) == 0 {
+                cut.push(change.dir.clone());
+                continue;
+            }
+            apply_names(&mut names, change);
+        }
+        let mut inodes = HashMap::new();
+        for (&number, inode) in &state.inodes {
+            let content = torn(inode, &mut random);
+            let mode = inode.mode;
+            inodes.insert(number, Inode { durable: content.clone(), content, mode, mtime: inode.mtime, ..Inode::default() });
+        }
+        SimDisk::of(State {
+            inodes,
+            durable_names: names.clone(),
+            names,
+            dirs: state.dirs.clone(),
+            next: state.next,
+            ticks: state.ticks,
+            ..State::default()
+        })
+    }
+
+    fn of(state: State) -> SimDisk {
+        SimDisk { state: Arc::new(Mutex::new(state)) }
+    }
+}
+
+/// What may be left of a file: the synced content, plus any of the sectors written since, at any of the lengths it had since.
+fn torn(inode: &Inode, random: &mut Random) -> Vec<u8> {
+    let mut content = inode.durable.clone();
+    let mut lengths = vec![content.len()];
+    let mut latest = content.clone();
+    let keep_all = random.below(4) == 0;
+    for change in &inode.writes {
+        change.apply(&mut latest);
+        lengths.push(latest.len());
+        match change {
+            Change::Length(length) if *length < content.len() && (keep_all || random.below(2) == 0) => content.truncate(*length),
+            Change::Length(_) => {}
+            Change::Write(at, data) => {
+                let mut from = *at;
+                while from < at + data.len() {
+                    let to = ((from / SECTOR + 1) * SECTOR).min(at + data.len());
+                    if keep_all || random.below(2) == 0 {
+                        content.resize(content.len().max(to), 0);
+                        content[from..to].copy_from_slice(&data[from - at..to - at]);
+                    }
+                    from = to;
+                }
+            }
+        }
+    }
+    let length = if keep_all { latest.len() } else { lengths[random.below(lengths.len())] };
+    content.resize(length, 0);
+    content
+}
+
+fn apply_names(names: &mut BTreeMap<PathBuf, u64>, change: &NameChange) {
+    for (path, inode) in &change.changes {
+        match inode {
+            Some(inode) => drop(names.insert(path.clone(), *inode)),
+            None => drop(names.remove(path)),
+        }
+    }
+}
+
+impl State {
+    /// Counts a changing operation. `Err` with true: it may be done in part.
+    fn count(&mut self) -> io::Result<()> {
+        self.alive()?;
+        self.operations += 1;
+        if self.stop_at.is_some_and(|stop| self.operations >= stop) {
+            return Err(io::Error::other("the machine stopped"));
+        }
+        match self.fail.iter().find(|(n, _)| *n == self.operations) {
+            Some((_, error)) => Err((*error).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn alive(&self) -> io::Result<()> {
+        match self.stop_at {
+            Some(stop) if self.operations >= stop => Err(io::Error::other("the machine stopped")),
+            _ => Ok(()),
+        }
+    }
+
+    fn change_names(&mut self, at: &Path, changes: Vec<(PathBuf, Option<u64>)>) {
+        let change = NameChange { dir: at.parent().unwrap_or(Path::new("")).to_owned(), changes };
+        apply_names(&mut self.names, &change);
+        self.renames.push(change);
+    }
+
+    fn find(&self, path: &Path) -> io::Result<u64> {
+        self.alive()?;
+        self.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn stat(&self, number: u64) -> io::Result<Stat> {
+        let inode = self.inodes.get(&number).ok_or(ErrorKind::NotFound)?;
+        Ok(Stat {
+            file: (1, number),
+            size: inode.content.len() as u64,
+            mtime: inode.mtime,
+            ctime: inode.mtime,
+            links: self.names.values().filter(|&&n| n == number).count() as u64,
+            uid: nix::unistd::getuid().as_raw(),
+            gid: nix::unistd::getgid().as_raw(),
+            mode: libc::S_IFREG | inode.mode,
+        })
+    }
+
+    fn change(&mut self, number: u64, change: Change) {
+        self.ticks += 1_000_000;
+        let ticks = self.ticks;
+        if let Some(inode) = self.inodes.get_mut(&number) {
+            change.apply(&mut inode.content);
+            inode.writes.push(change);
+            inode.mtime = ticks;
+        }
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        let mut state = self.state();
+        let found = state.find(path);
+        let number = match (how, found) {
+            (Open::CreateNew(_), Ok(_)) => return Err(ErrorKind::AlreadyExists.into()),
+            (_, Ok(number)) => number,
+            (Open::Create(mode) | Open::CreateNew(mode), Err(error)) if error.kind() == ErrorKind::NotFound => {
+                state.count()?;
+                if !path.parent().is_some_and(|dir| state.dirs.iter().any(|known| known == dir)) {
+                    return Err(ErrorKind::NotFound.into());
+                }
+                state.next += 1;
+                let number = state.next;
+                state.inodes.insert(number, Inode { mode, ..Inode::default() });
+                state.change_names(path, vec![(path.to_owned(), Some(number))]);
+                number
+            }
+            (_, Err(error)) => return Err(error),
+        };
+        state.next += 1;
+        let handle = state.next;
+        Ok(Arc::new(SimFile { disk: self.clone(), number, handle, writable: how != Open::Read }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let state = self.state();
+        state.find(path).and_then(|number| state.stat(number))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let number = state.find(from)?;
+        state.count()?;
+        state.change_names(to, vec![(from.to_owned(), None), (to.to_owned(), Some(number))]);
+        Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let number = state.find(from)?;
+        state.count()?;
+        if state.names.contains_key(to) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        state.change_names(to, vec![(to.to_owned(), Some(number))]);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.find(path)?;
+        state.count()?;
+        state.change_names(path, vec![(path.to_owned(), None)]);
+        Ok(())
+    }
+
+    /// Directories are durable at once.
+    fn make_dir(&self, path: &Path, _mode: u32) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        for dir in path.ancestors() {
+            if !state.dirs.iter().any(|known| known == dir) {
+                state.dirs.push(dir.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let state = self.state();
+        state.alive()?;
+        if !state.dirs.iter().any(|known| known == path) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let files = state.names.keys().chain(&state.dirs).filter(|name| name.parent() == Some(path));
+        Ok(files.filter_map(|name| name.file_name()).map(OsString::from).collect())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.count()?;
+        let (synced, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.renames).into_iter().partition(|change| change.dir == path);
+        synced.iter().for_each(|change| apply_names(&mut state.durable_names, change));
+        state.renames = rest;
+        Ok(())
+    }
+
+    fn free(&self, _path: &Path) -> io::Result<u64> {
+        let state = self.state();
+        state.alive()?;
+        let used: u64 = state.names.values().filter_map(|n| state.inodes.get(n)).map(|inode| inode.content.len() as u64).sum();
+        Ok(state.capacity.map_or(u64::MAX / 2, |capacity| capacity.saturating_sub(used)))
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    number: u64,
+    handle: u64,
+    writable: bool,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let _ = self.unlock();
+    }
+}
+
+impl SimFile {
+    fn may_write(&self) -> io::Result<()> {
+        if self.writable { Ok(()) } else { Err(ErrorKind::PermissionDenied.into()) }
+    }
+}
+
+impl File for SimFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = self.disk.state();
+        state.alive()?;
+        let content = state.inodes.get(&self.number).map(|inode| inode.content.as_slice()).unwrap_or_default();
+        let rest = content.get((offset as usize).min(content.len())..).unwrap_or_default();
+        let most = rest.len().min(buffer.len());
+        buffer[..most].copy_from_slice(&rest[..most]);
+        Ok(most)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.may_write()?;
+        let mut data: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        if data.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.disk.state();
+        state.alive()?;
+        let (free, length) = (self.free_bytes(&state), state.inodes.get(&self.number).map_or(0, |inode| inode.content.len()));
+        let growth = (offset as usize + data.len()).saturating_sub(length);
+        let mut result = state.count();
+        if result.is_ok() && growth as u64 > free {
+            result = Err(ErrorKind::StorageFull.into());
+        }
+        if result.is_err() {
+            let part = state.random.below(data.len() + 1);
+            data.truncate(part.min((length + free as usize).saturating_sub(offset as usize)));
+        }
+        if !data.is_empty() {
+            state.change(self.number, Change::Write(offset as usize, data));
+        }
+        result
+    }
+
+    fn set_len(&self, size: u64) -> io::Result<()> {
+        self.may_write()?;
+        let mut state = self.disk.state();
+        state.count()?;
+        state.change(self.number, Change::Length(size as usize));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let result = state.count();
+        let stopped = state.alive().is_err();
+        let mut random = state.random.clone();
+        if let Some(inode) = state.inodes.get_mut(&self.number) {
+            if result.is_ok() {
+                inode.durable = inode.content.clone();
+                inode.writes.clear();
+            } else if !stopped {
+                // As Linux does: the pages count as clean, whatever reached the disk.
+                inode.durable = torn(inode, &mut random);
+                inode.writes.clear();
+            }
+        }
+        state.random = random;
+        result
+    }
+
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.may_write()?;
+        let mut state = self.disk.state();
+        state.count()?;
+        let size = state.inodes.get(&self.number).map_or(0, |inode| inode.content.len());
+        let end = (offset as usize).saturating_add(length as usize).min(size);
+        if (offset as usize) < end {
+            state.change(self.number, Change::Write(offset as usize, vec![0; end - offset as usize]));
+        }
+        Ok(())
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        let state = self.disk.state();
+        state.alive()?;
+        state.stat(self.number)
+    }
+
+    fn try_lock(&self, lock: Lock) -> io::Result<bool> {
+        let mut state = self.disk.state();
+        state.alive()?;
+        let inode = state.inodes.get_mut(&self.number).ok_or(ErrorKind::NotFound)?;
+        let free =
+            inode.locks.iter().all(|(&holder, &held)| holder == self.handle || (held, lock) == (Lock::Shared, Lock::Shared));
+        if free {
+            inode.locks.insert(self.handle, lock);
+        }
+        Ok(free)
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        if let Some(inode) = self.disk.state().inodes.get_mut(&self.number) {
+            inode.locks.remove(&self.handle);
+        }
+        Ok(())
+    }
+}
+
+impl SimFile {
+    fn free_bytes(&self, state: &State) -> u64 {
+        let used: u64 = state.inodes.values().map(|inode| inode.content.len() as u64).sum();
+        state.capacity.map_or(u64::MAX / 2, |capacity| capacity.saturating_sub(used))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(disk: &SimDisk, path: &str, data: &[u8]) -> Arc<dyn File> {
+        disk.make_dir(Path::new("/d"), 0o700).unwrap();
+        let file = disk.open(Path::new(path), Open::Create(0o600)).unwrap();
+        file.write_at(&[IoSlice::new(data)], 0).unwrap();
+        file
+    }
+
+    fn content(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {
+        let file = disk.open(Path::new(path), Open::Read).ok()?;
+        let mut bytes = vec![0; file.stat().unwrap().size as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        Some(bytes)
+    }
+
+    #[test]
+    fn only_what_was_synced_is_sure_after_a_power_cut() {
+        let disk = SimDisk::default();
+        let file = written(&disk, "/d/f", &[1; 2000]);
+        assert!((0..50).any(|seed| content(&disk.after_power_cut(seed), "/d/f").is_none()));
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("/d")).unwrap();
+        file.write_at(&[IoSlice::new(&[2; 1024])], 0).unwrap();
+        let images: Vec<_> = (0..50).map(|seed| content(&disk.after_power_cut(seed), "/d/f").unwrap()).collect();
+        assert!(images.iter().all(|image| image.len() == 2000 && image[1024..] == [1; 976]));
+        assert!(images.iter().any(|image| image[0] == 1 && image[512] == 2));
+        assert_eq!(content(&disk.after_kill(), "/d/f").unwrap()[..1024], [2; 1024]);
+    }
+
+    #[test]
+    fn it_stops_and_fails_where_told() {
+        let disk = SimDisk::default();
+        let file = written(&disk, "/d/f", b"abc");
+        disk.fail_at(disk.operations() + 1, ErrorKind::StorageFull);
+        assert_eq!(file.write_at(&[IoSlice::new(b"x")], 3).unwrap_err().kind(), ErrorKind::StorageFull);
+        file.sync().unwrap();
+        disk.stop_at(disk.operations() + 1);
+        assert!(file.sync().is_err());
+        assert!(file.stat().is_err());
+        assert_eq!(content(&disk.after_kill(), "/d/f").unwrap()[..3], *b"abc");
+    }
+}
