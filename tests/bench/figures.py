@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""What run.sh measures itself, and the table at its end.
+
+    figures.py calls STRACE_OUTPUT --case NAME --messages N   system calls per message
+    figures.py memory --port P --pid N [--log-in PASSWORD]    idle memory, and per POP3 session
+    figures.py start --program P --config F --fresh DIR       start to `pillarbox ready`
+    figures.py table FILE                                     medians and ratios of all that was measured
+
+All append JSON lines to --out.
+"""
+import argparse
+import json
+import os
+import select
+import shutil
+import socket
+import statistics
+import subprocess
+import time
+
+from benchlib import emit, memory_of
+
+MAIL_CASES = ["reuse", "spread", "hot", "one", "fanout", "big", "relay"]
+# What we set out to reach: messages per second beside Postfix, CPU per copy beside Postfix.
+RATE_GOALS = {"reuse": 10, "spread": 8, "hot": 8, "one": 3}
+CPU_GOALS = {"reuse": 12, "spread": 10, "hot": 10, "fanout": 5, "big": 3}
+
+
+def calls(args):
+    total, most = 0, []
+    with open(args.file) as handle:
+        for line in handle:
+            fields = line.split()
+            if len(fields) >= 5 and fields[3].isdigit() and fields[-1] != "total":
+                total += int(fields[3])
+                most.append((int(fields[3]), fields[-1]))
+    most.sort(reverse=True)
+    emit({
+        "bench": "calls", "case": args.case, "messages": args.messages,
+        "per_message": round(total / args.messages, 3),
+        "most": {name: round(count / args.messages, 2) for count, name in most[:12]},
+    }, "pillarbox", args.out)
+
+
+def read_line(sock):
+    data = b""
+    while not data.endswith(b"\n"):
+        chunk = sock.recv(4096)
+        if not chunk:
+            raise SystemExit("connection closed")
+        data += chunk
+    return data
+
+
+def memory(args):
+    before = memory_of([args.pid])
+    sessions = []
+    for number in range(1, args.count + 1):
+        sock = socket.create_connection(("127.0.0.1", args.port), timeout=30)
+        lines = [read_line(sock)]
+        if args.log_in:
+            for command in ("USER m%d" % number, "PASS " + args.log_in):
+                sock.sendall(command.encode() + b"\r\n")
+                lines.append(read_line(sock))
+        if not all(line.startswith(b"+OK") for line in lines):
+            raise SystemExit("refused: %r" % lines)
+        sessions.append(sock)
+    time.sleep(args.settle)
+    after = memory_of([args.pid])
+    emit({
+        "bench": "memory", "case": "logged in" if args.log_in else "connected", "count": args.count,
+        "idle_rss_kib": before["rss_kib"], "full_rss_kib": after["rss_kib"],
+        "rss_kib_each": round((after["rss_kib"] - before["rss_kib"]) / args.count, 2),
+    }, "pillarbox", args.out)
+    for sock in sessions:
+        sock.close()
+
+
+def start(args):
+    for run in range(1, args.runs + 1):
+        # The first start of all also makes a key; an empty spool is one without mail.
+        begun = time.perf_counter()
+        process = subprocess.Popen([args.program, "-d", "-f", args.config], stderr=subprocess.PIPE)
+        text = b""
+        while b"pillarbox ready" not in text:
+            if not select.select([process.stderr], [], [], 10)[0]:
+                break
+            chunk = os.read(process.stderr.fileno(), 65536)
+            if not chunk:
+                break
+            text += chunk
+        seconds = time.perf_counter() - begun
+        process.terminate()
+        process.communicate()
+        if b"pillarbox ready" not in text:
+            raise SystemExit("no ready line: %r" % text[-500:])
+        emit({"bench": "start", "case": "empty spool", "run": run, "ms": round(seconds * 1e3, 1)}, "pillarbox", args.out)
+        if run == 1:
+            for name in os.listdir(args.fresh):
+                path = os.path.join(args.fresh, name)
+                if name != "tls":
+                    shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+
+
+def verdict(value, goal, at_least):
+    if goal is None:
+        return ""
+    kept = value >= goal if at_least else value <= goal
+    return "%s %g: %s" % ("at least" if at_least else "at most", goal, "kept" if kept else "MISSED")
+
+
+def row(name, ours, theirs, result, judged):
+    print("%-34s %12s %12s %9s  %s" % (name, ours, theirs, result, judged))
+
+
+def table(args):
+    rows = {}
+    with open(args.file) as handle:
+        for line in handle:
+            entry = json.loads(line)
+            rows.setdefault((entry["server"], entry["bench"], entry["case"]), []).append(entry)
+
+    def middle(server, bench, case, field):
+        values = [entry[field] for entry in rows.get((server, bench, case), []) if entry.get(field) is not None]
+        return statistics.median(values) if values else None
+
+    def shown(value):
+        return "-" if value is None else "%g" % round(value, 3)
+
+    def compare(name, bench, case, field, peer, goal, more_is_better):
+        ours, theirs = middle("pillarbox", bench, case, field), middle(peer, bench, case, field)
+        if ours is None:
+            return
+        ratio = None
+        if theirs is not None and ours and theirs:
+            ratio = ours / theirs if more_is_better else theirs / ours
+        judged = "" if ratio is None else verdict(ratio, goal, True)
+        row(name, shown(ours), shown(theirs), "" if ratio is None else "%.2f x" % ratio, judged)
+
+    def single(name, bench, case, field, goal, scale=1):
+        ours = middle("pillarbox", bench, case, field)
+        if ours is not None:
+            row(name, shown(ours / scale), "", "", verdict(ours / scale, goal, False))
+
+    row("figure (medians)", "pillarbox", "peer", "better by", "goal")
+    for case in MAIL_CASES:
+        compare(case + ", delivered/s", "smtp", case, "delivered_per_s", "postfix", RATE_GOALS.get(case), True)
+    for case in MAIL_CASES:
+        compare(case + ", CPU ms per copy", "smtp", case, "cpu_ms_per_copy", "postfix", CPU_GOALS.get(case), False)
+    single("disk syncs per message", "calls", "syncs", "per_message", 0.25)
+    single("system calls per message", "calls", "syscalls", "per_message", 60)
+    single("idle daemon, MiB resident", "memory", "connected", "idle_rss_kib", 12, 1024)
+    single("POP3 session connected, KiB", "memory", "connected", "rss_kib_each", 32)
+    single("POP3 session logged in, KiB", "memory", "logged in", "rss_kib_each", 32)
+    single("start to ready, ms", "start", "empty spool", "ms", 100)
+    for when in ("first", "again"):
+        compare("POP3 login, ms, " + when, "pop3", "login_stat." + when, "ms", "dovecot", None, False)
+        compare("POP3 RETR of all, ms, " + when, "pop3", "retr_all." + when, "ms", "dovecot", 3, False)
+        compare("POP3 RETR of all, CPU ms, " + when, "pop3", "retr_all." + when, "server_cpu_ms", "dovecot", None, False)
+    for entries in rows.values():
+        for entry in entries:
+            if entry["bench"] == "smtp" and (entry.get("clients_failed") or entry.get("delivered_s") is None):
+                print("WRONG:", json.dumps(entry))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    sub = commands.add_parser("calls")
+    sub.add_argument("file")
+    sub.add_argument("--case", required=True)
+    sub.add_argument("--messages", type=int, required=True)
+    sub = commands.add_parser("memory")
+    sub.add_argument("--port", type=int, required=True)
+    sub.add_argument("--pid", type=int, required=True)
+    sub.add_argument("--log-in", metavar="PASSWORD")
+    sub.add_argument("--count", type=int, default=1000)
+    sub.add_argument("--settle", type=float, default=3)
+    sub = commands.add_parser("start")
+    sub.add_argument("--program", required=True)
+    sub.add_argument("--config", required=True)
+    sub.add_argument("--fresh", required=True)
+    sub.add_argument("--runs", type=int, default=9)
+    sub = commands.add_parser("table")
+    sub.add_argument("file")
+    for sub in commands.choices.values():
+        sub.add_argument("--out")
+    args = parser.parse_args()
+    {"calls": calls, "memory": memory, "start": start, "table": table}[args.command](args)
+
+
+if __name__ == "__main__":
+    main()

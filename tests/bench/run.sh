@@ -1,0 +1,102 @@
+#!/bin/bash
+# Measures Pillarbox beside Postfix and Dovecot: same machine, same run, taking turns.
+#
+#   tests/bench/run.sh [CASE...]      (make bench: all of them)
+#
+# Cases: spread reuse hot one fanout big relay   mail by SMTP, beside Postfix
+#        syncs syscalls                          strace's counts, 20 sessions on kept connections
+#        memory start                            idle daemon, 1,000 POP3 sessions; start to ready
+#        pop3                                    RETR of a 10 MiB maildrop, beside Dovecot
+#
+# RUNS=3 MESSAGES=5000 SESSIONS=20 change the size. Needs root and tests/deps.sh --peers for the
+# peers; without them Pillarbox is measured alone (smtp-source must be in PATH).
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(cd "$here/../.." && pwd)
+if [ -z "${PILLARBOX_PEER_ROOT-}" ]; then
+    if [ "$(id -u)" = 0 ] && [ -x "$top/target/peers/root/usr/sbin/postfix" ]; then
+        exec "$top/tests/peers/in_root.sh" "$here/run.sh" "$@"
+    fi
+    echo "no peers here (root and tests/deps.sh --peers are needed): measuring Pillarbox alone"
+fi
+
+cases=${*:-reuse spread hot one fanout big relay syncs memory start pop3}
+runs=${RUNS:-3} messages=${MESSAGES:-5000} sessions=${SESSIONS:-20}
+bin=${PILLARBOX_BIN:-$top/target/release}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/pillarbox-bench.XXXXXX")
+chmod 755 "$dir"
+out=${OUT:-$top/target/bench-results.jsonl}
+: > "$out"
+# shellcheck source=tests/bench/servers.sh
+. "$here/servers.sh"
+trap 'stop_all; rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
+
+wants() { [[ " $cases " == *" $1 "* ]]; }
+
+smtp() { # server port mbox-pattern case
+    local size=$messages
+    "$here/smtp_bench.py" 127.0.0.1 "$2" --mbox "$3" $(cpu_of "$1") --truncate --label "$1" --out "$out" \
+        --cases "$4" --runs 1 --messages "$size" --sessions "$sessions" --sink-port "$sink_port" --rest 1 >/dev/null
+}
+
+for case in reuse spread hot one fanout big relay; do
+    wants "$case" || continue
+    start_pillarbox
+    start_postfix
+    for _ in $(seq "$runs"); do
+        [ -z "$postfix_port" ] || smtp postfix "$postfix_port" "$dir/postfix/spool/{user}" "$case"
+        smtp pillarbox "$smtp_port" "$dir/pillarbox/mail/{user}" "$case"
+    done
+done
+
+for case in syncs syscalls; do
+    wants "$case" || continue
+    stop_pillarbox
+    if [ "$case" = syncs ]; then calls=fdatasync,fsync,sync_file_range,syncfs; else calls=all; fi
+    if command -v strace >/dev/null; then
+        tracer="strace -f -c -o $dir/calls --seccomp-bpf -e trace=$calls" start_pillarbox
+        smtp pillarbox "$smtp_port" "$dir/pillarbox/mail/{user}" reuse
+        stop_pillarbox
+        "$here/figures.py" calls "$dir/calls" --case "$case" --messages "$messages" --out "$out"
+        [ "$case" = syncs ] || cat "$dir/calls"
+    else
+        echo "skipped: $case (no strace)"
+    fi
+done
+
+if wants memory; then
+    stop_pillarbox
+    start_pillarbox
+    "$here/figures.py" memory --port "$pop3_port" --pid "$pillarbox_pid" --out "$out"
+    stop_pillarbox
+    start_pillarbox
+    "$here/figures.py" memory --port "$pop3_port" --pid "$pillarbox_pid" --log-in "$password" --out "$out"
+fi
+
+if wants start; then
+    stop_pillarbox
+    "$here/figures.py" start --program "$bin/pillarbox" --config "$dir/pillarbox.conf" \
+        --fresh "$dir/pillarbox/spool" --runs 9 --out "$out"
+fi
+
+if wants pop3; then
+    "$here/gen_mbox.py" "$dir/big.mbox" --messages 500
+    start_pillarbox
+    start_dovecot
+    for _ in $(seq "$runs"); do
+        for server in dovecot pillarbox; do
+            if [ "$server" = dovecot ]; then
+                [ -n "$dovecot_port" ] || continue
+                port=$dovecot_port secret=secret box=$dir/dovecot/spool/big owner=vmail
+                forget="rm -rf $dir/dovecot/index/big"
+            else
+                port=$pop3_port secret=$password box=$dir/pillarbox/mail/big owner=root forget=:
+            fi
+            "$here/pop3_bench.py" 127.0.0.1 "$port" big "$secret" --runs 1 --label "$server" --out "$out" $(cpu_of "$server") \
+                --prepare "$forget; cp $dir/big.mbox $box; chown $owner: $box; chmod 600 $box" >/dev/null
+        done
+    done
+fi
+
+"$here/figures.py" table "$out"

@@ -1,0 +1,162 @@
+# Starting and stopping the servers that run.sh measures. Sourced, after $here, $bin and $dir are set.
+# Each server runs in a CPU-accounting cgroup of its own where the machine has them, so that the
+# CPU of every process it starts counts; else its process tree is summed.
+
+postfix_port='' dovecot_port='' smtp_port='' pop3_port='' pillarbox_pid='' password=''
+tracer=''
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+sink_port=$(free_port)
+
+cgroup_base=
+for base in /sys/fs/cgroup/cpuacct /sys/fs/cgroup; do
+    if mkdir "$base/pillarbox-bench.$$" 2>/dev/null; then
+        if [ -e "$base/pillarbox-bench.$$/cgroup.procs" ]; then
+            cgroup_base=$base/pillarbox-bench.$$
+            break
+        fi
+        rmdir "$base/pillarbox-bench.$$"
+    fi
+done
+
+in_group() { # server command...
+    local server=$1
+    shift
+    if [ -n "$cgroup_base" ]; then
+        "$here/peers/in_cgroup.sh" "$cgroup_base/$server" "$@"
+    else
+        "$@"
+    fi
+}
+
+cpu_of() { # the option that tells smtp_bench.py where to read the server's CPU
+    if [ -n "$cgroup_base" ]; then
+        echo "--cgroup $cgroup_base/$1"
+    elif [ "$1" = pillarbox ]; then
+        echo "--pid $pillarbox_pid"
+    elif [ "$1" = postfix ]; then
+        echo "--pid $(cat "$dir/postfix/queue/pid/master.pid")"
+    else
+        echo "--pid $(cat "$dir/dovecot/run/master.pid")"
+    fi
+}
+
+wait_for_port() {
+    python3 - "$1" <<'PY'
+import socket, sys, time
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    try:
+        socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1).close()
+        sys.exit(0)
+    except OSError:
+        time.sleep(0.05)
+sys.exit("nothing listens on port " + sys.argv[1])
+PY
+}
+
+write_pillarbox_config() {
+    mkdir -p "$dir/pillarbox/spool" "$dir/pillarbox/mail"
+    chmod 755 "$dir/pillarbox" "$dir/pillarbox/mail"
+    smtp_port=$(free_port) pop3_port=$(free_port)
+    cat > "$dir/pillarbox.conf" <<CONF
+hostname = "bench.example"
+domains  = ["test.example"]
+users    = ["$dir/pillarbox/users"]
+user     = ""
+postmaster = "u1"
+spool    = "$dir/pillarbox/spool"
+mail     = "$dir/pillarbox/mail"
+pid_file = "$dir/pillarbox/pid"
+
+[[listen]]
+address  = "127.0.0.1:$smtp_port"
+protocol = "smtp"
+tls      = "none"
+
+[[listen]]
+address  = "127.0.0.1:$pop3_port"
+protocol = "pop3"
+tls      = "none"
+
+[auth]
+plaintext = "always"
+
+[limits]
+sessions = 2000
+
+[smtp]
+relay_networks = ["127.0.0.0/8"]
+
+[[route]]
+domain = "relay.example"
+host   = "127.0.0.1:$sink_port"
+
+[log]
+to    = "stderr"
+level = "info"
+CONF
+    password=secret
+    printf '%s\n' "$password" | "$bin/pillarboxctl" -f "$dir/pillarbox.conf" user add big
+    # One hash serves all: making a thousand would take half a minute.
+    {
+        for n in $(seq 20); do echo "u$n"; done
+        echo u
+        for n in $(seq 2 50); do echo "${n}u"; done
+        for n in $(seq 1000); do echo "m$n"; done
+    } | while read -r name; do sed -n "s/^big:/$name:/p" "$dir/pillarbox/users"; done > "$dir/pillarbox/more"
+    cat "$dir/pillarbox/more" >> "$dir/pillarbox/users"
+}
+
+start_pillarbox() {
+    [ -z "$pillarbox_pid" ] || return 0
+    [ -e "$dir/pillarbox.conf" ] || write_pillarbox_config
+    # shellcheck disable=SC2086
+    in_group pillarbox ${tracer-} "$bin/pillarbox" -d -f "$dir/pillarbox.conf" 2>> "$dir/pillarbox.log" &
+    pillarbox_pid=$!
+    wait_for_port "$smtp_port" || { tail -5 "$dir/pillarbox.log"; exit 1; }
+}
+
+stop_pillarbox() {
+    [ -n "$pillarbox_pid" ] || return 0
+    kill "$(cat "$dir/pillarbox/pid" 2>/dev/null || echo "$pillarbox_pid")" 2>/dev/null || true
+    wait "$pillarbox_pid" 2>/dev/null || true
+    pillarbox_pid=
+}
+
+start_postfix() {
+    [ -n "${PILLARBOX_PEER_ROOT-}" ] && [ -z "$postfix_port" ] || return 0
+    local port
+    port=$(free_port)
+    "$here/peers/postfix_setup.sh" "$dir/postfix" "$port" "$sink_port" "$(id -u vmail)"
+    # It logs through a daemon of its own; its master leaves this shell.
+    in_group postfix postfix -c "$dir/postfix/etc" start > "$dir/postfix.out" 2>&1 || { cat "$dir/postfix.out"; exit 1; }
+    wait_for_port "$port"
+    postfix_port=$port
+}
+
+start_dovecot() {
+    [ -n "${PILLARBOX_PEER_ROOT-}" ] && [ -z "$dovecot_port" ] || return 0
+    local port
+    port=$(free_port)
+    "$here/peers/dovecot_setup.sh" "$dir/dovecot" "$(free_port)" "$port" "$(id -u vmail)"
+    in_group dovecot dovecot -c "$dir/dovecot/dovecot.conf"
+    wait_for_port "$port"
+    dovecot_port=$port
+}
+
+stop_all() {
+    stop_pillarbox
+    if [ -n "$postfix_port" ]; then postfix -c "$dir/postfix/etc" stop > /dev/null 2>&1 || true; fi
+    if [ -n "$dovecot_port" ]; then doveadm -c "$dir/dovecot/dovecot.conf" stop > /dev/null 2>&1 || true; fi
+    postfix_port='' dovecot_port=''
+    if [ -n "$cgroup_base" ]; then
+        for _ in $(seq 50); do
+            rmdir "$cgroup_base"/* "$cgroup_base" 2>/dev/null && break
+            sleep 0.1
+        done
+        cgroup_base=
+    fi
+}

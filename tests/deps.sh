@@ -1,0 +1,102 @@
+#!/bin/sh
+# Fetches what the tests need; quick when everything is there.
+#
+#   tests/deps.sh             programs for `make check`: client tools, a DNS server
+#   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix, Dovecot, strace
+#
+# Client tools are installed when this runs as root, else they are unpacked beside the
+# servers. The servers are never installed: their packages, and the libraries they miss,
+# are unpacked under target/peers/root, where no init system finds them.
+# What cannot be had is named and left out; the tests that want it say "skipped".
+set -u
+cd "$(dirname "$0")/.." || exit 1
+peers=target/peers
+root=$peers/root
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+
+note() { printf 'deps: %s\n' "$*"; }
+
+# program:package, for what `make check` runs.
+tools='curl:curl swaks:swaks dnsmasq:dnsmasq-base python3:python3 openssl:openssl'
+# What only the peers and the benchmarks need.
+peer_tools='strace:strace'
+servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
+
+have() {
+    PATH=$PATH:/usr/sbin:/sbin:$root/usr/bin:$root/usr/sbin command -v "$1" >/dev/null 2>&1
+}
+
+missing() {
+    for pair in $1; do
+        have "${pair%%:*}" || printf '%s ' "${pair##*:}"
+    done
+}
+
+refresh_lists() {
+    [ -z "${refreshed-}" ] || return 0
+    refreshed=yes
+    [ "$(id -u)" = 0 ] || return 0
+    timeout 120 apt-get -qq update >/dev/null 2>&1 || note "the package lists cannot be refreshed (offline?)"
+}
+
+# Downloads packages with the dependencies this machine lacks, and unpacks them under $root.
+unpack() {
+    refresh_lists
+    all=$(apt-get -s install --no-install-recommends "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) .*/\1/p')
+    [ -n "$all" ] || all=$*
+    mkdir -p "$peers/archives" "$root"
+    # shellcheck disable=SC2086
+    (cd "$peers/archives" && timeout 300 apt-get -qq -o APT::Sandbox::User=root download $all >/dev/null 2>&1) || return 1
+    for name in $all; do
+        for archive in "$peers/archives/$name"_*.deb; do
+            dpkg -x "$archive" "$root" || return 1
+        done
+    done
+}
+
+tell_missing() {
+    left=$(missing "$1")
+    [ -z "$left" ] || note "cannot get: $left- the tests that need it will be skipped"
+}
+
+fetch_tools() {
+    wanted=$(missing "$1")
+    [ -n "$wanted" ] || return 0
+    if ! command -v apt-get >/dev/null 2>&1; then
+        note "no apt-get here"
+    elif [ "$(id -u)" = 0 ]; then
+        note "installing $wanted"
+        refresh_lists
+        # shellcheck disable=SC2086
+        timeout 300 apt-get -qq -y install --no-install-recommends $wanted >/dev/null 2>&1
+    else
+        note "unpacking $wanted"
+        # shellcheck disable=SC2086
+        unpack $wanted
+    fi
+    tell_missing "$1"
+}
+
+fetch_servers() {
+    # shellcheck disable=SC2086
+    wanted="$peers/unpacked $servers"
+    [ "$(cat "$peers/stamp" 2>/dev/null)" = "$wanted" ] && return 0
+    if ! command -v apt-get >/dev/null 2>&1; then
+        note "no apt-get here: no Postfix, no Dovecot"
+        return 0
+    fi
+    note "unpacking $servers under $root"
+    # shellcheck disable=SC2086
+    if unpack $servers; then
+        printf '%s\n' "$wanted" > "$peers/stamp"
+    else
+        note "cannot get $servers: the tests and benchmarks that need them will be skipped"
+    fi
+}
+
+fetch_tools "$tools"
+if [ "${1-}" = --peers ]; then
+    fetch_tools "$peer_tools"
+    fetch_servers
+fi
+exit 0
