@@ -1,25 +1,53 @@
 //! A conversation with a peer, plain or encrypted: lines in, replies out, everything under a deadline.
-#![allow(missing_docs, clippy::todo)]
+//!
+//! [`Connection`] is what servers and clients use. Under it lie `stream` (TCP, Unix sockets and TLS as one), `deadline`,
+//! `buffer`, and two codecs that know nothing of sockets: `lines` and `dot`. [`registry`] knows who is connected, [`dns`]
+//! finds where to connect to.
 
+mod buffer;
+mod deadline;
 pub mod dns;
+mod dot;
+mod lines;
 pub mod registry;
+mod stream;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
+pub use dot::DotWriter;
 pub use registry::Registry;
 
+use buffer::Input;
+use dot::Unstuff;
+use lines::LineScan;
+use registry::Seat;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+use stream::Stream;
+
+/// Bytes of the read buffer between commands; a message of common size fits as well.
+const SMALL: usize = 8 * 1024;
+
+/// Bytes of the read buffer while a big message comes in, and of the write buffer before it is written on its own account.
+const BLOCK: usize = 64 * 1024;
+
+/// Bytes of a line after which its sender is not listened to any more.
+const ENDLESS: u64 = 1024 * 1024;
 
 /// Who is at the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
+    /// Another host, or this one over TCP; an IPv4 address is never written as an IPv6 one.
     Tcp(SocketAddr),
     /// A process of this host, by its credentials.
     Unix {
+        /// Its effective user when it connected.
         uid: u32,
+        /// Its process when it connected.
         pid: i32,
     },
 }
@@ -27,10 +55,11 @@ pub enum Peer {
 /// Why nothing more could be read or written.
 #[derive(Debug)]
 pub enum NetError {
-    /// The peer closed, or we were told to leave (see [`Connection::told_to_leave`]).
+    /// The peer closed or reset the connection, or we were told to leave (see [`Connection::told_to_leave`]).
     Closed,
-    /// The deadline passed.
+    /// The time-out or the deadline passed.
     Timeout,
+    /// Anything else: a network that is down, a TLS error.
     Io(io::Error),
 }
 
@@ -58,9 +87,16 @@ pub enum Dots {
     Sink(io::Error),
 }
 
-/// A connection with buffers. One type for servers and clients, for plain and TLS.
+/// A connection with buffers. One type for servers and clients, for plain and TLS. Dropping it closes it; output that was
+/// not flushed is not sent.
 #[derive(Debug)]
-pub struct Connection {}
+pub struct Connection {
+    stream: Stream,
+    peer: Peer,
+    input: Input,
+    output: Vec<u8>,
+    seat: Option<Seat>,
+}
 
 /// What a session needs to know of its encryption.
 #[derive(Clone, Debug)]
@@ -74,103 +110,229 @@ pub struct TlsInfo {
 }
 
 impl Connection {
-    pub fn from_tcp(_stream: TcpStream) -> io::Result<Connection> {
-        todo!()
+    /// Takes over a connected socket, makes it blocking and sends small packets at once.
+    pub fn from_tcp(stream: TcpStream) -> io::Result<Connection> {
+        Stream::from_tcp(stream).map(Connection::over)
     }
-    pub fn from_unix(_stream: UnixStream) -> io::Result<Connection> {
-        todo!()
+
+    /// Takes over a connected socket of this host and learns who is at the other end.
+    pub fn from_unix(stream: UnixStream) -> io::Result<Connection> {
+        Stream::from_unix(stream).map(Connection::over)
     }
-    /// Connects within the time. `source`: bind to this address first.
-    pub fn connect(_to: SocketAddr, _within: Duration) -> Result<Connection, NetError> {
-        todo!()
+
+    /// Connects within the time.
+    pub fn connect(to: SocketAddr, within: Duration) -> Result<Connection, NetError> {
+        if within.is_zero() {
+            return Err(NetError::Timeout);
+        }
+        Ok(Connection::from_tcp(TcpStream::connect_timeout(&to, within)?)?)
     }
+
+    fn over((stream, peer): (Stream, Peer)) -> Connection {
+        Connection { stream, peer, input: Input::default(), output: Vec::new(), seat: None }
+    }
+
+    /// Who is at the other end.
     pub fn peer(&self) -> &Peer {
-        todo!()
+        &self.peer
     }
+
+    /// How this connection is encrypted; `None`: it is not.
     pub fn tls(&self) -> Option<&TlsInfo> {
-        todo!()
+        self.stream.tls().map(tls::Session::info)
     }
+
     /// How long a single read or write may block from now on.
-    pub fn set_timeout(&mut self, _timeout: Duration) {
-        todo!()
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.stream.pace().set_timeout(timeout);
     }
-    /// When all that follows must be over, whatever trickles in; None: never. Checked at each read and write.
-    pub fn set_deadline(&mut self, _within: Option<Duration>) {
-        todo!()
+
+    /// When all that follows must be over, whatever trickles in; None: never. Checked at each read and write. A farewell may
+    /// still be written afterwards: what the kernel takes without waiting goes out.
+    pub fn set_deadline(&mut self, within: Option<Duration>) {
+        self.stream.pace().set_deadline(within);
     }
+
     /// Bytes that already arrived and were not read: pipelined commands. Looks at the TLS layer's buffers too, not at the socket.
     pub fn has_input(&self) -> bool {
-        todo!()
+        !self.input.is_empty() || self.stream.tls().is_some_and(tls::Session::has_plaintext)
     }
+
     /// Has the peer already sent something we have not read? Looks at the socket as well, without waiting (early talkers, plaintext before TLS).
     pub fn input_pending(&mut self) -> bool {
-        todo!()
+        self.has_input() || self.stream.has_arrived()
     }
+
     /// Reads one line ended by CRLF (and nothing else), at most `limit` bytes with its CRLF, into `line` (cleared first).
-    pub fn read_line(&mut self, _limit: usize, _line: &mut Vec<u8>) -> Result<Line, NetError> {
-        todo!()
+    /// Queued output is flushed before any wait. An endless line is an error.
+    pub fn read_line(&mut self, limit: usize, line: &mut Vec<u8>) -> Result<Line, NetError> {
+        line.clear();
+        if self.told_to_leave() {
+            // The replies to what was done are owed all the same.
+            self.flush()?;
+            return Err(NetError::Closed);
+        }
+        let mut scan = LineScan::new(limit);
+        loop {
+            if self.input.is_empty() {
+                self.fill(SMALL)?;
+            }
+            let (used, end) = scan.push(self.input.pending(), line);
+            self.input.consume(used);
+            if let Some(end) = end {
+                return Ok(end);
+            }
+            if scan.seen() > ENDLESS.max(limit as u64) {
+                return Err(NetError::Io(io::Error::new(ErrorKind::InvalidData, "endless line")));
+            }
+        }
     }
-    /// Reads a dot-stuffed message up to CRLF.CRLF, unstuffs it and writes it to `sink` with LF line ends.
-    pub fn read_dots(&mut self, _limit: u64, _sink: &mut dyn Write) -> Result<Dots, NetError> {
-        todo!()
-    }
-    /// Queues output; written when the buffer is full or at [`Connection::flush`].
-    pub fn put(&mut self, _bytes: &[u8]) -> Result<(), NetError> {
-        todo!()
-    }
-    pub fn flush(&mut self) -> Result<(), NetError> {
-        todo!()
-    }
-    /// Server side of the handshake. Unread plaintext is dropped; true if there was any.
-    pub fn accept_tls(&mut self, _tls: &tls::ServerTls) -> Result<bool, NetError> {
-        todo!()
-    }
-    /// Client side. Unread plaintext is dropped.
-    pub fn start_tls(&mut self, _tls: &tls::ClientTls, _name: &str) -> Result<(), NetError> {
-        todo!()
-    }
-    /// The server is stopping or this session is no longer wanted: end it with a farewell. True after the registry shut the reading side.
-    pub fn told_to_leave(&self) -> bool {
-        todo!()
-    }
-    /// Registers with the registry; taken out when the connection is dropped.
-    pub fn register(&mut self, _registry: &Registry) {
-        todo!()
-    }
-    /// Gives back buffers before a long wait.
-    pub fn shrink(&mut self) {
-        todo!()
-    }
-}
 
-/// A writer that dot-stuffs: LF lines in (already unquoted), CRLF lines on the wire; `finish` sends the final dot line.
-#[derive(Debug)]
-pub struct DotWriter<'a> {
-    _connection: &'a mut Connection,
-}
-
-impl Connection {
-    /// Begins a multi-line message.
-    pub fn dot_writer(&mut self) -> DotWriter<'_> {
-        todo!()
+    /// Reads a dot-stuffed message up to CRLF.CRLF, unstuffs it and writes it to `sink` with LF line ends, one write for
+    /// each block that arrives. `limit` is in bytes as SIZE counts them (RFC 1870 §3). Whatever is wrong with the message,
+    /// it is read to its end; of several faults the first in this order is told: malformed, too big, sink. A session that
+    /// is told to leave meanwhile still gets all of its message.
+    pub fn read_dots(&mut self, limit: u64, sink: &mut dyn Write) -> Result<Dots, NetError> {
+        self.stream.link().set_busy(true);
+        let dots = self.read_dots_busily(limit, sink);
+        self.stream.link().set_busy(false);
+        self.input.shrink_to(SMALL);
+        dots
     }
-}
 
-impl DotWriter<'_> {
-    pub fn finish(self) -> Result<(), NetError> {
-        todo!()
+    fn read_dots_busily(&mut self, limit: u64, sink: &mut dyn Write) -> Result<Dots, NetError> {
+        let mut unstuff = Unstuff::new();
+        let mut failed = None;
+        let mut size = SMALL;
+        loop {
+            if self.input.is_empty() && self.fill(size)? {
+                size = BLOCK;
+            }
+            let block = self.input.pending();
+            let step = unstuff.push(block);
+            if !unstuff.is_malformed() && unstuff.size() <= limit && failed.is_none() {
+                failed = sink.write_all(block.get(..step.kept).unwrap_or_default()).err();
+            }
+            self.input.consume(step.used);
+            if step.end {
+                break;
+            }
+        }
+        Ok(match failed {
+            _ if unstuff.is_malformed() => Dots::Malformed,
+            _ if unstuff.size() > limit => Dots::TooBig,
+            Some(error) => Dots::Sink(error),
+            None => Dots::Whole,
+        })
     }
-}
 
-impl Write for DotWriter<'_> {
-    /// Takes wire-form lines (CRLF); only leading dots are doubled, a missing last CRLF is added by `finish`.
-    fn write(&mut self, _buf: &[u8]) -> io::Result<usize> {
-        todo!()
+    fn fill(&mut self, size: usize) -> Result<bool, NetError> {
+        self.flush()?;
+        self.input.fill(&mut self.stream, size)
     }
-    fn flush(&mut self) -> io::Result<()> {
+
+    /// Queues output; written when the buffer is full, before any wait for input, or at [`Connection::flush`].
+    pub fn put(&mut self, bytes: &[u8]) -> Result<(), NetError> {
+        for piece in bytes.chunks(BLOCK) {
+            self.output.extend_from_slice(piece);
+            self.relieve()?;
+        }
         Ok(())
     }
+
+    /// Writes what is queued, all at once.
+    pub fn flush(&mut self) -> Result<(), NetError> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let result = self.stream.write(&self.output);
+        // After an error nobody knows what has been written: none of it is sent again.
+        self.output.clear();
+        result
+    }
+
+    /// The queue, for who writes to it directly and calls [`Connection::relieve`] then.
+    fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// Writes the queue if it is long. Last words are short: a deadline that is over ends this.
+    fn relieve(&mut self) -> Result<(), NetError> {
+        if self.output.len() < BLOCK {
+            return Ok(());
+        }
+        if self.stream.pace().is_over() {
+            self.output.clear();
+            return Err(NetError::Timeout);
+        }
+        self.flush()
+    }
+
+    /// Begins a multi-line message.
+    pub fn dot_writer(&mut self) -> DotWriter<'_> {
+        DotWriter::new(self)
+    }
+
+    /// Server side of the handshake, under time-out and deadline. Queued output is flushed first. Unread plaintext is
+    /// dropped; true if there was any.
+    pub fn accept_tls(&mut self, tls: &tls::ServerTls) -> Result<bool, NetError> {
+        self.flush()?;
+        let dropped = self.input.clear();
+        self.stream.secure(|wire| tls::Session::accept(tls, wire))?;
+        Ok(dropped)
+    }
+
+    /// Client side, for the host of that name. Unread plaintext is dropped.
+    pub fn start_tls(&mut self, tls: &tls::ClientTls, name: &str) -> Result<(), NetError> {
+        self.flush()?;
+        self.input.clear();
+        self.stream.secure(|wire| tls::Session::connect(tls, name, wire))
+    }
+
+    /// The server is stopping or this session is no longer wanted: end it with a farewell. True after the registry shut the reading side.
+    pub fn told_to_leave(&self) -> bool {
+        self.stream.link().told_to_leave()
+    }
+
+    /// Registers with the registry; taken out when the connection is dropped.
+    pub fn register(&mut self, registry: &Registry) {
+        self.seat = Some(registry.enter(self.stream.link().clone()));
+    }
+
+    /// Gives back buffers before a long wait.
+    pub fn shrink(&mut self) {
+        self.input.shrink_to(0);
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
+    }
 }
+
+impl From<io::Error> for NetError {
+    fn from(error: io::Error) -> NetError {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => NetError::Timeout,
+            ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::NotConnected
+            | ErrorKind::UnexpectedEof => NetError::Closed,
+            _ => NetError::Io(error),
+        }
+    }
+}
+
+impl From<NetError> for io::Error {
+    fn from(error: NetError) -> io::Error {
+        match error {
+            NetError::Closed => ErrorKind::ConnectionAborted.into(),
+            NetError::Timeout => ErrorKind::TimedOut.into(),
+            NetError::Io(error) => error,
+        }
+    }
+}
+
+impl std::error::Error for NetError {}
 
 impl fmt::Display for NetError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,30 +1,281 @@
-//! TLS, and every rustls type of the program.
-#![allow(missing_docs, clippy::todo)]
-use std::io;
+//! TLS (1.2 and 1.3), and every rustls type of the program.
+
+mod certificate;
+
+use super::TlsInfo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConnection, Resumption};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{NoServerSessionStorage, ServerConnection};
+use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, ServerConfig, SignatureScheme};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::Arc;
+
+/// What a client may offer by ALPN (RFC 7301) if it offers anything: one that means another protocol, as a browser does, is
+/// turned away during the handshake.
+const PROTOCOLS: [&[u8]; 4] = [b"smtp", b"esmtp", b"pop3", b"imap"];
 
 /// The server's side: certificate and key.
 #[derive(Debug, Clone)]
-pub struct ServerTls {}
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+}
 
 impl ServerTls {
-    /// Loads certificate and key (PEM).
-    pub fn load(_certificate: &Path, _key: &Path) -> io::Result<ServerTls> {
-        todo!()
+    /// Loads certificate chain and key (PEM). An error names the file.
+    pub fn load(certificate: &Path, key: &Path) -> io::Result<ServerTls> {
+        let of = |path: &Path, error: &dyn std::fmt::Display| invalid(format!("{}: {error}", path.display()));
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| of(certificate, &error))?;
+        if chain.is_empty() {
+            return Err(of(certificate, &"no certificate in it"));
+        }
+        let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| of(key, &error))?;
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(invalid)?
+            .with_no_client_auth()
+            .with_single_cert(chain, secret)
+            .map_err(|error| of(key, &error))?;
+        Ok(ServerTls { config: Arc::new(config) }.with_tickets(true)?.with_protocols(&PROTOCOLS))
     }
-    /// Loads the self-signed pair in `dir`, making it first if it is not there (key 0600).
-    pub fn self_signed(_dir: &Path, _hostname: &str) -> io::Result<ServerTls> {
-        todo!()
+
+    /// Loads the self-signed pair in `dir` (`cert.pem`, `key.pem`), making what is not there (key 0600).
+    pub fn self_signed(dir: &Path, hostname: &str) -> io::Result<ServerTls> {
+        let (certificate, key) = certificate::ensure(dir, hostname)?;
+        ServerTls::load(&certificate, &key)
+    }
+
+    /// Whether clients may resume sessions by tickets (RFC 8446 §2.2, RFC 5077); without them every handshake is a full
+    /// one. On when loaded; some Outlook servers abort on them.
+    pub fn with_tickets(&self, tickets: bool) -> io::Result<ServerTls> {
+        let mut config = ServerConfig::clone(&self.config);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        if tickets {
+            config.ticketer = ring::Ticketer::new().map_err(invalid)?;
+            config.send_tls13_tickets = 2;
+        } else {
+            // The ticketer that never makes any is the default, but has no name.
+            config.ticketer = ServerConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .map_err(invalid)?
+                .with_no_client_auth()
+                .with_cert_resolver(config.cert_resolver.clone())
+                .ticketer;
+            config.send_tls13_tickets = 0;
+        }
+        Ok(ServerTls { config: Arc::new(config) })
+    }
+
+    fn with_protocols(&self, protocols: &[&[u8]]) -> ServerTls {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        ServerTls { config: Arc::new(config) }
     }
 }
 
 /// The client's side.
 #[derive(Debug, Clone)]
-pub struct ClientTls {}
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+}
 
 impl ClientTls {
     /// Encrypts, checks nobody's certificate: opportunistic (RFC 7435).
     pub fn opportunistic() -> ClientTls {
-        todo!()
+        let provider = provider();
+        let verifier = AcceptAny { provider: provider.clone() };
+        let mut config = match ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions() {
+            Ok(builder) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth(),
+            Err(error) => unreachable!("the ring provider has suites for TLS 1.2 and 1.3: {error}"),
+        };
+        config.resumption = Resumption::disabled();
+        ClientTls { config: Arc::new(config) }
     }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn invalid(error: impl ToString) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error.to_string())
+}
+
+/// Any certificate will do; that the peer has its key is checked.
+#[derive(Debug)]
+struct AcceptAny {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// One encrypted connection, over a wire that it is lent for each act.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: rustls::Connection,
+    info: TlsInfo,
+    /// Decrypted bytes that nobody has read yet.
+    ready: usize,
+}
+
+impl Session {
+    /// The server's handshake.
+    pub(super) fn accept(tls: &ServerTls, wire: &mut (impl Read + Write)) -> io::Result<Session> {
+        let connection = ServerConnection::new(tls.config.clone()).map_err(invalid)?;
+        Session::begin(connection.into(), wire)
+    }
+
+    /// The client's handshake. `name` is told to the server (SNI) if it is a host name.
+    pub(super) fn connect(tls: &ClientTls, name: &str, wire: &mut (impl Read + Write)) -> io::Result<Session> {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        // For an address no name is sent, so any address stands for "no name".
+        let name =
+            ServerName::try_from(name.to_owned()).unwrap_or(ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()));
+        let connection = ClientConnection::new(tls.config.clone(), name).map_err(invalid)?;
+        Session::begin(connection.into(), wire)
+    }
+
+    fn begin(connection: rustls::Connection, wire: &mut (impl Read + Write)) -> io::Result<Session> {
+        let info = TlsInfo { version: String::new(), cipher: String::new(), sni: None };
+        let mut session = Session { connection, info, ready: 0 };
+        while session.connection.is_handshaking() {
+            session.send(wire)?;
+            if session.connection.is_handshaking() && session.take_in(wire)? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        session.send(wire)?;
+        session.info = info_of(&session.connection);
+        Ok(session)
+    }
+
+    pub(super) fn info(&self) -> &TlsInfo {
+        &self.info
+    }
+
+    /// Are there decrypted bytes?
+    pub(super) fn has_plaintext(&self) -> bool {
+        self.ready > 0
+    }
+
+    /// Reads decrypted bytes, from the wire only if there are none yet; 0 at the end. A connection that ends without
+    /// close_notify ends no less: each protocol here says for itself when a message is whole.
+    pub(super) fn read(&mut self, wire: &mut (impl Read + Write), buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.connection.reader().read(buffer) {
+                Ok(read) => {
+                    self.ready = self.ready.saturating_sub(read);
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
+                Err(error) => return Err(error),
+            }
+            self.take_in(wire)?;
+        }
+    }
+
+    /// Reads once from the wire and decrypts what is whole. Gives the bytes read, 0 at the end.
+    pub(super) fn take_in(&mut self, wire: &mut (impl Read + Write)) -> io::Result<usize> {
+        let read = self.connection.read_tls(wire)?;
+        match self.connection.process_new_packets() {
+            Ok(state) => {
+                self.ready = state.plaintext_bytes_to_read();
+                // Answers of TLS itself: key updates, alerts.
+                if !self.connection.is_handshaking() {
+                    self.send(wire)?;
+                }
+                Ok(read)
+            }
+            Err(error) => {
+                // The alert tells the peer why; that it can't be sent does not matter any more.
+                let _ = self.send(wire);
+                Err(invalid(error))
+            }
+        }
+    }
+
+    /// Encrypts and writes all of it.
+    pub(super) fn write(&mut self, wire: &mut (impl Read + Write), bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self.connection.writer().write(rest)?;
+            rest = rest.get(taken..).unwrap_or_default();
+            self.send(wire)?;
+        }
+        Ok(())
+    }
+
+    /// Sends close_notify, if the handshake came to an end.
+    pub(super) fn say_goodbye(&mut self, wire: &mut (impl Read + Write)) {
+        self.connection.send_close_notify();
+        let _ = self.send(wire);
+    }
+
+    /// Writes what TLS wants to have written.
+    fn send(&mut self, wire: &mut impl Write) -> io::Result<()> {
+        while self.connection.wants_write() {
+            if self.connection.write_tls(wire)? == 0 {
+                return Err(ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn info_of(connection: &rustls::Connection) -> TlsInfo {
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2".to_owned(),
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let cipher = connection
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .map(|name| name.replacen("TLS13_", "TLS_", 1))
+        .unwrap_or_default();
+    let sni = match connection {
+        rustls::Connection::Server(server) => server.server_name().map(str::to_owned),
+        rustls::Connection::Client(_) => None,
+    };
+    TlsInfo { version, cipher, sni }
 }

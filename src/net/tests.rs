@@ -1,0 +1,533 @@
+//! Conversations over real sockets.
+
+use super::*;
+use crate::net::tls::{ClientTls, ServerTls};
+use std::io::Read;
+use std::net::TcpListener;
+use std::thread;
+use std::time::Instant;
+
+/// Two ends of a TCP connection: ours, and the bare socket of a peer.
+fn pair() -> (Connection, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut connection = Connection::from_tcp(listener.accept().unwrap().0).unwrap();
+    connection.set_timeout(Duration::from_secs(5));
+    peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    (connection, peer)
+}
+
+/// Two of ours.
+fn two() -> (Connection, Connection) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = Connection::connect(listener.local_addr().unwrap(), Duration::from_secs(5)).unwrap();
+    let mut server = Connection::from_tcp(listener.accept().unwrap().0).unwrap();
+    client.set_timeout(Duration::from_secs(5));
+    server.set_timeout(Duration::from_secs(5));
+    (server, client)
+}
+
+fn tls() -> ServerTls {
+    let dir = tempfile::tempdir().unwrap();
+    ServerTls::self_signed(dir.path(), "mail.example.org").unwrap()
+}
+
+fn wait_for(what: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !what() {
+        assert!(begin.elapsed() < Duration::from_secs(5), "waited in vain");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn line_of(connection: &mut Connection) -> String {
+    let mut line = Vec::new();
+    assert_eq!(connection.read_line(512, &mut line).unwrap(), Line::Whole);
+    String::from_utf8(line).unwrap()
+}
+
+/// A sink that counts what is written to it, and may fail.
+#[derive(Default)]
+struct Sink {
+    text: Vec<u8>,
+    writes: usize,
+    room: Option<usize>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.room.is_some_and(|room| self.text.len() + bytes.len() > room) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.writes += 1;
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_dialogue_in_every_split() {
+    let talk = b"EHLO x\r\nA\nB\r\n0123456789\r\n..a\r\n.b\r\n.\r\nx\ry\r\n.\r\n1234\r\n.\r\nQUIT\r\n";
+    let check = |connection: &mut Connection| {
+        let mut line = Vec::new();
+        assert_eq!(line_of(connection), "EHLO x");
+        assert_eq!(connection.read_line(10, &mut line).unwrap(), Line::Malformed);
+        assert_eq!(connection.read_line(10, &mut line).unwrap(), Line::TooLong);
+        let mut sink = Sink::default();
+        assert!(matches!(connection.read_dots(100, &mut sink), Ok(Dots::Whole)));
+        assert_eq!(sink.text, b".a\nb\n");
+        assert!(matches!(connection.read_dots(100, &mut Sink::default()), Ok(Dots::Malformed)));
+        let mut sink = Sink { room: Some(3), ..Sink::default() };
+        assert!(matches!(connection.read_dots(100, &mut sink), Ok(Dots::Sink(_))));
+        assert_eq!(line_of(connection), "QUIT");
+        assert!(!connection.has_input());
+    };
+    let (mut connection, mut peer) = pair();
+    for at in 0..talk.len() {
+        let (a, b) = talk.split_at(at);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                peer.write_all(a).unwrap();
+                thread::sleep(Duration::from_micros(200));
+                peer.write_all(b).unwrap();
+            });
+            check(&mut connection);
+        });
+    }
+    peer.set_nodelay(true).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| talk.iter().for_each(|byte| peer.write_all(&[*byte]).unwrap()));
+        check(&mut connection);
+    });
+}
+
+#[test]
+fn a_message_costs_one_write_per_block() {
+    let (mut connection, mut peer) = pair();
+    let line = [&[b'a'; 62][..], b"\r\n"].concat();
+    peer.write_all(&[line.repeat(64), b".\r\nNOOP\r\n".to_vec()].concat()).unwrap();
+    wait_for(|| peek_len(&connection) > 4096);
+    let mut sink = Sink::default();
+    assert!(matches!(connection.read_dots(4096, &mut sink), Ok(Dots::Whole)));
+    assert_eq!((sink.text.len(), sink.writes), (63 * 64, 1));
+    assert!(connection.has_input());
+    assert_eq!(line_of(&mut connection), "NOOP");
+}
+
+fn peek_len(connection: &Connection) -> usize {
+    connection.stream.arrived_for_test()
+}
+
+#[test]
+fn big_messages_and_their_limit() {
+    let (mut connection, mut peer) = pair();
+    let text = [&[b'a'; 70][..], b"\n"].concat().repeat(20_000);
+    let wire = [&[b'a'; 70][..], b"\r\n"].concat().repeat(20_000);
+    let sender = thread::spawn(move || {
+        for _ in 0..3 {
+            peer.write_all(&wire).unwrap();
+            peer.write_all(b".\r\n").unwrap();
+        }
+        peer.write_all(b"QUIT\r\n").unwrap();
+        peer
+    });
+    let mut sink = Sink::default();
+    assert!(matches!(connection.read_dots(72 * 20_000, &mut sink), Ok(Dots::Whole)));
+    assert!(sink.text == text);
+    assert!(sink.writes < 400, "{}", sink.writes);
+    let mut sink = Sink::default();
+    assert!(matches!(connection.read_dots(72 * 20_000 - 1, &mut sink), Ok(Dots::TooBig)));
+    assert!(sink.text.len() < 72 * 20_000 && text.starts_with(&sink.text));
+    let mut sink = Sink { room: Some(100_000), ..Sink::default() };
+    assert!(matches!(connection.read_dots(u64::MAX, &mut sink), Ok(Dots::Sink(error)) if error.kind() == ErrorKind::StorageFull));
+    assert_eq!(line_of(&mut connection), "QUIT");
+    sender.join().unwrap();
+}
+
+#[test]
+fn an_endless_line_is_an_error() {
+    let (mut connection, mut peer) = pair();
+    let sender = thread::spawn(move || while peer.write_all(&[b'a'; 10_000]).is_ok() {});
+    let mut line = Vec::new();
+    assert!(matches!(connection.read_line(512, &mut line), Err(NetError::Io(_))));
+    assert!(line.len() <= 512);
+    drop(connection);
+    sender.join().unwrap();
+}
+
+#[test]
+fn queued_output_goes_out_before_a_wait_and_at_once() {
+    let (mut server, mut client) = two();
+    client.put(b"one\r\n").unwrap();
+    client.put(b"two\r\n").unwrap();
+    assert!(!server.input_pending());
+    client.flush().unwrap();
+    wait_for(|| peek_len(&server) == 10);
+    assert!(!server.has_input());
+    assert!(server.input_pending());
+    assert_eq!(line_of(&mut server), "one");
+    assert!(server.has_input());
+    server.put(b"250 ok\r\n").unwrap();
+    let reader = thread::spawn(move || line_of(&mut client));
+    assert_eq!(line_of(&mut server), "two");
+    assert!(matches!(server.read_line(10, &mut Vec::new()), Err(NetError::Closed)));
+    assert_eq!(reader.join().unwrap(), "250 ok");
+}
+
+#[test]
+fn ends_of_input() {
+    let (mut connection, mut peer) = pair();
+    peer.write_all(b"half a li").unwrap();
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut line = Vec::new();
+    assert!(matches!(connection.read_line(100, &mut line), Err(NetError::Closed)));
+    assert!(!connection.input_pending());
+    connection.put(b"421 bye\r\n").unwrap();
+    connection.flush().unwrap();
+    drop(connection);
+    let mut said = String::new();
+    peer.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "421 bye\r\n");
+
+    let (mut connection, mut peer) = pair();
+    peer.write_all(b"text\r\n").unwrap();
+    drop(peer);
+    assert!(matches!(connection.read_dots(100, &mut Sink::default()), Err(NetError::Closed)));
+    // The first write meets a closed socket and is answered by a reset; later ones fail.
+    wait_for_write_error(&mut connection);
+
+    // What nobody has read does not turn our last words into a reset.
+    let (mut connection, mut peer) = pair();
+    peer.write_all(b"one\r\ntwo\r\n").unwrap();
+    assert_eq!(line_of(&mut connection), "one");
+    peer.write_all(&[b'x'; 5000]).unwrap();
+    wait_for(|| peek_len(&connection) == 5000);
+    connection.put(b"500 enough\r\n").unwrap();
+    connection.flush().unwrap();
+    drop(connection);
+    let mut said = String::new();
+    peer.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "500 enough\r\n");
+}
+
+fn wait_for_write_error(connection: &mut Connection) {
+    let begin = Instant::now();
+    loop {
+        connection.put(b"250 ok\r\n").unwrap();
+        match connection.flush() {
+            Ok(()) => assert!(begin.elapsed() < Duration::from_secs(5)),
+            Err(NetError::Closed) => return,
+            Err(other) => panic!("{other:?}"),
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn one_byte_a_tick_does_not_outlast_the_deadline() {
+    let (mut connection, mut peer) = pair();
+    let dripping = thread::spawn(move || {
+        while peer.write_all(b"a").is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    connection.set_timeout(Duration::from_secs(5));
+    for limit in [64, 100_000] {
+        let begin = Instant::now();
+        connection.set_deadline(Some(Duration::from_millis(150)));
+        let result = if limit == 64 {
+            connection.read_line(limit, &mut Vec::new()).map(|_| ())
+        } else {
+            connection.read_dots(limit as u64, &mut Sink::default()).map(|_| ())
+        };
+        assert!(matches!(result, Err(NetError::Timeout)), "{result:?}");
+        assert!((Duration::from_millis(140)..Duration::from_secs(2)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    }
+    // Last words still go out.
+    connection.put(b"421 too slow\r\n").unwrap();
+    connection.flush().unwrap();
+    drop(connection);
+    dripping.join().unwrap();
+}
+
+#[test]
+fn silence_and_full_pipes_time_out() {
+    let (mut connection, peer) = pair();
+    connection.set_timeout(Duration::from_millis(50));
+    let begin = Instant::now();
+    assert!(matches!(connection.read_line(100, &mut Vec::new()), Err(NetError::Timeout)));
+    assert!((Duration::from_millis(45)..Duration::from_secs(1)).contains(&begin.elapsed()));
+    // A longer wait after a shorter one is as long as it should be, though the kernel still has the old value.
+    connection.set_timeout(Duration::from_millis(200));
+    let begin = Instant::now();
+    assert!(matches!(connection.read_line(100, &mut Vec::new()), Err(NetError::Timeout)));
+    assert!((Duration::from_millis(190)..Duration::from_secs(1)).contains(&begin.elapsed()));
+    let mut writer = connection.dot_writer();
+    let error = (0..10_000).find_map(|_| writer.write_all(&[b'a'; 10_000]).err()).unwrap();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    drop(peer);
+}
+
+#[test]
+fn after_its_deadline_a_long_answer_ends() {
+    let (mut connection, mut peer) = pair();
+    let reader = thread::spawn(move || io::copy(&mut peer, &mut io::sink()).unwrap_or(0));
+    connection.set_deadline(Some(Duration::from_millis(50)));
+    let begin = Instant::now();
+    let mut writer = connection.dot_writer();
+    loop {
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        match writer.write_all(&[b'a'; 10_000]) {
+            Ok(()) => {}
+            Err(error) => break assert_eq!(error.kind(), ErrorKind::TimedOut),
+        }
+    }
+    drop(connection);
+    reader.join().unwrap();
+}
+
+#[test]
+fn dots_over_a_connection() {
+    let (mut server, mut client) = two();
+    let text = b".\r\n..two\r\nthree".repeat(20_000);
+    let writer = thread::spawn(move || {
+        let mut writer = client.dot_writer();
+        for piece in text.chunks(4097) {
+            writer.write_all(piece).unwrap();
+        }
+        writer.finish().unwrap();
+        client.put(b"QUIT\r\n").unwrap();
+        client.flush().unwrap();
+        client
+    });
+    let mut sink = Sink::default();
+    assert!(matches!(server.read_dots(u64::MAX, &mut sink), Ok(Dots::Whole)));
+    assert!(sink.text == [b".\n..two\nthree".repeat(20_000), b"\n".to_vec()].concat());
+    assert_eq!(line_of(&mut server), "QUIT");
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_unix_peer_has_credentials() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut connection = Connection::from_unix(ours).unwrap();
+    let uid = nix::unistd::geteuid().as_raw();
+    assert!(matches!(connection.peer(), Peer::Unix { uid: who, pid } if *who == uid && *pid > 0));
+    theirs.write_all(b"MAIL\r\n").unwrap();
+    assert!(connection.input_pending());
+    assert_eq!(line_of(&mut connection), "MAIL");
+    connection.set_timeout(Duration::from_millis(20));
+    assert!(matches!(connection.read_line(100, &mut Vec::new()), Err(NetError::Timeout)));
+}
+
+#[test]
+fn nobody_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let refused = Connection::connect(address, Duration::from_secs(5));
+    assert!(matches!(refused, Err(NetError::Io(error)) if error.kind() == ErrorKind::ConnectionRefused));
+    assert!(matches!(Connection::connect(address, Duration::ZERO), Err(NetError::Timeout)));
+}
+
+/// A handshake between two of ours.
+fn tls_pair(server_tls: &ServerTls, name: &'static str) -> (Connection, Connection) {
+    let (mut server, mut client) = two();
+    let other = thread::spawn(move || {
+        client.start_tls(&ClientTls::opportunistic(), name).unwrap();
+        client
+    });
+    assert!(!server.accept_tls(server_tls).unwrap());
+    (server, other.join().unwrap())
+}
+
+#[test]
+fn tls_there_and_back() {
+    for tickets in [true, false] {
+        let (mut server, mut client) = tls_pair(&tls().with_tickets(tickets).unwrap(), "mail.example.org.");
+        let info = server.tls().unwrap().clone();
+        assert_eq!((info.version.as_str(), info.sni.as_deref()), ("TLSv1.3", Some("mail.example.org")));
+        assert!(info.cipher.starts_with("TLS_AES_"), "{}", info.cipher);
+        assert_eq!(client.tls().unwrap().cipher, info.cipher);
+        let text = b"line\r\n".repeat(200_000);
+        let len = text.len();
+        let writer = thread::spawn(move || {
+            client.put(b"EHLO x\r\nDATA\r\n").unwrap();
+            client.flush().unwrap();
+            assert_eq!(line_of(&mut client), "354 go on");
+            let mut writer = client.dot_writer();
+            writer.write_all(&text).unwrap();
+            writer.finish().unwrap();
+            assert_eq!(line_of(&mut client), "250 ok");
+            client
+        });
+        assert_eq!(line_of(&mut server), "EHLO x");
+        assert!(server.has_input());
+        assert_eq!(line_of(&mut server), "DATA");
+        assert!(!server.input_pending());
+        server.put(b"354 go on\r\n").unwrap();
+        let mut sink = Sink::default();
+        assert!(matches!(server.read_dots(len as u64, &mut sink), Ok(Dots::Whole)));
+        assert!(sink.text == b"line\n".repeat(200_000));
+        server.put(b"250 ok\r\n").unwrap();
+        server.flush().unwrap();
+        drop(writer.join().unwrap());
+        assert!(matches!(server.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
+    }
+}
+
+#[test]
+fn tls_input_is_found_wherever_it_lies() {
+    let (mut server, mut client) = tls_pair(&tls(), "192.0.2.1");
+    assert_eq!(server.tls().unwrap().sni, None);
+    assert!(!server.input_pending() && !client.input_pending());
+    client.put(b"one\r\ntwo\r\n").unwrap();
+    client.flush().unwrap();
+    wait_for(|| peek_len(&server) > 0);
+    assert!(server.input_pending());
+    assert!(server.has_input());
+    assert_eq!(line_of(&mut server), "one");
+    assert_eq!(line_of(&mut server), "two");
+    assert!(!server.has_input());
+    // A peer that vanishes without close_notify.
+    client.stream.link().cut();
+    assert!(matches!(server.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
+}
+
+#[test]
+fn plaintext_before_the_handshake_is_dropped() {
+    let (mut server, mut client) = two();
+    client.put(b"STARTTLS\r\nMAIL FROM:<evil@example.org>\r\n").unwrap();
+    client.flush().unwrap();
+    wait_for(|| peek_len(&server) > 20);
+    assert_eq!(line_of(&mut server), "STARTTLS");
+    server.put(b"220 go\r\n").unwrap();
+    let other = thread::spawn(move || {
+        assert_eq!(line_of(&mut client), "220 go");
+        client.start_tls(&ClientTls::opportunistic(), "x.example").unwrap();
+        client.put(b"EHLO x\r\n").unwrap();
+        client.flush().unwrap();
+        client
+    });
+    assert!(server.accept_tls(&tls()).unwrap());
+    assert_eq!(line_of(&mut server), "EHLO x");
+    drop(other.join().unwrap());
+    // The client drops what was said before the handshake as well.
+    let (mut server, mut client) = two();
+    server.put(b"220 go\r\n250 injected\r\n").unwrap();
+    server.flush().unwrap();
+    wait_for(|| peek_len(&client) > 10);
+    assert_eq!(line_of(&mut client), "220 go");
+    let other = thread::spawn(move || {
+        server.accept_tls(&tls()).unwrap();
+        server.put(b"250 true\r\n").unwrap();
+        server.flush().unwrap();
+        server
+    });
+    client.start_tls(&ClientTls::opportunistic(), "x.example").unwrap();
+    assert_eq!(line_of(&mut client), "250 true");
+    drop(other.join().unwrap());
+}
+
+#[test]
+fn a_handshake_with_something_else_fails_in_time() {
+    for said in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"\x16\x03\x01\xff\xff\x01", b"\0\0\0\0\0\0\0\0\0", b""] {
+        let (mut connection, mut peer) = pair();
+        peer.write_all(said).unwrap();
+        connection.set_timeout(Duration::from_millis(100));
+        connection.set_deadline(Some(Duration::from_millis(100)));
+        assert!(connection.accept_tls(&tls()).is_err());
+        assert!(connection.tls().is_none());
+        let (mut connection, mut peer) = pair();
+        peer.write_all(said).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(connection.start_tls(&ClientTls::opportunistic(), "x.example").is_err());
+    }
+}
+
+#[test]
+fn told_to_leave() {
+    let registry = Registry::default();
+    let (mut server, mut client) = tls_pair(&tls(), "x.example");
+    let (mut idle, mut peer) = pair();
+    server.register(&registry);
+    idle.register(&registry);
+    assert_eq!(registry.count(), 2);
+    assert!(!registry.wait_until_empty(Duration::from_millis(1)));
+    let reader = thread::spawn(move || {
+        assert!(matches!(server.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
+        assert!(server.told_to_leave());
+        server.put(b"421 bye\r\n").unwrap();
+        server.flush().unwrap();
+    });
+    // Pipelined commands are not begun any more either.
+    peer.write_all(b"one\r\ntwo\r\n").unwrap();
+    assert_eq!(line_of(&mut idle), "one");
+    assert!(!idle.told_to_leave());
+    registry.tell_all_to_leave();
+    assert!(matches!(idle.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
+    assert_eq!(line_of(&mut client), "421 bye");
+    reader.join().unwrap();
+    // One that comes too late is told at once.
+    let (mut late, mut peer) = pair();
+    late.register(&registry);
+    peer.write_all(b"EHLO x\r\n").unwrap();
+    assert!(matches!(late.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
+    drop((late, idle));
+    assert!(registry.wait_until_empty(Duration::ZERO));
+}
+
+#[test]
+fn a_message_that_is_arriving_may_finish() {
+    let registry = Registry::default();
+    let (mut connection, mut peer) = pair();
+    connection.register(&registry);
+    peer.write_all(b"first line\r\n").unwrap();
+    let link = connection.stream.link().clone();
+    let session = thread::spawn(move || {
+        let mut sink = Sink::default();
+        assert!(matches!(connection.read_dots(100, &mut sink), Ok(Dots::Whole)));
+        assert_eq!(sink.text, b"first line\nlast line\n");
+        connection.put(b"250 ok\r\n").unwrap();
+        assert!(matches!(connection.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
+    });
+    wait_for(|| link.is_busy_for_test());
+    registry.tell_all_to_leave();
+    peer.write_all(b"last line\r\n.\r\nMAIL\r\n").unwrap();
+    session.join().unwrap();
+    drop(link);
+    let mut said = String::new();
+    peer.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "250 ok\r\n");
+}
+
+#[test]
+fn cut_off() {
+    let registry = Registry::default();
+    let (mut connection, _peer) = pair();
+    connection.register(&registry);
+    let session = thread::spawn(move || connection.read_dots(100, &mut Sink::default()).map(|_| ()));
+    registry.cut_all();
+    assert!(matches!(session.join().unwrap(), Err(NetError::Closed)));
+    assert!(registry.wait_until_empty(Duration::from_secs(5)));
+}
+
+#[test]
+fn shrinking_loses_nothing() {
+    let (mut connection, mut peer) = pair();
+    peer.write_all(b"one\r\ntwo\r\n").unwrap();
+    wait_for(|| peek_len(&connection) == 10);
+    assert_eq!(line_of(&mut connection), "one");
+    connection.put(b"250 ok\r\n").unwrap();
+    connection.shrink();
+    assert_eq!(line_of(&mut connection), "two");
+    connection.flush().unwrap();
+    connection.shrink();
+    assert_eq!(connection.output.capacity(), 0);
+    let mut said = [0; 8];
+    peer.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"250 ok\r\n");
+}
