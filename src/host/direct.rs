@@ -1,31 +1,205 @@
 //! Answers with the daemon's own identity: no root, accounts from users files.
-#![allow(missing_docs, clippy::todo)]
-use super::{Account, Host};
-use crate::sys::{Disk, File, Open};
+
+use super::password::{Checker, Hash};
+use super::{Account, Host, users};
+use crate::sys::{Disk, File, Open, Stat};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A users file this big is not one.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Direct {
+    disk: Arc<dyn Disk>,
+    checker: Checker,
+    files: Vec<UsersFile>,
+    uid: u32,
+    gid: u32,
+}
+
+/// A users file and what was in it when we last looked.
+#[derive(Debug)]
+struct UsersFile {
+    path: PathBuf,
+    loaded: RwLock<Loaded>,
+}
 
 #[derive(Debug)]
-pub struct Direct {}
+struct Loaded {
+    /// Of the file that was read; None: it must be read again.
+    stat: Option<Stat>,
+    users: HashMap<String, Hash>,
+}
 
 impl Direct {
-    pub fn new(_disk: Arc<dyn Disk>, _users: &[PathBuf]) -> io::Result<Direct> {
-        todo!()
+    /// Accounts come from these files, in order; the first that knows a name decides. An error if one can't be read now.
+    /// Later such an error is one of [`Host::account`] and [`Host::verify`]: a name is never taken for unknown because of it.
+    pub fn new(disk: Arc<dyn Disk>, users: &[PathBuf]) -> io::Result<Direct> {
+        let empty = || RwLock::new(Loaded { stat: None, users: HashMap::new() });
+        let files = users.iter().map(|path| UsersFile { path: path.clone(), loaded: empty() }).collect();
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let direct = Direct { disk, checker: Checker::new()?, files, uid, gid };
+        direct.reload()?;
+        Ok(direct)
+    }
+
+    /// The password's hash, from the first file that knows the name (in lower case).
+    fn find(&self, name: &str) -> io::Result<Option<Hash>> {
+        for file in &self.files {
+            if let Some(hash) = file.with(&*self.disk, |users| users.get(name).cloned())? {
+                return Ok(Some(hash));
+            }
+        }
+        Ok(None)
+    }
+
+    fn made(&self, name: String) -> Account {
+        Account { name, uid: self.uid, gid: self.gid, home: None }
+    }
+}
+
+impl UsersFile {
+    /// Looks something up in the users, after reading the file again if it is not as it was.
+    fn with<T>(&self, disk: &dyn Disk, look: impl Fn(&HashMap<String, Hash>) -> T) -> io::Result<T> {
+        let now = disk.stat(&self.path).map_err(|error| self.named(error))?;
+        {
+            let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+            if loaded.stat == Some(now) {
+                return Ok(look(&loaded.users));
+            }
+        }
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if loaded.stat != Some(now) {
+            *loaded = self.load(disk).map_err(|error| self.named(error))?;
+        }
+        Ok(look(&loaded.users))
+    }
+
+    fn load(&self, disk: &dyn Disk) -> io::Result<Loaded> {
+        let file = disk.open(&self.path, Open::Read)?;
+        let stat = file.stat()?;
+        let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        if !stat.is_regular() || stat.size > MOST_BYTES {
+            return Err(wrong("not a users file".into()));
+        }
+        if stat.mode & 0o022 != 0 {
+            return Err(wrong("others can write to it; it must have mode 0600".into()));
+        }
+        if stat.mode & 0o044 != 0 {
+            log::warn!("users file={} others can read the password hashes; it should have mode 0600", self.path.display());
+        }
+        let mut bytes = vec![0; usize::try_from(stat.size).unwrap_or_default()];
+        file.read_exact_at(&mut bytes, 0)?;
+        let text = String::from_utf8(bytes).map_err(|_| wrong("not UTF-8".into()))?;
+        let users::Users { users, refused } = users::parse(&text).map_err(|error| wrong(error.to_string()))?;
+        for (line, name) in refused {
+            log::warn!("users file={} line={line} left out: {:?} can't be a user's name", self.path.display(), name);
+        }
+        Ok(Loaded { stat: Some(stat), users: users.into_iter().map(|user| (user.name, user.password)).collect() })
+    }
+
+    fn named(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
     }
 }
 
 impl Host for Direct {
-    fn account(&self, _name: &str) -> io::Result<Option<Account>> {
-        todo!()
+    fn account(&self, name: &str) -> io::Result<Option<Account>> {
+        let name = name.to_ascii_lowercase();
+        for file in &self.files {
+            if file.with(&*self.disk, |users| users.contains_key(&name))? {
+                return Ok(Some(self.made(name)));
+            }
+        }
+        Ok(None)
     }
-    fn verify(&self, _name: &str, _password: &[u8]) -> io::Result<Option<Account>> {
-        todo!()
+
+    fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>> {
+        let name = name.to_ascii_lowercase();
+        let hash = self.find(&name)?;
+        Ok(self.checker.verify(hash.as_ref(), password).then(|| self.made(name)))
     }
-    fn open_mailbox(&self, _account: &Account, _path: &Path, _how: Open) -> io::Result<Arc<dyn File>> {
-        todo!()
+
+    /// As the daemon itself. Whether the file is one that may be touched is for the mailbox room to see.
+    fn open_mailbox(&self, _account: &Account, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        self.disk.open(path, how)
     }
+
     fn reload(&self) -> io::Result<()> {
-        todo!()
+        for file in &self.files {
+            file.loaded.write().unwrap_or_else(PoisonError::into_inner).stat = None;
+            file.with(&*self.disk, |_| ())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::RealDisk;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn put(path: &Path, names: &[(&str, &[u8])]) {
+        fs::File::create(path).unwrap().set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+        for (name, password) in names {
+            users::edit(path, |text| users::add(text, name, Hash::of(password).unwrap(), "")).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_first_file_that_knows_a_name_decides() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = [dir.path().join("one"), dir.path().join("two")];
+        put(&paths[0], &[("alice", b"first")]);
+        put(&paths[1], &[("alice", b"second"), ("bob", b"bob")]);
+        let host = Direct::new(Arc::new(RealDisk), &paths).unwrap();
+        assert_eq!(host.account("Alice").unwrap().unwrap().name, "alice");
+        assert_eq!(host.account("bob").unwrap().unwrap().home, None);
+        assert_eq!(host.account("carol").unwrap(), None);
+        assert!(host.verify("ALICE", b"first").unwrap().is_some());
+        assert!(host.verify("alice", b"second").unwrap().is_none());
+        assert!(host.verify("bob", b"bob").unwrap().is_some());
+        assert!(host.verify("carol", b"").unwrap().is_none());
+    }
+
+    #[test]
+    fn changes_are_seen_and_a_broken_file_makes_nobody_unknown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users");
+        assert!(Direct::new(Arc::new(RealDisk), std::slice::from_ref(&path)).is_err());
+        put(&path, &[("alice", b"a")]);
+        let host = Direct::new(Arc::new(RealDisk), std::slice::from_ref(&path)).unwrap();
+        assert_eq!(host.account("bob").unwrap(), None);
+        users::edit(&path, |text| users::add(text, "bob", Hash::of(b"b").unwrap(), "")).unwrap();
+        assert!(host.account("bob").unwrap().is_some());
+
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, b"# pillarbox users 9\n").unwrap();
+        let error = host.account("alice").unwrap_err().to_string();
+        assert!(error.contains("users: line 1"), "{error}");
+        assert!(host.verify("alice", b"a").is_err());
+        assert!(host.reload().is_err());
+        fs::remove_file(&path).unwrap();
+        assert!(host.account("nobody").is_err());
+        fs::write(&path, good).unwrap();
+        assert!(host.account("alice").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_file_others_can_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users");
+        put(&path, &[]);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
+        let error = Direct::new(Arc::new(RealDisk), std::slice::from_ref(&path)).unwrap_err().to_string();
+        assert!(error.contains("0600"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(Direct::new(Arc::new(RealDisk), &[path]).is_ok());
     }
 }
