@@ -1,16 +1,48 @@
-//! A blocking stub resolver (RFC 1035).
-#![allow(missing_docs, clippy::todo)]
-use crate::sys::Clock;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+//! A blocking stub resolver (RFC 1035): asks the recursive servers of this host, follows CNAMEs, remembers answers.
+//!
+//! Against forged answers each query has a random number and a socket of its own (so a random port), and an answer counts
+//! only if it repeats the question. Everything is bounded: the wait, the tries, the chain of CNAMEs, the records taken from
+//! an answer, the answers remembered.
 
+mod cache;
+mod exchange;
+mod message;
+mod servers;
+#[cfg(test)]
+mod tests;
+
+pub use servers::Patience;
+
+use crate::sys::Clock;
+use cache::Cache;
+use domain::base::Rtype;
+use message::{Answer, Data};
+use servers::Servers;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// CNAMEs followed for one question.
+const LONGEST_CHAIN: usize = 8;
+
+/// The longest time an answer is remembered.
+const LONGEST_MEMORY: Duration = Duration::from_secs(3600);
+
+/// The longest time it is remembered that there is no answer (RFC 2308 §5 suggests one to three hours; mail can't wait).
+const LONGEST_DENIAL: Duration = Duration::from_secs(300);
+
+/// Finds mail exchangers and addresses. Shared by all threads.
 #[derive(Debug)]
-pub struct Resolver {}
+pub struct Resolver {
+    clock: Arc<dyn Clock>,
+    servers: Servers,
+    cache: Mutex<Cache>,
+}
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DnsError {
-    /// The name does not exist (NXDOMAIN).
+    /// The name does not exist (NXDOMAIN), or can't be one.
     NoName,
     /// The name exists, such a record does not.
     NoData,
@@ -18,24 +50,175 @@ pub enum DnsError {
     Temporary(String),
 }
 
+/// A mail exchanger (RFC 5321 §5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mx {
+    /// Lower ones are asked first.
     pub preference: u16,
-    /// Without a final dot; empty for the null MX (RFC 7505).
+    /// In lower case, without a final dot; empty for the null MX (RFC 7505).
     pub exchange: String,
 }
 
+type Found = Result<Vec<Data>, DnsError>;
+
 impl Resolver {
-    /// `servers` empty: those of /etc/resolv.conf.
-    pub fn new(_clock: Arc<dyn Clock>, _servers: &[SocketAddr]) -> Resolver {
-        todo!()
+    /// `servers` empty: those of /etc/resolv.conf, read again when it changes.
+    pub fn new(clock: Arc<dyn Clock>, servers: &[SocketAddr]) -> Resolver {
+        Resolver { clock, servers: Servers::new(servers), cache: Mutex::default() }
     }
+
+    /// Waits as long as told, instead of the default or what resolv.conf says.
+    pub fn with_patience(mut self, patience: Patience) -> Resolver {
+        self.servers.set_patience(patience);
+        self
+    }
+
     /// MX records in order of preference, ties as they came. Follows CNAMEs.
-    pub fn mx(&self, _domain: &str) -> Result<Vec<Mx>, DnsError> {
-        todo!()
+    pub fn mx(&self, domain: &str) -> Result<Vec<Mx>, DnsError> {
+        if domain.parse::<IpAddr>().is_ok() || is_localhost(domain) {
+            return Err(DnsError::NoData);
+        }
+        let found = self.lookup(domain, Rtype::MX)?;
+        let mut exchangers: Vec<Mx> =
+            found.into_iter().filter_map(|data| if let Data::Mx(mx) = data { Some(mx) } else { None }).collect();
+        exchangers.sort_by_key(|mx| mx.preference);
+        Ok(exchangers)
     }
-    /// IPv6 and IPv4 addresses. Follows CNAMEs; `NoData` if neither kind exists.
-    pub fn addresses(&self, _host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        todo!()
+
+    /// IPv6 and IPv4 addresses, in this order. Follows CNAMEs; `NoData` if neither kind exists. An address stands for
+    /// itself, `localhost` for the loopback addresses (RFC 6761 §6.3). `Temporary` only if nothing was found and a question
+    /// stayed open.
+    pub fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![address]);
+        }
+        if is_localhost(host) {
+            return Ok(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
+        }
+        let mut addresses = Vec::new();
+        let mut missing = DnsError::NoData;
+        for kind in [Rtype::AAAA, Rtype::A] {
+            match self.lookup(host, kind) {
+                Ok(found) => addresses
+                    .extend(found.into_iter().filter_map(|data| if let Data::Address(ip) = data { Some(ip) } else { None })),
+                Err(error) => missing = graver(missing, error),
+            }
+        }
+        if addresses.is_empty() { Err(missing) } else { Ok(addresses) }
     }
+
+    /// All data of one kind, at least one, at the end of the name's CNAMEs.
+    fn lookup(&self, name: &str, kind: Rtype) -> Found {
+        let name = checked(name).ok_or(DnsError::NoName)?;
+        let key = (name, kind);
+        if let Some(found) = self.cache().get(&key, self.clock.elapsed()) {
+            return found;
+        }
+        let (found, keep) = self.resolve(&key.0, kind)?;
+        if !keep.is_zero() {
+            self.cache().put(key, found.clone(), self.clock.elapsed(), keep);
+        }
+        found
+    }
+
+    /// Asks, as often as CNAMEs make it necessary. What was found, and for how long that holds.
+    fn resolve(&self, name: &str, kind: Rtype) -> Result<(Found, Duration), DnsError> {
+        let until = Instant::now() + self.servers.patience(self.clock.elapsed()).whole;
+        let mut chain = Chain { name: name.to_owned(), links: 0, ttl: LONGEST_MEMORY };
+        loop {
+            let answer = self.ask(&chain.name, kind, until)?;
+            if let Some(end) = chain.follow(&answer)? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// One question to the servers, in turn, until one has an answer.
+    fn ask(&self, name: &str, kind: Rtype, until: Instant) -> Result<Answer, DnsError> {
+        let patience = self.servers.patience(self.clock.elapsed());
+        let servers = self.servers.in_order();
+        let mut last = "no name server".to_owned();
+        for _ in 0..patience.rounds {
+            for (number, server) in &servers {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(DnsError::Temporary(last));
+                }
+                match exchange::ask(*server, name, kind, left.min(patience.one)) {
+                    Ok(answer) => {
+                        self.servers.prefer(*number);
+                        return Ok(answer);
+                    }
+                    Err(reason) => {
+                        log::debug!("dns event=failed server={server} name={name} type={kind} reason=\"{reason}\"");
+                        last = format!("{reason} from {server}");
+                    }
+                }
+            }
+        }
+        Err(DnsError::Temporary(last))
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A name and the CNAMEs that led to it.
+struct Chain {
+    name: String,
+    links: usize,
+    ttl: Duration,
+}
+
+impl Chain {
+    /// Follows the chain through an answer. `None`: its end is not in this answer, the name now reached is to be asked for.
+    fn follow(&mut self, answer: &Answer) -> Result<Option<(Found, Duration)>, DnsError> {
+        let before = self.links;
+        loop {
+            let here = answer.records.iter().filter(|record| record.owner == self.name);
+            let (aliases, found): (Vec<_>, Vec<_>) = here.partition(|record| matches!(record.data, Data::Alias(_)));
+            if !found.is_empty() {
+                let keep = found.iter().map(|record| record.ttl).fold(self.ttl, Duration::min);
+                return Ok(Some((Ok(found.into_iter().map(|record| record.data.clone()).collect()), keep)));
+            }
+            let Some((Data::Alias(target), ttl)) = aliases.first().map(|record| (&record.data, record.ttl)) else { break };
+            self.links += 1;
+            if self.links > LONGEST_CHAIN {
+                return Err(DnsError::Temporary(format!("too many CNAMEs, at {}", self.name)));
+            }
+            self.ttl = self.ttl.min(ttl);
+            self.name.clone_from(target);
+        }
+        let keep = answer.denial.map_or(Duration::ZERO, |ttl| ttl.min(self.ttl).min(LONGEST_DENIAL));
+        match answer {
+            Answer { no_such_name: true, .. } => Ok(Some((Err(DnsError::NoName), keep))),
+            // An alias, and nothing said about where it leads.
+            Answer { denial: None, .. } if self.links > before => Ok(None),
+            _ => Ok(Some((Err(DnsError::NoData), keep))),
+        }
+    }
+}
+
+/// Of two reasons the one that counts: an open question before an answer, no such name before no such record.
+fn graver(one: DnsError, other: DnsError) -> DnsError {
+    match (one, other) {
+        (DnsError::Temporary(text), _) | (_, DnsError::Temporary(text)) => DnsError::Temporary(text),
+        (DnsError::NoName, _) | (_, DnsError::NoName) => DnsError::NoName,
+        _ => DnsError::NoData,
+    }
+}
+
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// The name in lower case and without final dot, if it can be a host or mail domain at all (RFC 1035 §2.3.4).
+fn checked(name: &str) -> Option<String> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let label_ok = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    (name.len() <= 253 && name.split('.').all(label_ok)).then(|| name.to_ascii_lowercase())
 }
