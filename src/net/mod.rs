@@ -228,6 +228,10 @@ impl Connection {
 
     fn fill(&mut self, size: usize) -> Result<bool, NetError> {
         self.flush()?;
+        // What a long reply needed is not kept through the wait.
+        if self.output.capacity() > SMALL {
+            self.output = Vec::new();
+        }
         self.input.fill(&mut self.stream, size)
     }
 

@@ -268,9 +268,12 @@ impl Stream {
         match &mut self.tls {
             None => has_bytes(&self.wire.link),
             Some(tls) => {
-                // A record that is not whole, or holds no data, is taken in and leaves nothing to read.
-                while !tls.has_plaintext() && has_bytes(&self.wire.link) {
-                    if tls.take_in(&mut self.wire).is_err() {
+                // A record that is not whole, or holds no data, is taken in and leaves nothing to read: a few in a row.
+                for _ in 0..8 {
+                    if tls.has_plaintext() || !has_bytes(&self.wire.link) {
+                        break;
+                    }
+                    if !matches!(tls.take_in(&mut self.wire), Ok(read) if read > 0) {
                         break;
                     }
                 }

@@ -1,7 +1,9 @@
 //! Conversations over real sockets.
 
+mod encrypted;
+mod leaving;
+
 use super::*;
-use crate::net::tls::{ClientTls, ServerTls};
 use std::io::Read;
 use std::net::TcpListener;
 use std::thread;
@@ -25,11 +27,6 @@ fn two() -> (Connection, Connection) {
     client.set_timeout(Duration::from_secs(5));
     server.set_timeout(Duration::from_secs(5));
     (server, client)
-}
-
-fn tls() -> ServerTls {
-    let dir = tempfile::tempdir().unwrap();
-    ServerTls::self_signed(dir.path(), "mail.example.org").unwrap()
 }
 
 fn wait_for(what: impl Fn() -> bool) {
@@ -333,188 +330,6 @@ fn nobody_there() {
     assert!(matches!(Connection::connect(address, Duration::ZERO), Err(NetError::Timeout)));
 }
 
-/// A handshake between two of ours.
-fn tls_pair(server_tls: &ServerTls, name: &'static str) -> (Connection, Connection) {
-    let (mut server, mut client) = two();
-    let other = thread::spawn(move || {
-        client.start_tls(&ClientTls::opportunistic(), name).unwrap();
-        client
-    });
-    assert!(!server.accept_tls(server_tls).unwrap());
-    (server, other.join().unwrap())
-}
-
-#[test]
-fn tls_there_and_back() {
-    for tickets in [true, false] {
-        let (mut server, mut client) = tls_pair(&tls().with_tickets(tickets).unwrap(), "mail.example.org.");
-        let info = server.tls().unwrap().clone();
-        assert_eq!((info.version.as_str(), info.sni.as_deref()), ("TLSv1.3", Some("mail.example.org")));
-        assert!(info.cipher.starts_with("TLS_AES_"), "{}", info.cipher);
-        assert_eq!(client.tls().unwrap().cipher, info.cipher);
-        let text = b"line\r\n".repeat(200_000);
-        let len = text.len();
-        let writer = thread::spawn(move || {
-            client.put(b"EHLO x\r\nDATA\r\n").unwrap();
-            client.flush().unwrap();
-            assert_eq!(line_of(&mut client), "354 go on");
-            let mut writer = client.dot_writer();
-            writer.write_all(&text).unwrap();
-            writer.finish().unwrap();
-            assert_eq!(line_of(&mut client), "250 ok");
-            client
-        });
-        assert_eq!(line_of(&mut server), "EHLO x");
-        assert!(server.has_input());
-        assert_eq!(line_of(&mut server), "DATA");
-        assert!(!server.input_pending());
-        server.put(b"354 go on\r\n").unwrap();
-        let mut sink = Sink::default();
-        assert!(matches!(server.read_dots(len as u64, &mut sink), Ok(Dots::Whole)));
-        assert!(sink.text == b"line\n".repeat(200_000));
-        server.put(b"250 ok\r\n").unwrap();
-        server.flush().unwrap();
-        drop(writer.join().unwrap());
-        assert!(matches!(server.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
-    }
-}
-
-#[test]
-fn tls_input_is_found_wherever_it_lies() {
-    let (mut server, mut client) = tls_pair(&tls(), "192.0.2.1");
-    assert_eq!(server.tls().unwrap().sni, None);
-    assert!(!server.input_pending() && !client.input_pending());
-    client.put(b"one\r\ntwo\r\n").unwrap();
-    client.flush().unwrap();
-    wait_for(|| peek_len(&server) > 0);
-    assert!(server.input_pending());
-    assert!(server.has_input());
-    assert_eq!(line_of(&mut server), "one");
-    assert_eq!(line_of(&mut server), "two");
-    assert!(!server.has_input());
-    // A peer that vanishes without close_notify.
-    client.stream.link().cut();
-    assert!(matches!(server.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
-}
-
-#[test]
-fn plaintext_before_the_handshake_is_dropped() {
-    let (mut server, mut client) = two();
-    client.put(b"STARTTLS\r\nMAIL FROM:<evil@example.org>\r\n").unwrap();
-    client.flush().unwrap();
-    wait_for(|| peek_len(&server) > 20);
-    assert_eq!(line_of(&mut server), "STARTTLS");
-    server.put(b"220 go\r\n").unwrap();
-    let other = thread::spawn(move || {
-        assert_eq!(line_of(&mut client), "220 go");
-        client.start_tls(&ClientTls::opportunistic(), "x.example").unwrap();
-        client.put(b"EHLO x\r\n").unwrap();
-        client.flush().unwrap();
-        client
-    });
-    assert!(server.accept_tls(&tls()).unwrap());
-    assert_eq!(line_of(&mut server), "EHLO x");
-    drop(other.join().unwrap());
-    // The client drops what was said before the handshake as well.
-    let (mut server, mut client) = two();
-    server.put(b"220 go\r\n250 injected\r\n").unwrap();
-    server.flush().unwrap();
-    wait_for(|| peek_len(&client) > 10);
-    assert_eq!(line_of(&mut client), "220 go");
-    let other = thread::spawn(move || {
-        server.accept_tls(&tls()).unwrap();
-        server.put(b"250 true\r\n").unwrap();
-        server.flush().unwrap();
-        server
-    });
-    client.start_tls(&ClientTls::opportunistic(), "x.example").unwrap();
-    assert_eq!(line_of(&mut client), "250 true");
-    drop(other.join().unwrap());
-}
-
-#[test]
-fn a_handshake_with_something_else_fails_in_time() {
-    for said in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"\x16\x03\x01\xff\xff\x01", b"\0\0\0\0\0\0\0\0\0", b""] {
-        let (mut connection, mut peer) = pair();
-        peer.write_all(said).unwrap();
-        connection.set_timeout(Duration::from_millis(100));
-        connection.set_deadline(Some(Duration::from_millis(100)));
-        assert!(connection.accept_tls(&tls()).is_err());
-        assert!(connection.tls().is_none());
-        let (mut connection, mut peer) = pair();
-        peer.write_all(said).unwrap();
-        peer.shutdown(std::net::Shutdown::Write).unwrap();
-        assert!(connection.start_tls(&ClientTls::opportunistic(), "x.example").is_err());
-    }
-}
-
-#[test]
-fn told_to_leave() {
-    let registry = Registry::default();
-    let (mut server, mut client) = tls_pair(&tls(), "x.example");
-    let (mut idle, mut peer) = pair();
-    server.register(&registry);
-    idle.register(&registry);
-    assert_eq!(registry.count(), 2);
-    assert!(!registry.wait_until_empty(Duration::from_millis(1)));
-    let reader = thread::spawn(move || {
-        assert!(matches!(server.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
-        assert!(server.told_to_leave());
-        server.put(b"421 bye\r\n").unwrap();
-        server.flush().unwrap();
-    });
-    // Pipelined commands are not begun any more either.
-    peer.write_all(b"one\r\ntwo\r\n").unwrap();
-    assert_eq!(line_of(&mut idle), "one");
-    assert!(!idle.told_to_leave());
-    registry.tell_all_to_leave();
-    assert!(matches!(idle.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
-    assert_eq!(line_of(&mut client), "421 bye");
-    reader.join().unwrap();
-    // One that comes too late is told at once.
-    let (mut late, mut peer) = pair();
-    late.register(&registry);
-    peer.write_all(b"EHLO x\r\n").unwrap();
-    assert!(matches!(late.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
-    drop((late, idle));
-    assert!(registry.wait_until_empty(Duration::ZERO));
-}
-
-#[test]
-fn a_message_that_is_arriving_may_finish() {
-    let registry = Registry::default();
-    let (mut connection, mut peer) = pair();
-    connection.register(&registry);
-    peer.write_all(b"first line\r\n").unwrap();
-    let link = connection.stream.link().clone();
-    let session = thread::spawn(move || {
-        let mut sink = Sink::default();
-        assert!(matches!(connection.read_dots(100, &mut sink), Ok(Dots::Whole)));
-        assert_eq!(sink.text, b"first line\nlast line\n");
-        connection.put(b"250 ok\r\n").unwrap();
-        assert!(matches!(connection.read_line(100, &mut Vec::new()), Err(NetError::Closed)));
-    });
-    wait_for(|| link.is_busy_for_test());
-    registry.tell_all_to_leave();
-    peer.write_all(b"last line\r\n.\r\nMAIL\r\n").unwrap();
-    session.join().unwrap();
-    drop(link);
-    let mut said = String::new();
-    peer.read_to_string(&mut said).unwrap();
-    assert_eq!(said, "250 ok\r\n");
-}
-
-#[test]
-fn cut_off() {
-    let registry = Registry::default();
-    let (mut connection, _peer) = pair();
-    connection.register(&registry);
-    let session = thread::spawn(move || connection.read_dots(100, &mut Sink::default()).map(|_| ()));
-    registry.cut_all();
-    assert!(matches!(session.join().unwrap(), Err(NetError::Closed)));
-    assert!(registry.wait_until_empty(Duration::from_secs(5)));
-}
-
 #[test]
 fn shrinking_loses_nothing() {
     let (mut connection, mut peer) = pair();
@@ -530,4 +345,38 @@ fn shrinking_loses_nothing() {
     let mut said = [0; 8];
     peer.read_exact(&mut said).unwrap();
     assert_eq!(&said, b"250 ok\r\n");
+}
+
+/// MB/s from one end of a loopback connection to the other, sink included.
+fn speed(mut server: Connection, mut client: Connection, size: usize, count: usize) -> f64 {
+    let wire = [&[b'a'; 70][..], b"\r\n"].concat().repeat(size / 72);
+    let total = wire.len() * count;
+    let sender = thread::spawn(move || {
+        for _ in 0..count {
+            let mut writer = client.dot_writer();
+            writer.write_all(&wire).unwrap();
+            writer.finish().unwrap();
+            assert_eq!(line_of(&mut client), "250 ok");
+        }
+    });
+    let begin = Instant::now();
+    for _ in 0..count {
+        assert!(matches!(server.read_dots(u64::MAX, &mut io::sink()), Ok(Dots::Whole)));
+        server.put(b"250 ok\r\n").unwrap();
+        server.flush().unwrap();
+    }
+    let speed = total as f64 / begin.elapsed().as_secs_f64() / 1e6;
+    sender.join().unwrap();
+    speed
+}
+
+#[test]
+#[ignore = "a measurement, for a release build: --nocapture"]
+fn how_fast_messages_come_in() {
+    for (size, count) in [(4096, 20_000), (1 << 20, 300)] {
+        let (server, client) = two();
+        println!("plain {size}: {:.0} MB/s", speed(server, client, size, count));
+        let (server, client) = encrypted::tls_pair(&encrypted::tls(), "x.example");
+        println!("TLS {size}: {:.0} MB/s", speed(server, client, size, count / 4));
+    }
 }

@@ -1,6 +1,8 @@
 //! TLS (1.2 and 1.3), and every rustls type of the program.
 
 mod certificate;
+#[cfg(test)]
+mod tests;
 
 use super::TlsInfo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -8,7 +10,7 @@ use rustls::client::{ClientConnection, Resumption};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::{NoServerSessionStorage, ServerConnection};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConnection};
 use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, ServerConfig, SignatureScheme};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -36,13 +38,17 @@ impl ServerTls {
             return Err(of(certificate, &"no certificate in it"));
         }
         let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| of(key, &error))?;
-        let config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(invalid)?
             .with_no_client_auth()
             .with_single_cert(chain, secret)
             .map_err(|error| of(key, &error))?;
-        Ok(ServerTls { config: Arc::new(config) }.with_tickets(true)?.with_protocols(&PROTOCOLS))
+        config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+        // Tickets keep the state with the client; a cache of sessions would keep it here.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = ring::Ticketer::new().map_err(invalid)?;
+        Ok(ServerTls { config: Arc::new(config) })
     }
 
     /// Loads the self-signed pair in `dir` (`cert.pem`, `key.pem`), making what is not there (key 0600).
@@ -51,31 +57,35 @@ impl ServerTls {
         ServerTls::load(&certificate, &key)
     }
 
-    /// Whether clients may resume sessions by tickets (RFC 8446 §2.2, RFC 5077); without them every handshake is a full
-    /// one. On when loaded; some Outlook servers abort on them.
-    pub fn with_tickets(&self, tickets: bool) -> io::Result<ServerTls> {
+    /// The same, but clients can't resume sessions by tickets (RFC 8446 §2.2, RFC 5077): every handshake is a full one.
+    /// Some Outlook servers abort on tickets.
+    pub fn without_tickets(&self) -> ServerTls {
         let mut config = ServerConfig::clone(&self.config);
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        if tickets {
-            config.ticketer = ring::Ticketer::new().map_err(invalid)?;
-            config.send_tls13_tickets = 2;
-        } else {
-            // The ticketer that never makes any is the default, but has no name.
-            config.ticketer = ServerConfig::builder_with_provider(provider())
-                .with_safe_default_protocol_versions()
-                .map_err(invalid)?
-                .with_no_client_auth()
-                .with_cert_resolver(config.cert_resolver.clone())
-                .ticketer;
-            config.send_tls13_tickets = 0;
-        }
-        Ok(ServerTls { config: Arc::new(config) })
+        config.ticketer = Arc::new(NoTickets);
+        config.send_tls13_tickets = 0;
+        ServerTls { config: Arc::new(config) }
+    }
+}
+
+/// Makes no tickets, takes none.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
     }
 
-    fn with_protocols(&self, protocols: &[&[u8]]) -> ServerTls {
-        let mut config = ServerConfig::clone(&self.config);
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        ServerTls { config: Arc::new(config) }
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _plain: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _cipher: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 }
 

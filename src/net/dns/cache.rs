@@ -6,7 +6,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// Answers remembered at most.
-const MOST: usize = 4096;
+const MOST: usize = 2048;
+
+/// Answers with more data than any host has use for are asked for anew each time: memory stays within a few megabytes,
+/// whatever servers say.
+const MOST_DATA: usize = 32;
 
 /// A name in lower case, and a kind of record.
 type Key = (String, Rtype);
@@ -29,6 +33,9 @@ impl Cache {
     }
 
     pub(super) fn put(&mut self, key: Key, found: Found, now: Duration, keep: Duration) {
+        if found.as_ref().is_ok_and(|data| data.len() > MOST_DATA) {
+            return;
+        }
         if self.entries.len() >= MOST && !self.entries.contains_key(&key) {
             self.make_room(now);
         }
