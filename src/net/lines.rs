@@ -77,6 +77,7 @@ impl LineScan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Every line of a conversation, fed in the pieces given.
     fn lines(limit: usize, pieces: &[&[u8]]) -> Vec<(Line, Vec<u8>)> {
@@ -141,5 +142,25 @@ mod tests {
             assert_eq!(scan.push(&[b'a'; 1000], &mut line), (1000, None));
         }
         assert_eq!((scan.seen(), line.len()), (1_000_000, 100));
+    }
+
+    proptest! {
+        /// Ends and faults are where a plain search finds them.
+        #[test]
+        fn the_end_is_the_first_crlf(text in prop::collection::vec(prop_oneof![4 => Just(b'\r'), 4 => Just(b'\n'), 1 => Just(0u8), 4 => Just(b'a')], 0..30), size in 1usize..5) {
+            let mut expected = Vec::new();
+            let mut rest = &text[..];
+            while let Some(at) = rest.windows(2).position(|two| two == b"\r\n") {
+                let (line, after) = rest.split_at(at);
+                expected.push(match line {
+                    line if line.iter().any(|byte| b"\r\n\0".contains(byte)) => (Line::Malformed, Vec::new()),
+                    line if line.len() > 4 => (Line::TooLong, Vec::new()),
+                    line => (Line::Whole, line.to_vec()),
+                });
+                rest = &after[2..];
+            }
+            let pieces: Vec<&[u8]> = text.chunks(size).collect();
+            prop_assert_eq!(lines(6, &pieces), expected);
+        }
     }
 }

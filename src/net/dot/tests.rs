@@ -148,8 +148,21 @@ proptest! {
         prop_assert_eq!(stuffed(&bytes), wire);
     }
 
+    /// The end and the faults are where a plain search finds them, in any pieces.
     #[test]
-    fn any_bytes_decode_alike_in_any_pieces(wire in prop::collection::vec(prop_oneof![Just(b'.'), Just(b'\r'), Just(b'\n'), Just(0u8), Just(b'a')], 0..24)) {
-        decode_all_ways(&wire);
+    fn the_end_is_the_first_crlf_dot_crlf(wire in prop::collection::vec(prop_oneof![4 => Just(b'.'), 4 => Just(b'\r'), 4 => Just(b'\n'), 1 => Just(0u8), 1 => Just(b'a')], 0..40)) {
+        let (_, _, malformed, rest) = decode_all_ways(&wire);
+        let whole = [b"\r\n", &wire[..]].concat();
+        let end = whole.windows(5).position(|five| five == b"\r\n.\r\n");
+        prop_assert_eq!(rest, end.map(|at| whole[at + 5..].to_vec()));
+        if let Some(at) = end {
+            let text = whole[..at + 5].to_vec();
+            let bare = (0..text.len()).any(|at| match text[at] {
+                b'\r' => text.get(at + 1) != Some(&b'\n'),
+                b'\n' => at == 0 || text[at - 1] != b'\r',
+                byte => byte == 0,
+            });
+            prop_assert_eq!(malformed, bare);
+        }
     }
 }
