@@ -1,1 +1,379 @@
-//! Commands, their paths and parameters.
+//! Commands of SMTP (RFC 5321 §4.1.1) and of the extensions we serve: bytes in, typed commands out.
+//!
+//! Strict where leniency would let something through that another server reads differently: a command is printable ASCII.
+//! Lenient where clients in the field are careless: the case of words, blanks at the end, a blank after the colon of
+//! `MAIL FROM:`.
+
+use super::reply::{self, Reply};
+use crate::mail::{Address, Body, Domain, ReversePath};
+
+/// A line with its CRLF may have so many bytes: 512 and what extensions add (RFC 5321 §4.5.3.1.4 and §4.1.1.11).
+pub const MOST_LINE: usize = 2048;
+
+/// The same for AUTH (RFC 4954 §4).
+pub const MOST_AUTH_LINE: usize = 12_288;
+
+/// What a command is about.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Verb {
+    Helo,
+    Ehlo,
+    Mail,
+    Rcpt,
+    Data,
+    Rset,
+    Noop,
+    Quit,
+    Vrfy,
+    Help,
+    Starttls,
+    Auth,
+}
+
+/// A command with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// The client's name: one word, no more is known of it.
+    Helo(&'a str),
+    /// The same.
+    Ehlo(&'a str),
+    /// Begins a transaction.
+    Mail(Mail),
+    /// Adds a recipient.
+    Rcpt(ForwardPath),
+    /// The message follows.
+    Data,
+    /// Forgets the transaction.
+    Rset,
+    /// Nothing.
+    Noop,
+    /// The end.
+    Quit,
+    /// Asks about somebody.
+    Vrfy,
+    /// Asks for help.
+    Help,
+    /// Asks for TLS (RFC 3207).
+    Starttls,
+    /// Logs in (RFC 4954).
+    Auth {
+        /// Its name.
+        mechanism: &'a str,
+        /// In base64, or `=`.
+        initial: Option<&'a [u8]>,
+    },
+}
+
+/// The arguments of MAIL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// Who sends, without the route.
+    pub reverse_path: ReversePath,
+    /// The size the client declares (RFC 1870); more than fits a number is the biggest number.
+    pub size: Option<u64>,
+    /// RFC 6152.
+    pub body: Body,
+}
+
+/// The argument of RCPT, without the route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForwardPath {
+    /// `<postmaster>`, which needs no domain (RFC 5321 §4.5.1).
+    Postmaster,
+    /// Everybody else.
+    Address(Address),
+}
+
+/// Why a line is no command.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// Control characters or bytes beyond ASCII.
+    Unreadable,
+    /// Longer than its verb allows.
+    TooLong,
+    /// No such verb.
+    Unknown,
+    /// A verb of SMTP that we don't serve.
+    NotImplemented,
+    /// Another protocol, such as HTTP: its sender does not know to whom it speaks.
+    Foreign,
+    /// Arguments missing, malformed, twice, or too many.
+    Arguments,
+    /// Not a reverse-path.
+    Sender,
+    /// Not a forward-path.
+    Recipient,
+    /// An ESMTP parameter that we don't offer.
+    Parameter,
+}
+
+impl CommandError {
+    /// What to say.
+    pub fn reply(self) -> Reply {
+        match self {
+            CommandError::Unreadable => reply::UNREADABLE,
+            CommandError::TooLong => reply::LINE_TOO_LONG,
+            CommandError::Unknown => reply::UNKNOWN,
+            CommandError::NotImplemented => reply::NOT_IMPLEMENTED,
+            CommandError::Foreign => reply::WRONG_PROTOCOL,
+            CommandError::Arguments => reply::BAD_ARGUMENTS,
+            CommandError::Sender => reply::BAD_SENDER,
+            CommandError::Recipient => reply::BAD_RECIPIENT,
+            CommandError::Parameter => reply::UNKNOWN_PARAMETER,
+        }
+    }
+}
+
+/// Verbs of HTTP and others (and what browsers send as first words of lines), by which web pages make browsers talk to us.
+const FOREIGN: [&str; 12] =
+    ["GET", "POST", "PUT", "HEAD", "CONNECT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PRI", "HOST", "HOST:"];
+
+/// Verbs of RFC 5321, its forerunners and extensions that are not served.
+const NOT_SERVED: [&str; 9] = ["EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML", "BDAT", "BURL"];
+
+impl Command<'_> {
+    /// Reads a line, without its CRLF.
+    ///
+    /// ```abnf
+    /// command = verb [1*SP arguments] *WSP
+    /// ```
+    pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
+        let line = line.trim_ascii_end();
+        let printable = line.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        let text = std::str::from_utf8(line).ok().filter(|_| printable).ok_or(CommandError::Unreadable)?;
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let rest = rest.trim_start();
+        let is = |verb: &&str| word.eq_ignore_ascii_case(verb);
+        let Some((_, verb)) = VERBS.iter().find(|(name, _)| is(name)) else {
+            return Err(match () {
+                () if FOREIGN.iter().any(is) => CommandError::Foreign,
+                () if NOT_SERVED.iter().any(is) => CommandError::NotImplemented,
+                () => CommandError::Unknown,
+            });
+        };
+        if line.len() + 2 > MOST_LINE && *verb != Verb::Auth {
+            return Err(CommandError::TooLong);
+        }
+        match verb {
+            Verb::Helo => client_name(rest).map(Command::Helo),
+            Verb::Ehlo => client_name(rest).map(Command::Ehlo),
+            Verb::Mail => mail(rest).map(Command::Mail),
+            Verb::Rcpt => rcpt(rest).map(Command::Rcpt),
+            Verb::Data => alone(rest, Command::Data),
+            Verb::Rset => alone(rest, Command::Rset),
+            Verb::Noop => Ok(Command::Noop),
+            Verb::Quit => alone(rest, Command::Quit),
+            Verb::Vrfy if rest.is_empty() => Err(CommandError::Arguments),
+            Verb::Vrfy => Ok(Command::Vrfy),
+            Verb::Help => Ok(Command::Help),
+            Verb::Starttls => alone(rest, Command::Starttls),
+            Verb::Auth => auth(rest),
+        }
+    }
+
+    /// Its verb.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Command::Helo(_) => Verb::Helo,
+            Command::Ehlo(_) => Verb::Ehlo,
+            Command::Mail(_) => Verb::Mail,
+            Command::Rcpt(_) => Verb::Rcpt,
+            Command::Data => Verb::Data,
+            Command::Rset => Verb::Rset,
+            Command::Noop => Verb::Noop,
+            Command::Quit => Verb::Quit,
+            Command::Vrfy => Verb::Vrfy,
+            Command::Help => Verb::Help,
+            Command::Starttls => Verb::Starttls,
+            Command::Auth { .. } => Verb::Auth,
+        }
+    }
+}
+
+/// The most frequent first.
+const VERBS: [(&str, Verb); 12] = [
+    ("MAIL", Verb::Mail),
+    ("RCPT", Verb::Rcpt),
+    ("DATA", Verb::Data),
+    ("RSET", Verb::Rset),
+    ("QUIT", Verb::Quit),
+    ("EHLO", Verb::Ehlo),
+    ("HELO", Verb::Helo),
+    ("NOOP", Verb::Noop),
+    ("STARTTLS", Verb::Starttls),
+    ("AUTH", Verb::Auth),
+    ("VRFY", Verb::Vrfy),
+    ("HELP", Verb::Help),
+];
+
+fn alone<'a>(rest: &str, command: Command<'a>) -> Result<Command<'a>, CommandError> {
+    if rest.is_empty() { Ok(command) } else { Err(CommandError::Arguments) }
+}
+
+/// One word. RFC 5321 §4.1.4 wants mail taken from clients whose name is no domain.
+///
+/// ```abnf
+/// ehlo = "EHLO" SP ( Domain / address-literal )
+/// ```
+fn client_name(rest: &str) -> Result<&str, CommandError> {
+    if rest.is_empty() || rest.len() > 255 || rest.contains(' ') { Err(CommandError::Arguments) } else { Ok(rest) }
+}
+
+/// ```abnf
+/// auth = "AUTH" SP sasl-mech [SP initial-response]      ; RFC 4954 §8
+/// ```
+fn auth(rest: &str) -> Result<Command<'_>, CommandError> {
+    let (mechanism, initial) = match rest.split_once(' ') {
+        Some((mechanism, initial)) => (mechanism, Some(initial)),
+        None => (rest, None),
+    };
+    if mechanism.is_empty() || initial.is_some_and(|response| response.is_empty() || response.contains(' ')) {
+        return Err(CommandError::Arguments);
+    }
+    Ok(Command::Auth { mechanism, initial: initial.map(str::as_bytes) })
+}
+
+/// ```abnf
+/// mail = "MAIL FROM:" Reverse-path [SP Mail-parameters]
+/// Reverse-path = Path / "<>"
+/// ```
+fn mail(rest: &str) -> Result<Mail, CommandError> {
+    let rest = after_word(rest, "FROM:").ok_or(CommandError::Arguments)?;
+    let (reverse_path, rest) = match rest.strip_prefix("<>") {
+        Some(rest) => (ReversePath(None), rest),
+        None => path(rest).map(|(address, rest)| (ReversePath(Some(address)), rest)).ok_or(CommandError::Sender)?,
+    };
+    let mut mail = Mail { reverse_path, size: None, body: Body::default() };
+    let (mut size, mut body, mut auth) = (None, None, None);
+    for parameter in parameters(rest).ok_or(CommandError::Sender)? {
+        let (name, value) = parameter?;
+        let seen = match name {
+            name if name.eq_ignore_ascii_case("SIZE") => &mut size,
+            name if name.eq_ignore_ascii_case("BODY") => &mut body,
+            name if name.eq_ignore_ascii_case("AUTH") => &mut auth,
+            _ => return Err(CommandError::Parameter),
+        };
+        if seen.replace(value.ok_or(CommandError::Arguments)?).is_some() {
+            return Err(CommandError::Arguments);
+        }
+    }
+    if let Some(digits) = size {
+        mail.size = Some(number(digits).ok_or(CommandError::Arguments)?);
+    }
+    match body {
+        Some(word) if word.eq_ignore_ascii_case("8BITMIME") => mail.body = Body::EightBitMime,
+        Some(word) if !word.eq_ignore_ascii_case("7BIT") => return Err(CommandError::Arguments),
+        _ => {}
+    }
+    // Read and believed by nobody: whoever it names did not log in here (RFC 4954 §5).
+    if auth.is_some_and(|value| !is_xtext(value)) {
+        return Err(CommandError::Arguments);
+    }
+    Ok(mail)
+}
+
+/// ```abnf
+/// rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters]
+/// ```
+fn rcpt(rest: &str) -> Result<ForwardPath, CommandError> {
+    let rest = after_word(rest, "TO:").ok_or(CommandError::Arguments)?;
+    let (path, rest) = match after_word(rest, "<postmaster>") {
+        Some(rest) => (ForwardPath::Postmaster, rest),
+        None => path(rest).map(|(address, rest)| (ForwardPath::Address(address), rest)).ok_or(CommandError::Recipient)?,
+    };
+    match parameters(rest).ok_or(CommandError::Recipient)?.next() {
+        None => Ok(path),
+        Some(parameter) => parameter.and(Err(CommandError::Parameter)),
+    }
+}
+
+/// What follows a word, in any case, and one blank.
+fn after_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let found = text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    let rest = text.get(word.len()..).filter(|_| found)?;
+    // A blank between path and parameters is not ours to eat.
+    Some(if word.ends_with(':') { rest.strip_prefix(' ').unwrap_or(rest) } else { rest })
+}
+
+/// A path at the start, and the rest. The source route is read over (RFC 5321 §4.1.1.3, appendix C).
+///
+/// ```abnf
+/// Path  = "<" [ A-d-l ":" ] Mailbox ">"
+/// A-d-l = At-domain *( "," At-domain )
+/// At-domain = "@" Domain
+/// ```
+fn path(text: &str) -> Option<(Address, &str)> {
+    let mut rest = text.strip_prefix('<')?;
+    while let Some(route) = rest.strip_prefix('@') {
+        let end = match route.find(']') {
+            Some(end) if route.starts_with('[') => end + 1,
+            _ => route.find([',', ':'])?,
+        };
+        Domain::parse(route.get(..end)?).ok()?;
+        rest = route.get(end..)?;
+        rest = match rest.strip_prefix(',') {
+            Some(next) if next.starts_with('@') => next,
+            Some(_) => return None,
+            None => rest.strip_prefix(':').filter(|mailbox| !mailbox.starts_with('@'))?,
+        };
+    }
+    let (address, rest) = Address::parse_prefix(rest).ok()?;
+    Some((address, rest.strip_prefix('>')?))
+}
+
+/// A keyword and its value.
+type Parameter<'a> = (&'a str, Option<&'a str>);
+
+/// The ESMTP parameters behind a path. None: what follows the path is not set off by a blank.
+///
+/// ```abnf
+/// esmtp-param   = esmtp-keyword ["=" esmtp-value]
+/// esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
+/// esmtp-value   = 1*(%d33-60 / %d62-126)
+/// ```
+fn parameters(rest: &str) -> Option<impl Iterator<Item = Result<Parameter<'_>, CommandError>>> {
+    if !rest.is_empty() && !rest.starts_with(' ') {
+        return None;
+    }
+    Some(rest.split(' ').filter(|word| !word.is_empty()).map(|word| {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        };
+        let name_ok =
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') && !name.is_empty() && !name.starts_with('-');
+        let value_ok = value.is_none_or(|value| !value.is_empty() && !value.contains('='));
+        if name_ok && value_ok { Ok((name, value)) } else { Err(CommandError::Arguments) }
+    }))
+}
+
+/// `1*DIGIT`; more than fits is as much as fits.
+fn number(digits: &str) -> Option<u64> {
+    let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// ```abnf
+/// xtext = *( xchar / hexchar )           ; RFC 3461 §4
+/// xchar = %d33-42 / %d44-60 / %d62-126
+/// hexchar = "+" 2(DIGIT / %x41-46)
+/// ```
+fn is_xtext(text: &str) -> bool {
+    let hex = |byte: Option<u8>| byte.is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let good = match byte {
+            b'+' => hex(bytes.next()) && hex(bytes.next()),
+            b'=' => false,
+            other => matches!(other, b'!'..=b'~'),
+        };
+        if !good {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;
