@@ -1,5 +1,16 @@
-//! The SMTP server: mail from other hosts, and from our users.
-#![allow(missing_docs, clippy::todo)]
+//! The SMTP server (RFC 5321): mail from other hosts, and from our users (RFC 6409).
+//!
+//! `session` owns the connection: it reads lines, knows what is legal in which state, and writes all replies. What a
+//! command does stands in a file for its family: `greet` (HELO, EHLO, STARTTLS), `login` (AUTH), `mail` (MAIL, RCPT),
+//! `data`. Whether somebody may do it is asked of `policy`, which touches nothing.
+
+mod data;
+mod greet;
+mod login;
+mod mail;
+mod policy;
+mod session;
+
 use crate::auth::Gate;
 use crate::config::{Config, Protocol};
 use crate::delivery::Post;
@@ -10,16 +21,22 @@ use std::sync::Arc;
 /// What all SMTP sessions share.
 #[derive(Debug)]
 pub struct Server {
+    /// As it was when the session began.
     pub config: Arc<Config>,
+    /// For deadlines and throttling.
     pub clock: Arc<dyn Clock>,
+    /// For AUTH.
     pub gate: Arc<Gate>,
+    /// Where messages go.
     pub post: Arc<Post>,
+    /// For STARTTLS.
     pub tls: Option<Arc<ServerTls>>,
 }
 
 impl Server {
-    /// One session, from banner to close. `protocol` is Smtp or Submission; `offer_tls`: STARTTLS may be used. Implicit TLS is already up when this is called.
-    pub fn serve(&self, _connection: Connection, _session: &str, _protocol: Protocol, _offer_tls: bool) {
-        todo!()
+    /// One session, from banner to close. `session` is its name in the log. `protocol` is Smtp or Submission; `offer_tls`:
+    /// STARTTLS may be used. Implicit TLS is already up when this is called.
+    pub fn serve(&self, connection: Connection, session: &str, protocol: Protocol, offer_tls: bool) {
+        session::Session::new(self, connection, session, protocol, offer_tls).run();
     }
 }

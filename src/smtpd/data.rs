@@ -1,0 +1,132 @@
+//! DATA: the message (RFC 5321 §4.1.1.4).
+
+use super::mail::Transaction;
+use super::session::{Hello, Outcome, Session};
+use crate::auth::Shown;
+use crate::config::Protocol;
+use crate::delivery::{PostError, Trace};
+use crate::net::{Dots, NetError};
+use crate::smtp::reply::{self, Reply};
+use std::io::{self, ErrorKind, Write};
+use std::time::Duration;
+
+/// A message has this long to arrive, and more if it is big.
+const LEAST_TIME: Duration = Duration::from_secs(600);
+
+/// A client that is slower, in bytes a second, is not waited for.
+const SLOWEST: u64 = 8192;
+
+impl Session<'_> {
+    /// DATA, to the reply after the final dot.
+    pub(super) fn data(&mut self) -> Result<Outcome, NetError> {
+        let Some(open) = self.transaction.take_if(|open| !open.envelope.recipients.is_empty()) else {
+            return Ok(Outcome::Say(reply::RCPT_FIRST));
+        };
+        // What came already was not sent by who waited for 354: to take it for the message, or for commands, would both
+        // be a guess (RFC 2920 §3.1).
+        if self.is_strict() && self.connection.input_pending() {
+            log::warn!("session={} input behind DATA refused", self.name);
+            return Ok(Outcome::Close(reply::PIPELINED));
+        }
+        let Transaction { envelope, size, .. } = open;
+        let recipients = envelope.recipients.len() as u64;
+        let sender = envelope.reverse_path.to_string();
+        let mut letter = match self.server.post.begin(envelope, self.trace()) {
+            Ok(letter) => letter,
+            Err(error) => return Ok(self.not_taken(error)),
+        };
+        self.say(&reply::GO_AHEAD)?;
+        let mut sink = Counted { letter: &mut letter, bytes: 0 };
+        let config = &self.server.config;
+        let expected = size.unwrap_or(u64::MAX).min(config.max_message_size);
+        self.connection.set_timeout(config.timeouts.data);
+        self.connection.set_deadline(Some(LEAST_TIME + Duration::from_secs(expected / SLOWEST)));
+        let dots = self.connection.read_dots(config.max_message_size, &mut sink)?;
+        self.connection.set_timeout(config.timeouts.command);
+        self.connection.set_deadline(Some(config.timeouts.command));
+        let bytes = sink.bytes;
+        let sent = match dots {
+            Dots::Whole => letter.send(),
+            Dots::Sink(error) => Err(letter_error(error)),
+            Dots::TooBig => return Ok(self.refused(reply::TOO_BIG, "too big")),
+            Dots::Malformed => return Ok(self.refused(reply::MALFORMED_MESSAGE, "malformed")),
+        };
+        let id = match sent {
+            Ok(id) => id,
+            Err(error) => return Ok(self.not_taken(error)),
+        };
+        log::info!("session={} message id={id} from=<{}> recipients={recipients} bytes={bytes}", self.name, Shown(&sender));
+        self.tally.messages += 1;
+        self.tally.recipients += recipients;
+        self.forgive();
+        Ok(Outcome::Say(Reply::new(250, "2.0.0", format!("Ok: queued as {id}"))))
+    }
+
+    /// What the trace field will say of this session.
+    fn trace(&self) -> Trace {
+        let tls = self.connection.tls();
+        let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
+        // RFC 3848. A process of this host did not log in by AUTH.
+        let by_auth = self.login.is_some() && self.is_strict();
+        let with = match (extended, tls.is_some(), by_auth) {
+            (false, _, _) => "SMTP",
+            (true, false, false) => "ESMTP",
+            (true, true, false) => "ESMTPS",
+            (true, false, true) => "ESMTPA",
+            (true, true, true) => "ESMTPSA",
+        };
+        Trace {
+            from: self.hello.as_ref().map(|Hello { from, .. }| from.clone()),
+            with,
+            tls: tls.map(|info| format!("({} {})", info.version, info.cipher)),
+            submission: self.protocol == Protocol::Submission,
+        }
+    }
+
+    fn refused(&self, refusal: Reply, why: &str) -> Outcome {
+        log::info!("session={} message refused code={} reason={why:?}", self.name, refusal.code());
+        Outcome::Say(refusal)
+    }
+
+    /// The one place where the post's errors become replies.
+    fn not_taken(&self, error: PostError) -> Outcome {
+        match error {
+            PostError::Full => self.refused(reply::NO_ROOM, "disk full"),
+            PostError::Loop => self.refused(reply::LOOP, "loop"),
+            PostError::HeaderTooBig => self.refused(reply::HEADER_TOO_BIG, "header too big"),
+            PostError::Io(error) => {
+                log::error!("session={} message not taken error={error:?}", self.name);
+                Outcome::Say(reply::LOCAL_ERROR)
+            }
+            PostError::Uncertain => {
+                log::error!("session={} message uncertain: closing without a reply", self.name);
+                Outcome::Vanish
+            }
+        }
+    }
+}
+
+fn letter_error(error: io::Error) -> PostError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => PostError::Full,
+        _ => PostError::Io(error.to_string()),
+    }
+}
+
+/// Counts what passes through, for the log.
+struct Counted<'a, W> {
+    letter: &'a mut W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.letter.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.letter.flush()
+    }
+}

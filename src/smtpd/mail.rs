@@ -1,0 +1,93 @@
+//! MAIL and RCPT: the envelope (RFC 5321 §3.3).
+
+use super::policy;
+use super::session::Session;
+use crate::auth::Shown;
+use crate::delivery::Route;
+use crate::mail::{Address, Domain, Envelope, Origin, Recipient};
+use crate::smtp::command::{ForwardPath, Mail};
+use crate::smtp::reply::{self, Reply};
+use std::time::Duration;
+
+/// An envelope that is being written.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub envelope: Envelope,
+    /// Bytes, as MAIL said.
+    pub size: Option<u64>,
+    /// When MAIL came, by [`crate::sys::Clock::elapsed`].
+    pub begun: Duration,
+}
+
+impl Session<'_> {
+    /// MAIL: begins a transaction.
+    pub(super) fn mail(&mut self, mail: Mail) -> Reply {
+        let config = &self.server.config;
+        if let Err(refusal) = policy::may_send(&self.client(), config, mail.size) {
+            return self.refuse("mail", mail.reverse_path.to_string(), refusal);
+        }
+        if !self.server.post.has_room() {
+            return self.refuse("mail", mail.reverse_path.to_string(), reply::NO_ROOM);
+        }
+        let origin = self.login.clone().map_or(Origin::Network, Origin::User);
+        let envelope = Envelope { reverse_path: mail.reverse_path, recipients: Vec::new(), body: mail.body, origin };
+        self.transaction = Some(Transaction { envelope, size: mail.size, begun: self.server.clock.elapsed() });
+        reply::SENDER_OK
+    }
+
+    /// RCPT: adds a recipient, if it exists and may be reached by this client.
+    pub(super) fn rcpt(&mut self, path: ForwardPath) -> Reply {
+        let server = self.server;
+        let address = match self.full(path) {
+            Ok(address) => address,
+            Err(refusal) => return refusal,
+        };
+        let count = self.transaction.as_ref().map_or(0, |open| open.envelope.recipients.len());
+        let verdict = policy::may_add(count, &server.config).and_then(|()| {
+            let route = server.post.route(&address).map_err(|error| {
+                log::error!("session={} route to={} error={:?}", self.name, Shown(&address.to_string()), error.to_string());
+                reply::LOCAL_ERROR
+            })?;
+            policy::may_reach(&self.client(), &server.config, &route).map(|()| route)
+        });
+        match (verdict, &mut self.transaction) {
+            (Ok(route), Some(open)) => {
+                let recipients = &mut open.envelope.recipients;
+                // Who is named twice gets one copy.
+                if !recipients.iter().any(|other| is_same(&other.address, &address, &route)) {
+                    recipients.push(Recipient { address });
+                }
+                reply::RECIPIENT_OK
+            }
+            (Ok(_), None) => reply::MAIL_FIRST,
+            (Err(refusal), _) => self.refuse("rcpt", address.to_string(), refusal),
+        }
+    }
+
+    /// `<postmaster>` is the postmaster of our first domain.
+    fn full(&self, path: ForwardPath) -> Result<Address, Reply> {
+        match path {
+            ForwardPath::Address(address) => Ok(address),
+            ForwardPath::Postmaster => {
+                let config = &self.server.config;
+                let domain = config.domains.first().unwrap_or(&config.hostname);
+                Address::new("postmaster", Domain::Name(domain.clone())).map_err(|_| reply::LOCAL_ERROR)
+            }
+        }
+    }
+
+    fn refuse(&self, verb: &str, address: String, refusal: Reply) -> Reply {
+        let (session, address) = (self.name, Shown(&address));
+        log::info!("session={session} {verb} refused address=<{address}> code={} reason={:?}", refusal.code(), refusal.text());
+        refusal
+    }
+}
+
+/// One recipient, as far as we can tell: names of our users are compared without regard to case, others' are not ours to know.
+fn is_same(one: &Address, other: &Address, route: &Route) -> bool {
+    let locals = match route {
+        Route::Local(_) => one.local().eq_ignore_ascii_case(other.local()),
+        _ => one.local() == other.local(),
+    };
+    locals && one.domain().key() == other.domain().key()
+}

@@ -1,0 +1,106 @@
+//! May I? Every answer is a permission or the reply that refuses it. Nothing here does anything.
+
+use crate::config::Protocol;
+use crate::config::schema::{Config, Network};
+use crate::delivery::Route;
+use crate::net::Peer;
+use crate::smtp::reply::{self, Reply};
+use std::net::IpAddr;
+
+/// Who asks, and how.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Client<'a> {
+    /// At the other end.
+    pub peer: &'a Peer,
+    /// Of the listener.
+    pub protocol: Protocol,
+    /// TLS is up.
+    pub encrypted: bool,
+    /// STARTTLS can be had.
+    pub starttls: bool,
+    /// Somebody has logged in.
+    pub logged_in: bool,
+}
+
+impl Client<'_> {
+    /// Would a password be seen by nobody else, or may it be?
+    fn is_private(&self, config: &Config) -> bool {
+        self.encrypted || config.plaintext_always || is_here(self.peer)
+    }
+}
+
+/// A process of this host?
+fn is_here(peer: &Peer) -> bool {
+    match peer {
+        Peer::Tcp(address) => address.ip().is_loopback(),
+        Peer::Unix { .. } => true,
+    }
+}
+
+/// Is AUTH offered? Only where our users hand in their mail: on the port for other hosts it would serve guessers alone
+/// (RFC 6409 §3.1, §4.3).
+pub(super) fn offers_login(client: &Client<'_>, config: &Config) -> bool {
+    client.protocol == Protocol::Submission && client.is_private(config) && matches!(client.peer, Peer::Tcp(_))
+}
+
+/// AUTH (RFC 4954 §4).
+pub(super) fn may_log_in(client: &Client<'_>, config: &Config) -> Result<(), Reply> {
+    match client {
+        Client { logged_in: true, .. } => Err(reply::LOGGED_IN_ALREADY),
+        Client { protocol: Protocol::Submission, .. } if client.is_private(config) => Ok(()),
+        Client { protocol: Protocol::Submission, .. } => Err(reply::ENCRYPT_FIRST),
+        _ => Err(reply::NOT_IMPLEMENTED),
+    }
+}
+
+/// STARTTLS (RFC 3207 §4).
+pub(super) fn may_start_tls(client: &Client<'_>) -> Result<(), Reply> {
+    match client {
+        Client { encrypted: true, .. } => Err(reply::TLS_ALREADY),
+        Client { starttls: false, .. } => Err(reply::NOT_IMPLEMENTED),
+        _ => Ok(()),
+    }
+}
+
+/// MAIL, with the size that was declared (RFC 6409 §4.3, RFC 1870 §6.1).
+pub(super) fn may_send(client: &Client<'_>, config: &Config, size: Option<u64>) -> Result<(), Reply> {
+    if client.protocol == Protocol::Submission && !client.logged_in {
+        let hopeless = !client.is_private(config) && client.starttls;
+        return Err(if hopeless { reply::TLS_FIRST } else { reply::LOG_IN_FIRST });
+    }
+    if size.is_some_and(|size| size > config.max_message_size) { Err(reply::TOO_BIG) } else { Ok(()) }
+}
+
+/// One recipient more.
+pub(super) fn may_add(recipients: usize, config: &Config) -> Result<(), Reply> {
+    if recipients >= config.limits.recipients { Err(reply::TOO_MANY_RECIPIENTS) } else { Ok(()) }
+}
+
+/// RCPT, for an address that leads there. Only who has logged in, or whose network we relay for, reaches other hosts.
+pub(super) fn may_reach(client: &Client<'_>, config: &Config, route: &Route) -> Result<(), Reply> {
+    match route {
+        Route::Local(_) => Ok(()),
+        Route::NoUser => Err(reply::NO_USER),
+        Route::Remote(_) if client.logged_in || relays_for(config, client.peer) => Ok(()),
+        Route::Remote(_) => Err(reply::NO_RELAY),
+    }
+}
+
+fn relays_for(config: &Config, peer: &Peer) -> bool {
+    match peer {
+        Peer::Tcp(address) => config.relay_networks.iter().any(|network| contains(network, address.ip())),
+        Peer::Unix { .. } => false,
+    }
+}
+
+fn contains(network: &Network, address: IpAddr) -> bool {
+    let same = |ours: u128, theirs: u128, width: u32| {
+        let ignored = width.saturating_sub(u32::from(network.bits));
+        ours.checked_shr(ignored).unwrap_or(0) == theirs.checked_shr(ignored).unwrap_or(0)
+    };
+    match (network.address.to_canonical(), address.to_canonical()) {
+        (IpAddr::V4(ours), IpAddr::V4(theirs)) => same(u32::from(ours).into(), u32::from(theirs).into(), 32),
+        (IpAddr::V6(ours), IpAddr::V6(theirs)) => same(ours.into(), theirs.into(), 128),
+        _ => false,
+    }
+}

@@ -1,0 +1,310 @@
+//! The loop of a session, and its states.
+//!
+//! ```text
+//! fresh ──EHLO, HELO──► greeted ──MAIL──► open ──DATA, RSET, EHLO──► greeted
+//!   ▲                      │
+//!   └──────STARTTLS────────┘
+//! ```
+//!
+//! The state is what the fields say (no greeting yet; no transaction; a transaction), and each state has one table of the
+//! verbs that are legal in it. Handlers return an [`Outcome`]; only the loop ends the session. Replies to pipelined commands
+//! gather in the connection, which writes them before it waits for more.
+
+use super::Server;
+use super::mail::Transaction;
+use super::policy::Client;
+use crate::auth::Shown;
+use crate::config::Protocol;
+use crate::net::{Connection, Line, NetError, Peer};
+use crate::smtp::command::{Command, CommandError, MOST_AUTH_LINE, Verb};
+use crate::smtp::reply::{self, Reply};
+use std::fmt;
+use std::time::Duration;
+
+/// Commands between two messages that bring no message nearer, before a session is ended.
+const MOST_IDLE: usize = 100;
+
+/// From MAIL to DATA.
+const MOST_ENVELOPE: Duration = Duration::from_secs(30 * 60);
+
+/// What a command comes to.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Reply and go on.
+    Say(Reply),
+    /// Reply and close.
+    Close(Reply),
+    /// Reply, then the handshake.
+    Secure(Reply),
+    /// Close without a word: no reply would be true.
+    Vanish,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    pub server: &'a Server,
+    pub connection: Connection,
+    /// Its name in the log.
+    pub name: &'a str,
+    pub protocol: Protocol,
+    offer_tls: bool,
+    /// How the client called itself, since it did.
+    pub hello: Option<Hello>,
+    /// Who has logged in.
+    pub login: Option<String>,
+    pub transaction: Option<Transaction>,
+    pub tally: Tally,
+    /// Since the last message: faults, and commands that bring none nearer.
+    faults: usize,
+    idle: usize,
+    scratch: Vec<u8>,
+}
+
+/// The client's greeting, made ready for the trace field.
+#[derive(Clone, Debug)]
+pub(super) struct Hello {
+    /// `name ([address])`
+    pub from: String,
+    /// EHLO.
+    pub extended: bool,
+}
+
+/// For the last line in the log.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub messages: u64,
+    pub recipients: u64,
+    faults: u64,
+}
+
+/// What a session can be in.
+#[derive(Copy, Clone, Debug)]
+enum State {
+    Fresh,
+    Greeted,
+    Open,
+}
+
+impl State {
+    /// The verbs that are legal.
+    fn verbs(self) -> &'static [Verb] {
+        use Verb::{Auth, Data, Ehlo, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, Starttls, Vrfy};
+        match self {
+            State::Fresh => &[Ehlo, Helo, Quit, Noop, Rset, Help, Vrfy],
+            State::Greeted => &[Mail, Quit, Rset, Auth, Starttls, Ehlo, Helo, Noop, Help, Vrfy],
+            State::Open => &[Rcpt, Data, Rset, Quit, Ehlo, Helo, Noop, Help, Vrfy],
+        }
+    }
+
+    /// What the others get.
+    fn refusal(self) -> Reply {
+        match self {
+            State::Fresh => reply::GREET_FIRST,
+            State::Greeted => reply::MAIL_FIRST,
+            State::Open => reply::IN_TRANSACTION,
+        }
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        server: &'a Server,
+        connection: Connection,
+        name: &'a str,
+        protocol: Protocol,
+        offer_tls: bool,
+    ) -> Session<'a> {
+        let login = super::login::of_peer(connection.peer());
+        let offer_tls = offer_tls && server.tls.is_some();
+        Session {
+            server,
+            connection,
+            name,
+            protocol,
+            offer_tls,
+            hello: None,
+            login,
+            transaction: None,
+            tally: Tally::default(),
+            faults: 0,
+            idle: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// From banner to close.
+    pub(super) fn run(mut self) {
+        let peer = ShownPeer(self.connection.peer().clone());
+        log::info!("session={} connect peer={peer} service={}", self.name, self.service());
+        self.connection.set_timeout(self.server.config.timeouts.command);
+        let (end, farewell) = match self.converse() {
+            Ok(end) => (end, None),
+            Err(NetError::Timeout) => ("timeout", Some(reply::TIMED_OUT)),
+            Err(NetError::Closed) if self.connection.told_to_leave() => ("stopping", Some(reply::STOPPING)),
+            Err(NetError::Closed) => ("lost", None),
+            Err(NetError::Io(error)) => {
+                log::info!("session={} error={}", self.name, Shown(&error.to_string()));
+                ("error", None)
+            }
+        };
+        if let Some(farewell) = farewell {
+            let _ = self.say(&farewell);
+        }
+        let _ = self.connection.flush();
+        let Tally { messages, recipients, faults } = self.tally;
+        log::info!("session={} disconnect end={end} messages={messages} recipients={recipients} faults={faults}", self.name);
+    }
+
+    /// Lines in, replies out. Returns why it is over.
+    fn converse(&mut self) -> Result<&'static str, NetError> {
+        // Who speaks first does not listen: a spammer's script, or somebody else's request (RFC 5321 §4.3.1).
+        if self.is_strict() && self.connection.input_pending() {
+            log::info!("session={} spoke before the greeting", self.name);
+            self.say(&reply::EARLY)?;
+            return Ok("early");
+        }
+        let hostname = &self.server.config.hostname;
+        self.say(&Reply::new(220, "", format!("{hostname} ESMTP Pillarbox")))?;
+        let mut line = Vec::new();
+        loop {
+            self.connection.set_deadline(Some(self.patience()));
+            let outcome = match self.connection.read_line(MOST_AUTH_LINE, &mut line)? {
+                Line::Whole => self.obey(&line)?,
+                Line::TooLong => Outcome::Say(reply::LINE_TOO_LONG),
+                Line::Malformed => Outcome::Say(reply::UNREADABLE),
+            };
+            match outcome {
+                Outcome::Say(reply) => {
+                    let reply = self.count(reply);
+                    self.say(&reply)?;
+                    if reply.code() == 421 {
+                        return Ok("faults");
+                    }
+                }
+                Outcome::Secure(reply) => {
+                    self.say(&reply)?;
+                    self.secure()?;
+                }
+                Outcome::Close(reply) => {
+                    self.say(&reply)?;
+                    return Ok(if reply.code() == 221 { "quit" } else { "refused" });
+                }
+                Outcome::Vanish => return Ok("uncertain"),
+            }
+        }
+    }
+
+    /// How long the next command may take to arrive: an envelope, too, must be done some time.
+    fn patience(&self) -> Duration {
+        let command = self.server.config.timeouts.command;
+        match &self.transaction {
+            Some(open) => command.min(MOST_ENVELOPE.saturating_sub(self.server.clock.elapsed().saturating_sub(open.begun))),
+            None => command,
+        }
+    }
+
+    /// Carries out one line.
+    fn obey(&mut self, line: &[u8]) -> Result<Outcome, NetError> {
+        let command = match Command::parse(line) {
+            Ok(command) => command,
+            Err(CommandError::Foreign) => return Ok(Outcome::Close(reply::WRONG_PROTOCOL)),
+            Err(error) => return Ok(Outcome::Say(error.reply())),
+        };
+        let state = self.state();
+        if !state.verbs().contains(&command.verb()) {
+            return Ok(Outcome::Say(state.refusal()));
+        }
+        Ok(match command {
+            Command::Helo(name) => Outcome::Say(self.greet(name, false)),
+            Command::Ehlo(name) => Outcome::Say(self.greet(name, true)),
+            Command::Starttls => self.start_tls()?,
+            Command::Auth { mechanism, initial } => self.log_in(mechanism, initial)?,
+            Command::Mail(mail) => Outcome::Say(self.mail(mail)),
+            Command::Rcpt(path) => Outcome::Say(self.rcpt(path)),
+            Command::Data => self.data()?,
+            Command::Rset => {
+                self.transaction = None;
+                Outcome::Say(reply::OK)
+            }
+            Command::Noop => Outcome::Say(reply::OK),
+            Command::Vrfy => Outcome::Say(reply::NOT_VERIFIED),
+            Command::Help => Outcome::Say(Reply::fixed(214, "2.0.0", "RFC 5321 tells it all; for more ask postmaster")),
+            Command::Quit => Outcome::Close(reply::BYE),
+        })
+    }
+
+    fn state(&self) -> State {
+        match (&self.hello, &self.transaction) {
+            (None, _) => State::Fresh,
+            (Some(_), None) => State::Greeted,
+            (Some(_), Some(_)) => State::Open,
+        }
+    }
+
+    /// Keeps count of faults and of commands that lead nowhere; too many of either end the session.
+    fn count(&mut self, reply: Reply) -> Reply {
+        if reply.is_fault() || reply == reply::LOGIN_LATER {
+            self.faults += 1;
+            self.tally.faults += 1;
+            if self.faults >= self.server.config.limits.errors {
+                log::info!("session={} too many errors, the last: {}", self.name, reply.code());
+                return reply::TOO_MANY_ERRORS;
+            }
+        }
+        self.idle = if self.transaction.is_some() { self.idle } else { self.idle + 1 };
+        if self.idle > MOST_IDLE {
+            return reply::TOO_IDLE;
+        }
+        reply
+    }
+
+    /// A message was taken: what went before is forgiven.
+    pub(super) fn forgive(&mut self) {
+        (self.faults, self.idle) = (0, 0);
+    }
+
+    /// Queues a reply.
+    pub(super) fn say(&mut self, reply: &Reply) -> Result<(), NetError> {
+        self.scratch.clear();
+        reply.write(&mut self.scratch);
+        self.connection.put(&self.scratch)
+    }
+
+    /// Another host must wait where the standard says so. A process of this host may send a script at once: people pipe
+    /// such things into `sendmail -bs`, and we know who it is.
+    pub(super) fn is_strict(&self) -> bool {
+        matches!(self.connection.peer(), Peer::Tcp(_))
+    }
+
+    /// In the log.
+    pub(super) fn service(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Submission => "submission",
+            _ => "smtp",
+        }
+    }
+
+    /// For [`super::policy`].
+    pub(super) fn client(&self) -> Client<'_> {
+        Client {
+            peer: self.connection.peer(),
+            protocol: self.protocol,
+            encrypted: self.connection.tls().is_some(),
+            starttls: self.offer_tls,
+            logged_in: self.login.is_some(),
+        }
+    }
+}
+
+/// A peer in a log line.
+struct ShownPeer(Peer);
+
+impl fmt::Display for ShownPeer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Peer::Tcp(address) => address.fmt(out),
+            Peer::Unix { uid, pid } => write!(out, "unix:uid={uid},pid={pid}"),
+        }
+    }
+}
