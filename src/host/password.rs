@@ -86,6 +86,8 @@ impl Drop for Permit<'_> {
 impl Checker {
     /// An error only if the system has no randomness to give.
     pub fn new() -> io::Result<Checker> {
+        // Else every arena of the C allocator would keep its 16 MiB: 30 MiB for each thread that ever checked a password.
+        crate::sys::unix::map_big_blocks(1 << 20);
         let permits = bounded(CHECKS_AT_A_TIME);
         for _ in 0..CHECKS_AT_A_TIME {
             let _ = permits.0.try_send(());

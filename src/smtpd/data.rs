@@ -25,7 +25,7 @@ impl Session<'_> {
         // What came already was not sent by who waited for 354: to take it for the message, or for commands, would both
         // be a guess (RFC 2920 §3.1).
         if self.is_strict() && self.connection.input_pending() {
-            log::warn!("session={} input behind DATA refused", self.name);
+            log::warn!("session={} data refused reason=pipelined", self.name);
             return Ok(Outcome::Close(reply::PIPELINED));
         }
         let Transaction { envelope, size, .. } = open;

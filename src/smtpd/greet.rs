@@ -32,7 +32,7 @@ impl Session<'_> {
             return Ok(Outcome::Say(refusal));
         }
         if self.connection.input_pending() {
-            log::warn!("session={} plaintext behind STARTTLS dropped", self.name);
+            log::warn!("session={} starttls refused reason=pipelined", self.name);
             let mut line = Vec::new();
             while self.connection.input_pending() {
                 self.connection.read_line(0, &mut line)?;
@@ -48,9 +48,15 @@ impl Session<'_> {
             return self.say(&reply::NO_TLS);
         };
         self.connection.set_deadline(Some(self.server.config.timeouts.command));
-        if self.connection.accept_tls(&tls)? {
-            log::warn!("session={} plaintext behind STARTTLS dropped", self.name);
+        // A peer that is in the middle of a handshake can't be told anything.
+        let dropped = self.connection.accept_tls(&tls).map_err(|error| {
+            log::info!("session={} tls failed error={:?}", self.name, error.to_string());
+            NetError::Closed
+        })?;
+        if dropped {
+            log::warn!("session={} starttls plaintext dropped", self.name);
         }
+        self.login = super::login::of_peer(self.connection.peer());
         (self.hello, self.transaction) = (None, None);
         if let Some(info) = self.connection.tls() {
             log::debug!("session={} tls version={} cipher={}", self.name, info.version, info.cipher);

@@ -89,5 +89,9 @@ fn is_same(one: &Address, other: &Address, route: &Route) -> bool {
         Route::Local(_) => one.local().eq_ignore_ascii_case(other.local()),
         _ => one.local() == other.local(),
     };
-    locals && one.domain().key() == other.domain().key()
+    let domains = match (one.domain(), other.domain()) {
+        (Domain::Name(one), Domain::Name(other)) => one.eq_ignore_ascii_case(other),
+        (one, other) => one == other,
+    };
+    locals && domains
 }

@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
     fn converse(&mut self) -> Result<&'static str, NetError> {
         // Who speaks first does not listen: a spammer's script, or somebody else's request (RFC 5321 §4.3.1).
         if self.is_strict() && self.connection.input_pending() {
-            log::info!("session={} spoke before the greeting", self.name);
+            log::info!("session={} early", self.name);
             self.say(&reply::EARLY)?;
             return Ok("early");
         }
@@ -248,7 +248,7 @@ impl<'a> Session<'a> {
             self.faults += 1;
             self.tally.faults += 1;
             if self.faults >= self.server.config.limits.errors {
-                log::info!("session={} too many errors, the last: {}", self.name, reply.code());
+                log::info!("session={} faults limit={} last={}", self.name, self.faults, reply.code());
                 return reply::TOO_MANY_ERRORS;
             }
         }

@@ -9,6 +9,15 @@ pub fn limit_arenas(arenas: i32) {
     }
 }
 
+/// From this many bytes on the C allocator gets memory from the system and gives it back at once. Left alone it raises that
+/// bound with every big block it sees freed, and keeps the next ones.
+pub fn map_big_blocks(from: i32) {
+    // SAFETY: mallopt only sets a number inside the allocator, under the allocator's own lock.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, from);
+    }
+}
+
 /// Gives memory that the C allocator holds free back to the system.
 pub fn trim_memory() {
     // SAFETY: malloc_trim takes the allocator's own locks and touches only free memory.
