@@ -1,0 +1,363 @@
+//! The commands of POP3 (RFC 1939, RFC 2449 §3, RFC 2595 §4, RFC 5034, RFC 6856): bytes of one line in, a [`Command`] out.
+//! Pure.
+//!
+//! ```abnf
+//! command = keyword *(SP param)        ; the keyword in any case
+//! param   = 1*VCHAR
+//! ```
+//!
+//! More than one space between, and spaces at the end, are let through, except with `PASS`, where they belong to the
+//! password.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+/// The longest command line, CRLF included (RFC 2449 §4). `AUTH` with an initial response may be longer.
+pub(super) const MOST_LINE: usize = 255;
+
+/// One command, its arguments checked as far as they can be without a maildrop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command<'a> {
+    Auth { mechanism: &'a str, initial: Option<&'a [u8]> },
+    Capa,
+    Dele(Number),
+    List(Option<Number>),
+    Noop,
+    Pass(Secret<'a>),
+    Quit,
+    Retr(Number),
+    Rset,
+    Stat,
+    Stls,
+    Top { number: Number, lines: u64 },
+    Uidl(Option<Number>),
+    User(&'a str),
+    Utf8,
+}
+
+/// A message's number within a session, from 1 (RFC 1939 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Number(NonZeroU32);
+
+/// A password as it was sent, never shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Secret<'a>(pub(super) &'a [u8]);
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No command of ours.
+    Unknown,
+    /// Not the arguments of this command, which is to be written so.
+    Arguments(&'static str),
+    /// A number no message can have.
+    Number,
+    /// Longer than [`MOST_LINE`].
+    TooLong,
+    /// It held a bare CR, a bare LF or a NUL.
+    Malformed,
+    /// A web browser, perhaps driven by an attacker's page: it must not get a second try.
+    Http,
+}
+
+/// A row of the grammar: the keyword, how to write the command, and who reads what follows the keyword.
+type Row = (&'static str, &'static str, for<'a> fn(&'a [u8]) -> Option<Result<Command<'a>, Fault>>);
+
+const GRAMMAR: [Row; 15] = [
+    ("AUTH", "AUTH mechanism [response]", auth),
+    ("CAPA", "CAPA", |rest| nothing(rest, Command::Capa)),
+    ("DELE", "DELE number", |rest| one(rest, Command::Dele)),
+    ("LIST", "LIST [number]", |rest| perhaps_one(rest, Command::List)),
+    ("NOOP", "NOOP", |rest| nothing(rest, Command::Noop)),
+    ("PASS", "PASS password", pass),
+    ("QUIT", "QUIT", |rest| nothing(rest, Command::Quit)),
+    ("RETR", "RETR number", |rest| one(rest, Command::Retr)),
+    ("RSET", "RSET", |rest| nothing(rest, Command::Rset)),
+    ("STAT", "STAT", |rest| nothing(rest, Command::Stat)),
+    ("STLS", "STLS", |rest| nothing(rest, Command::Stls)),
+    ("TOP", "TOP number lines", top),
+    ("UIDL", "UIDL [number]", |rest| perhaps_one(rest, Command::Uidl)),
+    ("USER", "USER name", user),
+    ("UTF8", "UTF8", |rest| nothing(rest, Command::Utf8)),
+];
+
+/// Requests and header fields that a web browser sends.
+const HTTP: [&[u8]; 11] =
+    [b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"PRI", b"HOST:"];
+
+/// Reads one line, given without its CRLF.
+pub(super) fn parse(line: &[u8]) -> Result<Command<'_>, Fault> {
+    let end = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+    let (keyword, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
+    if HTTP.iter().any(|verb| keyword.eq_ignore_ascii_case(verb)) {
+        return Err(Fault::Http);
+    }
+    let Some((name, usage, arguments)) = GRAMMAR.iter().find(|row| keyword.eq_ignore_ascii_case(row.0.as_bytes())) else {
+        return Err(Fault::Unknown);
+    };
+    if line.len() + 2 > MOST_LINE && *name != "AUTH" {
+        return Err(Fault::TooLong);
+    }
+    arguments(rest).unwrap_or(Err(Fault::Arguments(usage)))
+}
+
+type Parsed<'a> = Option<Result<Command<'a>, Fault>>;
+
+fn nothing<'a>(rest: &'a [u8], command: Command<'a>) -> Parsed<'a> {
+    words(rest).next().is_none().then_some(Ok(command))
+}
+
+fn one(rest: &[u8], command: fn(Number) -> Command<'static>) -> Parsed<'_> {
+    let mut words = words(rest);
+    let word = words.next()?;
+    alone(words)?;
+    Some(Number::parse(word)?.map(command))
+}
+
+fn perhaps_one(rest: &[u8], command: fn(Option<Number>) -> Command<'static>) -> Parsed<'_> {
+    let mut words = words(rest);
+    let Some(word) = words.next() else { return Some(Ok(command(None))) };
+    alone(words)?;
+    Some(Number::parse(word)?.map(|number| command(Some(number))))
+}
+
+/// ```abnf
+/// top = "TOP" SP msg SP 1*DIGIT
+/// ```
+fn top(rest: &[u8]) -> Parsed<'_> {
+    let mut words = words(rest);
+    let (number, lines) = (words.next()?, words.next()?);
+    alone(words)?;
+    let number = Number::parse(number)?;
+    let lines = digits(lines)?;
+    Some(number.and_then(|number| Ok(Command::Top { number, lines: lines.ok_or(Fault::Number)? })))
+}
+
+/// ```abnf
+/// user = "USER" SP 1*(VCHAR / UTF8-non-ascii)
+/// ```
+fn user(rest: &[u8]) -> Parsed<'_> {
+    let mut words = words(rest);
+    let name = words.next()?;
+    alone(words)?;
+    let name = std::str::from_utf8(name).ok()?;
+    (!name.contains(char::is_control)).then_some(Ok(Command::User(name)))
+}
+
+/// All that follows the space is the password: it may hold and begin with spaces (RFC 1939 §7).
+fn pass(rest: &[u8]) -> Parsed<'_> {
+    rest.strip_prefix(b" ").map(|password| Ok(Command::Pass(Secret(password))))
+}
+
+/// ```abnf
+/// auth             = "AUTH" SP sasl-mech [SP initial-response]     ; RFC 5034 §5
+/// initial-response = base64 / "="
+/// ```
+fn auth(rest: &[u8]) -> Parsed<'_> {
+    let mut words = words(rest);
+    let mechanism = std::str::from_utf8(words.next()?).ok()?;
+    let initial = words.next();
+    alone(words)?;
+    Some(Ok(Command::Auth { mechanism, initial }))
+}
+
+fn words(rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty())
+}
+
+fn alone<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<()> {
+    words.next().is_none().then_some(())
+}
+
+/// Some(None): digits, but too many.
+fn digits(word: &[u8]) -> Option<Option<u64>> {
+    if word.is_empty() || !word.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = word.iter().try_fold(0_u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+    Some(value)
+}
+
+impl Number {
+    /// ```abnf
+    /// msg = 1*DIGIT
+    /// ```
+    fn parse(word: &[u8]) -> Option<Result<Number, Fault>> {
+        let value = digits(word)?.and_then(|value| u32::try_from(value).ok());
+        Some(value.and_then(NonZeroU32::new).map(Number).ok_or(Fault::Number))
+    }
+
+    /// Where the message stands in a list that begins at zero.
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0.get() - 1).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn number(value: u32) -> Number {
+        Number(NonZeroU32::new(value).unwrap())
+    }
+
+    #[test]
+    fn good_commands() {
+        use Command::*;
+        let plain = |initial| Auth { mechanism: "PLAIN", initial };
+        let table: [(&[u8], Command<'_>); 31] = [
+            (b"CAPA", Capa),
+            (b"capa", Capa),
+            (b"CaPa  ", Capa),
+            (b"NOOP", Noop),
+            (b"QUIT ", Quit),
+            (b"RSET", Rset),
+            (b"STAT", Stat),
+            (b"STLS", Stls),
+            (b"UTF8", Utf8),
+            (b"LIST", List(None)),
+            (b"LIST ", List(None)),
+            (b"LIST 1", List(Some(number(1)))),
+            (b"list  0012 ", List(Some(number(12)))),
+            (b"UIDL", Uidl(None)),
+            (b"UIDL 4294967295", Uidl(Some(number(u32::MAX)))),
+            (b"RETR 7", Retr(number(7))),
+            (b"DELE 000000000000000000000000000007", Dele(number(7))),
+            (b"TOP 1 0", Top { number: number(1), lines: 0 }),
+            (b"TOP 1 10", Top { number: number(1), lines: 10 }),
+            (b"TOP 1 18446744073709551615", Top { number: number(1), lines: u64::MAX }),
+            (b"USER alice", User("alice")),
+            (b"USER alice@example.org", User("alice@example.org")),
+            (b"USER j\xc3\xbcrgen", User("j\u{fc}rgen")),
+            (b"PASS secret", Pass(Secret(b"secret"))),
+            (b"pass  two  words ", Pass(Secret(b" two  words "))),
+            (b"PASS ", Pass(Secret(b""))),
+            (b"PASS \xff\x01", Pass(Secret(b"\xff\x01"))),
+            (b"AUTH PLAIN", plain(None)),
+            (b"AUTH PLAIN =", plain(Some(b"="))),
+            (b"AUTH PLAIN AGE=", plain(Some(b"AGE="))),
+            (b"auth GSSAPI", Auth { mechanism: "GSSAPI", initial: None }),
+        ];
+        for (line, command) in table {
+            assert_eq!(parse(line), Ok(command), "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn bad_commands() {
+        let unknown: [&[u8]; 12] = [
+            b"",
+            b" ",
+            b" STAT",
+            b"STA",
+            b"STATS",
+            b"STAT\t",
+            b"APOP alice c4c9334bac560ecc979e58001b3e22fb",
+            b"XTND XMIT",
+            b"LANG *",
+            b"EHLO x",
+            b"\xff\xfe",
+            b"\x16\x03\x01",
+        ];
+        for line in unknown {
+            assert_eq!(parse(line), Err(Fault::Unknown), "{}", line.escape_ascii());
+        }
+        let arguments: [&[u8]; 26] = [
+            b"STAT now",
+            b"QUIT now",
+            b"NOOP x",
+            b"RSET 1",
+            b"CAPA x",
+            b"STLS x",
+            b"UTF8 USER",
+            b"LIST one",
+            b"LIST -1",
+            b"LIST 1 2",
+            b"LIST +1",
+            b"RETR",
+            b"RETR 1x",
+            b"RETR 1 x",
+            b"RETR 0x1",
+            b"RETR \xd9\xa1",
+            b"DELE",
+            b"DELE 1,2",
+            b"TOP 1",
+            b"TOP 1 -1",
+            b"TOP 1 1 1",
+            b"USER",
+            b"USER a b",
+            b"USER \xff",
+            b"PASS",
+            b"AUTH",
+        ];
+        for line in arguments {
+            assert!(matches!(parse(line), Err(Fault::Arguments(_))), "{}", line.escape_ascii());
+        }
+        let numbers: [&[u8]; 7] = [
+            b"RETR 0",
+            b"RETR 000",
+            b"LIST 0",
+            b"DELE 4294967296",
+            b"UIDL 99999999999999999999999999",
+            b"TOP 0 1",
+            b"TOP 3 99999999999999999999",
+        ];
+        for line in numbers {
+            assert_eq!(parse(line), Err(Fault::Number), "{}", line.escape_ascii());
+        }
+        for line in [&b"GET / HTTP/1.1"[..], b"post /", b"CONNECT a:25 HTTP/1.1", b"Host: mail", b"DELETE /x", b"HEAD"] {
+            assert_eq!(parse(line), Err(Fault::Http), "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_line_is_bounded() {
+        let fits = [b"PASS ".as_slice(), &[b'x'; 248]].concat();
+        assert_eq!(fits.len() + 2, MOST_LINE);
+        assert!(matches!(parse(&fits), Ok(Command::Pass(_))));
+        assert_eq!(parse(&[fits.as_slice(), b"x"].concat()), Err(Fault::TooLong));
+        let long = [b"AUTH PLAIN ".as_slice(), &[b'A'; 2000]].concat();
+        assert!(matches!(parse(&long), Ok(Command::Auth { .. })));
+        assert_eq!(parse(&[b'x'; 2000]), Err(Fault::Unknown));
+    }
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let shown = format!("{:?}", parse(b"PASS secret"));
+        assert!(!shown.contains("secret") && !shown.contains("115"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&line);
+        }
+
+        #[test]
+        fn no_arguments_make_it_panic(row in 0..GRAMMAR.len(), rest in "[ 0-9a-z=\\-\u{0}-\u{ff}]{0,40}") {
+            let line = format!("{} {rest}", GRAMMAR[row].0);
+            if let Ok(Command::Pass(Secret(password))) = parse(line.as_bytes()) {
+                prop_assert_eq!(password, rest.as_bytes());
+            }
+        }
+
+        #[test]
+        fn every_number_is_read(value in 1..=u32::MAX, zeros in 0..5_usize) {
+            let line = format!("DELE {}{value}", "0".repeat(zeros));
+            prop_assert_eq!(parse(line.as_bytes()), Ok(Command::Dele(number(value))));
+        }
+    }
+}
