@@ -135,7 +135,7 @@ fn log_in(context: &Context<'_>, name: &str, password: &[u8]) -> Outcome<'static
     let login = match server.gate.login(peer, "pop3", session, name, password) {
         Ok(login) => login,
         Err(Denied::Credentials) => return Reply::wrong_credentials().into(),
-        Err(Denied::Temporary) => return Reply::refused("passwords can't be checked now").with(Code::SysTemp).into(),
+        Err(Denied::Temporary) => return Reply::failed(Code::SysTemp, "passwords can't be checked now").counted().into(),
     };
     match Maildrop::open(&server.store, login.account(), session) {
         Ok(maildrop) => {
@@ -145,7 +145,7 @@ fn log_in(context: &Context<'_>, name: &str, password: &[u8]) -> Outcome<'static
         }
         Err(error) => {
             log::warn!("session={session} pop3 refused user={} reason={:?}", Shown(name), error.to_string());
-            Reply::from(error).into()
+            Reply::from(error).counted().into()
         }
     }
 }

@@ -57,6 +57,11 @@ impl Reply {
         Reply { code: Some(code), ..self }
     }
 
+    /// Counts it as an error of the client all the same: who tries for ever is not to be listened to for ever.
+    pub(super) fn counted(self) -> Reply {
+        Reply { kind: Kind::Refused, ..self }
+    }
+
     /// Does it count towards the errors that end a session?
     pub(super) fn is_refusal(&self) -> bool {
         self.kind == Kind::Refused
@@ -154,6 +159,7 @@ mod tests {
         assert!(Reply::wrong_credentials().is_refusal());
         assert!(Reply::from(Fault::Unknown).is_refusal());
         assert!(!Reply::from(MailboxError::Busy).is_refusal());
+        assert!(Reply::from(MailboxError::Busy).counted().is_refusal());
         assert!(!Reply::done("").is_refusal());
     }
 

@@ -159,11 +159,12 @@ impl Wire {
     /// Waits for the next line. Memory is given back before a wait that may be long, and the whole line must be there in
     /// time, however slowly it trickles in.
     fn read_line(&mut self, timeouts: &Timeouts, limit: usize, line: &mut Vec<u8>) -> Result<Line, NetError> {
+        // Asked before the client can have seen the refusal: what comes after that is in order again.
+        self.behind_stls = self.behind_stls && self.connection.input_pending();
         if !self.connection.has_input() {
             self.connection.flush()?;
             self.connection.shrink();
         }
-        self.behind_stls = self.behind_stls && self.connection.input_pending();
         self.connection.set_timeout(timeouts.idle);
         self.connection.set_deadline(Some(timeouts.idle));
         let result = self.connection.read_line(limit, line);
