@@ -1,14 +1,50 @@
-//! From a letter to its outcomes: post, route, local delivery, the queue-runner, bounces.
-#![allow(missing_docs, clippy::todo)]
+//! From a letter to its outcomes.
+//!
+//! * `post`: the one door. A [`Letter`] is mended (`mend`, `trace`) while it is written, committed to the journal, and then
+//!   makes its `first_round`: local copies at once, the rest to the queue-runner.
+//! * `route`: where an address leads.
+//! * `local`, `remote`: one try, for mailboxes here and for another host.
+//! * `outcome`: what a try came to: the journal is told, the sender gets a report (`bounce`), the rest waits (`schedule`).
+//! * `table`: what waits and for what; pure. `runner`: the thread that watches the time, and the delivery threads.
+//! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping.
+//! * `operator`: what pillarboxctl asks for.
+//!
+//! The journal knows which recipients are unsettled; the table knows those that somebody still has to serve. The difference
+//! is the local copies that lie in a mailbox and wait for the next checkpoint: nobody may deliver these again.
+
+mod bounce;
+mod keeper;
+mod local;
+mod mend;
+mod mx;
+mod operator;
+mod outcome;
+mod post;
+mod recover;
+mod remote;
+mod route;
+mod runner;
+mod schedule;
+mod table;
+mod trace;
+
+pub use operator::{ActError, Flush};
+pub use post::{Letter, Post};
+
 use crate::config::Config;
 use crate::host::{Account, Host};
-use crate::mail::{Address, Envelope};
+use crate::mail::Address;
 use crate::mailbox::Store;
+use crate::net::Registry;
 use crate::net::dns::Resolver;
-use crate::spool::{Journal, SpoolId, Unsettled};
+use crate::net::tls::ClientTls;
+use crate::spool::{Entry, Journal, SpoolError, SpoolId, Unsettled};
 use crate::sys::Clock;
-use std::io::{self, Write};
-use std::sync::Arc;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Where an address leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +68,16 @@ pub enum Hop {
     Literal(std::net::IpAddr),
 }
 
+impl fmt::Display for Hop {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hop::Domain(domain) => out.write_str(domain),
+            Hop::Host(host, port) => write!(out, "{host}:{port}"),
+            Hop::Literal(ip) => write!(out, "[{ip}]"),
+        }
+    }
+}
+
 /// What the trace field says of a letter (RFC 5321 §4.4).
 #[derive(Clone, Debug)]
 pub struct Trace {
@@ -50,7 +96,7 @@ pub struct Trace {
 pub enum PostError {
     /// 452 4.3.1
     Full,
-    /// 554 5.4.6: a hundred Received fields, or one of our Delivered-To.
+    /// 554 5.4.6: a hundred Received fields.
     Loop,
     /// 552 5.3.4 header too big.
     HeaderTooBig,
@@ -60,72 +106,171 @@ pub enum PostError {
     Uncertain,
 }
 
-/// Where letters are handed in: one door for smtpd, sendmail, bounces.
-#[derive(Debug)]
-pub struct Post {}
-
-/// A letter being written: LF line ends, header first. Dropped without `send` it leaves nothing.
-#[derive(Debug)]
-pub struct Letter {}
-
-impl Post {
-    pub fn route(&self, _address: &Address) -> io::Result<Route> {
-        todo!()
-    }
-    pub fn has_room(&self) -> bool {
-        todo!()
-    }
-    pub fn begin(&self, _envelope: Envelope, _trace: Trace) -> Result<Letter, PostError> {
-        todo!()
+impl From<SpoolError> for PostError {
+    fn from(error: SpoolError) -> PostError {
+        match error {
+            SpoolError::Full => PostError::Full,
+            SpoolError::Uncertain => PostError::Uncertain,
+            other => PostError::Io(other.to_string()),
+        }
     }
 }
 
-impl Write for Letter {
-    fn write(&mut self, _buf: &[u8]) -> io::Result<usize> {
-        todo!()
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Letter {
-    /// Commits, delivers what is local, wakes the queue-runner for the rest; then it is true to say 250.
-    pub fn send(self) -> Result<SpoolId, PostError> {
-        todo!()
+impl fmt::Display for PostError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PostError::Full => out.write_str("disk full"),
+            PostError::Loop => out.write_str("mail loop"),
+            PostError::HeaderTooBig => out.write_str("header too big"),
+            PostError::Io(why) => out.write_str(why),
+            PostError::Uncertain => out.write_str("disk failed at commit"),
+        }
     }
 }
 
 /// Everything that moves mail: the post, the queue-runner thread, the keeper thread (checkpoints, housekeeping).
 #[derive(Debug)]
-pub struct Delivery {}
+pub struct Delivery {
+    office: Arc<Office>,
+    post: Arc<Post>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
 
-impl Delivery {
-    /// Recovers local copies, starts the threads.
-    pub fn start(
-        _config: Arc<Config>,
-        _clock: Arc<dyn Clock>,
-        _host: Arc<dyn Host>,
-        _journal: Arc<Journal>,
-        _unsettled: Vec<Unsettled>,
-        _store: Arc<Store>,
-        _resolver: Arc<Resolver>,
-    ) -> Delivery {
-        todo!()
+/// What all parts of this room share.
+#[derive(Debug)]
+struct Office {
+    config: RwLock<Arc<Config>>,
+    clock: Arc<dyn Clock>,
+    host: Arc<dyn Host>,
+    journal: Arc<Journal>,
+    store: Arc<Store>,
+    resolver: Arc<Resolver>,
+    /// For outbound connections; nobody's certificate is checked (RFC 7435).
+    tls: ClientTls,
+    /// The outbound connections.
+    outbound: Registry,
+    table: Mutex<table::Table>,
+    runner: runner::Wake,
+    keeper: keeper::Wake,
+    recovery: recover::Recovery,
+    /// Outcomes that could not be written yet.
+    unwritten: Mutex<Vec<crate::spool::Outcome>>,
+    stopping: AtomicBool,
+}
+
+/// The address of a recipient, by its index in the envelope.
+fn recipient(entry: &Entry, index: u32) -> Option<&Address> {
+    let at = usize::try_from(index).ok()?;
+    entry.envelope.recipients.get(at).map(|recipient| &recipient.address)
+}
+
+impl Office {
+    fn config(&self) -> Arc<Config> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-    pub fn post(&self) -> Arc<Post> {
-        todo!()
+
+    /// The table, even after a panic of another thread: each of its acts leaves it whole.
+    fn table(&self) -> MutexGuard<'_, table::Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// New configuration for what begins from now on.
-    pub fn reload(&self, _config: Arc<Config>) {
-        todo!()
-    }
-    /// For pillarboxctl: what waits. Operators' acts: flush, hold, release, remove.
-    pub fn queue(&self) -> Vec<Unsettled> {
-        todo!()
-    }
-    /// No new tries; waits (bounded) for running ones, last checkpoint.
-    pub fn stop(&self) {
-        todo!()
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
     }
 }
+
+impl Delivery {
+    /// Recovers local copies, starts the threads. Returns before anything is sent; the caller opens its listeners afterwards,
+    /// so no new copy is appended before the old ones were looked for.
+    pub fn start(
+        config: Arc<Config>,
+        clock: Arc<dyn Clock>,
+        host: Arc<dyn Host>,
+        journal: Arc<Journal>,
+        unsettled: Vec<Unsettled>,
+        store: Arc<Store>,
+        resolver: Arc<Resolver>,
+    ) -> Delivery {
+        let (runner, woken) = runner::Wake::new();
+        let (keeper, kept) = keeper::Wake::new();
+        let office = Arc::new(Office {
+            config: RwLock::new(config),
+            clock,
+            host,
+            journal,
+            store,
+            resolver,
+            tls: ClientTls::opportunistic(),
+            outbound: Registry::default(),
+            table: Mutex::default(),
+            runner,
+            keeper,
+            recovery: recover::Recovery::default(),
+            unwritten: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        });
+        recover::begin(&office, &unsettled);
+        let threads = [runner::start(&office, woken), keeper::start(&office, kept)].into_iter().flatten().collect();
+        Delivery { post: Arc::new(Post::new(office.clone())), office, threads: Mutex::new(threads) }
+    }
+
+    /// The door for new letters.
+    pub fn post(&self) -> Arc<Post> {
+        self.post.clone()
+    }
+
+    /// New configuration for what begins from now on.
+    pub fn reload(&self, config: Arc<Config>) {
+        *self.office.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.office.runner.wake();
+    }
+
+    /// What waits, in order of arrival; without the copies that only wait for a checkpoint of their mailbox.
+    pub fn queue(&self) -> Vec<Unsettled> {
+        operator::queue(&self.office)
+    }
+
+    /// A queued message, for its envelope and text.
+    pub fn entry(&self, id: SpoolId) -> Result<Entry, SpoolError> {
+        self.office.journal.read(id)
+    }
+
+    /// Makes messages due now, and forgets which hosts did not answer. Gives the number of messages.
+    pub fn flush(&self, what: &Flush) -> usize {
+        operator::flush(&self.office, what)
+    }
+
+    /// Nothing of this message is tried until it is released.
+    pub fn hold(&self, id: SpoolId) -> Result<(), ActError> {
+        operator::hold(&self.office, id)
+    }
+
+    /// Makes a held message due now.
+    pub fn release(&self, id: SpoolId) -> Result<(), ActError> {
+        operator::release(&self.office, id)
+    }
+
+    /// Takes a message out of the queue; nobody is told.
+    pub fn remove(&self, id: SpoolId) -> Result<(), ActError> {
+        operator::remove(&self.office, id)
+    }
+
+    /// No new tries; running ones get the time of `timeouts.stop`, then their connections are cut; last checkpoint.
+    pub fn stop(&self) {
+        self.office.stopping.store(true, Ordering::SeqCst);
+        self.office.runner.wake();
+        let patience = self.office.config().timeouts.stop;
+        if !self.office.outbound.wait_until_empty(patience) {
+            self.office.outbound.cut_all();
+        }
+        runner::wait_until_idle(&self.office, AFTER_CUT);
+        self.office.keeper.wake();
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = thread.join();
+        }
+        self.office.store.checkpoint();
+    }
+}
+
+/// How long delivery threads may take to notice that their connection is gone.
+const AFTER_CUT: Duration = Duration::from_secs(2);

@@ -1,0 +1,165 @@
+//! What is changed in the header of a message that arrives: trace and missing fields go before it, forged spool fields and
+//! the Bcc of submissions are left out. All else stays as it is, in its order. Pure.
+
+use crate::mail::header;
+
+/// What is added and taken away.
+#[derive(Debug, Default)]
+pub(super) struct Mending {
+    /// Our Received field, with its line end.
+    pub(super) received: Option<String>,
+    /// For submissions.
+    pub(super) submission: Option<Missing>,
+}
+
+/// What a submission gets if it lacks it (RFC 6409 §8.2, §8.3).
+#[derive(Debug)]
+pub(super) struct Missing {
+    /// Value of Date.
+    pub(super) date: String,
+    /// Value of Message-ID, with its angle brackets.
+    pub(super) message_id: String,
+}
+
+/// What was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Received fields it came with.
+    pub(super) received: usize,
+    /// Values of its Delivered-To fields, in lower case.
+    pub(super) delivered_to: Vec<String>,
+}
+
+/// Finds the end of a header that comes in pieces, looking at each line once.
+#[derive(Debug, Default)]
+pub(super) struct EndScan {
+    line: usize,
+}
+
+impl EndScan {
+    /// Offset of the empty line in `bytes`, which begin as they did in the last call; `None`: it has not come yet.
+    pub(super) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        loop {
+            let rest = bytes.get(self.line..)?;
+            let length = memchr::memchr(b'\n', rest)? + 1;
+            if matches!(rest, [b'\n', ..] | [b'\r', b'\n', ..]) {
+                return Some(self.line);
+            }
+            self.line += length;
+        }
+    }
+}
+
+/// Appends the mended header to `out`. `head` is all before the empty line; with no field in it at all it is no header, and
+/// an empty line goes before it, so that its text can't be taken for one.
+pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
+    let mut facts = Facts::default();
+    let (mut has_date, mut has_id, mut has_field) = (false, false, false);
+    let (mut kept, mut run) = (Vec::new(), 0);
+    for field in header::fields(head) {
+        let name = head.get(field.name.clone()).unwrap_or_default();
+        let value = head.get(field.value.clone()).unwrap_or_default();
+        has_field |= !name.is_empty();
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if is("Received") {
+            facts.received += 1;
+        } else if is("Delivered-To") {
+            facts.delivered_to.push(String::from_utf8_lossy(&header::unfold(value)).to_ascii_lowercase());
+        } else if is("Date") {
+            has_date = true;
+        } else if is("Message-ID") {
+            has_id = true;
+        }
+        let secret = mending.submission.is_some() && (is("Bcc") || is("Resent-Bcc"));
+        if secret || is_spool(name) {
+            kept.push(run..field.whole.start);
+            run = field.whole.end;
+        }
+    }
+    kept.push(run..head.len());
+    // A first line that begins with a blank would be taken for a part of our last field.
+    let is_header = has_field && !matches!(head.first(), Some(b' ' | b'\t'));
+    out.extend_from_slice(mending.received.as_deref().unwrap_or_default().as_bytes());
+    if let Some(missing) = &mending.submission {
+        if !(has_date && is_header) {
+            out.extend_from_slice(format!("Date: {}\n", missing.date).as_bytes());
+        }
+        if !(has_id && is_header) {
+            out.extend_from_slice(format!("Message-ID: {}\n", missing.message_id).as_bytes());
+        }
+    }
+    if !is_header && !head.is_empty() {
+        out.push(b'\n');
+        out.extend_from_slice(head);
+        return Facts::default();
+    }
+    for range in kept {
+        out.extend_from_slice(head.get(range).unwrap_or_default());
+    }
+    facts
+}
+
+/// A field of the journal's own records (DESIGN §4)?
+fn is_spool(name: &[u8]) -> bool {
+    name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"X-Spool-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mended(head: &str, submission: bool) -> (String, Facts) {
+        let missing = Missing { date: "today".into(), message_id: "<1@here>".into() };
+        let mending = Mending { received: Some("Received: us\n".into()), submission: submission.then_some(missing) };
+        let mut out = Vec::new();
+        let facts = mend(head.as_bytes(), &mending, &mut out);
+        (String::from_utf8(out).unwrap(), facts)
+    }
+
+    #[test]
+    fn only_what_must_be_is_changed() {
+        let head =
+            "Bcc: x\nX-SPOOL-Id: 1\n 2\nReceived: a\n\tb\nodd line\nDelivered-To:\n Bob@Example\nBcc : y\n z\nX-Spooled: 1\n";
+        let kept = "Received: a\n\tb\nodd line\nDelivered-To:\n Bob@Example\n";
+        let (text, facts) = mended(head, false);
+        assert_eq!(text, format!("Received: us\nBcc: x\n{kept}Bcc : y\n z\nX-Spooled: 1\n"));
+        assert_eq!(facts, Facts { received: 1, delivered_to: vec!["bob@example".into()] });
+        let (text, _) = mended(head, true);
+        assert_eq!(text, format!("Received: us\nDate: today\nMessage-ID: <1@here>\n{kept}X-Spooled: 1\n"));
+        let (text, _) = mended("message-id: a\nDATE: b\n", true);
+        assert_eq!(text, "Received: us\nmessage-id: a\nDATE: b\n");
+        assert_eq!(
+            mended("Subject: no line end", true).0,
+            "Received: us\nDate: today\nMessage-ID: <1@here>\nSubject: no line end"
+        );
+    }
+
+    #[test]
+    fn text_without_a_header_is_a_body() {
+        assert_eq!(mended("", false).0, "Received: us\n");
+        assert_eq!(mended("Hello\nworld", false).0, "Received: us\n\nHello\nworld");
+        assert_eq!(mended(" folded\nBcc: x\nDate: y\n", true).0.split_once("\n\n").unwrap().1, " folded\nBcc: x\nDate: y\n");
+    }
+
+    #[test]
+    fn the_end_is_found_at_any_cut() {
+        let end = |bytes: &[u8]| {
+            let whole = EndScan::default().find(bytes);
+            for first in 0..=bytes.len() {
+                let mut scan = EndScan::default();
+                let found = scan.find(&bytes[..first]).or_else(|| scan.find(bytes));
+                assert_eq!(found, whole, "{bytes:?} cut at {first}");
+            }
+            if let Some(end) = whole {
+                assert_eq!(end, header::end(bytes));
+            }
+            whole
+        };
+        assert_eq!(end(b"A: 1\nB: 2\n\nbody\n\n"), Some(10));
+        assert_eq!(end(b"A: 1\r\n\r\nbody"), Some(6));
+        assert_eq!(end(b"\nbody"), Some(0));
+        assert_eq!(end(b"A: 1\nB"), None);
+        assert_eq!(end(b"A: 1\n"), None);
+        assert_eq!(end(b""), None);
+    }
+}

@@ -1,0 +1,310 @@
+//! What a try came to: the journal learns it, the table, the log, and if need be the sender.
+
+use super::bounce::{self, Kind, Notice};
+use super::schedule::{self, Next, Progress};
+use super::{Letter, Office, PostError, Trace, local, runner};
+use crate::mail::{Body, Envelope, Origin, Recipient, ReversePath, date};
+use crate::spool::{Entry, Outcome, Status};
+use std::fmt;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+
+/// The other host of a try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Relay {
+    /// Its name, or its literal.
+    pub(super) host: String,
+    /// Where it was.
+    pub(super) address: SocketAddr,
+}
+
+impl fmt::Display for Relay {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}[{}]:{}", self.host, self.address.ip(), self.address.port())
+    }
+}
+
+/// Why a recipient was not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// Enhanced status code (RFC 3463).
+    pub(super) status: String,
+    /// A sentence for the sender.
+    pub(super) reason: String,
+    /// What the system said, for the log.
+    pub(super) detail: Option<String>,
+    /// The other host, if one was talked to.
+    pub(super) relay: Option<Relay>,
+    /// What it said; clean, on one line.
+    pub(super) reply: Option<String>,
+}
+
+impl Trouble {
+    /// Something that no other host said.
+    pub(super) fn own(status: &str, reason: &str) -> Box<Trouble> {
+        let (status, reason) = (status.to_owned(), reason.to_owned());
+        Box::new(Trouble { status, reason, detail: None, relay: None, reply: None })
+    }
+
+    /// With what the system said.
+    pub(super) fn because(mut self: Box<Self>, detail: &impl ToString) -> Box<Trouble> {
+        self.detail = Some(detail.to_string());
+        self
+    }
+
+    /// With the host it happened at.
+    pub(super) fn at(mut self: Box<Self>, relay: &Relay) -> Box<Trouble> {
+        self.relay = Some(relay.clone());
+        self
+    }
+
+    /// With what that host said.
+    pub(super) fn saying(mut self: Box<Self>, reply: &impl ToString) -> Box<Trouble> {
+        self.reply = Some(reply.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Trouble {
+    /// One line, without the relay.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.reply, &self.detail) {
+            (Some(reply), _) => out.write_str(reply),
+            (None, Some(detail)) => write!(out, "{} {} ({detail})", self.status, self.reason),
+            (None, None) => write!(out, "{} {}", self.status, self.reason),
+        }
+    }
+}
+
+/// What a try came to, for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Another host has it.
+    Delivered {
+        /// That host.
+        relay: Relay,
+        /// What it said.
+        reply: String,
+    },
+    /// Not now.
+    Deferred(Box<Trouble>),
+    /// Never.
+    Failed(Box<Trouble>),
+}
+
+impl Verdict {
+    /// One of our domains, but nobody of that name (any more).
+    pub(super) fn no_user() -> Verdict {
+        Verdict::Failed(Trouble::own("5.1.1", "There is no mailbox of that name here."))
+    }
+
+    /// Something here does not work.
+    pub(super) fn own_trouble(detail: &impl ToString) -> Verdict {
+        let reason = "This host could not find out where the address leads.";
+        Verdict::Deferred(Trouble::own("4.3.0", reason).because(detail))
+    }
+}
+
+/// A recipient in trouble.
+type Case = (u32, Box<Trouble>);
+
+/// Makes all this so. `local`: tries for mailboxes here have a schedule of their own.
+pub(super) fn conclude(office: &Arc<Office>, entry: &Entry, local: bool, verdicts: Vec<(u32, Verdict)>) {
+    if verdicts.is_empty() {
+        return;
+    }
+    let (mut delivered, mut deferred, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, verdict) in verdicts {
+        match verdict {
+            Verdict::Delivered { relay, reply } => delivered.push((index, relay, reply)),
+            Verdict::Deferred(trouble) => deferred.push((index, trouble)),
+            Verdict::Failed(trouble) => failed.push((index, trouble)),
+        }
+    }
+    taken(office, entry, delivered);
+    let expired = wait(office, entry, local, deferred);
+    give_up(office, entry, failed, expired);
+}
+
+/// Another host has taken it.
+fn taken(office: &Office, entry: &Entry, delivered: Vec<(u32, Relay, String)>) {
+    if delivered.is_empty() {
+        return;
+    }
+    for (index, relay, reply) in &delivered {
+        tell(office, entry, *index, "delivered", Some(relay), reply);
+    }
+    let indices: Vec<u32> = delivered.iter().map(|(index, ..)| *index).collect();
+    let texts = delivered.into_iter().map(|(index, relay, reply)| (index, format!("{relay}: {reply}"))).collect();
+    let outcomes = outcomes(office, entry, texts, &Status::Delivered);
+    if let Err(error) = office.journal.settle(&outcomes) {
+        // Nobody may send it again: the outcome is kept until it can be written.
+        log::error!("msg={} event=outcome-unwritten reason=\"{error}\"", entry.id);
+        office.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
+    }
+    office.table().settled(entry.id, &indices);
+    office.keeper.stir();
+}
+
+/// Puts what was deferred back to wait, and warns the sender when it takes long. Gives those whose time is over.
+fn wait(office: &Arc<Office>, entry: &Entry, local: bool, deferred: Vec<Case>) -> Vec<Case> {
+    if deferred.is_empty() {
+        return deferred;
+    }
+    let (config, now) = (office.config(), office.clock.now());
+    let waiting = office.journal.waiting(entry.id).map(|unsettled| unsettled.waiting).unwrap_or_default();
+    let (mut expired, mut late, mut again) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, trouble) in deferred {
+        let before = waiting.iter().find(|one| one.index == index);
+        let progress = Progress {
+            age: now.since(entry.time),
+            tries: before.map_or(0, |one| one.tries).saturating_add(1),
+            warned: before.is_some_and(|one| one.warned) || entry.envelope.reverse_path.0.is_none(),
+        };
+        match schedule::next(&config.queue, local, progress) {
+            Next::GiveUp => expired.push((index, trouble)),
+            Next::Retry(after) => {
+                let event = format!("deferred next={:.0}", after.as_secs_f32());
+                tell(office, entry, index, &event, trouble.relay.as_ref(), &trouble.to_string());
+                if schedule::is_late(&config.queue, progress) {
+                    late.push((index, trouble.clone()));
+                }
+                again.push((index, after, text(&trouble)));
+            }
+        }
+    }
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (index, after, text) in &again {
+        let status = Status::Deferred { until: now + *after };
+        match outcomes.last_mut() {
+            Some(last) if last.status == status && last.text == *text => last.recipients.push(*index),
+            _ => outcomes.push(Outcome { id: entry.id, recipients: vec![*index], status, time: now, text: text.clone() }),
+        }
+    }
+    if let Err(error) = office.journal.settle(&outcomes) {
+        // After a crash it would be tried too early, nothing worse.
+        log::warn!("msg={} event=deferral-unwritten reason=\"{error}\"", entry.id);
+    }
+    if !late.is_empty() {
+        warn(office, entry, late);
+    }
+    let elapsed = office.clock.elapsed();
+    let mut table = office.table();
+    for (index, after, _) in &again {
+        table.wait(entry.id, &[*index], elapsed + *after);
+    }
+    drop(table);
+    office.runner.wake();
+    office.keeper.stir();
+    expired
+}
+
+fn warn(office: &Arc<Office>, entry: &Entry, late: Vec<Case>) {
+    let until = entry.time + office.config().queue.lifetime;
+    let settles = outcomes(office, entry, texts(&late), &Status::Warned);
+    match report(office, entry, Kind::Delayed { until }, &late, settles) {
+        Ok(()) => {}
+        Err(error) => log::warn!("msg={} event=warning-unsent reason=\"{error}\"", entry.id),
+    }
+}
+
+/// Settles what failed and tells the sender, in one act.
+fn give_up(office: &Arc<Office>, entry: &Entry, failed: Vec<Case>, expired: Vec<Case>) {
+    let all: Vec<Case> = failed.iter().chain(&expired).cloned().collect();
+    if all.is_empty() {
+        return;
+    }
+    let mut settles = outcomes(office, entry, texts(&failed), &Status::Failed);
+    settles.extend(outcomes(office, entry, texts(&expired), &Status::Expired));
+    let result = match entry.envelope.reverse_path.0 {
+        Some(_) => report(office, entry, Kind::Failed { expired: failed.is_empty() }, &all, settles),
+        // A report is never answered by a report (RFC 5321 §4.5.5).
+        None => office.journal.settle(&settles).map_err(PostError::from),
+    };
+    let indices: Vec<u32> = all.iter().map(|(index, _)| *index).collect();
+    if let Err(error) = result {
+        log::error!("msg={} event=failure-unwritten reason=\"{error}\"", entry.id);
+        let due = office.clock.elapsed() + runner::OWN_TROUBLE;
+        office.table().wait(entry.id, &indices, due);
+        return office.runner.wake();
+    }
+    for (cases, event) in [(&failed, "failed"), (&expired, "expired")] {
+        for (index, trouble) in cases {
+            tell(office, entry, *index, event, trouble.relay.as_ref(), &trouble.to_string());
+        }
+    }
+    office.table().settled(entry.id, &indices);
+    office.keeper.stir();
+}
+
+/// Sends a report to the sender; it is the outcome of those it tells of.
+fn report(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case], settles: Vec<Outcome>) -> Result<(), PostError> {
+    let Some(sender) = &entry.envelope.reverse_path.0 else { return Ok(()) };
+    let header = local::head(&entry.message).map_err(|error| PostError::Io(error.to_string()))?;
+    let (config, now) = (office.config(), office.clock.now());
+    let cases: Vec<bounce::Case<'_>> = cases
+        .iter()
+        .filter_map(|(index, trouble)| Some(bounce::Case { address: super::recipient(entry, *index)?, trouble }))
+        .collect();
+    let envelope = Envelope {
+        reverse_path: ReversePath(None),
+        recipients: vec![Recipient { address: sender.clone() }],
+        body: Body::SevenBit,
+        origin: Origin::Daemon,
+    };
+    let trace = Trace { from: None, with: "", tls: None, submission: false };
+    let mut letter = Letter::begin(office, envelope, trace)?;
+    let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
+    let notice = Notice {
+        kind,
+        hostname: &config.hostname,
+        id: &id,
+        sender,
+        date: date::rfc5322(now),
+        arrival: date::rfc5322(entry.time),
+        cases: &cases,
+        header: &header,
+    };
+    letter.write_all(&bounce::build(&notice)).map_err(|error| PostError::Io(error.to_string()))?;
+    let report = letter.send_settling(settles)?;
+    log::info!("msg={} event=reported to=<{sender}> report={report}", entry.id);
+    Ok(())
+}
+
+fn texts(cases: &[Case]) -> Vec<(u32, String)> {
+    cases.iter().map(|(index, trouble)| (*index, text(trouble))).collect()
+}
+
+/// What the journal keeps: with the relay.
+fn text(trouble: &Trouble) -> String {
+    trouble.relay.as_ref().map_or_else(|| trouble.to_string(), |relay| format!("{relay}: {trouble}"))
+}
+
+/// Recipients with the same text stand on one line of the log.
+fn outcomes(office: &Office, entry: &Entry, cases: Vec<(u32, String)>, status: &Status) -> Vec<Outcome> {
+    let mut found: Vec<Outcome> = Vec::new();
+    for (index, text) in cases {
+        match found.iter_mut().find(|outcome| outcome.text == text) {
+            Some(outcome) => outcome.recipients.push(index),
+            None => found.push(Outcome {
+                id: entry.id,
+                recipients: vec![index],
+                status: status.clone(),
+                time: office.clock.now(),
+                text,
+            }),
+        }
+    }
+    found.iter_mut().for_each(|outcome| outcome.recipients.sort_unstable());
+    found
+}
+
+/// One line of the log; with the id, its lines tell the whole story of a message.
+fn tell(office: &Office, entry: &Entry, index: u32, event: &str, relay: Option<&Relay>, text: &str) {
+    let Some(address) = super::recipient(entry, index) else { return };
+    let delay = office.clock.now().since(entry.time).as_secs_f32();
+    let relay = relay.map_or_else(|| "none".to_owned(), Relay::to_string);
+    let text = text.replace('"', "'");
+    log::info!("msg={} event={event} to=<{address}> relay={relay} reply=\"{text}\" delay={delay:.1}", entry.id);
+}

@@ -1,0 +1,171 @@
+//! The one door for letters: from smtpd, from `sendmail`, and from this daemon itself.
+
+use super::mend::{self, EndScan, Facts, Mending, Missing};
+use super::{Office, PostError, Route, Trace, local, trace};
+use crate::mail::{Address, Envelope, date};
+use crate::spool::{Draft, Outcome, SpoolId};
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// Bytes a header may have.
+const MOST_HEADER: usize = 256 * 1024;
+
+/// Received fields that make a loop (RFC 5321 §6.3).
+const MOST_HOPS: usize = 100;
+
+/// Where letters are handed in: one door for smtpd, sendmail, bounces.
+#[derive(Debug)]
+pub struct Post {
+    office: Arc<Office>,
+}
+
+/// A letter being written: LF line ends, header first. Dropped without `send` it leaves nothing.
+///
+/// Writing never fails: what is wrong is remembered, the rest is passed over, and [`Letter::send`] tells it. So there is
+/// one place where a letter can be refused.
+#[derive(Debug)]
+pub struct Letter {
+    office: Arc<Office>,
+    /// None once something was wrong.
+    draft: Option<Draft>,
+    wrong: Option<PostError>,
+    trace: Trace,
+    /// The recipient, if there is only one.
+    sole: Option<Address>,
+    /// What came, up to the empty line; None once the header was mended and written.
+    head: Option<Vec<u8>>,
+    scan: EndScan,
+    facts: Facts,
+}
+
+impl Post {
+    pub(super) fn new(office: Arc<Office>) -> Post {
+        Post { office }
+    }
+
+    /// Where an address leads. An error is temporary: the users could not be looked up.
+    pub fn route(&self, address: &Address) -> io::Result<Route> {
+        self.office.route(address)
+    }
+
+    /// Is there room to accept mail? (Asked at MAIL; else 452 4.3.1.)
+    pub fn has_room(&self) -> bool {
+        self.office.journal.has_room()
+    }
+
+    /// Begins a letter.
+    pub fn begin(&self, envelope: Envelope, trace: Trace) -> Result<Letter, PostError> {
+        Letter::begin(&self.office, envelope, trace)
+    }
+}
+
+impl Letter {
+    pub(super) fn begin(office: &Arc<Office>, envelope: Envelope, trace: Trace) -> Result<Letter, PostError> {
+        let sole = match (&trace.from, envelope.recipients.as_slice()) {
+            (Some(_), [one]) => Some(one.address.clone()),
+            _ => None,
+        };
+        let draft = office.journal.begin(envelope)?;
+        Ok(Letter {
+            office: office.clone(),
+            draft: Some(draft),
+            wrong: None,
+            trace,
+            sole,
+            head: Some(Vec::new()),
+            scan: EndScan::default(),
+            facts: Facts::default(),
+        })
+    }
+
+    /// Its name, known before it is sent.
+    pub fn id(&self) -> Option<SpoolId> {
+        self.draft.as_ref().map(Draft::id)
+    }
+
+    /// Commits, delivers what is local, wakes the queue-runner for the rest; then it is true to say 250.
+    pub fn send(self) -> Result<SpoolId, PostError> {
+        self.send_settling(Vec::new())
+    }
+
+    /// The same, for a letter that is itself the outcome of another: both are committed in one act.
+    pub(super) fn send_settling(mut self, settles: Vec<Outcome>) -> Result<SpoolId, PostError> {
+        if let Some(head) = self.head.take() {
+            self.write_head(&head, head.len());
+        }
+        let draft = match (self.wrong.take(), self.draft.take()) {
+            (None, Some(draft)) => draft,
+            (wrong, _) => return Err(wrong.unwrap_or(PostError::Io("letter without draft".into()))),
+        };
+        let entry = draft.commit(settles)?;
+        let id = entry.id;
+        log::info!(
+            "msg={id} event=queued from=<{}> recipients={} size={}",
+            entry.envelope.reverse_path,
+            entry.envelope.recipients.len(),
+            entry.message.len()
+        );
+        local::first_round(&self.office, &entry, &self.facts.delivered_to);
+        self.office.keeper.stir();
+        Ok(id)
+    }
+
+    fn refuse(&mut self, wrong: PostError) {
+        self.draft = None;
+        self.head = None;
+        self.wrong.get_or_insert(wrong);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(Err(error)) = self.draft.as_mut().map(|draft| draft.write_all(bytes)) {
+            self.refuse(crate::spool::SpoolError::from(error).into());
+        }
+    }
+
+    /// Mends the header and writes it, with what follows it in the same block.
+    fn write_head(&mut self, block: &[u8], end: usize) {
+        if end > MOST_HEADER {
+            return self.refuse(PostError::HeaderTooBig);
+        }
+        let Some(id) = self.id() else { return };
+        let (head, rest) = block.split_at(end.min(block.len()));
+        let mut out = Vec::with_capacity(block.len() + 640);
+        self.facts = mend::mend(head, &self.mending(id), &mut out);
+        if self.facts.received >= MOST_HOPS {
+            return self.refuse(PostError::Loop);
+        }
+        out.extend_from_slice(rest);
+        self.put(&out);
+    }
+
+    fn mending(&self, id: SpoolId) -> Mending {
+        if self.trace.from.is_none() && !self.trace.submission {
+            return Mending::default();
+        }
+        let config = self.office.config();
+        let date = date::rfc5322(self.office.clock.now());
+        let received = trace::received(&self.trace, &config.hostname, id, self.sole.as_ref(), &date);
+        let missing = || Missing { date, message_id: format!("<{id}@{}>", config.hostname) };
+        Mending { received, submission: self.trace.submission.then(missing) }
+    }
+}
+
+impl Write for Letter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(mut head) = self.head.take() else {
+            self.put(bytes);
+            return Ok(bytes.len());
+        };
+        head.extend_from_slice(bytes);
+        match self.scan.find(&head) {
+            Some(end) => self.write_head(&head, end),
+            None if head.len() > MOST_HEADER => self.refuse(PostError::HeaderTooBig),
+            None => self.head = Some(head),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

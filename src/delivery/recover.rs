@@ -1,0 +1,177 @@
+//! After a crash: which copies of unsettled messages lie whole in their mailboxes already? No copy is made twice.
+//!
+//! [`begin`] runs before the daemon listens, so before anything new is appended. Mailboxes that can't be looked at then
+//! (another program holds the lock) stay on a list, and nothing is delivered to one of them before it was looked at.
+
+use super::{Office, Route, runner};
+use crate::host::Account;
+use crate::mailbox::{Copy, MailboxError};
+use crate::spool::{Entry, Message, SpoolId, Unsettled};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long the start may be held up by mailboxes that are locked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes of messages that are in memory for one look into a mailbox.
+const MOST_BYTES: u64 = 32 * 1024 * 1024;
+
+/// A message and the index of a recipient.
+type Name = (SpoolId, u32);
+
+/// What has still to be looked for.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    /// Is there anything at all? (Asked at each delivery.)
+    any: AtomicBool,
+    /// By account. An empty list: being taken off.
+    accounts: Mutex<HashMap<String, Arc<Mutex<Vec<Name>>>>>,
+    /// Copies whose account could not be told at the start.
+    strays: Mutex<Vec<Name>>,
+}
+
+/// Fills the table, and looks for the local copies of everything unsettled.
+pub(super) fn begin(office: &Office, unsettled: &[Unsettled]) {
+    let begun = office.clock.elapsed();
+    let mut accounts: HashMap<String, (Account, Vec<Name>)> = HashMap::new();
+    let mut strays = Vec::new();
+    for message in unsettled {
+        enter(office, message);
+        for (name, route) in routes(office, message) {
+            match route {
+                Some(Route::Local(account)) => {
+                    accounts.entry(account.name.clone()).or_insert_with(|| (account, Vec::new())).1.push(name);
+                }
+                Some(_) => {}
+                None => strays.push(name),
+            }
+        }
+    }
+    if accounts.is_empty() && strays.is_empty() {
+        return;
+    }
+    let recovery = &office.recovery;
+    recovery.any.store(true, Ordering::SeqCst);
+    *lock(&recovery.strays) = strays;
+    let list = |(name, (_, names)): (&String, &(Account, Vec<Name>))| (name.clone(), Arc::new(Mutex::new(names.clone())));
+    *lock(&recovery.accounts) = accounts.iter().map(list).collect();
+    for (account, _) in accounts.values() {
+        if office.clock.elapsed() - begun > PATIENCE {
+            break;
+        }
+        if let Err(error) = recovery.settle_mailbox(office, account) {
+            log::warn!("event=recovery-later mailbox={} reason=\"{error}\"", account.name);
+        }
+    }
+    office.keeper.stir();
+}
+
+fn enter(office: &Office, message: &Unsettled) {
+    let mut table = office.table();
+    for waiting in &message.waiting {
+        match waiting.held {
+            true => table.hold(message.id, &[waiting.index]),
+            false => table.wait(message.id, &[waiting.index], runner::due_in_table(office, waiting.due)),
+        }
+    }
+}
+
+/// Where the waiting recipients of a message lead; `None`: can't be told now.
+fn routes(office: &Office, message: &Unsettled) -> Vec<(Name, Option<Route>)> {
+    let entry = match office.journal.read(message.id) {
+        Ok(entry) => entry,
+        Err(error) => {
+            log::error!("msg={} event=unreadable reason=\"{error}\"", message.id);
+            return message.waiting.iter().map(|waiting| ((message.id, waiting.index), None)).collect();
+        }
+    };
+    let route = |index| super::recipient(&entry, index).and_then(|address| office.route(address).ok());
+    message.waiting.iter().map(|waiting| ((message.id, waiting.index), route(waiting.index))).collect()
+}
+
+impl Recovery {
+    /// Before a copy is made: looks into the mailbox if that was not done since the start. True: this copy is there.
+    pub(super) fn settle_account(&self, office: &Office, account: &Account, copy: Name) -> Result<bool, MailboxError> {
+        if !self.any.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
+        let was_waiting = office.table().has(copy.0, copy.1);
+        self.settle_mailbox(office, account)?;
+        let mut strays = lock(&self.strays);
+        if let Some(at) = strays.iter().position(|stray| *stray == copy) {
+            look(office, account, &[copy])?;
+            strays.swap_remove(at);
+        }
+        drop(strays);
+        self.note_end();
+        Ok(was_waiting && !office.table().has(copy.0, copy.1))
+    }
+
+    /// Looks for all copies of one mailbox; those that are whole are taken off the table.
+    fn settle_mailbox(&self, office: &Office, account: &Account) -> Result<(), MailboxError> {
+        let Some(list) = lock(&self.accounts).get(&account.name).cloned() else { return Ok(()) };
+        // Held while looking: who comes second waits until it is known.
+        let mut list = lock(&list);
+        look(office, account, &list)?;
+        list.clear();
+        lock(&self.accounts).remove(&account.name);
+        self.note_end();
+        Ok(())
+    }
+
+    fn note_end(&self) {
+        if lock(&self.accounts).is_empty() && lock(&self.strays).is_empty() {
+            self.any.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Asks the mailbox, so many messages at a time as fit into memory.
+fn look(office: &Office, account: &Account, names: &[Name]) -> Result<(), MailboxError> {
+    let mut names = names.iter().copied().peekable();
+    while names.peek().is_some() {
+        let (mut batch, mut bytes): (Vec<(Name, Entry)>, u64) = (Vec::new(), 0);
+        while let Some(name) = names.next_if(|_| bytes < MOST_BYTES) {
+            // One that can't be read is settled, or can't be delivered either.
+            let Ok(entry) = office.journal.read(name.0) else { continue };
+            if let Message::Memory(text) = &entry.message {
+                bytes += text.len() as u64;
+            }
+            batch.push((name, entry));
+        }
+        look_for(office, account, &batch)?;
+    }
+    Ok(())
+}
+
+fn look_for(office: &Office, account: &Account, batch: &[(Name, Entry)]) -> Result<(), MailboxError> {
+    let mut found: Vec<(Name, Copy<'_>)> = Vec::with_capacity(batch.len());
+    for (name, entry) in batch {
+        let Some(delivered_to) = super::recipient(entry, name.1) else { continue };
+        let copy = Copy {
+            id: name.0,
+            recipient: name.1,
+            return_path: &entry.envelope.reverse_path,
+            delivered_to,
+            time: entry.time,
+            message: &entry.message,
+        };
+        found.push((*name, copy));
+    }
+    let (names, copies): (Vec<Name>, Vec<Copy<'_>>) = found.into_iter().unzip();
+    if copies.is_empty() {
+        return Ok(());
+    }
+    let whole = office.store.inbox(account)?.recover(&copies)?;
+    for ((id, index), _) in names.into_iter().zip(whole).filter(|(_, whole)| *whole) {
+        log::info!("msg={id} event=recovered mailbox={} recipient={index}", account.name);
+        office.table().settled(id, &[index]);
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,308 @@
+//! One try for another host: who is asked, in which order, and what became of each recipient.
+
+use super::outcome::{Relay, Trouble, Verdict};
+use super::table::{Lane, Task};
+use super::{Hop, Office, mx, outcome, runner, schedule};
+use crate::mail::Address;
+use crate::net::NetError;
+use crate::smtp::client::{Answer, Client, Failure, Parcel, Reply, Target};
+use crate::spool::{Entry, Message};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Recipients of one transaction: what every server must take (RFC 5321 §4.5.3.1.8).
+const MOST_RECIPIENTS: usize = 100;
+
+/// Addresses that are asked in one try.
+const MOST_ADDRESSES: usize = 10;
+
+/// After that long no further address is asked.
+const LONGEST_SEARCH: Duration = Duration::from_secs(180);
+
+/// An open conversation with the host of a hop.
+#[derive(Debug)]
+pub(super) struct Line {
+    client: Client,
+    relay: Relay,
+}
+
+impl Line {
+    /// Messages sent over it.
+    pub(super) fn messages(&self) -> u32 {
+        self.client.transactions()
+    }
+}
+
+/// Ends a conversation with courtesy.
+pub(super) fn hang_up(line: Option<Line>) {
+    if let Some(line) = line {
+        line.client.quit();
+    }
+}
+
+/// Why nobody could be talked to.
+enum Unreached {
+    /// It concerns the hop: everything that goes there waits.
+    Hop(Box<Trouble>),
+    /// It is decided.
+    Verdict(Verdict),
+}
+
+/// Tries one task; `line` is used, opened, and left open if it can take more.
+pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Option<Line>) {
+    let entry = match office.journal.read(task.id) {
+        Ok(entry) => entry,
+        Err(error) => return runner::unreadable(office, task, &error),
+    };
+    // Without room for its outcome nothing may be sent: it would be sent again.
+    if let Err(error) = office.journal.reserve(task.id) {
+        log::error!("msg={} event=not-tried reason=\"{error}\"", task.id);
+        return office.table().wait(task.id, &task.recipients, office.clock.elapsed() + runner::OWN_TROUBLE);
+    }
+    let survey = match survey(&entry.message) {
+        Ok(survey) => survey,
+        Err(error) => return runner::unreadable(office, task, &error.into()),
+    };
+    let recipients = named(&entry, &task.recipients);
+    let lane = Lane::Remote(hop.clone());
+    match deliver(office, hop, &entry, survey, recipients, line) {
+        Ok(verdicts) => {
+            office.table().reached(&lane);
+            outcome::conclude(office, &entry, false, verdicts);
+        }
+        Err(Unreached::Verdict(verdict)) => {
+            let verdicts = task.recipients.iter().map(|index| (*index, verdict.clone())).collect();
+            outcome::conclude(office, &entry, false, verdicts);
+        }
+        Err(Unreached::Hop(trouble)) => {
+            let all = |task: &Task| task.recipients.iter().map(|index| (*index, Verdict::Deferred(trouble.clone()))).collect();
+            outcome::conclude(office, &entry, false, all(task));
+            for task in rest(office, &lane) {
+                match office.journal.read(task.id) {
+                    Ok(entry) => outcome::conclude(office, &entry, false, all(&task)),
+                    Err(error) => runner::unreadable(office, &task, &error),
+                }
+            }
+        }
+    }
+}
+
+/// The hop is left alone for a while; what lay ready for it was tried by this.
+fn rest(office: &Office, lane: &Lane) -> Vec<Task> {
+    let (config, now) = (office.config(), office.clock.elapsed());
+    let mut table = office.table();
+    let rest = schedule::rest(&config.queue, table.failures(lane) + 1);
+    table.rest(lane, now + rest)
+}
+
+fn named<'a>(entry: &'a Entry, indices: &[u32]) -> VecDeque<(u32, &'a Address)> {
+    let name = |index: &u32| super::recipient(entry, *index).map(|address| (*index, address));
+    indices.iter().filter_map(name).collect()
+}
+
+/// Sends one message to all these recipients, in as many transactions as it takes.
+fn deliver(
+    office: &Office,
+    hop: &Hop,
+    entry: &Entry,
+    survey: Survey,
+    mut left: VecDeque<(u32, &Address)>,
+    line: &mut Option<Line>,
+) -> Result<Vec<(u32, Verdict)>, Unreached> {
+    let mut verdicts = Vec::new();
+    while !left.is_empty() {
+        let now: Vec<(u32, &Address)> = left.drain(..left.len().min(MOST_RECIPIENTS)).collect();
+        let addresses: Vec<&Address> = now.iter().map(|(_, address)| *address).collect();
+        let parcel = Parcel {
+            from: &entry.envelope.reverse_path,
+            recipients: &addresses,
+            size: survey.size,
+            eight_bit: survey.eight_bit,
+            message: &entry.message,
+        };
+        let (answers, relay) = match send(office, hop, &parcel, line) {
+            Ok(sent) => sent,
+            // Of those that were sent before, all is known: only the rest was not tried.
+            Err(unreached) if verdicts.is_empty() => return Err(unreached),
+            Err(unreached) => {
+                let verdict = match unreached {
+                    Unreached::Hop(trouble) => Verdict::Deferred(trouble),
+                    Unreached::Verdict(verdict) => verdict,
+                };
+                verdicts.extend(now.iter().chain(&left).map(|(index, _)| (*index, verdict.clone())));
+                break;
+            }
+        };
+        for ((index, address), answer) in now.into_iter().zip(answers) {
+            match verdict(answer, &relay) {
+                Some(verdict) => verdicts.push((index, verdict)),
+                None => left.push_back((index, address)),
+            }
+        }
+    }
+    verdicts.sort_by_key(|(index, _)| *index);
+    Ok(verdicts)
+}
+
+/// One transaction, over the open line if it is still alive.
+fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>) -> Result<(Vec<Answer>, Relay), Unreached> {
+    // Twice at most: a fresh line is never stale.
+    loop {
+        let mut open = match line.take() {
+            Some(open) => open,
+            None => call(office, hop)?,
+        };
+        let answers = open.client.send(parcel);
+        if open.client.was_stale() {
+            continue;
+        }
+        let relay = open.relay.clone();
+        if open.client.is_usable() {
+            *line = Some(open);
+        }
+        return Ok((answers, relay));
+    }
+}
+
+/// Asks the hosts of a hop one after the other until one talks to us.
+fn call(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
+    let config = office.config();
+    let begun = office.clock.elapsed();
+    let exchanges = mx::exchanges(&office.resolver, hop, &config.hostname, config.queue.smtp_port).map_err(unreached)?;
+    let (mut worst, mut asked) = (None, 0);
+    for exchange in &exchanges {
+        let addresses = match mx::addresses(&office.resolver, exchange) {
+            Ok(addresses) => addresses,
+            Err(why) => {
+                worst = Some(unreached(mx::no_answer(&exchange.host, &why)));
+                continue;
+            }
+        };
+        for ip in addresses {
+            if asked == MOST_ADDRESSES || (asked > 0 && office.clock.elapsed() - begun > LONGEST_SEARCH) || office.is_stopping() {
+                break;
+            }
+            asked += 1;
+            let relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port) };
+            let target = Target { address: relay.address, host: &exchange.host, hostname: &config.hostname };
+            match Client::open(&target, Some(&office.tls), &office.outbound) {
+                Ok(client) => {
+                    let tls = client.cipher().unwrap_or_default();
+                    log::info!("relay={relay} event=connected hop={hop} tls=\"{tls}\"");
+                    return Ok(Line { client, relay });
+                }
+                Err(failure) => {
+                    log::info!("relay={relay} event=not-reached hop={hop} reason=\"{failure}\"");
+                    worst = Some(not_reached(hop, &relay, &failure));
+                }
+            }
+        }
+    }
+    Err(worst.unwrap_or_else(|| nobody(hop, office.is_stopping())))
+}
+
+/// No host of the hop has an address.
+fn nobody(hop: &Hop, stopping: bool) -> Unreached {
+    match hop {
+        _ if stopping => Unreached::Hop(Trouble::own("4.3.2", "This host is being shut down.")),
+        Hop::Domain(domain) => {
+            let reason = format!("The hosts that should take mail for {domain} have no addresses.");
+            Unreached::Verdict(Verdict::Failed(Trouble::own("5.4.4", &reason)))
+        }
+        // A configured host is our own postmaster's concern: no sender gets to feel a slip there.
+        other => Unreached::Hop(Trouble::own("4.4.4", &format!("The host {other} has no address."))),
+    }
+}
+
+fn unreached(verdict: Verdict) -> Unreached {
+    match verdict {
+        Verdict::Deferred(trouble) => Unreached::Hop(trouble),
+        other => Unreached::Verdict(other),
+    }
+}
+
+fn not_reached(hop: &Hop, relay: &Relay, failure: &Failure) -> Unreached {
+    let own = |status: &str, what: &str| Trouble::own(status, &format!("The host {} {what}.", relay.host)).at(relay);
+    Unreached::Hop(match failure {
+        Failure::Ourselves => return unreached(mx::ourselves(&hop.to_string())),
+        // A host that never takes mail (RFC 7504 §3), and one that will not have us by that name.
+        Failure::Reply(_, reply) if matches!(reply.code, 521 | 556) => return Unreached::Verdict(said(reply, relay)),
+        Failure::Reply("to HELO", reply) if reply.is_permanent() => return Unreached::Verdict(said(reply, relay)),
+        Failure::Reply(_, reply) => own("4.4.0", "would not talk to us").saying(reply),
+        Failure::Net("while connecting", _) => own("4.4.1", "could not be reached").because(failure),
+        Failure::Net(_, NetError::Timeout) => own("4.4.1", "did not answer in time").because(failure),
+        Failure::Net(..) | Failure::Tls(_) => own("4.4.2", "broke the connection off").because(failure),
+        Failure::Garbled(..) | Failure::Spool(_) => own("4.5.0", "did not speak SMTP").because(failure),
+    })
+}
+
+/// What a recipient's answer means; `None`: ask again in the next transaction.
+fn verdict(answer: Answer, relay: &Relay) -> Option<Verdict> {
+    let own = |status: &str, reason: String| Trouble::own(status, &reason).at(relay);
+    let host = &relay.host;
+    Some(match answer {
+        Answer::Later => return None,
+        Answer::Taken(reply) => Verdict::Delivered { relay: relay.clone(), reply: reply.to_string() },
+        Answer::Refused(reply) => said(&reply, relay),
+        Answer::Broken(why) => Verdict::Deferred(own("4.4.2", format!("The connection to {host} broke off.")).because(&why)),
+        Answer::TooBig(most) => {
+            Verdict::Failed(own("5.3.4", format!("The message is too big: {host} takes up to {most} bytes.")))
+        }
+        Answer::EightBit => {
+            let reason = format!("The message has 8-bit content, and {host} can only take 7-bit content.");
+            Verdict::Failed(own("5.6.3", reason))
+        }
+    })
+}
+
+/// What a reply means: 5xx is final, all else is not.
+fn said(reply: &Reply, relay: &Relay) -> Verdict {
+    let trouble = |what: &str| {
+        let reason = format!("The host {} {what}.", relay.host);
+        Trouble::own(&reply.status().to_string(), &reason).at(relay).saying(reply)
+    };
+    match reply.is_permanent() {
+        true => Verdict::Failed(trouble("refused it")),
+        false => Verdict::Deferred(trouble("would not take it now")),
+    }
+}
+
+/// What a server wants to know of a message beforehand.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+struct Survey {
+    /// Bytes in wire form, within a few quoted lines (RFC 1870 §6.3 asks for an estimate that is not too low).
+    size: u64,
+    eight_bit: bool,
+}
+
+fn survey(message: &Message) -> io::Result<Survey> {
+    let mut found = Survey::default();
+    let mut block = vec![0; 64 * 1024];
+    let mut offset = 0;
+    loop {
+        let read = message.read_at(&mut block, offset)?;
+        if read == 0 {
+            return Ok(found);
+        }
+        let bytes = block.get(..read).unwrap_or_default();
+        found.size += (read + memchr::memchr_iter(b'\n', bytes).count()) as u64;
+        found.eight_bit |= !bytes.is_ascii();
+        offset += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_survey_counts_wire_bytes() {
+        let of = |text: &[u8]| survey(&Message::Memory(Arc::new(text.to_vec()))).unwrap();
+        assert_eq!(of(b"a\n\nb\n"), Survey { size: 8, eight_bit: false });
+        assert_eq!(of(&[b"x\n".repeat(100_000), b"\xff\n".to_vec()].concat()), Survey { size: 300_003, eight_bit: true });
+        assert_eq!(of(b""), Survey::default());
+    }
+}

@@ -1,0 +1,196 @@
+//! The queue-runner: one thread that watches the time and routes what is due, and the delivery threads, which are started
+//! on demand and end when nothing is left for them.
+
+use super::table::{Lane, Limits, Task};
+use super::{Office, Route, local, outcome, remote, schedule};
+use crate::spool::SpoolError;
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// The longest time it sleeps; nothing depends on it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+
+/// When something of our own stands in the way (disk, threads): tried again after that long.
+pub(super) const OWN_TROUBLE: Duration = Duration::from_secs(30);
+
+/// Bytes of a delivery thread's stack.
+const STACK: usize = 512 * 1024;
+
+/// Messages sent over one connection.
+const MOST_PER_CONNECTION: u32 = 100;
+
+/// Wakes the queue-runner.
+#[derive(Debug)]
+pub(super) struct Wake(Sender<()>);
+
+impl Wake {
+    /// With what the thread waits on.
+    pub(super) fn new() -> (Wake, Receiver<()>) {
+        let (sender, receiver) = bounded(1);
+        (Wake(sender), receiver)
+    }
+
+    /// There is something new in the table.
+    pub(super) fn wake(&self) {
+        // If it is full the thread will look anyway.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Starts the queue-runner.
+pub(super) fn start(office: &Arc<Office>, woken: Receiver<()>) -> Option<JoinHandle<()>> {
+    let office = office.clone();
+    let run = move || {
+        while !office.is_stopping() {
+            look(&office);
+            let now = office.clock.elapsed();
+            let next = office.table().next_look(now).map_or(LONGEST_SLEEP, |due| due.saturating_sub(now));
+            select! {
+                recv(woken) -> _ => {}
+                recv(office.clock.after(next.min(LONGEST_SLEEP))) -> _ => {}
+            }
+        }
+    };
+    spawn("queue-runner", run)
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run);
+    thread.map_err(|error| log::error!("event=no-thread name={name} reason=\"{error}\"")).ok()
+}
+
+/// Routes what is due and starts threads for what is ready.
+fn look(office: &Arc<Office>) {
+    let now = office.clock.elapsed();
+    loop {
+        while let Some(begun) = begin(office) {
+            run(office, begun);
+        }
+        // Not in the condition: its lock would be held in the body.
+        let due = if office.is_stopping() { None } else { office.table().take_due(now) };
+        let Some(task) = due else { return };
+        if catch_unwind(AssertUnwindSafe(|| route(office, &task))).is_err() {
+            log::error!("msg={} event=bug reason=\"queue-runner panicked\"", task.id);
+            office.table().put_back(&task, now + OWN_TROUBLE);
+        }
+    }
+}
+
+fn begin(office: &Office) -> Option<(Lane, Task)> {
+    if office.is_stopping() {
+        return None;
+    }
+    let config = office.config();
+    let limits = Limits { workers: config.queue.workers.max(1), per_lane: config.queue.per_destination.max(1) };
+    office.table().begin(office.clock.elapsed(), limits)
+}
+
+fn run(office: &Arc<Office>, (lane, task): (Lane, Task)) {
+    let (shared, mut seat) = (office.clone(), Seat { office: office.clone(), lane: lane.clone(), task: None });
+    seat.task = Some(task);
+    if spawn("delivery", move || work(&shared, seat)).is_none() {
+        // The seat was dropped with the closure and has put the task back.
+        log::warn!("event=no-delivery-thread lane={lane:?}");
+    }
+}
+
+/// Finds out where the due recipients of a message go.
+fn route(office: &Arc<Office>, task: &Task) {
+    let now = office.clock.elapsed();
+    let entry = match office.journal.read(task.id) {
+        Ok(entry) => entry,
+        Err(error) => return unreadable(office, task, &error),
+    };
+    let mut lanes: BTreeMap<Option<super::Hop>, Vec<u32>> = BTreeMap::new();
+    let mut decided = Vec::new();
+    for &index in &task.recipients {
+        let Some(address) = super::recipient(&entry, index) else { continue };
+        match office.route(address) {
+            Ok(Route::Local(_)) => lanes.entry(None).or_default().push(index),
+            Ok(Route::Remote(hop)) => lanes.entry(Some(hop)).or_default().push(index),
+            Ok(Route::NoUser) => decided.push((index, outcome::Verdict::no_user())),
+            Err(error) => decided.push((index, outcome::Verdict::own_trouble(&error))),
+        }
+    }
+    for (hop, recipients) in lanes {
+        let lane = hop.map_or(Lane::Local, Lane::Remote);
+        office.table().ready(lane, Task { id: task.id, recipients }, now);
+    }
+    outcome::conclude(office, &entry, true, decided);
+}
+
+/// A message that can't be read: settled meanwhile, or the disk fails.
+pub(super) fn unreadable(office: &Office, task: &Task, error: &SpoolError) {
+    if let SpoolError::Unknown(_) = error {
+        return office.table().settled(task.id, &task.recipients);
+    }
+    log::error!("msg={} event=unreadable reason=\"{error}\"", task.id);
+    office.table().wait(task.id, &task.recipients, office.clock.elapsed() + OWN_TROUBLE);
+}
+
+/// A delivery thread's place at a lane. However the thread ends, the place is given back, and a task that was not brought to
+/// its end waits for another try.
+struct Seat {
+    office: Arc<Office>,
+    lane: Lane,
+    task: Option<Task>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let now = self.office.clock.elapsed();
+        let mut table = self.office.table();
+        if let Some(task) = self.task.take() {
+            table.put_back(&task, now + OWN_TROUBLE);
+        }
+        table.leave(&self.lane, now);
+        drop(table);
+        self.office.runner.wake();
+    }
+}
+
+/// One task after the other, for one lane.
+fn work(office: &Arc<Office>, mut seat: Seat) {
+    let mut line: Option<remote::Line> = None;
+    while let Some(task) = &seat.task {
+        let done = catch_unwind(AssertUnwindSafe(|| match &seat.lane {
+            Lane::Local => local::run(office, task),
+            Lane::Remote(hop) => remote::run(office, hop, task, &mut line),
+        }));
+        if done.is_err() {
+            log::error!("msg={} event=bug reason=\"delivery thread panicked\"", task.id);
+            return;
+        }
+        if line.as_ref().is_some_and(|line| line.messages() >= MOST_PER_CONNECTION) {
+            remote::hang_up(line.take());
+        }
+        let now = office.clock.elapsed();
+        seat.task = if office.is_stopping() { None } else { office.table().more(&seat.lane, now) };
+    }
+    // The place is free for others while QUIT is said.
+    drop(seat);
+    remote::hang_up(line);
+}
+
+/// The time of a due entry in the journal, on the clock that never jumps. One further away than the longest wait is due now.
+pub(super) fn due_in_table(office: &Office, due: crate::sys::Time) -> Duration {
+    let wait = due.since(office.clock.now());
+    let now = office.clock.elapsed();
+    if wait > schedule::longest(&office.config().queue) { now } else { now + wait }
+}
+
+/// Waits until no delivery thread is at work; at most that long.
+pub(super) fn wait_until_idle(office: &Office, within: Duration) -> bool {
+    let end = Instant::now() + within;
+    while office.table().threads() > 0 {
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    true
+}

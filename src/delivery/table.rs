@@ -1,0 +1,460 @@
+//! What waits, and for what. Pure: time is a number it is given (of the clock that never jumps).
+//!
+//! A recipient that somebody still has to serve has a slot, and a slot is in one of four states:
+//!
+//! * *waiting* until a time; then the queue-runner takes it, routes it, and puts it into a lane as part of a task;
+//! * *ready*: a part of a task in a lane;
+//! * *running*: it is being routed, or a delivery thread is at it;
+//! * *held*: until an operator releases it.
+//!
+//! Who serves a task ends it by [`Table::settled`] or [`Table::wait`] for each of its recipients. A lane is a destination:
+//! it bounds how many threads work for it, and rests for a while when it could not be reached.
+
+use super::Hop;
+use crate::spool::SpoolId;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+/// Tasks that lie ready before more is taken from those that wait: these take less memory.
+const MOST_READY: usize = 4096;
+
+/// Threads for mailboxes here, beside those for other hosts.
+const LOCAL_WORKERS: usize = 4;
+
+/// Where a task goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    /// Mailboxes here.
+    Local,
+    /// Another host.
+    Remote(Hop),
+}
+
+/// Recipients of one message that go one way together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Task {
+    /// The message.
+    pub(super) id: SpoolId,
+    /// Indices into its recipients, ascending.
+    pub(super) recipients: Vec<u32>,
+}
+
+/// How many threads there may be.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Limits {
+    /// For other hosts, in all.
+    pub(super) workers: usize,
+    /// For one of them.
+    pub(super) per_lane: usize,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum State {
+    Waiting(Duration),
+    Ready,
+    Running,
+    Held,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    index: u32,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct Track {
+    ready: VecDeque<Task>,
+    threads: usize,
+    /// Not before.
+    rests_until: Duration,
+    /// Times in a row that it could not be reached.
+    failures: u32,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    jobs: HashMap<SpoolId, Vec<Slot>>,
+    /// When to look at a job; entries that nothing is due for any more do no harm.
+    due: BinaryHeap<Reverse<(Duration, SpoolId)>>,
+    lanes: HashMap<Lane, Track>,
+    /// The lanes with ready tasks, in turn.
+    turns: VecDeque<Lane>,
+    ready: usize,
+    remote_threads: usize,
+    local_threads: usize,
+}
+
+impl Table {
+    /// A recipient waits until `due` for its (next) try.
+    pub(super) fn wait(&mut self, id: SpoolId, recipients: &[u32], due: Duration) {
+        self.set(id, recipients, State::Waiting(due));
+        self.due.push(Reverse((due, id)));
+    }
+
+    /// A recipient waits for an operator.
+    pub(super) fn hold(&mut self, id: SpoolId, recipients: &[u32]) {
+        self.set(id, recipients, State::Held);
+    }
+
+    /// Nobody has to serve these any more.
+    pub(super) fn settled(&mut self, id: SpoolId, recipients: &[u32]) {
+        if let Some(slots) = self.jobs.get_mut(&id) {
+            slots.retain(|slot| !recipients.contains(&slot.index));
+            if slots.is_empty() {
+                self.jobs.remove(&id);
+            }
+        }
+    }
+
+    /// A task that nobody brought to its end: what of it is not decided waits again.
+    pub(super) fn put_back(&mut self, task: &Task, due: Duration) {
+        let undecided = |slot: &&Slot| slot.state == State::Running && task.recipients.contains(&slot.index);
+        let left: Vec<u32> = self.jobs.get(&task.id).into_iter().flatten().filter(undecided).map(|slot| slot.index).collect();
+        if !left.is_empty() {
+            self.wait(task.id, &left, due);
+        }
+    }
+
+    /// A task whose way is known. When many lie ready it waits instead.
+    pub(super) fn ready(&mut self, lane: Lane, task: Task, now: Duration) {
+        if self.ready >= MOST_READY {
+            return self.wait(task.id, &task.recipients, now);
+        }
+        self.set(task.id, &task.recipients, State::Ready);
+        let track = self.lanes.entry(lane.clone()).or_default();
+        if track.ready.is_empty() {
+            self.turns.push_back(lane);
+        }
+        track.ready.push_back(task);
+        self.ready += 1;
+    }
+
+    /// A message whose waiting recipients are due, while there is room for ready tasks. They count as running while they
+    /// are being routed.
+    pub(super) fn take_due(&mut self, now: Duration) -> Option<Task> {
+        while self.ready < MOST_READY {
+            let &Reverse((due, id)) = self.due.peek()?;
+            if due > now {
+                return None;
+            }
+            self.due.pop();
+            let mut recipients = Vec::new();
+            for slot in self.jobs.get_mut(&id).into_iter().flatten() {
+                if matches!(slot.state, State::Waiting(due) if due <= now) {
+                    slot.state = State::Running;
+                    recipients.push(slot.index);
+                }
+            }
+            if !recipients.is_empty() {
+                return Some(Task { id, recipients });
+            }
+        }
+        None
+    }
+
+    /// When to look again, if nothing else happens: something gets due, or a lane has rested.
+    pub(super) fn next_look(&self, now: Duration) -> Option<Duration> {
+        let due = self.due.peek().filter(|_| self.ready < MOST_READY).map(|Reverse((due, _))| *due);
+        let rested = self.turns.iter().filter_map(|lane| self.lanes.get(lane)).map(|track| track.rests_until);
+        rested.filter(|until| *until > now).chain(due).min()
+    }
+
+    /// A ready task for a new thread, in turn of the lanes.
+    pub(super) fn begin(&mut self, now: Duration, limits: Limits) -> Option<(Lane, Task)> {
+        for _ in 0..self.turns.len() {
+            let lane = self.turns.pop_front()?;
+            let room = match lane {
+                Lane::Local => self.local_threads < LOCAL_WORKERS,
+                Lane::Remote(_) => self.remote_threads < limits.workers,
+            };
+            let most = if lane == Lane::Local { LOCAL_WORKERS } else { limits.per_lane };
+            let free = self.lanes.get(&lane).is_some_and(|track| track.threads < most && track.rests_until <= now);
+            if !(room && free) {
+                self.turns.push_back(lane);
+                continue;
+            }
+            let task = self.pop(&lane);
+            self.enter(&lane);
+            if let Some(task) = task {
+                if self.lanes.get(&lane).is_some_and(|track| !track.ready.is_empty()) {
+                    self.turns.push_back(lane.clone());
+                }
+                return Some((lane, task));
+            }
+            self.leave(&lane, now);
+        }
+        None
+    }
+
+    /// Another task for a thread that works for this lane.
+    pub(super) fn more(&mut self, lane: &Lane, now: Duration) -> Option<Task> {
+        if self.lanes.get(lane)?.rests_until > now {
+            return None;
+        }
+        let task = self.pop(lane)?;
+        if self.lanes.get(lane).is_some_and(|track| track.ready.is_empty()) {
+            self.turns.retain(|turn| turn != lane);
+        }
+        Some(task)
+    }
+
+    fn pop(&mut self, lane: &Lane) -> Option<Task> {
+        let task = self.lanes.get_mut(lane)?.ready.pop_front()?;
+        self.ready -= 1;
+        self.set(task.id, &task.recipients, State::Running);
+        Some(task)
+    }
+
+    fn enter(&mut self, lane: &Lane) {
+        if let Some(track) = self.lanes.get_mut(lane) {
+            track.threads += 1;
+            *self.threads_of(lane) += 1;
+        }
+    }
+
+    /// A thread stops working for a lane.
+    pub(super) fn leave(&mut self, lane: &Lane, now: Duration) {
+        let Some(track) = self.lanes.get_mut(lane) else { return };
+        track.threads = track.threads.saturating_sub(1);
+        let threads = self.threads_of(lane);
+        *threads = threads.saturating_sub(1);
+        self.forget_idle_lanes(now);
+    }
+
+    fn threads_of(&mut self, lane: &Lane) -> &mut usize {
+        if *lane == Lane::Local { &mut self.local_threads } else { &mut self.remote_threads }
+    }
+
+    fn forget_idle_lanes(&mut self, now: Duration) {
+        self.lanes.retain(|_, track| {
+            track.threads > 0
+                || !track.ready.is_empty()
+                || track.failures > 0 && {
+                    // Remembered for as long as it rested, so that a second failure makes it rest longer.
+                    track.rests_until + Duration::from_secs(600) > now
+                }
+        });
+    }
+
+    /// How often in a row a lane could not be reached.
+    pub(super) fn failures(&self, lane: &Lane) -> u32 {
+        self.lanes.get(lane).map_or(0, |track| track.failures)
+    }
+
+    /// A lane was reached.
+    pub(super) fn reached(&mut self, lane: &Lane) {
+        if let Some(track) = self.lanes.get_mut(lane) {
+            track.failures = 0;
+            track.rests_until = Duration::ZERO;
+        }
+    }
+
+    /// A lane could not be reached and rests. Gives the tasks that lay ready for it, which count as tried as well: they are
+    /// running now, the caller's to end.
+    pub(super) fn rest(&mut self, lane: &Lane, until: Duration) -> Vec<Task> {
+        let Some(track) = self.lanes.get_mut(lane) else { return Vec::new() };
+        track.failures = track.failures.saturating_add(1);
+        track.rests_until = until;
+        let tasks: Vec<Task> = track.ready.drain(..).collect();
+        self.ready -= tasks.len();
+        self.turns.retain(|turn| turn != lane);
+        for task in &tasks {
+            self.set(task.id, &task.recipients, State::Running);
+        }
+        tasks
+    }
+
+    /// Threads at work.
+    pub(super) fn threads(&self) -> usize {
+        self.remote_threads + self.local_threads
+    }
+
+    /// Recipients with a slot, ascending; empty when there is none.
+    pub(super) fn recipients(&self, id: SpoolId) -> Vec<u32> {
+        self.jobs.get(&id).into_iter().flatten().map(|slot| slot.index).collect()
+    }
+
+    /// Every message with a slot.
+    pub(super) fn ids(&self) -> Vec<SpoolId> {
+        self.jobs.keys().copied().collect()
+    }
+
+    /// Has this recipient a slot?
+    pub(super) fn has(&self, id: SpoolId, index: u32) -> bool {
+        self.jobs.get(&id).is_some_and(|slots| slots.iter().any(|slot| slot.index == index))
+    }
+
+    /// Is a delivery thread at it?
+    pub(super) fn is_running(&self, id: SpoolId) -> bool {
+        self.jobs.get(&id).is_some_and(|slots| slots.iter().any(|slot| slot.state == State::Running))
+    }
+
+    /// Makes what waits of a message due now; true if something did.
+    pub(super) fn hurry(&mut self, id: SpoolId, now: Duration) -> bool {
+        let mut found = false;
+        for slot in self.jobs.get_mut(&id).into_iter().flatten() {
+            if let State::Waiting(_) = slot.state {
+                slot.state = State::Waiting(now);
+                found = true;
+            }
+        }
+        if found {
+            self.due.push(Reverse((now, id)));
+        }
+        found
+    }
+
+    /// All lanes may be asked again.
+    pub(super) fn wake_lanes(&mut self) {
+        for track in self.lanes.values_mut() {
+            track.rests_until = Duration::ZERO;
+            track.failures = 0;
+        }
+    }
+
+    /// Takes ready tasks of a message back out of their lanes; false if one is running.
+    pub(super) fn withdraw(&mut self, id: SpoolId) -> bool {
+        if self.is_running(id) {
+            return false;
+        }
+        let mut taken = 0;
+        for track in self.lanes.values_mut() {
+            let before = track.ready.len();
+            track.ready.retain(|task| task.id != id);
+            taken += before - track.ready.len();
+        }
+        self.ready -= taken;
+        let lanes = &self.lanes;
+        self.turns.retain(|lane| lanes.get(lane).is_some_and(|track| !track.ready.is_empty()));
+        true
+    }
+
+    fn set(&mut self, id: SpoolId, recipients: &[u32], state: State) {
+        let slots = self.jobs.entry(id).or_default();
+        for &index in recipients {
+            match slots.binary_search_by_key(&index, |slot| slot.index) {
+                Ok(at) => {
+                    if let Some(slot) = slots.get_mut(at) {
+                        slot.state = state;
+                    }
+                }
+                Err(at) => slots.insert(at, Slot { index, state }),
+            }
+        }
+        if slots.is_empty() {
+            self.jobs.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { workers: 3, per_lane: 2 };
+
+    fn id(counter: u64) -> SpoolId {
+        SpoolId { generation: 7, counter }
+    }
+
+    fn lane(name: &str) -> Lane {
+        Lane::Remote(Hop::Domain(name.into()))
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn task(counter: u64, recipients: &[u32]) -> Task {
+        Task { id: id(counter), recipients: recipients.to_vec() }
+    }
+
+    #[test]
+    fn what_is_due_is_taken_once() {
+        let mut table = Table::default();
+        table.wait(id(1), &[2, 0], at(5));
+        table.wait(id(1), &[1], at(9));
+        table.wait(id(2), &[0], at(3));
+        assert_eq!(table.next_look(at(0)), Some(at(3)));
+        assert_eq!(table.take_due(at(2)), None);
+        assert_eq!(table.take_due(at(5)), Some(task(2, &[0])));
+        assert_eq!(table.take_due(at(5)), Some(task(1, &[0, 2])));
+        assert_eq!(table.take_due(at(5)), None);
+        table.wait(id(1), &[0], at(20));
+        assert!(table.hurry(id(1), at(6)));
+        assert_eq!(table.take_due(at(6)), Some(task(1, &[0, 1])));
+        assert_eq!(table.take_due(at(100)), None);
+        table.settled(id(1), &[0, 1, 2]);
+        assert_eq!((table.recipients(id(1)), table.ids()), (vec![], vec![id(2)]));
+    }
+
+    #[test]
+    fn threads_are_bounded_and_lanes_take_turns() {
+        let mut table = Table::default();
+        for counter in 0..6 {
+            table.ready(lane("a"), task(counter, &[0]), at(0));
+        }
+        table.ready(lane("b"), task(10, &[0]), at(0));
+        let mut names = Vec::new();
+        while let Some((lane, task)) = table.begin(at(0), LIMITS) {
+            names.push((lane, task.id.counter));
+        }
+        assert_eq!(names, [(lane("a"), 0), (lane("b"), 10), (lane("a"), 1)]);
+        assert_eq!(table.threads(), 3);
+        assert_eq!(table.more(&lane("b"), at(0)), None);
+        table.leave(&lane("b"), at(0));
+        assert_eq!(table.begin(at(0), LIMITS), None, "two threads are enough for one lane");
+        let rest: Vec<u64> = std::iter::from_fn(|| table.more(&lane("a"), at(0))).map(|task| task.id.counter).collect();
+        assert_eq!(rest, [2, 3, 4, 5]);
+        table.ready(Lane::Local, task(20, &[0]), at(0));
+        assert_eq!(table.begin(at(0), LIMITS), Some((Lane::Local, task(20, &[0]))));
+        for lane in [lane("a"), lane("a"), Lane::Local] {
+            table.leave(&lane, at(0));
+        }
+        assert_eq!((table.threads(), table.lanes.len(), table.ready, table.turns.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_lane_that_could_not_be_reached_rests() {
+        let mut table = Table::default();
+        (0..3).for_each(|counter| table.ready(lane("a"), task(counter, &[0]), at(0)));
+        assert!(table.begin(at(0), LIMITS).is_some());
+        assert_eq!(table.rest(&lane("a"), at(15)), [task(1, &[0]), task(2, &[0])]);
+        assert_eq!(table.failures(&lane("a")), 1);
+        table.leave(&lane("a"), at(0));
+        table.ready(lane("a"), task(9, &[0]), at(1));
+        assert_eq!(table.begin(at(14), LIMITS), None);
+        assert_eq!(table.next_look(at(14)), Some(at(15)));
+        assert_eq!(table.begin(at(15), LIMITS), Some((lane("a"), task(9, &[0]))));
+        table.reached(&lane("a"));
+        assert_eq!(table.failures(&lane("a")), 0);
+    }
+
+    #[test]
+    fn operators_do_not_meddle_with_what_runs() {
+        let mut table = Table::default();
+        table.ready(lane("a"), task(1, &[0]), at(0));
+        table.ready(lane("a"), task(2, &[0, 4]), at(0));
+        assert!(table.begin(at(0), LIMITS).is_some());
+        assert!(!table.withdraw(id(1)));
+        assert!(table.withdraw(id(2)));
+        table.hold(id(2), &table.recipients(id(2)));
+        assert!(!table.hurry(id(2), at(0)));
+        assert_eq!((table.begin(at(0), LIMITS), table.take_due(at(9))), (None, None));
+        assert!(table.has(id(2), 4) && !table.has(id(2), 1));
+    }
+
+    #[test]
+    fn many_ready_tasks_wait_instead() {
+        let mut table = Table::default();
+        for counter in 0..MOST_READY as u64 + 2 {
+            table.ready(lane("a"), task(counter, &[0]), at(1));
+        }
+        assert_eq!((table.ready, table.take_due(at(1))), (MOST_READY, None));
+        assert!(table.begin(at(1), LIMITS).is_some());
+        assert_eq!(table.take_due(at(1)).map(|task| task.id.counter), Some(MOST_READY as u64));
+    }
+}

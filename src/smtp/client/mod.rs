@@ -1,0 +1,263 @@
+//! An outbound conversation: greeting, EHLO, STARTTLS, and any number of transactions (RFC 5321 §3, §4).
+//!
+//! The server is not trusted: whatever it says is bounded and cleaned, and what can't be understood is a failure of the
+//! connection, which is then closed. A message counts as taken only after a whole positive reply to its final dot.
+
+pub mod reply;
+mod transaction;
+
+pub use reply::{Enhanced, Reply, clean};
+pub use transaction::{Answer, Parcel};
+
+use crate::net::tls::ClientTls;
+use crate::net::{Connection, Line, NetError, Registry};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long a connection may take to come about.
+pub const CONNECT: Duration = Duration::from_secs(30);
+/// For the greeting (RFC 5321 §4.5.3.2.1), and for the reply to EHLO, HELO, STARTTLS and RSET.
+pub const GREETING: Duration = Duration::from_secs(300);
+/// For the reply to MAIL (RFC 5321 §4.5.3.2.2).
+pub const MAIL: Duration = Duration::from_secs(300);
+/// For the reply to RCPT (RFC 5321 §4.5.3.2.3).
+pub const RCPT: Duration = Duration::from_secs(300);
+/// For the reply to DATA (RFC 5321 §4.5.3.2.4).
+pub const DATA_BEGIN: Duration = Duration::from_secs(120);
+/// For each block of the message (RFC 5321 §4.5.3.2.5).
+pub const DATA_BLOCK: Duration = Duration::from_secs(180);
+/// For the reply to the final dot (RFC 5321 §4.5.3.2.6).
+pub const DATA_END: Duration = Duration::from_secs(600);
+/// For the reply to QUIT: nothing depends on it.
+pub const QUIT: Duration = Duration::from_secs(5);
+/// For the TLS handshake.
+pub const HANDSHAKE: Duration = Duration::from_secs(60);
+
+/// Bytes of a reply line that are read; RFC 5321 §4.5.3.1.5 asks for 512, servers say more.
+const REPLY_LINE: usize = 4096;
+
+/// Whom to call, and who we are.
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    /// Where.
+    pub address: SocketAddr,
+    /// The host's name, for SNI and reports.
+    pub host: &'a str,
+    /// The name we give ourselves.
+    pub hostname: &'a str,
+}
+
+/// Why a conversation came to an end, or never began. With a [`Failure`] the connection is of no more use.
+#[derive(Debug)]
+pub enum Failure {
+    /// The network, or the other end closed.
+    Net(&'static str, NetError),
+    /// The TLS handshake.
+    Tls(NetError),
+    /// A reply that ends the conversation: 421 anywhere, a refusal before a transaction.
+    Reply(&'static str, Reply),
+    /// What came is no SMTP reply, or not one that can be given here.
+    Garbled(&'static str, &'static str),
+    /// The message could not be read from the spool.
+    Spool(io::Error),
+    /// We reached ourselves.
+    Ourselves,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Net(stage, error) => write!(out, "{error} {stage}"),
+            Failure::Tls(error) => write!(out, "{error} in the TLS handshake"),
+            Failure::Reply(stage, reply) => write!(out, "refused {stage}: {reply}"),
+            Failure::Garbled(stage, why) => write!(out, "{why} {stage}"),
+            Failure::Spool(error) => write!(out, "spool: {error}"),
+            Failure::Ourselves => out.write_str("the host at the other end is this one"),
+        }
+    }
+}
+
+/// What a server offers (RFC 5321 §4.1.1.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// RFC 2920.
+    pub pipelining: bool,
+    /// RFC 1870; `Some(0)`: no limit told.
+    pub size: Option<u64>,
+    /// RFC 6152.
+    pub eight_bit: bool,
+    /// RFC 3207.
+    pub starttls: bool,
+}
+
+impl Extensions {
+    /// From the reply to EHLO; unknown keywords and odd parameters are passed over.
+    pub fn of(reply: &Reply) -> Extensions {
+        let mut found = Extensions::default();
+        for line in reply.lines.iter().skip(1) {
+            let mut words = line.split_ascii_whitespace();
+            match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
+                "PIPELINING" => found.pipelining = true,
+                "SIZE" => found.size = Some(words.next().and_then(|digits| digits.parse().ok()).unwrap_or(0)),
+                "8BITMIME" => found.eight_bit = true,
+                "STARTTLS" => found.starttls = true,
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// A conversation that has got past its greetings. Dropped, it is closed without QUIT.
+#[derive(Debug)]
+pub struct Client {
+    connection: Connection,
+    extensions: Extensions,
+    /// A transaction was begun and not brought to its end: RSET comes first.
+    unfinished: bool,
+    /// Nothing more can be said.
+    broken: bool,
+    /// Transactions so far.
+    transactions: u32,
+    /// The server has replied to the MAIL of the last one.
+    answered: bool,
+}
+
+impl Client {
+    /// Connects and greets; encrypts if the server offers it and `tls` is given, whoever it may be (RFC 7435). If the
+    /// handshake fails, that is logged and a fresh connection goes without.
+    pub fn open(target: &Target<'_>, tls: Option<&ClientTls>, registry: &Registry) -> Result<Client, Failure> {
+        match Client::greet(target, tls, registry) {
+            Err(Failure::Tls(error)) => {
+                log::warn!("relay={}[{}] event=tls-failed reason=\"{error}\"", target.host, target.address);
+                Client::greet(target, None, registry)
+            }
+            other => other,
+        }
+    }
+
+    fn greet(target: &Target<'_>, tls: Option<&ClientTls>, registry: &Registry) -> Result<Client, Failure> {
+        let mut connection =
+            Connection::connect(target.address, CONNECT).map_err(|error| Failure::Net("while connecting", error))?;
+        connection.register(registry);
+        let mut client = Client {
+            connection,
+            extensions: Extensions::default(),
+            unfinished: false,
+            broken: false,
+            transactions: 0,
+            answered: false,
+        };
+        let banner = client.reply("at the greeting", GREETING)?;
+        if banner.code != 220 {
+            return Err(unwanted("at the greeting", banner));
+        }
+        if names(&banner, target.hostname) {
+            return Err(Failure::Ourselves);
+        }
+        client.introduce(target.hostname)?;
+        let Some(tls) = tls.filter(|_| client.extensions.starttls) else { return Ok(client) };
+        if client.ask("STARTTLS\r\n", "to STARTTLS", GREETING)?.code != 220 {
+            return Ok(client);
+        }
+        client.connection.set_timeout(HANDSHAKE);
+        client.connection.set_deadline(Some(HANDSHAKE));
+        client.connection.start_tls(tls, target.host).map_err(Failure::Tls)?;
+        // What was said in plaintext does not count any more (RFC 3207 §4.2).
+        client.extensions = Extensions::default();
+        client.introduce(target.hostname)?;
+        Ok(client)
+    }
+
+    /// EHLO; HELO for hosts that don't know it (RFC 5321 §3.2).
+    fn introduce(&mut self, hostname: &str) -> Result<(), Failure> {
+        let reply = self.ask(&format!("EHLO {hostname}\r\n"), "to EHLO", GREETING)?;
+        if reply.is_positive() {
+            self.extensions = Extensions::of(&reply);
+            return Ok(());
+        }
+        if !reply.is_permanent() {
+            return Err(unwanted("to EHLO", reply));
+        }
+        let reply = self.ask(&format!("HELO {hostname}\r\n"), "to HELO", GREETING)?;
+        if reply.is_positive() { Ok(()) } else { Err(unwanted("to HELO", reply)) }
+    }
+
+    /// Is the connection encrypted, and how?
+    pub fn cipher(&self) -> Option<String> {
+        self.connection.tls().map(|tls| format!("{} {}", tls.version, tls.cipher))
+    }
+
+    /// Transactions so far.
+    pub fn transactions(&self) -> u32 {
+        self.transactions
+    }
+
+    /// Can another message be sent?
+    pub fn is_usable(&self) -> bool {
+        !self.broken
+    }
+
+    /// Did a connection that was kept from an earlier message turn out to be gone before this one was begun? Then it was
+    /// not tried at all.
+    pub fn was_stale(&self) -> bool {
+        self.broken && !self.answered && self.transactions > 1
+    }
+
+    /// Says QUIT and closes (RFC 5321 §4.1.1.10).
+    pub fn quit(mut self) {
+        if !self.broken {
+            let _ = self.ask("QUIT\r\n", "to QUIT", QUIT);
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8], stage: &'static str) -> Result<(), Failure> {
+        self.connection.put(bytes).map_err(|error| Failure::Net(stage, error))
+    }
+
+    fn ask(&mut self, command: &str, stage: &'static str, within: Duration) -> Result<Reply, Failure> {
+        self.connection.set_timeout(within);
+        self.connection.set_deadline(Some(within));
+        self.put(command.as_bytes(), stage)?;
+        self.reply(stage, within)
+    }
+
+    /// Reads a whole reply; what was queued is sent first. 421 may come at any time (RFC 5321 §3.8).
+    fn reply(&mut self, stage: &'static str, within: Duration) -> Result<Reply, Failure> {
+        self.connection.set_timeout(within);
+        self.connection.set_deadline(Some(within));
+        let mut parser = reply::Parser::default();
+        let mut line = Vec::new();
+        loop {
+            match self.connection.read_line(REPLY_LINE, &mut line) {
+                Ok(Line::Whole) => {}
+                Ok(Line::TooLong) => return Err(Failure::Garbled(stage, "reply line too long")),
+                Ok(Line::Malformed) => return Err(Failure::Garbled(stage, "malformed reply line")),
+                Err(error) => return Err(Failure::Net(stage, error)),
+            }
+            match parser.push(&line) {
+                Ok(None) => {}
+                Ok(Some(reply)) if reply.code == 421 => return Err(Failure::Reply(stage, reply)),
+                Ok(Some(reply)) => return Ok(reply),
+                Err(reply::Garbled(why)) => return Err(Failure::Garbled(stage, why)),
+            }
+        }
+    }
+}
+
+/// A reply that can't be gone on with: a refusal, or nonsense.
+fn unwanted(stage: &'static str, reply: Reply) -> Failure {
+    if reply.is_temporary() || reply.is_permanent() {
+        Failure::Reply(stage, reply)
+    } else {
+        Failure::Garbled(stage, "unexpected reply")
+    }
+}
+
+/// Does the first word of a greeting name this host?
+fn names(banner: &Reply, hostname: &str) -> bool {
+    let first = banner.lines.first().and_then(|line| line.split_ascii_whitespace().next());
+    first.is_some_and(|word| word.trim_end_matches('.').eq_ignore_ascii_case(hostname))
+}

@@ -1,0 +1,221 @@
+//! One message, given to a server (RFC 5321 §3.3).
+
+use super::{Client, DATA_BEGIN, DATA_BLOCK, DATA_END, Failure, GREETING, MAIL, RCPT, Reply};
+use crate::mail::mboxrd::ToWire;
+use crate::mail::{Address, ReversePath};
+use crate::net::NetError;
+use crate::spool::Message;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+/// Bytes read from the spool at a time.
+const BLOCK: usize = 32 * 1024;
+
+/// Bytes a second below which a server is too slow to wait for.
+const SLOWEST: u64 = 512;
+
+/// How long a server that broke off in mid-message may take to say why.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What is to be sent.
+#[derive(Debug)]
+pub struct Parcel<'a> {
+    /// The sender.
+    pub from: &'a ReversePath,
+    /// At least one, and no more than a server must take (RFC 5321 §4.5.3.1.8: 100).
+    pub recipients: &'a [&'a Address],
+    /// Bytes in wire form.
+    pub size: u64,
+    /// It holds bytes beyond ASCII.
+    pub eight_bit: bool,
+    /// In disk form.
+    pub message: &'a Message,
+}
+
+/// What a server said to one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The server has the message now.
+    Taken(Reply),
+    /// It has not, and says so: 4xx or 5xx.
+    Refused(Reply),
+    /// It took others and has no room for more recipients at a time: to be sent again at once (RFC 5321 §4.5.3.1.10).
+    Later,
+    /// The conversation broke off before it was decided; the text says how.
+    Broken(String),
+    /// The message is bigger than the server takes (RFC 1870 §6.1), which takes so many bytes.
+    TooBig(u64),
+    /// The message has 8-bit content and the server can't take it (RFC 6152 §3).
+    EightBit,
+}
+
+impl Client {
+    /// Sends one message in one transaction and tells what became of each recipient, in order. Afterwards
+    /// [`Client::is_usable`] tells whether the connection is.
+    pub fn send(&mut self, parcel: &Parcel<'_>) -> Vec<Answer> {
+        let all = parcel.recipients.len();
+        if parcel.eight_bit && !self.extensions.eight_bit {
+            return vec![Answer::EightBit; all];
+        }
+        if let Some(most) = self.extensions.size.filter(|most| *most != 0 && *most < parcel.size) {
+            return vec![Answer::TooBig(most); all];
+        }
+        let mut answers = vec![None; all];
+        self.answered = false;
+        let broken = match self.transact(parcel, &mut answers) {
+            Ok(()) => String::new(),
+            Err(failure) => {
+                self.broken = true;
+                failure.to_string()
+            }
+        };
+        self.transactions += 1;
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Answer::Broken(broken.clone()))).collect()
+    }
+
+    /// Without pipelining every reply is awaited before the next command; with it (RFC 2920 §3.1) MAIL, all RCPT and DATA
+    /// go out in one write, and the replies are read in the same order.
+    fn transact(&mut self, parcel: &Parcel<'_>, answers: &mut [Option<Answer>]) -> Result<(), Failure> {
+        if self.unfinished {
+            let reply = self.ask("RSET\r\n", "to RSET", GREETING)?;
+            if !reply.is_positive() {
+                return Err(super::unwanted("to RSET", reply));
+            }
+        }
+        self.unfinished = true;
+        let piped = self.extensions.pipelining;
+        self.connection.set_timeout(MAIL);
+        self.connection.set_deadline(Some(MAIL));
+        let opening = self.mail_command(parcel);
+        self.put(opening.as_bytes(), "at MAIL")?;
+        if piped {
+            let rest: String = parcel.recipients.iter().map(rcpt_command).chain(["DATA\r\n".to_owned()]).collect();
+            self.put(rest.as_bytes(), "at MAIL")?;
+        }
+        let mail = self.reply("to MAIL", MAIL)?;
+        self.answered = true;
+        if !mail.is_positive() {
+            if !(mail.is_temporary() || mail.is_permanent()) {
+                return Err(super::unwanted("to MAIL", mail));
+            }
+            answers.fill(Some(Answer::Refused(mail)));
+            return if piped { self.end_in_vain(parcel.recipients.len()) } else { Ok(()) };
+        }
+        if !self.offer_recipients(parcel, answers)? {
+            return if piped { self.end_in_vain(0) } else { Ok(()) };
+        }
+        let data = if piped { self.reply("to DATA", DATA_BEGIN)? } else { self.ask("DATA\r\n", "to DATA", DATA_BEGIN)? };
+        let last = match data.code {
+            354 => self.transmit(parcel)?,
+            400..600 => data,
+            _ => return Err(super::unwanted("to DATA", data)),
+        };
+        for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
+            *answer = Some(if last.is_positive() { Answer::Taken(last.clone()) } else { Answer::Refused(last.clone()) });
+        }
+        Ok(())
+    }
+
+    /// Reads the replies to RCPT, asking first unless that was done. Those who are accepted stay without an answer; true if
+    /// there are any.
+    fn offer_recipients(&mut self, parcel: &Parcel<'_>, answers: &mut [Option<Answer>]) -> Result<bool, Failure> {
+        let mut accepted = 0_usize;
+        for (address, answer) in parcel.recipients.iter().zip(answers.iter_mut()) {
+            let reply = match self.extensions.pipelining {
+                true => self.reply("to RCPT", RCPT)?,
+                false => self.ask(&rcpt_command(address), "to RCPT", RCPT)?,
+            };
+            *answer = match reply.code {
+                200..300 => {
+                    accepted += 1;
+                    None
+                }
+                452 | 552 if accepted > 0 && is_too_many(&reply) => Some(Answer::Later),
+                400..600 => Some(Answer::Refused(reply)),
+                _ => return Err(super::unwanted("to RCPT", reply)),
+            };
+        }
+        Ok(accepted > 0)
+    }
+
+    /// After a pipelined transaction without a recipient: reads what is still to come. A server that wants data all the
+    /// same gets an empty message (RFC 2920 §3.1).
+    fn end_in_vain(&mut self, replies: usize) -> Result<(), Failure> {
+        for _ in 0..replies {
+            self.reply("to RCPT", RCPT)?;
+        }
+        if self.reply("to DATA", DATA_BEGIN)?.code == 354 {
+            self.ask(".\r\n", "to an empty message", DATA_END)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the message and its final dot, and reads the reply on which all depends.
+    fn transmit(&mut self, parcel: &Parcel<'_>) -> Result<Reply, Failure> {
+        const STAGE: &str = "in the message";
+        self.connection.set_timeout(DATA_BLOCK);
+        self.connection.set_deadline(Some(DATA_BLOCK + Duration::from_secs(parcel.size / SLOWEST)));
+        if let Err(failure) = self.stream(parcel.message) {
+            // A server that closes in mid-message may have said why. Without the final dot it has no message.
+            let reason = matches!(failure, Failure::Net(_, NetError::Closed)).then(|| self.reply(STAGE, LAST_WORDS));
+            self.broken = true;
+            return match reason {
+                Some(Ok(reply)) if reply.is_temporary() || reply.is_permanent() => Ok(reply),
+                _ => Err(failure),
+            };
+        }
+        let reply = self.reply("after the message", DATA_END)?;
+        self.unfinished = false;
+        match reply.code {
+            300..400 => Err(super::unwanted("after the message", reply)),
+            _ => Ok(reply),
+        }
+    }
+
+    fn stream(&mut self, message: &Message) -> Result<(), Failure> {
+        const STAGE: &str = "in the message";
+        let net = |error: std::io::Error| Failure::Net(STAGE, error.into());
+        let mut dots = self.connection.dot_writer();
+        let mut to_wire = ToWire::default();
+        let most = usize::try_from(message.len()).unwrap_or(BLOCK).clamp(1, BLOCK);
+        let (mut block, mut wire, mut offset) = (vec![0; most], Vec::with_capacity(most + most / 16), 0);
+        while offset < message.len() {
+            let read = message.read_at(&mut block, offset).map_err(Failure::Spool)?;
+            if read == 0 {
+                return Err(Failure::Spool(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            wire.clear();
+            to_wire.push(block.get(..read).unwrap_or_default(), &mut wire);
+            dots.write_all(&wire).map_err(net)?;
+            offset += read as u64;
+        }
+        wire.clear();
+        to_wire.finish(&mut wire);
+        dots.write_all(&wire).map_err(net)?;
+        dots.finish().map_err(|error| Failure::Net(STAGE, error))?;
+        self.connection.flush().map_err(|error| Failure::Net(STAGE, error))
+    }
+
+    fn mail_command(&self, parcel: &Parcel<'_>) -> String {
+        let mut command = format!("MAIL FROM:<{}>", parcel.from);
+        // Writing to a String does not fail.
+        if self.extensions.size.is_some() {
+            let _ = write!(command, " SIZE={}", parcel.size);
+        }
+        if parcel.eight_bit {
+            command.push_str(" BODY=8BITMIME");
+        }
+        command.push_str("\r\n");
+        command
+    }
+}
+
+fn rcpt_command(address: &&Address) -> String {
+    format!("RCPT TO:<{address}>\r\n")
+}
+
+/// Is 452 or 552 about the number of recipients (RFC 5321 §4.5.3.1.10), not about this one's mailbox or the message?
+fn is_too_many(reply: &Reply) -> bool {
+    reply.enhanced.is_none_or(|status| (status.1, status.2) == (5, 3))
+}
