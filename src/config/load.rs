@@ -1,1 +1,377 @@
 //! Reads the file, applies `-o key=value`, checks the whole.
+
+use super::read::{Section, Wrong, choice, list, number, one_or_list, text, text_or_number, wrong};
+use super::report::{Report, Source};
+use super::schema::{Config, Endpoint, Limits, Listen, Log, Protocol, Queue, Route, Timeouts, Tls};
+use super::values;
+use std::collections::HashSet;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// Reads a configuration: the file, then each `key=value` on top of it. Without a file name the standard one is read if it is there.
+/// Relative paths in it are relative to the file's directory.
+pub fn load(file: Option<&Path>, options: &[String]) -> Result<Config, Report> {
+    let path = file.unwrap_or(Path::new(super::DEFAULT_FILE));
+    let name = path.display().to_string();
+    let content = match std::fs::read_to_string(path) {
+        Ok(content) => content,
+        Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Report::of(format!("{name}: {error}"))),
+    };
+    let absolute = std::path::absolute(path).map_err(|error| Report::of(format!("{name}: {error}")))?;
+    from_text(&name, &content, absolute.parent().unwrap_or(Path::new("/")), options)
+}
+
+/// Reads a configuration from memory. `name` stands in errors, `base` is where relative paths begin.
+pub fn from_text(name: &str, content: &str, base: &Path, options: &[String]) -> Result<Config, Report> {
+    let mut report = Report::default();
+    let mut draft = Draft::new(base);
+    draft.apply(&Source { name, text: content, is_file: true }, &mut report);
+    for option in options {
+        let label = format!("-o {option}");
+        match option_as_document(option) {
+            Some(document) => draft.apply(&Source { name: &label, text: &document, is_file: false }, &mut report),
+            None => report.add(&Source { name: &label, text: "", is_file: false }, 0..0, "expected KEY=VALUE"),
+        }
+    }
+    let config = draft.finish(&mut report);
+    if report.is_empty() { Ok(config) } else { Err(report) }
+}
+
+/// `key=value` as a document. A value that is not TOML, and does not try to be, is a string.
+fn option_as_document(option: &str) -> Option<String> {
+    let (key, value) = option.split_once('=')?;
+    let key_ok = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    if !key_ok {
+        return None;
+    }
+    let document = format!("{key} = {value}");
+    let looks_like_toml = value.starts_with(['[', '{', '"', '\'']);
+    if looks_like_toml || DeTable::parse(&document).is_ok() {
+        return Some(document);
+    }
+    Some(format!("{key} = {}", toml::Value::String(value.to_owned())))
+}
+
+/// A configuration on its way: what depends on other keys is not decided yet.
+struct Draft {
+    base: PathBuf,
+    config: Config,
+    hostname: Option<String>,
+    domains: Option<Vec<String>>,
+    control: Option<PathBuf>,
+    pid_file: Option<Option<PathBuf>>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    listen: Option<Vec<Listen>>,
+    per_service: Option<usize>,
+}
+
+impl Draft {
+    /// Everything at its default.
+    fn new(base: &Path) -> Draft {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let config = Config {
+            hostname: String::new(),
+            domains: Vec::new(),
+            users: vec![base.join("users")],
+            user: "pillarbox".into(),
+            postmaster: "root".into(),
+            spool: "/var/spool/pillarbox".into(),
+            mail: "/var/mail".into(),
+            pid_file: None,
+            control: PathBuf::new(),
+            listen: Vec::new(),
+            tls: None,
+            plaintext_always: false,
+            limits: Limits { sessions: 2000, per_service: 0, per_network: 50, recipients: 1000, errors: 10, min_free: 50 << 20 },
+            timeouts: Timeouts { idle: minutes(10), command: minutes(5), data: minutes(3), stop: Duration::from_secs(30) },
+            max_message_size: 50 << 20,
+            relay_networks: Vec::new(),
+            queue: Queue {
+                retry: [30, 60, 120, 240].map(minutes).to_vec(),
+                lifetime: minutes(5 * 24 * 60),
+                warn: minutes(4 * 60),
+                smarthost: None,
+                smtp_port: 25,
+                workers: 16,
+                per_destination: 4,
+            },
+            routes: Vec::new(),
+            dns_servers: Vec::new(),
+            log: Log { syslog: true, level: log::LevelFilter::Info },
+        };
+        Draft {
+            base: base.to_owned(),
+            config,
+            hostname: None,
+            domains: None,
+            control: None,
+            pid_file: None,
+            certificate: None,
+            key: None,
+            listen: None,
+            per_service: None,
+        }
+    }
+
+    /// Takes over all that a document says.
+    fn apply(&mut self, source: &Source<'_>, report: &mut Report) {
+        let (document, errors) = DeTable::parse_recoverable(source.text);
+        for error in &errors {
+            report.add(source, error.span().unwrap_or(0..0), error.message());
+        }
+        if !errors.is_empty() {
+            return;
+        }
+        let whole = Section::whole(source, document.get_ref());
+        whole.refuse_unknown(report);
+        self.apply_top(&whole, report);
+        self.apply_tables(&whole, report);
+        self.apply_lists(&whole, report);
+    }
+
+    fn apply_top(&mut self, top: &Section<'_, '_>, report: &mut Report) {
+        let Draft { base, config, .. } = self;
+        let path = |value: &super::read::Value<'_>| text(value, |given| resolve(base, given));
+        top.set("hostname", &mut self.hostname, report, |v| text(v, values::domain_name).map(Some));
+        top.set("domains", &mut self.domains, report, |v| {
+            list(v, |item| text(item, |name| Ok(values::domain_name(name)?.to_ascii_lowercase()))).map(Some)
+        });
+        top.set("users", &mut config.users, report, |v| one_or_list(v, |item| text(item, |given| users_file(base, given))));
+        top.set("user", &mut config.user, report, |v| text(v, |name| Ok(name.to_owned())));
+        top.set("postmaster", &mut config.postmaster, report, |v| {
+            text(v, |name| match name.contains(char::is_whitespace) || name.is_empty() {
+                true => Err("expected the name of a user, or an address".into()),
+                false => Ok(name.to_owned()),
+            })
+        });
+        top.set("spool", &mut config.spool, report, path);
+        top.set("mail", &mut config.mail, report, path);
+        top.set("control", &mut self.control, report, |v| path(v).map(Some));
+        top.set("pid_file", &mut self.pid_file, report, |v| {
+            text(v, |given| if given.is_empty() { Ok(None) } else { resolve(base, given).map(Some) }).map(Some)
+        });
+    }
+
+    fn apply_tables(&mut self, top: &Section<'_, '_>, report: &mut Report) {
+        let Draft { base, config, .. } = self;
+        let count = |v: &super::read::Value<'_>| number(v, 1..=100_000).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let span = |v: &super::read::Value<'_>| text(v, |given| positive(values::duration(given)?));
+        let any_span = |v: &super::read::Value<'_>| text(v, values::duration);
+        if let Some(tls) = top.table("tls.", report) {
+            tls.refuse_unknown(report);
+            tls.set("certificate", &mut self.certificate, report, |v| text(v, |given| resolve(base, given)).map(Some));
+            tls.set("key", &mut self.key, report, |v| text(v, |given| resolve(base, given)).map(Some));
+        }
+        if let Some(auth) = top.table("auth.", report) {
+            auth.refuse_unknown(report);
+            let words = [("tls", false), ("always", true)];
+            auth.set("plaintext", &mut config.plaintext_always, report, |v| choice(v, &words));
+        }
+        if let Some(limits) = top.table("limits.", report) {
+            limits.refuse_unknown(report);
+            limits.set("sessions", &mut config.limits.sessions, report, count);
+            limits.set("per_service", &mut self.per_service, report, |v| count(v).map(Some));
+            limits.set("per_network", &mut config.limits.per_network, report, count);
+            limits.set("recipients", &mut config.limits.recipients, report, count);
+            limits.set("errors", &mut config.limits.errors, report, count);
+            limits.set("min_free", &mut config.limits.min_free, report, |v| text_or_number(v, values::size));
+        }
+        if let Some(timeouts) = top.table("timeouts.", report) {
+            timeouts.refuse_unknown(report);
+            timeouts.set("idle", &mut config.timeouts.idle, report, span);
+            timeouts.set("command", &mut config.timeouts.command, report, span);
+            timeouts.set("data", &mut config.timeouts.data, report, span);
+            timeouts.set("stop", &mut config.timeouts.stop, report, any_span);
+        }
+        if let Some(smtp) = top.table("smtp.", report) {
+            smtp.refuse_unknown(report);
+            smtp.set("max_message_size", &mut config.max_message_size, report, |v| {
+                text_or_number(v, |given| match values::size(given)? {
+                    0..1024 => Err(format!("`{given}` is too small; a message needs 1K at least")),
+                    size => Ok(size),
+                })
+            });
+            smtp.set("relay_networks", &mut config.relay_networks, report, |v| list(v, |item| text(item, values::network)));
+        }
+        if let Some(queue) = top.table("queue.", report) {
+            queue.refuse_unknown(report);
+            queue.set("retry", &mut config.queue.retry, report, |v| match one_or_list(v, span)? {
+                none if none.is_empty() => Err(wrong(v, "one waiting time at least must be given")),
+                some => Ok(some),
+            });
+            queue.set("lifetime", &mut config.queue.lifetime, report, span);
+            queue.set("warn", &mut config.queue.warn, report, any_span);
+            queue.set("smarthost", &mut config.queue.smarthost, report, |v| {
+                text(v, |given| if given.is_empty() { Ok(None) } else { values::host_and_port(given).map(Some) })
+            });
+            queue.set("smtp_port", &mut config.queue.smtp_port, report, |v| {
+                number(v, 1..=65_535).map(|port| u16::try_from(port).unwrap_or(25))
+            });
+            queue.set("workers", &mut config.queue.workers, report, count);
+            queue.set("per_destination", &mut config.queue.per_destination, report, count);
+        }
+        if let Some(dns) = top.table("dns.", report) {
+            dns.refuse_unknown(report);
+            dns.set("servers", &mut config.dns_servers, report, |v| one_or_list(v, |item| text(item, values::name_server)));
+        }
+        if let Some(log) = top.table("log.", report) {
+            log.refuse_unknown(report);
+            log.set("to", &mut config.log.syslog, report, |v| choice(v, &[("syslog", true), ("stderr", false)]));
+            log.set("level", &mut config.log.level, report, |v| choice(v, &LEVELS));
+        }
+    }
+
+    fn apply_lists(&mut self, top: &Section<'_, '_>, report: &mut Report) {
+        if let Some(sections) = top.tables("listen.", report) {
+            self.listen = Some(sections.iter().filter_map(|section| listener(section, &self.base, report)).collect());
+        }
+        if let Some(sections) = top.tables("route.", report) {
+            let mut seen = HashSet::new();
+            self.config.routes.clear();
+            for section in sections {
+                section.refuse_unknown(report);
+                let domain = section.must("domain", report, |v| {
+                    text(v, |name| match values::domain_name(name)?.to_ascii_lowercase() {
+                        again if !seen.insert(again.clone()) => Err(format!("`{again}` has a route already")),
+                        first => Ok(first),
+                    })
+                });
+                let host = section.must("host", report, |v| text(v, values::host_and_port));
+                if let (Some(domain), Some((host, port))) = (domain, host) {
+                    self.config.routes.push(Route { domain, host, port });
+                }
+            }
+        }
+    }
+
+    /// Decides what depends on other keys.
+    fn finish(self, report: &mut Report) -> Config {
+        let mut config = self.config;
+        config.hostname = self.hostname.unwrap_or_else(host_name);
+        config.domains = self.domains.unwrap_or_else(|| vec![config.hostname.to_ascii_lowercase()]);
+        let run = if config.user.is_empty() { config.spool.clone() } else { PathBuf::from("/run/pillarbox") };
+        config.control = self.control.unwrap_or_else(|| run.join("ctl.sock"));
+        config.pid_file = self.pid_file.unwrap_or_else(|| Some(run.join("pid")));
+        config.limits.per_service = self.per_service.unwrap_or(config.limits.sessions.div_ceil(4) * 3);
+        config.tls = match (self.certificate, self.key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (given, _) => {
+                let (given, other) = if given.is_some() { ("certificate", "key") } else { ("key", "certificate") };
+                let what = format!("`tls.{given}` is given without `tls.{other}`; give both, or neither for a self-signed one");
+                report.add(&Source { name: "configuration", text: "", is_file: false }, 0..0, &what);
+                None
+            }
+        };
+        config.listen = self.listen.unwrap_or_else(default_listeners);
+        let local = |listen: &Listen| listen.protocol == Protocol::Submission && listen.at.iter().any(is_unix);
+        if !config.listen.iter().any(local) {
+            let socket = config.control.with_file_name("submit.sock");
+            config.listen.push(Listen { at: vec![Endpoint::Unix(socket)], protocol: Protocol::Submission, tls: Tls::None });
+        }
+        refuse_twice(&config, report);
+        config
+    }
+}
+
+const LEVELS: [(&str, log::LevelFilter); 5] = [
+    ("error", log::LevelFilter::Error),
+    ("warn", log::LevelFilter::Warn),
+    ("info", log::LevelFilter::Info),
+    ("debug", log::LevelFilter::Debug),
+    ("trace", log::LevelFilter::Trace),
+];
+
+fn is_unix(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Unix(_))
+}
+
+/// One `[[listen]]`.
+fn listener(section: &Section<'_, '_>, base: &Path, report: &mut Report) -> Option<Listen> {
+    section.refuse_unknown(report);
+    let at = section.must("address", report, |v| match one_or_list(v, |item| text(item, values::endpoint))? {
+        none if none.is_empty() => Err(wrong(v, "one address at least must be given")),
+        some => Ok(some),
+    });
+    let protocol = section.must("protocol", report, |v| {
+        choice(v, &[("smtp", Some(Protocol::Smtp)), ("submission", Some(Protocol::Submission)), ("pop3", Some(Protocol::Pop3))])
+    });
+    let mut tls = None;
+    let words = [("none", Tls::None), ("starttls", Tls::Starttls), ("implicit", Tls::Implicit)];
+    section.set("tls", &mut tls, report, |v| choice(v, &words).map(Some));
+    let at: Vec<Endpoint> = at?
+        .into_iter()
+        .map(|endpoint| match endpoint {
+            Endpoint::Unix(path) => Endpoint::Unix(base.join(path)),
+            tcp => tcp,
+        })
+        .collect();
+    let tls = match tls {
+        Some(tls) if tls != Tls::None && at.iter().any(is_unix) => {
+            section.set("tls", &mut Tls::None, report, |v| Err(wrong(v, "there is no TLS on a Unix socket")));
+            return None;
+        }
+        Some(tls) => tls,
+        None if at.iter().all(is_unix) => Tls::None,
+        None => Tls::Starttls,
+    };
+    Some(Listen { at, protocol: protocol??, tls })
+}
+
+/// The well-known ports on all addresses.
+fn default_listeners() -> Vec<Listen> {
+    let everywhere = |port| {
+        vec![
+            Endpoint::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            Endpoint::Tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        ]
+    };
+    [
+        (25, Protocol::Smtp, Tls::Starttls),
+        (587, Protocol::Submission, Tls::Starttls),
+        (465, Protocol::Submission, Tls::Implicit),
+        (110, Protocol::Pop3, Tls::Starttls),
+        (995, Protocol::Pop3, Tls::Implicit),
+    ]
+    .map(|(port, protocol, tls)| Listen { at: everywhere(port), protocol, tls })
+    .to_vec()
+}
+
+/// No two listeners on one address.
+fn refuse_twice(config: &Config, report: &mut Report) {
+    let mut seen = vec![Endpoint::Unix(config.control.clone())];
+    for endpoint in config.listen.iter().flat_map(|listen| &listen.at) {
+        let free = matches!(endpoint, Endpoint::Tcp(address) if address.port() == 0);
+        if !free && seen.contains(endpoint) {
+            let what = format!("`{endpoint}` is listened on twice");
+            report.add(&Source { name: "configuration", text: "", is_file: false }, 0..0, &what);
+        }
+        seen.push(endpoint.clone());
+    }
+}
+
+fn resolve(base: &Path, given: &str) -> Result<PathBuf, String> {
+    if given.is_empty() { Err("expected a path".into()) } else { Ok(base.join(given)) }
+}
+
+fn users_file(base: &Path, given: &str) -> Result<PathBuf, String> {
+    match given {
+        "system" => Err("system users are not served by this version; name a users file, such as \"/etc/pillarbox/users\"".into()),
+        path => resolve(base, path),
+    }
+}
+
+fn positive(span: Duration) -> Result<Duration, String> {
+    if span.is_zero() { Err("must be longer than zero".into()) } else { Ok(span) }
+}
+
+/// What the system calls itself; `localhost` if that is not a name mail can use.
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.and_then(|name| values::domain_name(&name).ok()).unwrap_or_else(|| "localhost".into())
+}

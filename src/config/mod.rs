@@ -1,7 +1,14 @@
 //! The configuration file: `/etc/pillarbox/pillarbox.conf`, in TOML. Every key has a default; an unknown key is an error.
 
 pub mod load;
+mod read;
 pub mod report;
 pub mod schema;
+mod values;
 
-pub use schema::{Config, Listen, Protocol, Tls};
+pub use load::load;
+pub use report::Report;
+pub use schema::{Config, Endpoint, Listen, Protocol, Tls};
+
+/// Where the file lies when nobody says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/pillarbox/pillarbox.conf";

@@ -1,8 +1,52 @@
 //! What can be configured, checked and with every default filled in.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Every key there is, with the tables it stands in.
+pub const KEYS: &[&str] = &[
+    "hostname",
+    "domains",
+    "users",
+    "user",
+    "postmaster",
+    "spool",
+    "mail",
+    "pid_file",
+    "control",
+    "listen.address",
+    "listen.protocol",
+    "listen.tls",
+    "tls.certificate",
+    "tls.key",
+    "auth.plaintext",
+    "limits.sessions",
+    "limits.per_service",
+    "limits.per_network",
+    "limits.recipients",
+    "limits.errors",
+    "limits.min_free",
+    "timeouts.idle",
+    "timeouts.command",
+    "timeouts.data",
+    "timeouts.stop",
+    "smtp.max_message_size",
+    "smtp.relay_networks",
+    "queue.retry",
+    "queue.lifetime",
+    "queue.warn",
+    "queue.smarthost",
+    "queue.smtp_port",
+    "queue.workers",
+    "queue.per_destination",
+    "route.domain",
+    "route.host",
+    "dns.servers",
+    "log.to",
+    "log.level",
+];
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +113,38 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Endpoint {
+    /// As it is written in the configuration.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(address) => address.fmt(out),
+            Endpoint::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Protocol {
+    /// As it is written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Smtp => "smtp",
+            Protocol::Submission => "submission",
+            Protocol::Pop3 => "pop3",
+        }
+    }
+}
+
+impl Tls {
+    /// As it is written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tls::None => "none",
+            Tls::Starttls => "starttls",
+            Tls::Implicit => "implicit",
+        }
+    }
+}
+
 /// What a listener speaks.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -105,6 +181,8 @@ pub struct Network {
 pub struct Limits {
     /// Sessions in all.
     pub sessions: usize,
+    /// Sessions of one service (protocol), so that one that is flooded leaves room for the others.
+    pub per_service: usize,
     /// Sessions of one client network (IPv4 /32, IPv6 /64); loopback is not counted.
     pub per_network: usize,
     /// Recipients of one message.
