@@ -1,6 +1,6 @@
 //! Reads the file, applies `-o key=value`, checks the whole.
 
-use super::read::{Section, Wrong, choice, list, number, one_or_list, text, text_or_number, wrong};
+use super::read::{Section, choice, list, number, one_or_list, text, text_or_number, wrong};
 use super::report::{Report, Source};
 use super::schema::{Config, Endpoint, Limits, Listen, Log, Protocol, Queue, Route, Timeouts, Tls};
 use super::values;
@@ -361,7 +361,9 @@ fn resolve(base: &Path, given: &str) -> Result<PathBuf, String> {
 
 fn users_file(base: &Path, given: &str) -> Result<PathBuf, String> {
     match given {
-        "system" => Err("system users are not served by this version; name a users file, such as \"/etc/pillarbox/users\"".into()),
+        "system" => {
+            Err("system users are not served by this version; name a users file, such as \"/etc/pillarbox/users\"".into())
+        }
         path => resolve(base, path),
     }
 }

@@ -107,11 +107,6 @@ impl<'a, 'i> Section<'a, 'i> {
             self.complain(key.span(), &format!("unknown key `{}{name}`{hint}", self.prefix), report);
         }
     }
-
-    /// Where the table begins.
-    pub fn span(&self) -> Range<usize> {
-        self.span.clone()
-    }
 }
 
 /// The keys that may stand in a table.
@@ -156,7 +151,9 @@ pub fn wrong(value: &Value<'_>, what: impl Into<String>) -> Wrong {
 /// A string that `parse` makes something of.
 pub fn text<T>(value: &Value<'_>, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Wrong> {
     match value.get_ref() {
-        DeValue::String(text) if text.contains(|c: char| c.is_control()) => Err(wrong(value, "control characters can't stand here")),
+        DeValue::String(text) if text.contains(|c: char| c.is_control()) => {
+            Err(wrong(value, "control characters can't stand here"))
+        }
         DeValue::String(text) => parse(text).map_err(|what| wrong(value, what)),
         other => Err(wrong(value, expected("a string", other))),
     }

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod exit;
 #[cfg(test)]
 pub mod sim;
 pub mod unix;

@@ -1,0 +1,255 @@
+//! The accept loop: one poll over all listeners, the signals, and a waker. It only accepts; sessions run elsewhere.
+//!
+//! mio tells of a listener only when something new arrives there, so a listener stays on the list of those that are ready
+//! until `accept` says that nothing waits. When descriptors run out all listeners rest for a moment and are then tried again.
+
+use super::limits::{Full, Limits, Ticket};
+use super::listeners::{Listener, Plan, Service, Stream};
+use crate::config::{Tls, schema};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Accepted from one listener before the others get their turn.
+const AT_ONCE: usize = 64;
+/// How long to rest when the system is out of descriptors or memory.
+const REST: Duration = Duration::from_millis(100);
+/// The same complaint is logged no more often.
+const COMPLAIN: Duration = Duration::from_secs(10);
+
+const WAKER: Token = Token(0);
+const STOP: Token = Token(1);
+const RELOAD: Token = Token(2);
+const FIRST_LISTENER: usize = 3;
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The connection.
+    pub stream: Stream,
+    /// What it gets.
+    pub service: Service,
+    /// How.
+    pub tls: Tls,
+    /// Its right to be there.
+    pub ticket: Ticket,
+}
+
+/// What happened besides arrivals.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// SIGTERM or SIGINT.
+    pub stop: bool,
+    /// SIGHUP.
+    pub reload: bool,
+}
+
+/// A listener that is polled.
+#[derive(Debug)]
+struct Door {
+    token: Token,
+    plan: Plan,
+    listener: Listener,
+}
+
+/// The loop.
+#[derive(Debug)]
+pub struct Acceptor {
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    stop: UnixStream,
+    reload: UnixStream,
+    doors: Vec<Door>,
+    next_token: usize,
+    /// Listeners where something may wait.
+    ready: BTreeSet<Token>,
+    resting_until: Option<Instant>,
+    complained: Option<Instant>,
+    limits: Arc<Limits>,
+}
+
+impl Acceptor {
+    /// Catches the signals; nothing is listened on yet.
+    pub fn new(limits: Arc<Limits>) -> io::Result<Acceptor> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let stop = signal_pipe(&[SIGTERM, SIGINT])?;
+        let reload = signal_pipe(&[SIGHUP])?;
+        poll.registry().register(&mut SourceFd(&stop.as_raw_fd()), STOP, Interest::READABLE)?;
+        poll.registry().register(&mut SourceFd(&reload.as_raw_fd()), RELOAD, Interest::READABLE)?;
+        Ok(Acceptor {
+            poll,
+            events: Events::with_capacity(64),
+            waker,
+            stop,
+            reload,
+            doors: Vec::new(),
+            next_token: FIRST_LISTENER,
+            ready: BTreeSet::new(),
+            resting_until: None,
+            complained: None,
+            limits,
+        })
+    }
+
+    /// Ends [`Acceptor::turn`] from another thread.
+    pub fn waker(&self) -> Arc<Waker> {
+        self.waker.clone()
+    }
+
+    /// Is this address listened on already?
+    pub fn has(&self, plan: &Plan) -> bool {
+        self.doors.iter().any(|door| door.plan.endpoint == plan.endpoint)
+    }
+
+    /// From now on exactly these plans are served: with the new listeners, and those of the present ones that they name.
+    /// The others are closed. Each plan that has neither is left out.
+    pub fn serve(&mut self, plans: &[Plan], new: Vec<(Plan, Listener)>) -> io::Result<()> {
+        let mut doors = Vec::new();
+        let mut new: Vec<Option<(Plan, Listener)>> = new.into_iter().map(Some).collect();
+        for plan in plans {
+            let fresh = new.iter_mut().find(|item| item.as_ref().is_some_and(|(of, _)| of == plan)).and_then(Option::take);
+            if let Some((plan, listener)) = fresh {
+                let token = Token(self.next_token);
+                self.next_token += 1;
+                self.poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
+                doors.push(Door { token, plan, listener });
+            } else if let Some(at) = self.doors.iter().position(|door| door.plan.endpoint == plan.endpoint) {
+                let old = self.doors.swap_remove(at);
+                doors.push(Door { plan: plan.clone(), ..old });
+            }
+        }
+        for door in &self.doors {
+            self.poll.registry().deregister(&mut SourceFd(&door.listener.as_raw_fd()))?;
+            self.ready.remove(&door.token);
+        }
+        self.doors = doors;
+        Ok(())
+    }
+
+    /// What is listened on, as in `smtp/starttls=127.0.0.1:25 … control/none=unix:/run/pillarbox/ctl.sock`.
+    pub fn shown(&self) -> String {
+        let show = |door: &Door| {
+            let place = door.listener.shown().to_string().replace(char::is_whitespace, "?");
+            format!("{}/{}={place}", door.plan.service.name(), door.plan.tls.name())
+        };
+        self.doors.iter().map(show).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Waits until something happens, at most so long, and gives all who arrived to `take`.
+    pub fn turn(
+        &mut self,
+        bounds: &schema::Limits,
+        at_most: Option<Duration>,
+        mut take: impl FnMut(Arrival),
+    ) -> io::Result<Turn> {
+        let now = Instant::now();
+        let timeout = match self.resting_until {
+            Some(until) => Some(until.saturating_duration_since(now)),
+            None if !self.ready.is_empty() => Some(Duration::ZERO),
+            None => None,
+        };
+        match self.poll.poll(&mut self.events, timeout.into_iter().chain(at_most).min()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Turn::default()),
+            done => done?,
+        }
+        let mut turn = Turn::default();
+        for event in &self.events {
+            match event.token() {
+                WAKER => {}
+                STOP => turn.stop = drain(&self.stop),
+                RELOAD => turn.reload = drain(&self.reload),
+                listener => drop(self.ready.insert(listener)),
+            }
+        }
+        if self.resting_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(turn);
+        }
+        if self.resting_until.take().is_some() {
+            self.ready.extend(self.doors.iter().map(|door| door.token));
+        }
+        for at in 0..self.doors.len() {
+            if self.resting_until.is_none() && self.doors.get(at).is_some_and(|door| self.ready.contains(&door.token)) {
+                self.accept_from(at, bounds, &mut take);
+            }
+        }
+        Ok(turn)
+    }
+
+    /// Accepts from one listener until nothing waits there, or it is the others' turn.
+    fn accept_from(&mut self, at: usize, bounds: &schema::Limits, take: &mut impl FnMut(Arrival)) {
+        for _ in 0..AT_ONCE {
+            let Some(door) = self.doors.get(at) else { return };
+            let (service, tls, token) = (door.plan.service, door.plan.tls, door.token);
+            match door.listener.accept() {
+                Ok(stream) => match self.limits.admit(bounds, service, stream.client(), &self.waker) {
+                    Ok(ticket) => take(Arrival { stream, service, tls, ticket }),
+                    Err(full) => self.turn_away(stream, service, tls, full),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready.remove(&token);
+                    return;
+                }
+                // The client went away before it was accepted.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+                Err(error) => {
+                    self.resting_until = Some(Instant::now() + REST);
+                    if self.may_complain() {
+                        log::error!("accept-failed service={} error=\"{error}\"", service.name());
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn turn_away(&mut self, stream: Stream, service: Service, tls: Tls, full: Full) {
+        let why = match full {
+            Full::All => "limits.sessions",
+            Full::Service => "limits.per_service",
+            Full::Client => "limits.per_network",
+        };
+        if self.may_complain() {
+            log::warn!("turned-away service={} peer={} limit={why}", service.name(), stream.peer());
+        }
+        // A client that waits for a TLS handshake would not understand a line of text.
+        stream.dismiss(if tls == Tls::Implicit { b"" } else { service.farewell() });
+    }
+
+    /// A flood of connections must not become a flood of log lines.
+    fn may_complain(&mut self) -> bool {
+        let now = Instant::now();
+        if self.complained.is_some_and(|last| now.duration_since(last) < COMPLAIN) {
+            return false;
+        }
+        self.complained = Some(now);
+        true
+    }
+}
+
+/// A socket that can be read after one of these signals came.
+fn signal_pipe(signals: &[i32]) -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    for signal in signals {
+        signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
+    }
+    Ok(read)
+}
+
+/// Empties it; was there anything?
+fn drain(mut pipe: &UnixStream) -> bool {
+    let mut buffer = [0; 64];
+    let mut any = false;
+    while pipe.read(&mut buffer).is_ok_and(|read| read > 0) {
+        any = true;
+    }
+    any
+}

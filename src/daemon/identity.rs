@@ -1,0 +1,119 @@
+//! Whom the daemon runs as, and the directories it owns.
+
+use super::Failure;
+use crate::config::{Config, Endpoint};
+use crate::sys::exit;
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist, setgid, setgroups, setuid};
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+/// An account to change to.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    name: CString,
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Identity {
+    /// The account of `user`; None if it is that of the caller, or the caller's is to be kept.
+    pub fn wanted(config: &Config) -> Result<Option<Identity>, Failure> {
+        if config.user.is_empty() {
+            return Ok(None);
+        }
+        let hint = "or set user = \"\" to run as the one who starts it";
+        let user = match User::from_name(&config.user) {
+            Ok(Some(user)) => user,
+            Ok(None) => {
+                let what = format!("there is no account `{}` to run as; create it, {hint}", config.user);
+                return Err(Failure::new(exit::CONFIG, what));
+            }
+            Err(error) => return Err(Failure::new(exit::OSERR, format!("account `{}`: {error}", config.user))),
+        };
+        if user.uid == geteuid() {
+            return Ok(None);
+        }
+        if !geteuid().is_root() {
+            let what = format!("only root can start a daemon that runs as `{}`; start it as root, {hint}", config.user);
+            return Err(Failure::new(exit::NOPERM, what));
+        }
+        let name = CString::new(user.name).map_err(|_| Failure::new(exit::CONFIG, "an account's name can't hold a NUL"))?;
+        Ok(Some(Identity { name, uid: user.uid, gid: user.gid }))
+    }
+
+    /// From here on the process is that account, for good: with its groups, and `mail` for dotlocks in the mail directory.
+    pub fn become_it(&self) -> nix::Result<()> {
+        let mut groups = getgrouplist(&self.name, self.gid)?;
+        if let Some(mail) = Group::from_name("mail")? {
+            if !groups.contains(&mail.gid) {
+                groups.push(mail.gid);
+            }
+        }
+        setgroups(&groups)?;
+        setgid(self.gid)?;
+        setuid(self.uid)
+    }
+}
+
+/// Makes the directories that are not there, owned by the account; those that are there are left as they are, and must be safe.
+pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Result<(), Failure> {
+    let owner = identity.map_or(geteuid(), |identity| identity.uid);
+    make(&config.spool, 0o711, identity)?;
+    let spool = fs::metadata(&config.spool).map_err(|error| named(&config.spool, &error))?;
+    if spool.uid() != owner.as_raw() && !owner.is_root() {
+        let what = format!("{} belongs to uid {}, not to uid {owner}, who runs the daemon", config.spool.display(), spool.uid());
+        return Err(Failure::new(exit::CONFIG, what));
+    }
+    if spool.mode() & 0o002 != 0 {
+        let what = format!("{} can be written by everybody; say chmod o-w {0}", config.spool.display());
+        return Err(Failure::new(exit::CONFIG, what));
+    }
+    make(&config.mail, 0o775, identity)?;
+    let sockets = config.listen.iter().flat_map(|listen| &listen.at).filter_map(|endpoint| match endpoint {
+        Endpoint::Unix(path) => Some(path),
+        Endpoint::Tcp(_) => None,
+    });
+    for path in sockets.chain([&config.control]).chain(&config.pid_file) {
+        make(path.parent().unwrap_or(Path::new("/")), 0o755, identity)?;
+    }
+    Ok(())
+}
+
+/// The first users file, empty, if it is not there: a fresh daemon starts without any user.
+pub fn prepare_users(config: &Config, identity: Option<&Identity>) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let Some(path) = config.users.first() else { return Ok(()) };
+    match fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => {
+            log::warn!("users-file-made path={} (empty: add users with pillarboxctl user add)", path.display());
+            own(path, identity)
+        }
+        // A file that is there is fine; one that can't be made is told of when it is read.
+        Err(_) => Ok(()),
+    }
+}
+
+fn make(path: &Path, mode: u32, identity: Option<&Identity>) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(above).map_err(|error| named(above, &error))?;
+    }
+    fs::create_dir(path).map_err(|error| named(path, &error))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| named(path, &error))?;
+    own(path, identity)
+}
+
+fn own(path: &Path, identity: Option<&Identity>) -> Result<(), Failure> {
+    match identity {
+        Some(to) => chown(path, Some(to.uid.as_raw()), Some(to.gid.as_raw())).map_err(|error| named(path, &error)),
+        None => Ok(()),
+    }
+}
+
+fn named(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(exit::CANTCREAT, format!("{}: {error}", path.display()))
+}

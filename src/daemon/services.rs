@@ -1,0 +1,142 @@
+//! What a worker thread does with a connection: from the bare socket to the room of its protocol.
+
+use super::accept::Arrival;
+use super::limits::Ticket;
+use super::listeners::{Service, Stream};
+use crate::auth::Gate;
+use crate::config::{Config, Protocol, Tls};
+use crate::ctld;
+use crate::delivery::Delivery;
+use crate::mailbox::Store;
+use crate::net::{Connection, Registry, tls::ServerTls};
+use crate::sys::Clock;
+use crate::{pop3d, smtpd};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A TLS handshake that takes longer is given up.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+
+/// What lives as long as the daemon.
+#[derive(Clone, Debug)]
+pub struct Foundation {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For passwords.
+    pub gate: Arc<Gate>,
+    /// Mailboxes.
+    pub store: Arc<Store>,
+    /// The queue, and the post.
+    pub delivery: Arc<Delivery>,
+    /// Who is connected.
+    pub registry: Registry,
+    /// What operators may ask of the supervisor.
+    pub desk: Arc<dyn ctld::Supervisor>,
+}
+
+/// All servers of one configuration. A session keeps those it began with.
+#[derive(Debug)]
+pub struct Services {
+    /// The configuration.
+    pub config: Arc<Config>,
+    tls: Arc<ServerTls>,
+    registry: Registry,
+    smtp: smtpd::Server,
+    pop3: pop3d::Server,
+    control: ctld::Server,
+}
+
+impl Services {
+    /// The servers of a configuration, with its certificate.
+    pub fn new(base: &Foundation, config: Arc<Config>, tls: Arc<ServerTls>) -> Services {
+        let (clock, gate) = (base.clock.clone(), base.gate.clone());
+        Services {
+            smtp: smtpd::Server {
+                config: config.clone(),
+                clock: clock.clone(),
+                gate: gate.clone(),
+                post: base.delivery.post(),
+                tls: Some(tls.clone()),
+            },
+            pop3: pop3d::Server { config: config.clone(), clock, gate, store: base.store.clone(), tls: Some(tls.clone()) },
+            control: ctld::Server { delivery: base.delivery.clone(), supervisor: base.desk.clone() },
+            registry: base.registry.clone(),
+            tls,
+            config,
+        }
+    }
+}
+
+/// One session to be run.
+#[derive(Debug)]
+pub struct Job {
+    arrival: Arrival,
+    services: Arc<Services>,
+    /// In the log.
+    session: String,
+}
+
+impl Job {
+    /// `number` names the session in the log.
+    pub fn new(arrival: Arrival, services: Arc<Services>, number: u64) -> Job {
+        Job { arrival, services, session: format!("{number:x}") }
+    }
+
+    /// No thread could be had for it.
+    pub fn dismiss(self) {
+        let farewell = if self.arrival.tls == Tls::Implicit { b"" } else { self.arrival.service.farewell() };
+        self.arrival.stream.dismiss(farewell);
+    }
+}
+
+/// Runs a session from its first byte to its last.
+pub fn run(job: Job) {
+    let Job { arrival: Arrival { stream, service, tls, ticket }, services, session } = job;
+    let in_session = InSession { session: &session, service, ticket };
+    log::debug!("session={session} connect service={} tls={} peer={}", service.name(), tls.name(), stream.peer());
+    if let Err(error) = serve(stream, service, tls, &services, &session) {
+        log::info!("session={session} connect-failed service={} error=\"{error}\"", service.name());
+    }
+    drop(in_session);
+}
+
+fn serve(stream: Stream, service: Service, tls: Tls, services: &Services, session: &str) -> io::Result<()> {
+    let is_tcp = matches!(stream, Stream::Tcp(..));
+    let mut connection = match stream {
+        Stream::Tcp(stream, _) => Connection::from_tcp(stream)?,
+        Stream::Unix(stream, _) => Connection::from_unix(stream)?,
+    };
+    connection.register(&services.registry);
+    connection.set_timeout(services.config.timeouts.command);
+    if tls == Tls::Implicit {
+        connection.set_deadline(Some(HANDSHAKE));
+        connection.accept_tls(&services.tls).map_err(|error| io::Error::other(format!("TLS: {error}")))?;
+        connection.set_deadline(None);
+    }
+    let offer_tls = tls == Tls::Starttls && is_tcp;
+    match service {
+        Service::Mail(protocol @ (Protocol::Smtp | Protocol::Submission)) => {
+            services.smtp.serve(connection, session, protocol, offer_tls);
+        }
+        Service::Mail(Protocol::Pop3) => services.pop3.serve(connection, session, offer_tls),
+        Service::Control => services.control.serve(connection, session),
+    }
+    Ok(())
+}
+
+/// Holds the session's place to its end, and tells of an end by panic.
+struct InSession<'a> {
+    session: &'a str,
+    service: Service,
+    ticket: Ticket,
+}
+
+impl Drop for InSession<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.ticket.count_panic();
+            log::error!("session={} bug service={} (the panic is told above)", self.session, self.service.name());
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The daemon's life: start, run, reload, stop.
+//!
+//! Everything that needs root happens first: limits, listeners, certificate. Then it becomes the account it is to run as,
+//! and only then opens journal and mailboxes and starts threads. It says that it is ready when all that is done.
+
+use super::accept::{Acceptor, Turn};
+use super::background::{PidFile, Ready};
+use super::desk::{Ask, Desk};
+use super::identity::{self, Identity};
+use super::limits::Limits;
+use super::listeners::{self, Listener, Plan};
+use super::options::Options;
+use super::services::{self, Foundation, Job, Services};
+use super::workers::Workers;
+use super::{Failure, logger};
+use crate::auth::Gate;
+use crate::config::{self, Config};
+use crate::delivery::Delivery;
+use crate::host::{Direct, Host};
+use crate::mailbox::Store;
+use crate::net::{Registry, dns::Resolver, tls::ServerTls};
+use crate::spool::{self, Journal};
+use crate::sys::{Clock, Disk, RealDisk, SystemClock, exit, unix};
+use crossbeam_channel::Receiver;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// More would cost memory for every busy thread, fewer would make threads wait for each other.
+const ARENAS: i32 = 4;
+/// Bytes of a journal segment.
+const SEGMENT: u64 = 64 << 20;
+/// At the end, for sessions whose connection was cut.
+const AFTER_CUT: Duration = Duration::from_secs(2);
+
+/// A running daemon.
+struct Daemon {
+    options: Options,
+    base: Foundation,
+    host: Arc<dyn Host>,
+    services: Arc<Services>,
+    acceptor: Acceptor,
+    workers: Workers<Job>,
+    limits: Arc<Limits>,
+    asked: Receiver<Ask>,
+    /// The number of the next session.
+    next_session: u64,
+}
+
+/// What `-n` looks at besides the configuration itself.
+pub fn check(config: &Config) -> Result<(), Failure> {
+    match &config.tls {
+        Some(_) => load_tls(config).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Starts, tells `ready`, serves until told to stop, stops.
+pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<(), Failure> {
+    unix::limit_arenas(ARENAS);
+    logger::start(&config.log, options.foreground, options.verbose);
+    if !config.log.syslog {
+        ready.keep_stderr();
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        log::error!("bug thread={} {panic}", thread.name().unwrap_or("?"));
+    }));
+    umask(Mode::from_bits_truncate(0o002));
+    raise_open_files();
+
+    let identity = Identity::wanted(&config)?;
+    identity::prepare_directories(&config, identity.as_ref())?;
+    identity::prepare_users(&config, identity.as_ref())?;
+    let pid_file = config.pid_file.as_deref().map(PidFile::create).transpose()?;
+    let limits = Arc::new(Limits::default());
+    let mut acceptor = Acceptor::new(limits.clone()).map_err(|error| Failure::new(exit::OSERR, error))?;
+    let plans = listeners::plan(&config);
+    let bound = bind_new(&acceptor, &plans).map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
+    acceptor.serve(&plans, bound).map_err(|error| Failure::new(exit::OSERR, error))?;
+    let tls = config.tls.as_ref().map(|_| load_tls(&config)).transpose()?;
+    if let Some(identity) = &identity {
+        identity.become_it().map_err(|error| Failure::new(exit::OSERR, format!("cannot run as `{}`: {error}", config.user)))?;
+    }
+
+    let tls = tls.map_or_else(|| load_tls(&config), Ok)?;
+    let (desk, asked) = Desk::new(&config, limits.clone(), acceptor.waker());
+    let mut daemon = Daemon::open(options, config, tls, Arc::new(desk), asked, acceptor, limits)?;
+    let shown = daemon.acceptor.shown();
+    log::info!("started version={} pid={} {shown}", env!("CARGO_PKG_VERSION"), std::process::id());
+    ready.tell(&shown);
+    daemon.serve();
+    daemon.stop();
+    log::info!("stopped");
+    drop(pid_file);
+    Ok(())
+}
+
+/// As many open files as the system allows: each session needs one, each delivery several.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        log::warn!("open-files-limit error=\"{error}\"");
+    }
+}
+
+fn load_tls(config: &Config) -> Result<Arc<ServerTls>, Failure> {
+    let loaded = match &config.tls {
+        Some((certificate, key)) => ServerTls::load(certificate, key),
+        None => ServerTls::self_signed(&config.spool.join("tls"), &config.hostname),
+    };
+    loaded.map(Arc::new).map_err(|error| Failure::new(exit::CONFIG, format!("certificate: {error}")))
+}
+
+/// Binds all that is planned and not there yet.
+fn bind_new(acceptor: &Acceptor, plans: &[Plan]) -> io::Result<Vec<(Plan, Listener)>> {
+    let mut bound = Vec::new();
+    for plan in plans.iter().filter(|plan| !acceptor.has(plan)) {
+        match listeners::bind(plan)? {
+            Some(listener) => bound.push((plan.clone(), listener)),
+            None => log::info!("not-listening address={} (this host has no such addresses)", plan.endpoint),
+        }
+    }
+    Ok(bound)
+}
+
+impl Daemon {
+    /// Opens journal and mailboxes, starts what delivers.
+    fn open(
+        options: &Options,
+        config: Config,
+        tls: Arc<ServerTls>,
+        desk: Arc<Desk>,
+        asked: Receiver<Ask>,
+        acceptor: Acceptor,
+        limits: Arc<Limits>,
+    ) -> Result<Daemon, Failure> {
+        let config = Arc::new(config);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let host = Direct::new(disk.clone(), &config.users).map_err(|error| Failure::new(exit::CONFIG, error))?;
+        let host: Arc<dyn Host> = Arc::new(host);
+        let dir: PathBuf = config.spool.join("journal").join(config.hostname.to_ascii_lowercase());
+        let journal = spool::Options { dir, segment_size: SEGMENT, min_free: config.limits.min_free };
+        let (journal, unsettled) = Journal::open(disk.clone(), clock.clone(), journal)
+            .map_err(|error| Failure::new(exit::CANTCREAT, format!("spool {}: {error}", config.spool.display())))?;
+        let (mail, spool) = (config.mail.clone(), config.spool.clone());
+        let store = Store::new(disk, clock.clone(), host.clone(), journal.clone(), mail, spool);
+        let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers));
+        let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, unsettled, store.clone(), resolver);
+        let base = Foundation {
+            gate: Gate::new(clock.clone(), host.clone()),
+            // Sessions of different runs get different names.
+            clock,
+            store,
+            delivery: Arc::new(delivery),
+            registry: Registry::default(),
+            desk,
+        };
+        let next_session = u64::try_from(base.clock.now().seconds()).unwrap_or(0) << 16;
+        Ok(Daemon {
+            options: options.clone(),
+            services: Arc::new(Services::new(&base, config, tls)),
+            base,
+            host,
+            acceptor,
+            workers: Workers::new(services::run),
+            limits,
+            asked,
+            next_session,
+        })
+    }
+
+    /// Until it is told to stop.
+    fn serve(&mut self) {
+        loop {
+            let turn = self.turn(None);
+            if turn.stop {
+                return;
+            }
+            if turn.reload {
+                let _ = self.reload();
+            }
+            while let Ok(Ask { answer }) = self.asked.try_recv() {
+                let _ = answer.try_send(self.reload());
+            }
+        }
+    }
+
+    /// One turn of the accept loop.
+    fn turn(&mut self, at_most: Option<Duration>) -> Turn {
+        let Daemon { acceptor, services, workers, next_session, .. } = self;
+        let turn = acceptor.turn(&services.config.limits, at_most, |arrival| {
+            *next_session += 1;
+            if let Err((job, error)) = workers.hand(Job::new(arrival, services.clone(), *next_session)) {
+                log::error!("no-thread error=\"{error}\"");
+                job.dismiss();
+            }
+        });
+        turn.unwrap_or_else(|error| {
+            // Nothing but a bug makes poll fail; a daemon that spins would be worse than one that is slow.
+            log::error!("poll-failed error=\"{error}\"");
+            std::thread::sleep(Duration::from_millis(100));
+            Turn::default()
+        })
+    }
+
+    /// Reads the configuration again. A bad one leaves all as it was.
+    fn reload(&mut self) -> Result<(), String> {
+        match self.try_reload() {
+            Ok(()) => {
+                log::info!("reloaded {}", self.acceptor.shown());
+                Ok(())
+            }
+            Err(what) => {
+                for line in what.lines() {
+                    log::error!("reload-refused {line}");
+                }
+                Err(what)
+            }
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<(), String> {
+        let mut config =
+            config::load(self.options.file.as_deref(), &self.options.settings).map_err(|report| report.to_string())?;
+        for key in keep_what_needs_a_restart(&mut config, &self.services.config) {
+            log::warn!("reload key={key} (changed; that needs a restart)");
+        }
+        let tls = load_tls(&config).map_err(|failure| failure.what)?;
+        let plans = listeners::plan(&config);
+        let bound = bind_new(&self.acceptor, &plans).map_err(|error| error.to_string())?;
+        self.host.reload().map_err(|error| error.to_string())?;
+        self.acceptor.serve(&plans, bound).map_err(|error| error.to_string())?;
+        logger::set_level(&config.log, self.options.verbose);
+        let config = Arc::new(config);
+        self.base.delivery.reload(config.clone());
+        self.services = Arc::new(Services::new(&self.base, config, tls));
+        Ok(())
+    }
+
+    /// No more accepting; farewells; what is arriving may finish; then the queue, then the last checkpoint.
+    fn stop(&mut self) {
+        let until = Instant::now() + self.services.config.timeouts.stop;
+        log::info!("stopping sessions={} patience={:?}", self.limits.sessions(), self.services.config.timeouts.stop);
+        if let Err(error) = self.acceptor.serve(&[], Vec::new()) {
+            log::warn!("stopping error=\"{error}\"");
+        }
+        self.limits.tell_ends();
+        self.base.registry.tell_all_to_leave();
+        let mut hurry = !self.wait_for_sessions(until);
+        if hurry {
+            self.base.registry.cut_all();
+            self.wait_for_sessions(Instant::now() + AFTER_CUT);
+        }
+        let mut config = Config::clone(&self.services.config);
+        config.timeouts.stop = until.saturating_duration_since(Instant::now());
+        hurry |= config.timeouts.stop.is_zero();
+        if hurry {
+            config.timeouts.stop = Duration::ZERO;
+        }
+        self.base.delivery.reload(Arc::new(config));
+        self.base.delivery.stop();
+    }
+
+    /// False: the time is over, or a second signal came, and some are still there.
+    fn wait_for_sessions(&mut self, until: Instant) -> bool {
+        while self.limits.sessions() > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.turn(Some(left)).stop {
+                log::warn!("stopping sessions={} (cut off)", self.limits.sessions());
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// What can't change while it runs stays as it is; gives the keys that were to change.
+fn keep_what_needs_a_restart(new: &mut Config, old: &Config) -> Vec<&'static str> {
+    let mut changed = Vec::new();
+    macro_rules! keep {
+        ($($key:literal: $($field:ident).+),+ $(,)?) => {
+            $(if new.$($field).+ != old.$($field).+ {
+                changed.push($key);
+                new.$($field).+ = old.$($field).+.clone();
+            })+
+        };
+    }
+    keep! {
+        "users": users,
+        "user": user,
+        "spool": spool,
+        "mail": mail,
+        "pid_file": pid_file,
+        "control": control,
+        "limits.min_free": limits.min_free,
+        "dns.servers": dns_servers,
+        "log.to": log.syslog,
+    }
+    changed
+}
