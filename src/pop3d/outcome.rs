@@ -8,6 +8,9 @@ use std::io::{self, ErrorKind, Read, Write};
 /// Bytes read of a message at a time.
 const BLOCK: usize = 64 * 1024;
 
+/// Bytes read of a message at a time if little of it is wanted.
+const TOP_BLOCK: usize = 8 * 1024;
+
 /// What is to be done about a line.
 #[derive(Debug)]
 pub(super) enum Outcome<'a> {
@@ -41,6 +44,8 @@ pub(super) struct Message<'a> {
     block: Vec<u8>,
     /// Bytes of the block that are the message's.
     filled: usize,
+    /// Bytes that must still come.
+    missing: u64,
     top: Option<Top>,
 }
 
@@ -56,9 +61,10 @@ pub(super) enum Trouble {
 impl<'a> Message<'a> {
     /// Reads the first block of a message of `size` bytes, of which only the top is wanted if `top` says so.
     pub(super) fn begin(source: Box<dyn Read + 'a>, size: u64, top: Option<Top>) -> io::Result<Message<'a>> {
+        let most = if top.is_some() { TOP_BLOCK } else { BLOCK };
         // One byte more than a small message has, so that its end is seen at once.
-        let room = usize::try_from(size).map_or(BLOCK, |size| size.saturating_add(1).min(BLOCK));
-        let mut message = Message { source, block: vec![0; room], filled: 0, top };
+        let room = usize::try_from(size).map_or(most, |size| size.saturating_add(1).min(most));
+        let mut message = Message { source, block: vec![0; room], filled: 0, missing: size, top };
         message.fill()?;
         Ok(message)
     }
@@ -68,13 +74,17 @@ impl<'a> Message<'a> {
         self.top.is_none()
     }
 
-    /// Reads until the block is full or the message over.
+    /// Reads until the block is full or the message over. One that is shorter than it was is not sent as if it were whole.
     fn fill(&mut self) -> io::Result<()> {
         self.filled = 0;
         while let Some(room) = self.block.get_mut(self.filled..).filter(|room| !room.is_empty()) {
             match self.source.read(room) {
+                Ok(0) if self.missing > 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(0) => break,
-                Ok(read) => self.filled += read,
+                Ok(read) => {
+                    self.filled += read;
+                    self.missing = self.missing.saturating_sub(read as u64);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -139,10 +149,11 @@ mod tests {
 
     #[test]
     fn every_length_around_a_block() {
-        for length in [0, 1, 7, BLOCK - 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 5] {
+        for length in [0, 1, 7, TOP_BLOCK - 1, TOP_BLOCK, BLOCK - 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 5] {
             let text: Vec<u8> = (0..length).map(|at| b"a\r\n:"[at % 4]).collect();
             for step in [1000, BLOCK, usize::MAX] {
                 assert_eq!(send(&text, step, None), text, "{length} by {step}");
+                assert_eq!(send(&text, step, Some(u64::MAX)), text, "{length} by {step}");
             }
         }
     }
@@ -170,12 +181,15 @@ mod tests {
         assert!(matches!(message.send(&mut Vec::new()), Err(Trouble::Source(_))));
     }
 
-    /// A message that is longer than it was said to be is sent all the same.
     #[test]
-    fn the_size_is_only_a_hint() {
+    fn a_message_that_shrank_is_not_sent_as_if_it_were_whole() {
+        for top in [None, Some(9)] {
+            assert!(Message::begin(Box::new(&b"A: b\r\n\r\n"[..]), 9, top.map(Top::new)).is_err());
+            let text = vec![b'a'; BLOCK];
+            let mut message = Message::begin(Box::new(&text[..]), BLOCK as u64 + 1, top.map(Top::new)).unwrap();
+            assert!(matches!(message.send(&mut Vec::new()), Err(Trouble::Source(_))));
+        }
         let mut message = Message::begin(Box::new(&b"0123456789"[..]), 3, None).unwrap();
-        let mut sink = Vec::new();
-        assert_eq!(message.send(&mut sink).unwrap(), 10);
-        assert_eq!(sink, b"0123456789");
+        assert_eq!(message.send(&mut Vec::new()).unwrap(), 10);
     }
 }

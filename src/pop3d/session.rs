@@ -272,3 +272,31 @@ impl fmt::Display for ShownTls<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    /// The client must see that something is missing.
+    #[test]
+    fn a_message_that_breaks_off_has_no_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let connection = Connection::from_tcp(listener.accept().unwrap().0).unwrap();
+        let mut wire = Wire { connection, behind_stls: false, tally: Tally::default() };
+        let text = b"line\r\n".repeat(50_000);
+        let message = Message::begin(Box::new(&text[..]), 400_000, None).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut got = String::new();
+            client.read_to_string(&mut got).unwrap();
+            got
+        });
+        assert!(matches!(wire.send(&Reply::done("400000 octets"), message), Ok(Next::End(End::Unreadable(_)))));
+        assert_eq!((wire.tally.retrieved, wire.tally.octets), (0, 0));
+        drop(wire);
+        let got = reader.join().unwrap();
+        assert!(got.starts_with("+OK 400000 octets\r\nline\r\n") && !got.contains("\r\n.\r\n"));
+    }
+}
