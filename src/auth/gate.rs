@@ -129,12 +129,14 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-struct ShownPeer<'a>(&'a Peer);
+/// A peer in a log line: its address, or its user.
+#[derive(Debug, Clone, Copy)]
+pub struct ShownPeer<'a>(pub &'a Peer);
 
 impl fmt::Display for ShownPeer<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Peer::Tcp(address) => address.ip().to_canonical().fmt(out),
+            Peer::Tcp(address) => address.ip().fmt(out),
             Peer::Unix { uid, .. } => write!(out, "uid:{uid}"),
         }
     }

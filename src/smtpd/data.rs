@@ -25,7 +25,7 @@ impl Session<'_> {
         // What came already was not sent by who waited for 354: to take it for the message, or for commands, would both
         // be a guess (RFC 2920 §3.1).
         if self.is_strict() && self.connection.input_pending() {
-            log::warn!("session={} data refused reason=pipelined", self.name);
+            log::warn!("session={} smtp data refused reason=pipelined", self.name);
             return Ok(Outcome::Close(reply::PIPELINED));
         }
         let Transaction { envelope, size, .. } = open;
@@ -55,7 +55,7 @@ impl Session<'_> {
             Ok(id) => id,
             Err(error) => return Ok(self.not_taken(error)),
         };
-        log::info!("session={} message id={id} from=<{}> recipients={recipients} bytes={bytes}", self.name, Shown(&sender));
+        log::info!("session={} smtp message id={id} from=<{}> recipients={recipients} bytes={bytes}", self.name, Shown(&sender));
         self.tally.messages += 1;
         self.tally.recipients += recipients;
         self.forgive();
@@ -84,7 +84,7 @@ impl Session<'_> {
     }
 
     fn refused(&self, refusal: Reply, why: &str) -> Outcome {
-        log::info!("session={} message refused code={} reason={why:?}", self.name, refusal.code());
+        log::info!("session={} smtp message refused code={} reason={why:?}", self.name, refusal.code());
         Outcome::Say(refusal)
     }
 
@@ -95,11 +95,11 @@ impl Session<'_> {
             PostError::Loop => self.refused(reply::LOOP, "loop"),
             PostError::HeaderTooBig => self.refused(reply::HEADER_TOO_BIG, "header too big"),
             PostError::Io(error) => {
-                log::error!("session={} message not taken error={error:?}", self.name);
+                log::error!("session={} smtp message not taken error={error:?}", self.name);
                 Outcome::Say(reply::LOCAL_ERROR)
             }
             PostError::Uncertain => {
-                log::error!("session={} message uncertain: closing without a reply", self.name);
+                log::error!("session={} smtp message uncertain: closing without a reply", self.name);
                 Outcome::Vanish
             }
         }

@@ -32,7 +32,7 @@ impl Session<'_> {
             return Ok(Outcome::Say(refusal));
         }
         if self.connection.input_pending() {
-            log::warn!("session={} starttls refused reason=pipelined", self.name);
+            log::warn!("session={} smtp starttls refused reason=pipelined", self.name);
             let mut line = Vec::new();
             while self.connection.input_pending() {
                 self.connection.read_line(0, &mut line)?;
@@ -50,16 +50,16 @@ impl Session<'_> {
         self.connection.set_deadline(Some(self.server.config.timeouts.command));
         // A peer that is in the middle of a handshake can't be told anything.
         let dropped = self.connection.accept_tls(&tls).map_err(|error| {
-            log::info!("session={} tls failed error={:?}", self.name, error.to_string());
+            log::info!("session={} smtp starttls failed error={:?}", self.name, error.to_string());
             NetError::Closed
         })?;
         if dropped {
-            log::warn!("session={} starttls plaintext dropped", self.name);
+            log::warn!("session={} smtp starttls dropped plaintext", self.name);
         }
         self.login = super::login::of_peer(self.connection.peer());
         (self.hello, self.transaction) = (None, None);
         if let Some(info) = self.connection.tls() {
-            log::debug!("session={} tls version={} cipher={}", self.name, info.version, info.cipher);
+            log::info!("session={} smtp starttls version={} cipher={}", self.name, info.version, info.cipher);
         }
         Ok(())
     }

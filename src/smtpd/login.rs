@@ -59,7 +59,7 @@ impl Session<'_> {
 
     fn check(&mut self, credentials: &Credentials) -> Reply {
         let Credentials { name, password } = credentials;
-        match self.server.gate.login(self.connection.peer(), self.service(), self.name, name, password) {
+        match self.server.gate.login(self.connection.peer(), self.protocol.name(), self.name, name, password) {
             Ok(login) => {
                 self.login = Some(login.account().name.clone());
                 reply::LOGGED_IN

@@ -45,7 +45,12 @@ impl Session<'_> {
         let count = self.transaction.as_ref().map_or(0, |open| open.envelope.recipients.len());
         let verdict = policy::may_add(count, &server.config).and_then(|()| {
             let route = server.post.route(&address).map_err(|error| {
-                log::error!("session={} route to={} error={:?}", self.name, Shown(&address.to_string()), error.to_string());
+                log::error!(
+                    "session={} smtp route to=<{}> error={:?}",
+                    self.name,
+                    Shown(&address.to_string()),
+                    error.to_string()
+                );
                 reply::LOCAL_ERROR
             })?;
             policy::may_reach(&self.client(), &server.config, &route).map(|()| route)
@@ -78,7 +83,11 @@ impl Session<'_> {
 
     fn refuse(&self, verb: &str, address: String, refusal: Reply) -> Reply {
         let (session, address) = (self.name, Shown(&address));
-        log::info!("session={session} {verb} refused address=<{address}> code={} reason={:?}", refusal.code(), refusal.text());
+        log::info!(
+            "session={session} smtp {verb} refused address=<{address}> code={} reason={:?}",
+            refusal.code(),
+            refusal.text()
+        );
         refusal
     }
 }

@@ -10,6 +10,8 @@ mod login;
 mod mail;
 mod policy;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use crate::auth::Gate;
 use crate::config::{Config, Protocol};

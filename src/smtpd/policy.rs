@@ -104,3 +104,87 @@ fn contains(network: &Network, address: IpAddr) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Hop;
+    use crate::host::Account;
+    use crate::smtpd::tests::config;
+
+    fn local() -> Route {
+        Route::Local(Account { name: "alice".into(), uid: 0, gid: 0, home: None })
+    }
+
+    fn remote() -> Route {
+        Route::Remote(Hop::Domain("elsewhere.test".into()))
+    }
+
+    fn peer(address: &str) -> Peer {
+        Peer::Tcp(address.parse().unwrap())
+    }
+
+    #[test]
+    fn who_may_reach_whom() {
+        let config = config("smtp.relay_networks = [\"198.51.100.0/24\", \"2001:db8::/32\"]");
+        let table = [
+            ("192.0.2.1:1", false, false),
+            ("127.0.0.1:1", false, false),
+            ("192.0.2.1:1", true, true),
+            ("198.51.100.255:1", false, true),
+            ("198.51.101.0:1", false, false),
+            ("[2001:db8:ffff::1]:1", false, true),
+            ("[2001:db9::1]:1", false, false),
+            ("[::ffff:198.51.100.1]:1", false, true),
+        ];
+        for (address, logged_in, relays) in table {
+            let peer = peer(address);
+            let client = Client { peer: &peer, protocol: Protocol::Smtp, encrypted: false, starttls: true, logged_in };
+            assert_eq!(may_reach(&client, &config, &local()), Ok(()), "{address}");
+            assert_eq!(may_reach(&client, &config, &Route::NoUser), Err(reply::NO_USER), "{address}");
+            assert_eq!(may_reach(&client, &config, &remote()).is_ok(), relays, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_no_bits_is_everybody_of_its_family() {
+        let all = |address: &str| Network { address: address.parse().unwrap(), bits: 0 };
+        let (v4, v6) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        assert!(contains(&all("0.0.0.0"), v4) && !contains(&all("0.0.0.0"), v6));
+        assert!(contains(&all("1::"), v6) && !contains(&all("1::"), v4));
+    }
+
+    #[test]
+    fn passwords_need_a_private_way() {
+        let (strict, lax) = (config(""), config("auth.plaintext = \"always\""));
+        let (far, near, unix) = (peer("192.0.2.1:1"), peer("[::1]:1"), Peer::Unix { uid: 0, pid: 1 });
+        let client = |peer, protocol, encrypted| Client { peer, protocol, encrypted, starttls: !encrypted, logged_in: false };
+        let submission = |peer, encrypted| client(peer, Protocol::Submission, encrypted);
+        assert_eq!(may_log_in(&submission(&far, false), &strict), Err(reply::ENCRYPT_FIRST));
+        assert_eq!(may_send(&submission(&far, false), &strict, None), Err(reply::TLS_FIRST));
+        assert!(!offers_login(&submission(&far, false), &strict));
+        for (peer, encrypted, config) in [(&far, true, &strict), (&far, false, &lax), (&near, false, &strict)] {
+            assert_eq!(may_log_in(&submission(peer, encrypted), config), Ok(()));
+            assert!(offers_login(&submission(peer, encrypted), config));
+            assert_eq!(may_send(&submission(peer, encrypted), config, None), Err(reply::LOG_IN_FIRST));
+        }
+        assert!(!offers_login(&submission(&unix, false), &strict));
+        assert!(!offers_login(&client(&far, Protocol::Smtp, true), &strict));
+        assert_eq!(may_log_in(&client(&far, Protocol::Smtp, true), &strict), Err(reply::NOT_IMPLEMENTED));
+        let twice = Client { logged_in: true, ..submission(&far, true) };
+        assert_eq!(may_log_in(&twice, &strict), Err(reply::LOGGED_IN_ALREADY));
+        assert_eq!(may_send(&twice, &strict, None), Ok(()));
+    }
+
+    #[test]
+    fn bounds_are_told_in_time() {
+        let config = config("smtp.max_message_size = \"1K\"\nlimits.recipients = 2");
+        let peer = peer("192.0.2.1:1");
+        let client = Client { peer: &peer, protocol: Protocol::Smtp, encrypted: false, starttls: false, logged_in: false };
+        assert_eq!(may_send(&client, &config, Some(1024)), Ok(()));
+        assert_eq!(may_send(&client, &config, Some(1025)), Err(reply::TOO_BIG));
+        assert_eq!(may_add(1, &config), Ok(()));
+        assert_eq!(may_add(2, &config), Err(reply::TOO_MANY_RECIPIENTS));
+        assert_eq!(may_start_tls(&client), Err(reply::NOT_IMPLEMENTED));
+    }
+}

@@ -13,12 +13,11 @@
 use super::Server;
 use super::mail::Transaction;
 use super::policy::Client;
-use crate::auth::Shown;
+use crate::auth::ShownPeer;
 use crate::config::Protocol;
 use crate::net::{Connection, Line, NetError, Peer};
 use crate::smtp::command::{Command, CommandError, MOST_AUTH_LINE, Verb};
 use crate::smtp::reply::{self, Reply};
-use std::fmt;
 use std::time::Duration;
 
 /// Commands between two messages that bring no message nearer, before a session is ended.
@@ -135,8 +134,9 @@ impl<'a> Session<'a> {
 
     /// From banner to close.
     pub(super) fn run(mut self) {
-        let peer = ShownPeer(self.connection.peer().clone());
-        log::info!("session={} connect peer={peer} service={}", self.name, self.service());
+        let tls = self.connection.tls().map_or("none", |info| info.version.as_str());
+        let peer = ShownPeer(self.connection.peer());
+        log::info!("session={} smtp connect peer={peer} service={} tls={tls}", self.name, self.protocol.name());
         self.connection.set_timeout(self.server.config.timeouts.command);
         let (end, farewell) = match self.converse() {
             Ok(end) => (end, None),
@@ -144,7 +144,7 @@ impl<'a> Session<'a> {
             Err(NetError::Closed) if self.connection.told_to_leave() => ("stopping", Some(reply::STOPPING)),
             Err(NetError::Closed) => ("lost", None),
             Err(NetError::Io(error)) => {
-                log::info!("session={} error={}", self.name, Shown(&error.to_string()));
+                log::info!("session={} smtp broken error={:?}", self.name, error.to_string());
                 ("error", None)
             }
         };
@@ -153,14 +153,14 @@ impl<'a> Session<'a> {
         }
         let _ = self.connection.flush();
         let Tally { messages, recipients, faults } = self.tally;
-        log::info!("session={} disconnect end={end} messages={messages} recipients={recipients} faults={faults}", self.name);
+        log::info!("session={} smtp end reason={end} messages={messages} recipients={recipients} faults={faults}", self.name);
     }
 
     /// Lines in, replies out. Returns why it is over.
     fn converse(&mut self) -> Result<&'static str, NetError> {
         // Who speaks first does not listen: a spammer's script, or somebody else's request (RFC 5321 §4.3.1).
         if self.is_strict() && self.connection.input_pending() {
-            log::info!("session={} early", self.name);
+            log::info!("session={} smtp refused reason=early", self.name);
             self.say(&reply::EARLY)?;
             return Ok("early");
         }
@@ -248,7 +248,7 @@ impl<'a> Session<'a> {
             self.faults += 1;
             self.tally.faults += 1;
             if self.faults >= self.server.config.limits.errors {
-                log::info!("session={} faults limit={} last={}", self.name, self.faults, reply.code());
+                log::info!("session={} smtp faults count={} last={}", self.name, self.faults, reply.code());
                 return reply::TOO_MANY_ERRORS;
             }
         }
@@ -277,14 +277,6 @@ impl<'a> Session<'a> {
         matches!(self.connection.peer(), Peer::Tcp(_))
     }
 
-    /// In the log.
-    pub(super) fn service(&self) -> &'static str {
-        match self.protocol {
-            Protocol::Submission => "submission",
-            _ => "smtp",
-        }
-    }
-
     /// For [`super::policy`].
     pub(super) fn client(&self) -> Client<'_> {
         Client {
@@ -293,18 +285,6 @@ impl<'a> Session<'a> {
             encrypted: self.connection.tls().is_some(),
             starttls: self.offer_tls,
             logged_in: self.login.is_some(),
-        }
-    }
-}
-
-/// A peer in a log line.
-struct ShownPeer(Peer);
-
-impl fmt::Display for ShownPeer {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Peer::Tcp(address) => address.fmt(out),
-            Peer::Unix { uid, pid } => write!(out, "unix:uid={uid},pid={pid}"),
         }
     }
 }
