@@ -225,3 +225,6 @@ fn quoted_printable(text: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,10 +21,36 @@ const LONGEST_AT_ONCE: Duration = Duration::from_secs(2);
 /// Bytes in which a header of the spool ends, our own field included.
 const MOST_HEADER: usize = 320 * 1024;
 
+/// The recipients of a letter that makes its first round. However that ends, those that were neither delivered nor handed
+/// over wait for another try.
+struct Round<'a> {
+    office: &'a Office,
+    all: Task,
+    delivered: Vec<u32>,
+}
+
+impl<'a> Round<'a> {
+    fn begin(office: &'a Office, entry: &Entry) -> Round<'a> {
+        let all = Task { id: entry.id, recipients: (0..).zip(&entry.envelope.recipients).map(|(index, _)| index).collect() };
+        office.table().run(&all);
+        Round { office, all, delivered: Vec::new() }
+    }
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        let due = self.office.clock.elapsed() + runner::OWN_TROUBLE;
+        let mut table = self.office.table();
+        table.settled(self.all.id, &self.delivered);
+        table.put_back(&self.all, due);
+    }
+}
+
 /// Delivers what is local and hands the rest to the queue-runner. `delivered_to`: values of the message's Delivered-To
 /// fields, in lower case.
 pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[String]) {
     let begin = office.clock.elapsed();
+    let mut round = Round::begin(office, entry);
     let (mut copies, mut later, mut decided) = (0, Vec::new(), Vec::new());
     let mut hops: BTreeMap<Hop, Vec<u32>> = BTreeMap::new();
     for (index, recipient) in (0..).zip(&entry.envelope.recipients) {
@@ -35,7 +61,10 @@ pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[S
                     continue;
                 }
                 copies += 1;
-                decided.extend(deliver(office, entry, index, &account, delivered_to).err().map(|verdict| (index, verdict)));
+                match deliver(office, entry, index, &account, delivered_to) {
+                    Ok(_) => round.delivered.push(index),
+                    Err(verdict) => decided.push((index, verdict)),
+                }
             }
             Ok(Route::Remote(hop)) => hops.entry(hop).or_default().push(index),
             Ok(Route::NoUser) => decided.push((index, Verdict::no_user())),

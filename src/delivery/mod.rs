@@ -268,6 +268,7 @@ impl Delivery {
         for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = thread.join();
         }
+        keeper::write_what_is_left(&self.office);
         self.office.store.checkpoint();
     }
 }

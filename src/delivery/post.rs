@@ -99,7 +99,7 @@ impl Letter {
         };
         let entry = draft.commit(settles)?;
         let id = entry.id;
-        log::info!(
+        log::debug!(
             "msg={id} event=queued from=<{}> recipients={} size={}",
             entry.envelope.reverse_path,
             entry.envelope.recipients.len(),

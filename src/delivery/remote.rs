@@ -1,15 +1,16 @@
 //! One try for another host: who is asked, in which order, and what became of each recipient.
 
+use super::mx::{self, Exchange};
 use super::outcome::{Relay, Trouble, Verdict};
 use super::table::{Lane, Task};
-use super::{Hop, Office, mx, outcome, runner, schedule};
+use super::{Hop, Office, outcome, runner, schedule};
 use crate::mail::Address;
 use crate::net::NetError;
 use crate::smtp::client::{Answer, Client, Failure, Parcel, Reply, Target};
 use crate::spool::{Entry, Message};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,10 @@ pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Optio
         Err(Unreached::Verdict(verdict)) => {
             let verdicts = task.recipients.iter().map(|index| (*index, verdict.clone())).collect();
             outcome::conclude(office, &entry, false, verdicts);
+        }
+        // Not tried; it is for the next start.
+        Err(Unreached::Hop(_)) if office.is_stopping() => {
+            office.table().wait(task.id, &task.recipients, office.clock.elapsed());
         }
         Err(Unreached::Hop(trouble)) => {
             let all = |task: &Task| task.recipients.iter().map(|index| (*index, Verdict::Deferred(trouble.clone()))).collect();
@@ -182,32 +187,41 @@ fn call(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
             }
         };
         for ip in addresses {
-            if asked == MOST_ADDRESSES || (asked > 0 && office.clock.elapsed() - begun > LONGEST_SEARCH) || office.is_stopping() {
-                break;
+            let late = asked > 0 && office.clock.elapsed() - begun > LONGEST_SEARCH;
+            if asked == MOST_ADDRESSES || late || office.is_stopping() {
+                return Err(worst.unwrap_or_else(|| Unreached::Hop(Trouble::own("4.3.2", "This host is being shut down."))));
             }
             asked += 1;
-            let relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port) };
-            let target = Target { address: relay.address, host: &exchange.host, hostname: &config.hostname };
-            match Client::open(&target, Some(&office.tls), &office.outbound) {
-                Ok(client) => {
-                    let tls = client.cipher().unwrap_or_default();
-                    log::info!("relay={relay} event=connected hop={hop} tls=\"{tls}\"");
-                    return Ok(Line { client, relay });
-                }
-                Err(failure) => {
-                    log::info!("relay={relay} event=not-reached hop={hop} reason=\"{failure}\"");
-                    worst = Some(not_reached(hop, &relay, &failure));
-                }
+            match call_one(office, hop, exchange, ip, &config.hostname) {
+                Ok(line) => return Ok(line),
+                // That one host will never do it says nothing of another that may.
+                Err(Unreached::Verdict(_)) if matches!(worst, Some(Unreached::Hop(_))) => {}
+                Err(unreached) => worst = Some(unreached),
             }
         }
     }
-    Err(worst.unwrap_or_else(|| nobody(hop, office.is_stopping())))
+    Err(worst.unwrap_or_else(|| nobody(hop)))
+}
+
+fn call_one(office: &Office, hop: &Hop, exchange: &Exchange, ip: IpAddr, hostname: &str) -> Result<Line, Unreached> {
+    let relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port) };
+    let target = Target { address: relay.address, host: &exchange.host, hostname };
+    match Client::open(&target, Some(&office.tls), &office.outbound) {
+        Ok(client) => {
+            let tls = client.cipher().unwrap_or_else(|| "none".to_owned());
+            log::info!("relay={relay} event=connected hop={hop} tls=\"{tls}\"");
+            Ok(Line { client, relay })
+        }
+        Err(failure) => {
+            log::info!("relay={relay} event=not-reached hop={hop} reason=\"{failure}\"");
+            Err(not_reached(hop, &relay, &failure))
+        }
+    }
 }
 
 /// No host of the hop has an address.
-fn nobody(hop: &Hop, stopping: bool) -> Unreached {
+fn nobody(hop: &Hop) -> Unreached {
     match hop {
-        _ if stopping => Unreached::Hop(Trouble::own("4.3.2", "This host is being shut down.")),
         Hop::Domain(domain) => {
             let reason = format!("The hosts that should take mail for {domain} have no addresses.");
             Unreached::Verdict(Verdict::Failed(Trouble::own("5.4.4", &reason)))

@@ -99,6 +99,11 @@ impl Table {
         self.set(id, recipients, State::Held);
     }
 
+    /// Somebody is at it already.
+    pub(super) fn run(&mut self, task: &Task) {
+        self.set(task.id, &task.recipients, State::Running);
+    }
+
     /// Nobody has to serve these any more.
     pub(super) fn settled(&mut self, id: SpoolId, recipients: &[u32]) {
         if let Some(slots) = self.jobs.get_mut(&id) {
@@ -204,7 +209,7 @@ impl Table {
     fn pop(&mut self, lane: &Lane) -> Option<Task> {
         let task = self.lanes.get_mut(lane)?.ready.pop_front()?;
         self.ready -= 1;
-        self.set(task.id, &task.recipients, State::Running);
+        self.run(&task);
         Some(task)
     }
 
@@ -261,9 +266,7 @@ impl Table {
         let tasks: Vec<Task> = track.ready.drain(..).collect();
         self.ready -= tasks.len();
         self.turns.retain(|turn| turn != lane);
-        for task in &tasks {
-            self.set(task.id, &task.recipients, State::Running);
-        }
+        tasks.iter().for_each(|task| self.run(task));
         tasks
     }
 

@@ -4,6 +4,8 @@
 //! connection, which is then closed. A message counts as taken only after a whole positive reply to its final dot.
 
 pub mod reply;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 pub use reply::{Enhanced, Reply, clean};
