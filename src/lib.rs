@@ -13,10 +13,12 @@
 //! * [`smtp`]: SMTP replies and commands, and the client.
 //! * [`delivery`]: takes letters, routes them, delivers them here, and the queue-runner that sends them on.
 //! * [`smtpd`], [`pop3d`], [`ctld`]: one room per protocol served.
+//! * [`ctl`]: the tools: pillarboxctl, sendmail, mailq.
 //! * [`daemon`]: accepts connections and hands them to the rooms above.
 
 pub mod auth;
 pub mod config;
+pub mod ctl;
 pub mod ctld;
 pub mod daemon;
 pub mod delivery;

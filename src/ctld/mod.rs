@@ -1,4 +1,22 @@
-//! The control socket, for pillarboxctl.
+//! The control socket, for pillarboxctl. One request, one answer, then the connection is closed.
+//!
+//! A request is a line of words (its grammar stands at [`command::Command`]); the answer is a line of JSON:
+//!
+//! ```text
+//! C: queue show 57a3b1c09d3e1f22-2a
+//! S: {"ok":true,"result":{"id":"57a3b1c09d3e1f22-2a","time":"2026-11-21T09:18:51.251Z",…}}
+//!
+//! C: queue remove 57a3b1c09d3e1f22-2a
+//! S: {"ok":false,"code":69,"error":"no such message waits"}
+//! ```
+//!
+//! Lines end with CRLF. `code` is of sysexits.h; the tool ends with it. Who may ask is told by the kernel: root and the
+//! account the daemon runs as may do everything; anybody else sees and removes only mail that was handed in under the name
+//! of that account, and hears of the rest as if it did not exist.
+
+pub mod command;
+mod queue;
+mod session;
 
 use crate::delivery::Delivery;
 use crate::net::Connection;
@@ -46,6 +64,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// One session: a request, an answer.
-    pub fn serve(&self, _connection: Connection, _session: &str) {}
+    /// One session. `session` is its name in the log.
+    pub fn serve(&self, connection: Connection, session: &str) {
+        session::serve(self, connection, session);
+    }
 }

@@ -1,0 +1,139 @@
+//! The operator's tool, and what every Unix program hands its mail to.
+//!
+//! `call` speaks with the daemon through its control socket, `show` puts the answers into words, `users` works on the users
+//! file itself, `sendmail` hands in mail by SMTP through a Unix socket.
+
+mod call;
+mod sendmail;
+mod show;
+mod users;
+
+use crate::config::{self, Config};
+use crate::sys::exit;
+use getopts::{Options, ParsingStyle};
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Why a program of ours fails.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Of `sys::exit`.
+    pub code: u8,
+    /// A line for the one who called; empty: all is said.
+    pub what: String,
+}
+
+impl Failure {
+    fn new(code: u8, what: impl fmt::Display) -> Failure {
+        Failure { code, what: what.to_string() }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::new(exit::TEMPFAIL, error)
+    }
+}
+
+const USAGE: &str = "\
+usage: pillarboxctl [-f FILE] COMMAND
+
+    status [--json]                 how the daemon is
+    reload                          make it read its configuration again
+    queue list [--json]             what waits to be delivered
+    queue show ID                   all about one message
+    queue flush [ID|DOMAIN]         try now
+    queue hold|release|remove ID    don't try it; try it again; take it out
+    route ADDRESS                   where mail for an address goes
+    user add|passwd NAME            the password comes from standard input
+    user remove NAME
+    user list
+    sendmail ...                    hand in a message: see sendmail(8)
+
+    -f FILE    configuration file (/etc/pillarbox/pillarbox.conf)
+    -h         show this help
+    -V         show the version
+";
+
+/// The tool's entry: which one it is depends on the name it is called by.
+pub fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_default();
+    let name = Path::new(&name).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let words: Vec<OsString> = words.collect();
+    let (name, result) = match name.as_str() {
+        "sendmail" => ("sendmail", sendmail::run(&words)),
+        "mailq" => ("mailq", sendmail::mailq(&words)),
+        _ => ("pillarboxctl", run(&words)),
+    };
+    match result {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(failure) => {
+            if !failure.what.is_empty() {
+                let _ = writeln!(io::stderr(), "{name}: {}", failure.what);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(words: &[OsString]) -> Result<(), Failure> {
+    let mut options = Options::new();
+    options.parsing_style(ParsingStyle::StopAtFirstFree);
+    options.optflag("h", "", "").optflag("V", "", "").optopt("f", "", "", "FILE");
+    let usage = |what: &str| Failure::new(exit::USAGE, format!("{what}\n{}", USAGE.trim_end()));
+    let matches = options.parse(words).map_err(|error| usage(&error.to_string()))?;
+    if matches.opt_present("h") {
+        return say(USAGE);
+    }
+    if matches.opt_present("V") {
+        return say(&format!("pillarboxctl {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    let file = matches.opt_str("f").map(PathBuf::from);
+    let words: Vec<&str> = matches.free.iter().map(String::as_str).collect();
+    if let Some((&"sendmail", rest)) = words.split_first() {
+        let mut rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
+        if let Some(file) = file {
+            rest.splice(0..0, ["-C".into(), file.into()]);
+        }
+        return sendmail::run(&rest);
+    }
+    let json = words.contains(&"--json");
+    let plain: Vec<&str> = words.iter().copied().filter(|word| *word != "--json").collect();
+    if json && !matches!(plain.as_slice(), ["status"] | ["queue", "list"]) {
+        return Err(usage("--json goes with status and queue list"));
+    }
+    let config = || load(file.as_deref());
+    let ask = |request: &str| call::ask(&config()?.control, request);
+    match plain.as_slice() {
+        ["status"] => show::status(&ask("status")?, json),
+        ["reload"] => ask("reload").map(drop),
+        ["queue", "list"] => show::queue(&ask("queue list")?, json),
+        ["queue", "show", id] => show::message(&ask(&format!("queue show {id}"))?),
+        ["queue", "flush"] => show::flushed(&ask("queue flush")?),
+        ["queue", "flush", what] => show::flushed(&ask(&format!("queue flush {what}"))?),
+        ["queue", act @ ("hold" | "release" | "remove"), id] => ask(&format!("queue {act} {id}")).map(drop),
+        ["route", address] => show::route(&ask(&format!("route {address}"))?),
+        ["user", "list"] => users::list(&config()?),
+        ["user", "add", name] => users::add(&config()?, name),
+        ["user", "passwd", name] => users::passwd(&config()?, name),
+        ["user", "remove", name] => users::remove(&config()?, name),
+        [] => Err(usage("a command is missing")),
+        _ => Err(usage(&format!("`{}` is not a command", plain.join(" ")))),
+    }
+}
+
+fn load(file: Option<&Path>) -> Result<Config, Failure> {
+    config::load(file, &[]).map_err(|report| Failure::new(exit::CONFIG, format!("the configuration can't be used\n{report}")))
+}
+
+/// Writes to standard output. A reader that goes away early, as `head` does, is no error.
+fn say(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,141 @@
+//! `sendmail` and `mailq`, as programs expect them.
+//!
+//! `options` reads the words, `letter` the message (from standard input, whole, before anything is sent: a program that
+//! writes slowly or dies must not leave half a message behind), `addresses` finds whom it goes to, `submit` hands it in.
+
+mod addresses;
+mod letter;
+mod options;
+mod submit;
+
+use super::call::{self, unreachable_daemon};
+use super::{Failure, load, show};
+use crate::config::{Config, Endpoint, Protocol};
+use crate::mail::{Address, Domain, ReversePath};
+use crate::sys::exit;
+use letter::Letter;
+use nix::unistd::{User, getuid};
+use options::{Mode, Options};
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// Called as `sendmail`.
+pub fn run(words: &[OsString]) -> Result<(), Failure> {
+    let options = Options::parse(words)?;
+    let config = load(options.config.as_deref())?;
+    match options.mode {
+        Mode::Deliver => deliver(&options, &config),
+        Mode::Smtp => pass_through(&config),
+        Mode::List => show::mailq(&call::ask(&config.control, "queue list")?),
+        Mode::Flush => call::ask(&config.control, "queue flush").map(drop),
+    }
+}
+
+/// Called as `mailq`.
+pub fn mailq(words: &[OsString]) -> Result<(), Failure> {
+    let options = Options::parse(words)?;
+    show::mailq(&call::ask(&load(options.config.as_deref())?.control, "queue list")?)
+}
+
+/// Who calls, as the system knows it.
+struct Caller {
+    name: String,
+    full_name: String,
+}
+
+impl Caller {
+    fn now() -> Caller {
+        let uid = getuid();
+        match User::from_uid(uid) {
+            Ok(Some(user)) => {
+                // By custom the field holds commas before room and telephone, and `&` for the login name.
+                let gecos = user.gecos.to_string_lossy().into_owned();
+                let full_name = gecos.split(',').next().unwrap_or_default().replace('&', &user.name);
+                Caller { name: user.name, full_name }
+            }
+            _ => Caller { name: format!("uid-{uid}"), full_name: String::new() },
+        }
+    }
+}
+
+fn deliver(options: &Options, config: &Config) -> Result<(), Failure> {
+    let caller = Caller::now();
+    let here = home_domain(config)?;
+    let qualify = |text: &str| addresses::qualify(text, &here);
+    let own = qualify(&caller.name).unwrap_or_else(|| format!("nobody@{}", config.hostname));
+    let sender = match &options.sender {
+        Some(given) if matches!(given.as_str(), "" | "<>") => ReversePath(None),
+        Some(given) => match addresses::scan(given).as_slice() {
+            [one] => ReversePath(Some(parse(one, &here, exit::USAGE)?)),
+            _ => return Err(Failure::new(exit::USAGE, format!("`{given}` is not a sender's address"))),
+        },
+        None => ReversePath(Some(parse(&own, &here, exit::USAGE)?)),
+    };
+    let mut recipients = Vec::new();
+    for word in &options.recipients {
+        for address in addresses::scan(word) {
+            add(&mut recipients, parse(&address, &here, exit::USAGE)?);
+        }
+    }
+    let mut letter = Letter::read(&mut io::stdin().lock(), options.ignore_dots)?;
+    if options.from_header {
+        for address in letter.recipients() {
+            add(&mut recipients, parse(&address, &here, exit::DATAERR)?);
+        }
+    }
+    if recipients.is_empty() {
+        return Err(Failure::new(exit::USAGE, "no recipients: name them, or use -t and say them in the message"));
+    }
+    let from = sender.0.as_ref().map_or(own, Address::to_string);
+    letter.add_from(options.full_name.as_deref().unwrap_or(&caller.full_name), &from);
+    let socket = submit_socket(config)?;
+    submit::submit(socket, &config.hostname, &sender, &recipients, &mut letter)
+}
+
+/// Nobody gets a message twice for being named twice.
+fn add(recipients: &mut Vec<Address>, address: Address) {
+    if !recipients.contains(&address) {
+        recipients.push(address);
+    }
+}
+
+fn parse(text: &str, here: &Domain, code: u8) -> Result<Address, Failure> {
+    let address = addresses::qualify(text, here).and_then(|address| address.parse().ok());
+    address.ok_or_else(|| Failure::new(code, format!("`{}` is not an address", text.escape_debug())))
+}
+
+/// What is put behind a name without a domain: ours, if mail for it stays here.
+fn home_domain(config: &Config) -> Result<Domain, Failure> {
+    let own = config.domains.iter().find(|domain| domain.eq_ignore_ascii_case(&config.hostname));
+    let name = own.or(config.domains.first()).unwrap_or(&config.hostname);
+    Domain::parse(name).map_err(|_| Failure::new(exit::CONFIG, format!("`{name}` can't stand in an address")))
+}
+
+/// Where the daemon takes mail from programs of this host.
+fn submit_socket(config: &Config) -> Result<&Path, Failure> {
+    let listeners = config.listen.iter().filter(|listen| listen.protocol == Protocol::Submission);
+    let mut paths = listeners.flat_map(|listen| &listen.at).filter_map(|endpoint| match endpoint {
+        Endpoint::Unix(path) => Some(path.as_path()),
+        Endpoint::Tcp(_) => None,
+    });
+    paths.next().ok_or_else(|| Failure::new(exit::CONFIG, "the configuration has no Unix socket for submission"))
+}
+
+/// `-bs`: the caller speaks SMTP itself.
+fn pass_through(config: &Config) -> Result<(), Failure> {
+    let path = submit_socket(config)?;
+    let socket = UnixStream::connect(path).map_err(|error| unreachable_daemon(path, &error))?;
+    let mut to_daemon = socket.try_clone()?;
+    // When the daemon has said its last word the process ends, and this thread with it.
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut to_daemon);
+        let _ = to_daemon.shutdown(Shutdown::Write);
+    });
+    let mut out = io::stdout().lock();
+    io::copy(&mut &socket, &mut out)?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The command line of sendmail(8). Programs pass all kinds of flags that meant something to some sendmail once; what means
+//! nothing here is passed over.
+
+use crate::ctl::Failure;
+use crate::sys::exit;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What is to be done.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// `-bm`: hand in the message on standard input.
+    #[default]
+    Deliver,
+    /// `-bs`: speak SMTP on standard input and output.
+    Smtp,
+    /// `-bp`: show the queue.
+    List,
+    /// `-q`: try what waits.
+    Flush,
+}
+
+/// What the command line says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What is to be done.
+    pub mode: Mode,
+    /// `-t`: recipients stand in the message.
+    pub from_header: bool,
+    /// `-i`, `-oi`: a line with a lone dot does not end the message.
+    pub ignore_dots: bool,
+    /// `-f`, `-r`.
+    pub sender: Option<String>,
+    /// `-F`.
+    pub full_name: Option<String>,
+    /// `-C`.
+    pub config: Option<PathBuf>,
+    /// Words that are no options.
+    pub recipients: Vec<String>,
+}
+
+impl Options {
+    /// Reads the words after the program's name.
+    pub fn parse(words: &[OsString]) -> Result<Options, Failure> {
+        let mut options = Options::default();
+        let mut words = words.iter().map(|word| word.to_string_lossy());
+        while let Some(word) = words.next() {
+            if word == "--" {
+                options.recipients.extend(words.map(|word| word.into_owned()));
+                break;
+            }
+            match word.strip_prefix('-') {
+                Some(flags) => options.flags(flags, || words.next().map(|word| word.into_owned()))?,
+                None => options.recipients.push(word.into_owned()),
+            }
+        }
+        Ok(options)
+    }
+
+    /// One word of flags: `i`, `ti`, `fsomeone@example.org`. `next` gives the word after it.
+    fn flags(&mut self, flags: &str, mut next: impl FnMut() -> Option<String>) -> Result<(), Failure> {
+        let mut rest = flags;
+        while let Some(flag) = rest.chars().next() {
+            rest = rest.get(flag.len_utf8()..).unwrap_or_default();
+            match flag {
+                'i' => self.ignore_dots = true,
+                't' => self.from_header = true,
+                // What follows in the same word belongs to these; they never take another word.
+                'b' | 'o' | 'q' | 'd' | 'e' | 'A' => return self.attached(flag, rest),
+                // These take the rest of the word, or the next one.
+                'f' | 'r' | 'F' | 'C' | 'B' | 'D' | 'h' | 'L' | 'M' | 'N' | 'O' | 'p' | 'R' | 'V' | 'X' => {
+                    let value = if rest.is_empty() { next() } else { Some(rest.to_owned()) };
+                    let value = value.ok_or_else(|| Failure::new(exit::USAGE, format!("-{flag} needs a value")))?;
+                    self.valued(flag, value);
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn attached(&mut self, flag: char, value: &str) -> Result<(), Failure> {
+        match (flag, value) {
+            ('b', "m") => self.mode = Mode::Deliver,
+            ('b', "s") => self.mode = Mode::Smtp,
+            ('b', "p") => self.mode = Mode::List,
+            ('b', other) => return Err(Failure::new(exit::USAGE, format!("-b{other} is not served by this sendmail"))),
+            ('q', _) => self.mode = Mode::Flush,
+            ('o', "i") => self.ignore_dots = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn valued(&mut self, flag: char, value: String) {
+        match flag {
+            'f' | 'r' => self.sender = Some(value),
+            'F' => self.full_name = Some(value),
+            'C' => self.config = Some(value.into()),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Options {
+        Options::parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn what_programs_say() {
+        // cron, mdadm, PHP, mutt, git, mailx.
+        assert_eq!(parse("-i -FCronDaemon -B8BITMIME -oem root").recipients, ["root"]);
+        assert!(parse("-t").from_header);
+        assert!(parse("-ti").ignore_dots);
+        let mutt = parse("-oem -oi -f me@here.test -- a@b.test -c@d.test");
+        assert_eq!((mutt.sender.as_deref(), mutt.ignore_dots), (Some("me@here.test"), true));
+        assert_eq!(mutt.recipients, ["a@b.test", "-c@d.test"]);
+        assert_eq!(parse("-i -r x@y.test -N failure -R hdrs -V id1 a@b.test").recipients, ["a@b.test"]);
+        assert_eq!(parse("-fx@y.test a").sender.as_deref(), Some("x@y.test"));
+        assert_eq!(parse("-bs").mode, Mode::Smtp);
+        assert_eq!(parse("-bp").mode, Mode::List);
+        assert_eq!(parse("-q30m").mode, Mode::Flush);
+        assert_eq!(parse("-Am -v -n -G -U -odb -d0.1 a").recipients, ["a"]);
+        assert!(Options::parse(&["-f".into()]).is_err());
+        assert!(Options::parse(&["-bd".into()]).is_err());
+    }
+}

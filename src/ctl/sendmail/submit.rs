@@ -1,0 +1,114 @@
+//! Hands a message to the daemon by SMTP. The daemon knows the caller by the credentials of the socket.
+
+use super::letter::Letter;
+use crate::ctl::Failure;
+use crate::ctl::call::unreachable_daemon;
+use crate::mail::{Address, ReversePath};
+use crate::net::{Connection, Line, NetError};
+use crate::smtp::client::Extensions;
+use crate::smtp::client::reply::{Parser, Reply};
+use crate::sys::exit;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// For each reply; the one to the message waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Bytes of a reply line.
+const REPLY_LINE: usize = 4096;
+
+/// Hands it in. If some recipients are refused for good the others get it, and the refused ones are told on standard error;
+/// if one can't be had now nobody gets it, so that the caller can try again without sending twice.
+pub fn submit(
+    socket: &Path,
+    hostname: &str,
+    sender: &ReversePath,
+    recipients: &[Address],
+    letter: &mut Letter,
+) -> Result<(), Failure> {
+    let stream = UnixStream::connect(socket).map_err(|error| unreachable_daemon(socket, &error))?;
+    let mut session = Session { connection: Connection::from_unix(stream)? };
+    session.connection.set_timeout(PATIENCE);
+    session.expect(None, "the greeting")?;
+    let extensions = Extensions::of(&session.expect(Some(&format!("EHLO {hostname}")), "EHLO")?);
+    let body = if letter.is_eight_bit() && extensions.eight_bit { " BODY=8BITMIME" } else { "" };
+    session.expect(Some(&format!("MAIL FROM:<{sender}>{body}")), "the sender")?;
+    let refused = session.name_recipients(recipients)?;
+    if refused.as_ref().is_none_or(|(count, _)| *count < recipients.len()) {
+        session.expect(Some("DATA"), "DATA")?;
+        let mut writer = session.connection.dot_writer();
+        letter.write_wire(&mut writer)?;
+        writer.finish().map_err(lost)?;
+        session.expect(None, "the message")?;
+    }
+    // It is handed in: whatever happens to the farewell changes nothing.
+    let _ = session.ask("QUIT");
+    match refused {
+        Some((_, code)) => Err(Failure { code, what: String::new() }),
+        None => Ok(()),
+    }
+}
+
+struct Session {
+    connection: Connection,
+}
+
+impl Session {
+    /// How many were refused for good, and the code to end with.
+    fn name_recipients(&mut self, recipients: &[Address]) -> Result<Option<(usize, u8)>, Failure> {
+        let mut refused = None;
+        for recipient in recipients {
+            let reply = self.ask(&format!("RCPT TO:<{recipient}>"))?;
+            if reply.is_positive() {
+                continue;
+            }
+            if !reply.is_permanent() {
+                return Err(Failure::new(exit::TEMPFAIL, format!("{recipient}: {reply}")));
+            }
+            let _ = writeln!(io::stderr(), "sendmail: {recipient}: {reply}");
+            // Bad destination mailbox address, or domain (RFC 3463 §3.2).
+            let nobody = reply.enhanced.is_some_and(|code| code.1 == 1) || reply.code == 550;
+            let (count, _) = refused.unwrap_or_default();
+            refused = Some((count + 1, if nobody { exit::NOUSER } else { exit::UNAVAILABLE }));
+        }
+        Ok(refused)
+    }
+
+    /// Says something, if anything is to be said, and wants a positive reply.
+    fn expect(&mut self, line: Option<&str>, about: &str) -> Result<Reply, Failure> {
+        let reply = match line {
+            Some(line) => self.ask(line)?,
+            None => self.reply()?,
+        };
+        if reply.code < 400 {
+            return Ok(reply);
+        }
+        let code = if reply.is_permanent() { exit::UNAVAILABLE } else { exit::TEMPFAIL };
+        Err(Failure::new(code, format!("the daemon refuses {about}: {reply}")))
+    }
+
+    fn ask(&mut self, line: &str) -> Result<Reply, Failure> {
+        self.connection.put(format!("{line}\r\n").as_bytes()).map_err(lost)?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Result<Reply, Failure> {
+        let mut parser = Parser::default();
+        let mut line = Vec::new();
+        loop {
+            let garbled = |why: &str| Failure::new(exit::TEMPFAIL, format!("the daemon's answer makes no sense: {why}"));
+            match self.connection.read_line(REPLY_LINE, &mut line).map_err(lost)? {
+                Line::Whole => {}
+                Line::TooLong | Line::Malformed => return Err(garbled("not a line")),
+            }
+            if let Some(reply) = parser.push(&line).map_err(|why| garbled(why.0))? {
+                return Ok(reply);
+            }
+        }
+    }
+}
+
+fn lost(error: NetError) -> Failure {
+    Failure::new(exit::TEMPFAIL, format!("the daemon went away: {error}"))
+}

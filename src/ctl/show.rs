@@ -1,0 +1,245 @@
+//! The daemon's answers, for people and (as JSON) for programs.
+
+use super::{Failure, say};
+use crate::sys::exit;
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::Value;
+use std::fmt::Write;
+
+/// `pillarboxctl status`.
+pub fn status(status: &Value, json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(status);
+    }
+    let mut rows = vec![
+        ("version", text(&status["version"]).to_owned()),
+        ("host", text(&status["hostname"]).to_owned()),
+        ("process", number(&status["pid"]).to_string()),
+        ("running for", span(number(&status["uptime"]))),
+        ("sessions", sessions(&status["sessions"])),
+        ("accepted", number(&status["accepted"]).to_string()),
+        ("turned away", number(&status["refused"]).to_string()),
+        ("queue", queue_in_words(&status["queue"])),
+    ];
+    if number(&status["bugs"]) > 0 {
+        rows.push(("bugs", format!("{} (see the log)", number(&status["bugs"]))));
+    }
+    say(&rows.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect::<String>())
+}
+
+fn sessions(sessions: &Value) -> String {
+    let services = sessions.as_object().into_iter().flatten();
+    let words: Vec<String> = services.map(|(name, count)| format!("{name} {}", number(count))).collect();
+    words.join(", ")
+}
+
+fn queue_in_words(queue: &Value) -> String {
+    let messages = number(&queue["messages"]);
+    if messages == 0 {
+        return "empty".to_owned();
+    }
+    let held = match number(&queue["held"]) {
+        0 => String::new(),
+        held => format!(", {held} of them held"),
+    };
+    let recipients = counted(number(&queue["recipients"]), "recipient");
+    format!("{}, {}, {recipients}{held}", counted(messages, "message"), size(number(&queue["bytes"])))
+}
+
+/// `pillarboxctl queue list`.
+pub fn queue(queue: &Value, json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(queue);
+    }
+    let messages = queue.as_array().map(Vec::as_slice).unwrap_or_default();
+    if messages.is_empty() {
+        return say("The queue is empty.\n");
+    }
+    let mut out = String::new();
+    let width = messages.iter().map(|message| text(&message["id"]).len()).max().unwrap_or(0);
+    let _ = writeln!(out, "{:<width$}  {:<16}  {:>6}  SENDER", "ID", "ARRIVED", "SIZE");
+    for message in messages {
+        let (id, arrived) = (text(&message["id"]), minute(&message["time"]));
+        let _ = writeln!(out, "{id:<width$}  {arrived}  {:>6}  {}", size(number(&message["size"])), sender(message));
+        for recipient in message["recipients"].as_array().into_iter().flatten() {
+            let _ = writeln!(out, "    to {}: {}", clean(text(&recipient["address"])), state(recipient));
+        }
+    }
+    let _ = writeln!(out, "{}", counted(messages.len() as u64, "message"));
+    say(&out)
+}
+
+/// In the form that sendmail's `mailq` made usual, for programs that read it.
+pub fn mailq(queue: &Value) -> Result<(), Failure> {
+    let messages = queue.as_array().map(Vec::as_slice).unwrap_or_default();
+    if messages.is_empty() {
+        return say("Mail queue is empty\n");
+    }
+    let mut out = "--------Q-ID-------- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n".to_owned();
+    for message in messages {
+        let held = message["recipients"].as_array().into_iter().flatten().any(|recipient| recipient["held"] == true);
+        let mark = if held { '!' } else { ' ' };
+        let time = local(&message["time"], "%a %b %e %H:%M");
+        let id = format!("{}{mark}", text(&message["id"]));
+        let _ = writeln!(out, "{id:<20} {:>8} {time} <{}>", number(&message["size"]), clean(text(&message["sender"])));
+        for recipient in message["recipients"].as_array().into_iter().flatten() {
+            let reason = clean(text(&recipient["reason"]));
+            if !reason.is_empty() {
+                let _ = writeln!(out, "{:>20} ({reason})", "");
+            }
+            let _ = writeln!(out, "{:>46} <{}>", "", clean(text(&recipient["address"])));
+        }
+    }
+    let _ = writeln!(out, "\t\tTotal requests: {}", messages.len());
+    say(&out)
+}
+
+/// `pillarboxctl queue show`.
+pub fn message(message: &Value) -> Result<(), Failure> {
+    let mut out = String::new();
+    let _ = writeln!(out, "id       {}", text(&message["id"]));
+    let _ = writeln!(out, "arrived  {}", minute(&message["time"]));
+    let _ = writeln!(out, "size     {}", size(number(&message["size"])));
+    let _ = writeln!(out, "sender   {}", sender(message));
+    if let Some(user) = message["user"].as_str() {
+        let _ = writeln!(out, "user     {}", clean(user));
+    }
+    for recipient in message["recipients"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "to       {}: {}", clean(text(&recipient["address"])), state(recipient));
+    }
+    out.push('\n');
+    for line in text(&message["header"]).lines() {
+        let _ = writeln!(out, "{}", clean(line));
+    }
+    say(&out)
+}
+
+/// `pillarboxctl queue flush`.
+pub fn flushed(result: &Value) -> Result<(), Failure> {
+    say(&format!("{} will be tried now\n", counted(number(&result["messages"]), "message")))
+}
+
+/// `pillarboxctl route`.
+pub fn route(route: &Value) -> Result<(), Failure> {
+    match text(&route["to"]) {
+        "mailbox" => say(&format!("mailbox of {}\n", clean(text(&route["mailbox"])))),
+        "domain" => say(&format!("by DNS, to the mail exchangers of {}\n", clean(text(&route["domain"])))),
+        "host" => say(&format!("to the host {}\n", clean(text(&route["host"])))),
+        _ => Err(Failure::new(exit::NOUSER, "nobody of that name is here")),
+    }
+}
+
+fn print_json(value: &Value) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(exit::SOFTWARE, error))?;
+    say(&format!("{text}\n"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+fn sender(message: &Value) -> String {
+    match text(&message["sender"]) {
+        "" => "<> (a report)".to_owned(),
+        sender => clean(sender),
+    }
+}
+
+/// What a recipient waits for.
+fn state(recipient: &Value) -> String {
+    let reason = clean(text(&recipient["reason"]));
+    let tail = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    match (recipient["held"] == true, number(&recipient["tries"])) {
+        (true, _) => "held".to_owned(),
+        (false, 0) => format!("not tried yet{tail}"),
+        (false, tries) => format!("tried {}, next at {}{tail}", times(tries), minute(&recipient["due"])),
+    }
+}
+
+fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        more => format!("{more} times"),
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// In local time.
+fn minute(time: &Value) -> String {
+    local(time, "%Y-%m-%d %H:%M")
+}
+
+fn local(time: &Value, format: &str) -> String {
+    let stamp: Result<Timestamp, _> = text(time).parse();
+    stamp.map_or_else(|_| "?".to_owned(), |stamp| stamp.to_zoned(TimeZone::system()).strftime(format).to_string())
+}
+
+/// Four digits and a unit at most.
+fn size(bytes: u64) -> String {
+    let mut shown = bytes;
+    let mut tenths = None;
+    let mut units = ["", "K", "M", "G", "T"].iter();
+    let mut unit = units.next();
+    while shown >= 1000 {
+        tenths = Some(shown % 1024 * 10 / 1024);
+        shown /= 1024;
+        unit = units.next();
+    }
+    match tenths {
+        Some(tenths) if shown < 10 => format!("{shown}.{tenths}{}", unit.unwrap_or(&"P")),
+        _ => format!("{shown}{}", unit.unwrap_or(&"P")),
+    }
+}
+
+/// `3d 4h`, `12m 5s`.
+fn span(seconds: u64) -> String {
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds}s"),
+        (0, 0, minutes, seconds) => format!("{minutes}m {seconds}s"),
+        (0, hours, minutes, _) => format!("{hours}h {minutes}m"),
+        (days, hours, ..) => format!("{days}d {hours}h"),
+    }
+}
+
+/// A terminal obeys control characters; what peers and letters say must not command it.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn figures_are_short() {
+        for (bytes, shown) in
+            [(0, "0"), (999, "999"), (1000, "0.9K"), (1024, "1.0K"), (1536, "1.5K"), (52_428_800, "50M"), (u64::MAX >> 10, "15P")]
+        {
+            assert_eq!(size(bytes), shown);
+        }
+        assert_eq!(span(59), "59s");
+        assert_eq!(span(3_725), "1h 2m");
+        assert_eq!(span(90_000), "1d 1h");
+        assert_eq!(counted(1, "message"), "1 message");
+    }
+
+    #[test]
+    fn recipients_in_words() {
+        let state = |value: Value| state(&value);
+        assert_eq!(state(json!({"tries": 0, "held": false, "reason": ""})), "not tried yet");
+        assert_eq!(state(json!({"tries": 3, "held": true})), "held");
+        let due = "2026-11-21T09:18:51.251Z";
+        let said = state(json!({"tries": 2, "due": due, "reason": "no\u{1b}[2J answer"}));
+        assert!(said.starts_with("tried twice, next at 2026-11-2"), "{said}");
+        assert!(said.ends_with("(no\u{fffd}[2J answer)"), "{said}");
+    }
+}

@@ -1,0 +1,118 @@
+//! Requests: bytes in, something typed out. Pure.
+
+use crate::mail::{Address, Domain};
+use crate::spool::SpoolId;
+
+/// A request.
+///
+/// ```abnf
+/// request = ( "status" / "reload" / "queue list" / "queue show " id / "queue flush" [ " " ( id / domain ) ]
+///           / "queue hold " id / "queue release " id / "queue remove " id / "route " address ) CRLF
+/// id      = 16HEXDIG "-" 1*16HEXDIG
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// How is the daemon?
+    Status,
+    /// Read the configuration again.
+    Reload,
+    /// What waits?
+    List,
+    /// All about one message.
+    Show(SpoolId),
+    /// Try what waits now: all of it, one message, or what goes to a domain.
+    Flush(Target),
+    /// Don't try a message.
+    Hold(SpoolId),
+    /// Try it again.
+    Release(SpoolId),
+    /// Take it out.
+    Remove(SpoolId),
+    /// Where does this address lead?
+    Route(Address),
+}
+
+/// What is to be flushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Everything.
+    All,
+    /// One message.
+    Message(SpoolId),
+    /// What goes there.
+    Domain(Domain),
+}
+
+impl Command {
+    /// Reads a line, without its CRLF. An error is a sentence for the one who asked.
+    pub fn parse(line: &[u8]) -> Result<Command, String> {
+        let text = std::str::from_utf8(line).map_err(|_| "the request is not text".to_owned())?;
+        let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match (verb, rest) {
+            ("status", "") => Ok(Command::Status),
+            ("reload", "") => Ok(Command::Reload),
+            ("route", address) => match address.parse() {
+                Ok(address) => Ok(Command::Route(address)),
+                Err(_) => Err("that is not an address such as user@example.org".to_owned()),
+            },
+            ("queue", rest) => Command::parse_queue(rest),
+            _ => Err("unknown request".to_owned()),
+        }
+    }
+
+    fn parse_queue(text: &str) -> Result<Command, String> {
+        let (act, what) = text.split_once(' ').unwrap_or((text, ""));
+        let id = || what.parse().map_err(|()| "that is not the id of a message; see queue list".to_owned());
+        match (act, what) {
+            ("list", "") => Ok(Command::List),
+            ("flush", "") => Ok(Command::Flush(Target::All)),
+            ("flush", what) => match (what.parse(), Domain::parse(what)) {
+                (Ok(id), _) => Ok(Command::Flush(Target::Message(id))),
+                (_, Ok(domain)) => Ok(Command::Flush(Target::Domain(domain))),
+                _ => Err("that is neither the id of a message nor a domain".to_owned()),
+            },
+            ("show", _) => Ok(Command::Show(id()?)),
+            ("hold", _) => Ok(Command::Hold(id()?)),
+            ("release", _) => Ok(Command::Release(id()?)),
+            ("remove", _) => Ok(Command::Remove(id()?)),
+            _ => Err("unknown request".to_owned()),
+        }
+    }
+
+    /// May somebody ask this who is neither root nor the daemon's own account? It then means only the mail of that account.
+    pub fn is_for_everybody(&self) -> bool {
+        matches!(self, Command::List | Command::Show(_) | Command::Remove(_))
+    }
+
+    /// Does it change anything?
+    pub fn is_act(&self) -> bool {
+        !matches!(self, Command::Status | Command::List | Command::Show(_) | Command::Route(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests() {
+        let id: SpoolId = "57a3b1c09d3e1f22-2a".parse().unwrap();
+        for (line, command) in [
+            ("status", Command::Status),
+            ("queue list", Command::List),
+            ("queue show 57a3b1c09d3e1f22-2a", Command::Show(id)),
+            ("queue flush", Command::Flush(Target::All)),
+            ("queue flush 57a3b1c09d3e1f22-2a", Command::Flush(Target::Message(id))),
+            ("queue flush away.test", Command::Flush(Target::Domain(Domain::parse("away.test").unwrap()))),
+            ("route \"a b\"@c.test", Command::Route("\"a b\"@c.test".parse().unwrap())),
+        ] {
+            assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line}");
+        }
+        for line in
+            ["", " ", "status x", "queue", "queue show", "queue show x", "queue hold ", "QUEUE LIST", "route", "route a", "\u{0}"]
+        {
+            assert!(Command::parse(line.as_bytes()).is_err(), "{line}");
+        }
+        assert!(Command::parse(b"\xff\xfe").is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! One control session.
+
+use super::Server;
+use super::command::Command;
+use super::queue::{self, Viewer};
+use crate::net::{Connection, Line, NetError, Peer};
+use crate::sys::exit;
+use nix::unistd::geteuid;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// For the request; it comes from a program, not from a person.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of a request.
+const LONGEST: usize = 1024;
+
+/// Why there is no result: the code the tool ends with, and a sentence.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Of `sys::exit`.
+    pub code: u8,
+    /// For the one who asked.
+    pub error: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: u8, error: impl ToString) -> Refusal {
+        Refusal { code, error: error.to_string() }
+    }
+}
+
+/// Reads a request, answers it.
+pub fn serve(server: &Server, mut connection: Connection, session: &str) {
+    if let Err(error) = converse(server, &mut connection, session) {
+        log::info!("session={session} control-failed error=\"{error}\"");
+    }
+}
+
+fn converse(server: &Server, connection: &mut Connection, session: &str) -> Result<(), NetError> {
+    connection.set_timeout(PATIENCE);
+    connection.set_deadline(Some(PATIENCE));
+    let mut line = Vec::new();
+    let request = match connection.read_line(LONGEST, &mut line)? {
+        Line::Whole => Command::parse(&line).map_err(|what| Refusal::new(exit::USAGE, what)),
+        Line::TooLong | Line::Malformed => Err(Refusal::new(exit::USAGE, "unknown request")),
+    };
+    let uid = match connection.peer() {
+        Peer::Unix { uid, .. } => Some(*uid),
+        Peer::Tcp(_) => None,
+    };
+    let result = request.and_then(|command| {
+        let viewer = Viewer::of(uid, geteuid().as_raw());
+        if command.is_act() {
+            log::info!("session={session} control uid={} request=\"{}\"", uid.unwrap_or(u32::MAX), line.escape_ascii());
+        }
+        answer(server, &viewer, &command)
+    });
+    let answer = match result {
+        Ok(result) => json!({ "ok": true, "result": result }),
+        Err(refusal) => json!({ "ok": false, "code": refusal.code, "error": refusal.error }),
+    };
+    connection.set_deadline(None);
+    connection.put(answer.to_string().as_bytes())?;
+    connection.put(b"\r\n")?;
+    connection.flush()
+}
+
+fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, Refusal> {
+    if !viewer.is_operator() && !command.is_for_everybody() {
+        return Err(Refusal::new(exit::NOPERM, "only root, or the account the daemon runs as, may do that"));
+    }
+    let delivery = &server.delivery;
+    match command {
+        Command::Status => status(server),
+        Command::Reload => match server.supervisor.reload() {
+            Ok(()) => Ok(Value::Null),
+            Err(what) => Err(Refusal::new(exit::CONFIG, what)),
+        },
+        Command::List => queue::list(delivery, viewer),
+        Command::Show(id) => queue::show(delivery, viewer, *id),
+        Command::Flush(target) => Ok(json!({ "messages": delivery.flush(&queue::flush(target)) })),
+        Command::Hold(id) => queue::done(delivery.hold(*id)),
+        Command::Release(id) => queue::done(delivery.release(*id)),
+        Command::Remove(id) => {
+            queue::check_visible(delivery, viewer, *id)?;
+            queue::done(delivery.remove(*id))
+        }
+        Command::Route(address) => queue::route(delivery, address),
+    }
+}
+
+fn status(server: &Server) -> Result<Value, Refusal> {
+    let mut status = serde_json::to_value(server.supervisor.status()).map_err(|error| Refusal::new(exit::SOFTWARE, error))?;
+    if let Some(status) = status.as_object_mut() {
+        status.insert("queue".to_owned(), queue::counts(&server.delivery));
+    }
+    Ok(status)
+}
