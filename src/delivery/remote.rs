@@ -52,24 +52,30 @@ enum Unreached {
     Verdict(Verdict),
 }
 
-/// Tries one task; `line` is used, opened, and left open if it can take more.
-pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Option<Line>) {
+/// Tries one task; `line` is used, opened, and left open if it can take more. False: the host wants no more conversations
+/// than it has, and the task was left to these.
+pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Option<Line>) -> bool {
     let entry = match office.journal.read(task.id) {
         Ok(entry) => entry,
-        Err(error) => return runner::unreadable(office, task, &error),
+        Err(error) => {
+            runner::unreadable(office, task, &error);
+            return true;
+        }
     };
     // Without room for its outcome nothing may be sent: it would be sent again.
     if let Err(error) = office.journal.reserve(task.id) {
-        log::error!("msg={} event=not-tried reason=\"{error}\"", task.id);
-        return office.table().wait(task.id, &task.recipients, office.clock.elapsed() + runner::OWN_TROUBLE);
+        runner::unreadable(office, task, &error);
+        return true;
     }
     let survey = match survey(&entry.message) {
         Ok(survey) => survey,
-        Err(error) => return runner::unreadable(office, task, &error.into()),
+        Err(error) => {
+            runner::unreadable(office, task, &error.into());
+            return true;
+        }
     };
-    let recipients = named(&entry, &task.recipients);
-    let lane = Lane::Remote(hop.clone());
-    match deliver(office, hop, &entry, survey, recipients, line) {
+    let (lane, talked) = (Lane::Remote(hop.clone()), line.is_some());
+    match deliver(office, hop, &entry, survey, named(&entry, &task.recipients), line) {
         Ok(verdicts) => {
             office.table().reached(&lane);
             outcome::conclude(office, &entry, false, verdicts);
@@ -82,17 +88,23 @@ pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Optio
         Err(Unreached::Hop(_)) if office.is_stopping() => {
             office.table().wait(task.id, &task.recipients, office.clock.elapsed());
         }
+        Err(Unreached::Hop(_)) if office.table().leave_to_others(&lane, task, talked) => return false,
         Err(Unreached::Hop(trouble)) => {
-            let all = |task: &Task| task.recipients.iter().map(|index| (*index, Verdict::Deferred(trouble.clone()))).collect();
-            outcome::conclude(office, &entry, false, all(task));
+            conclude_unreached(office, &entry, task, &trouble);
             for task in rest(office, &lane) {
                 match office.journal.read(task.id) {
-                    Ok(entry) => outcome::conclude(office, &entry, false, all(&task)),
+                    Ok(entry) => conclude_unreached(office, &entry, &task, &trouble),
                     Err(error) => runner::unreadable(office, &task, &error),
                 }
             }
         }
     }
+    true
+}
+
+fn conclude_unreached(office: &Arc<Office>, entry: &Entry, task: &Task, trouble: &Trouble) {
+    let verdict = || Verdict::Deferred(Box::new(trouble.clone()));
+    outcome::conclude(office, entry, false, task.recipients.iter().map(|index| (*index, verdict())).collect());
 }
 
 /// The hop is left alone for a while; what lay ready for it was tried by this.

@@ -90,11 +90,11 @@ fn begin(office: &Office) -> Option<(Lane, Task)> {
 }
 
 fn run(office: &Arc<Office>, (lane, task): (Lane, Task)) {
-    let (shared, mut seat) = (office.clone(), Seat { office: office.clone(), lane: lane.clone(), task: None });
-    seat.task = Some(task);
+    let (shared, name) = (office.clone(), lane.clone());
+    let seat = Seat { office: office.clone(), lane, task: Some(task), talking: false };
     if spawn("delivery", move || work(&shared, seat)).is_none() {
         // The seat was dropped with the closure and has put the task back.
-        log::warn!("event=no-delivery-thread lane={lane:?}");
+        log::warn!("event=no-delivery-thread lane={name:?}");
     }
 }
 
@@ -138,6 +138,8 @@ struct Seat {
     office: Arc<Office>,
     lane: Lane,
     task: Option<Task>,
+    /// It has a host on the line.
+    talking: bool,
 }
 
 impl Drop for Seat {
@@ -147,7 +149,7 @@ impl Drop for Seat {
         if let Some(task) = self.task.take() {
             table.put_back(&task, now + OWN_TROUBLE);
         }
-        table.leave(&self.lane, now);
+        table.leave(&self.lane, self.talking, now);
         drop(table);
         self.office.runner.wake();
     }
@@ -158,7 +160,10 @@ fn work(office: &Arc<Office>, mut seat: Seat) {
     let mut line: Option<remote::Line> = None;
     while let Some(task) = &seat.task {
         let done = catch_unwind(AssertUnwindSafe(|| match &seat.lane {
-            Lane::Local => local::run(office, task),
+            Lane::Local => {
+                local::run(office, task);
+                true
+            }
             Lane::Remote(hop) => remote::run(office, hop, task, &mut line),
         }));
         if done.is_err() {
@@ -169,7 +174,10 @@ fn work(office: &Arc<Office>, mut seat: Seat) {
             remote::hang_up(line.take());
         }
         let now = office.clock.elapsed();
-        seat.task = if office.is_stopping() { None } else { office.table().more(&seat.lane, now) };
+        let mut table = office.table();
+        table.talks(&seat.lane, seat.talking, line.is_some());
+        seat.talking = line.is_some();
+        seat.task = if office.is_stopping() || done.is_ok_and(|go_on| !go_on) { None } else { table.more(&seat.lane, now) };
     }
     // The place is free for others while QUIT is said.
     drop(seat);

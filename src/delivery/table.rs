@@ -67,6 +67,10 @@ struct Slot {
 struct Track {
     ready: VecDeque<Task>,
     threads: usize,
+    /// Threads of these that talk to a host.
+    talking: usize,
+    /// More threads than so many were turned away.
+    most: Option<usize>,
     /// Not before.
     rests_until: Duration,
     /// Times in a row that it could not be reached.
@@ -176,7 +180,10 @@ impl Table {
                 Lane::Remote(_) => self.remote_threads < limits.workers,
             };
             let most = if lane == Lane::Local { LOCAL_WORKERS } else { limits.per_lane };
-            let free = self.lanes.get(&lane).is_some_and(|track| track.threads < most && track.rests_until <= now);
+            let free = self
+                .lanes
+                .get(&lane)
+                .is_some_and(|track| track.threads < most.min(track.most.unwrap_or(most)) && track.rests_until <= now);
             if !(room && free) {
                 self.turns.push_back(lane);
                 continue;
@@ -189,7 +196,7 @@ impl Table {
                 }
                 return Some((lane, task));
             }
-            self.leave(&lane, now);
+            self.leave(&lane, false, now);
         }
         None
     }
@@ -220,8 +227,34 @@ impl Table {
         }
     }
 
-    /// A thread stops working for a lane.
-    pub(super) fn leave(&mut self, lane: &Lane, now: Duration) {
+    /// A thread of a lane begins or ends to talk to a host.
+    pub(super) fn talks(&mut self, lane: &Lane, before: bool, now: bool) {
+        if let Some(track) = self.lanes.get_mut(lane) {
+            track.talking = (track.talking + usize::from(now)).saturating_sub(usize::from(before));
+        }
+    }
+
+    /// A host turned this task's thread away, while it talks to others of the lane: it is left to them, and no more threads
+    /// than these are started. False: there are no others. `talked`: the thread itself counts as talking.
+    pub(super) fn leave_to_others(&mut self, lane: &Lane, task: &Task, talked: bool) -> bool {
+        let Some(track) = self.lanes.get_mut(lane) else { return false };
+        let others = track.talking.saturating_sub(usize::from(talked));
+        if others == 0 {
+            return false;
+        }
+        track.most = Some(others);
+        if track.ready.is_empty() {
+            self.turns.push_back(lane.clone());
+        }
+        track.ready.push_front(task.clone());
+        self.ready += 1;
+        self.set(task.id, &task.recipients, State::Ready);
+        true
+    }
+
+    /// A thread, talking or not, stops working for a lane.
+    pub(super) fn leave(&mut self, lane: &Lane, talking: bool, now: Duration) {
+        self.talks(lane, talking, false);
         let Some(track) = self.lanes.get_mut(lane) else { return };
         track.threads = track.threads.saturating_sub(1);
         let threads = self.threads_of(lane);
@@ -408,14 +441,14 @@ mod tests {
         assert_eq!(names, [(lane("a"), 0), (lane("b"), 10), (lane("a"), 1)]);
         assert_eq!(table.threads(), 3);
         assert_eq!(table.more(&lane("b"), at(0)), None);
-        table.leave(&lane("b"), at(0));
+        table.leave(&lane("b"), false, at(0));
         assert_eq!(table.begin(at(0), LIMITS), None, "two threads are enough for one lane");
         let rest: Vec<u64> = std::iter::from_fn(|| table.more(&lane("a"), at(0))).map(|task| task.id.counter).collect();
         assert_eq!(rest, [2, 3, 4, 5]);
         table.ready(Lane::Local, task(20, &[0]), at(0));
         assert_eq!(table.begin(at(0), LIMITS), Some((Lane::Local, task(20, &[0]))));
         for lane in [lane("a"), lane("a"), Lane::Local] {
-            table.leave(&lane, at(0));
+            table.leave(&lane, false, at(0));
         }
         assert_eq!((table.threads(), table.lanes.len(), table.ready, table.turns.len()), (0, 0, 0, 0));
     }
@@ -427,13 +460,31 @@ mod tests {
         assert!(table.begin(at(0), LIMITS).is_some());
         assert_eq!(table.rest(&lane("a"), at(15)), [task(1, &[0]), task(2, &[0])]);
         assert_eq!(table.failures(&lane("a")), 1);
-        table.leave(&lane("a"), at(0));
+        table.leave(&lane("a"), false, at(0));
         table.ready(lane("a"), task(9, &[0]), at(1));
         assert_eq!(table.begin(at(14), LIMITS), None);
         assert_eq!(table.next_look(at(14)), Some(at(15)));
         assert_eq!(table.begin(at(15), LIMITS), Some((lane("a"), task(9, &[0]))));
         table.reached(&lane("a"));
         assert_eq!(table.failures(&lane("a")), 0);
+    }
+
+    #[test]
+    fn a_host_that_takes_few_connections_gets_few() {
+        let mut table = Table::default();
+        (0..5).for_each(|counter| table.ready(lane("a"), task(counter, &[0]), at(0)));
+        let first = table.begin(at(0), LIMITS).unwrap().1;
+        let second = table.begin(at(0), LIMITS).unwrap().1;
+        assert!(!table.leave_to_others(&lane("a"), &second, false), "nobody was reached yet");
+        table.talks(&lane("a"), false, true);
+        assert!(!table.leave_to_others(&lane("a"), &first, true), "itself is no other");
+        assert!(table.leave_to_others(&lane("a"), &second, false));
+        table.leave(&lane("a"), false, at(0));
+        assert_eq!(table.begin(at(0), LIMITS), None);
+        assert_eq!(table.more(&lane("a"), at(0)), Some(second));
+        while table.more(&lane("a"), at(0)).is_some() {}
+        table.leave(&lane("a"), true, at(0));
+        assert!(table.lanes.is_empty());
     }
 
     #[test]
