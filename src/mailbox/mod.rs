@@ -1,14 +1,26 @@
 //! Mailboxes: mbox files that other programs open beside us. (DESIGN §5; the on-disk states are to be told here in prose.)
 #![allow(missing_docs, clippy::todo)]
 
-use crate::host::{Account, Host};
+mod checkpoint;
+mod compose;
+mod deliver;
+mod inbox;
+mod lock;
+mod mbox;
+mod scan;
+mod secret;
+mod state;
+mod store;
+
+pub use inbox::Mailbox;
+pub use store::Store;
+
 use crate::mail::{Address, ReversePath};
 use crate::spool::{Message, Outcome, SpoolError, SpoolId};
-use crate::sys::{Clock, Disk, Time};
+use crate::sys::Time;
 use std::fmt;
 
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A message's number within a mailbox, ascending, never reused (RFC 3501 §2.3.1.1).
@@ -68,14 +80,6 @@ pub struct Copy<'a> {
     pub message: &'a Message,
 }
 
-/// All mailboxes of this host.
-#[derive(Debug)]
-pub struct Store {}
-
-/// One mailbox, shared by all its sessions and the deliveries.
-#[derive(Debug)]
-pub struct Mailbox {}
-
 /// What one session sees: the messages that were there when it looked.
 #[derive(Debug)]
 pub struct View {}
@@ -92,32 +96,7 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Lease {}
 
-impl Store {
-    pub fn new(
-        _disk: Arc<dyn Disk>,
-        _clock: Arc<dyn Clock>,
-        _host: Arc<dyn Host>,
-        _ledger: Arc<dyn Ledger>,
-        _mail: PathBuf,
-        _spool: PathBuf,
-    ) -> Arc<Store> {
-        todo!()
-    }
-    /// The account's INBOX. (Folders come with the engine.)
-    pub fn inbox(&self, _account: &Account) -> Result<Arc<Mailbox>, MailboxError> {
-        todo!()
-    }
-    /// Makes every delivered copy durable and tells the ledger. Called by the keeper every few seconds, and at the end.
-    pub fn checkpoint(&self) {
-        todo!()
-    }
-}
-
 impl Mailbox {
-    /// Appends one copy. It can be read at once; it is durable, and settled, after the next checkpoint.
-    pub fn deliver(&self, _copy: &Copy<'_>) -> Result<Uid, MailboxError> {
-        todo!()
-    }
     /// After a crash: which of these copies are whole in the file? Cuts a torn copy off the tail. A whole one counts as delivered again (it is settled at the next checkpoint).
     pub fn recover(&self, _copies: &[Copy<'_>]) -> Result<Vec<bool>, MailboxError> {
         todo!()
@@ -147,3 +126,6 @@ impl View {
         todo!()
     }
 }
+
+#[cfg(test)]
+mod tests;

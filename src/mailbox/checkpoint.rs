@@ -1,0 +1,203 @@
+//! Makes what was appended durable. Until the sync has worked, nothing is settled, and the journal keeps every message.
+
+use super::MailboxError;
+use super::inbox::{Dirty, Inner, Mailbox, Stamp, Try};
+use super::mbox::{self, Base};
+use super::state::Fact;
+use crate::sys::File;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+/// The base line is looked for in so many bytes.
+const FRONT: usize = 16 << 10;
+/// Bytes before the durable end that are remembered by their checksum.
+pub(super) const LANDMARK: u64 = 64;
+
+impl Mailbox {
+    /// Syncs the file, and returns the copies that became durable by that, to be settled.
+    pub(super) fn make_durable(&self) -> Vec<Dirty> {
+        let mut inner = self.inner();
+        let mut durable = self.mend_orphans(&mut inner);
+        if inner.unsynced.is_none() && inner.dirty.is_empty() {
+            self.rest(&mut inner);
+            return durable;
+        }
+        self.tell_last_uid(&mut inner);
+        let Some((file, id)) = inner.file.clone() else { return durable };
+        let (known, from) = (inner.known, inner.unsynced.take());
+        let copies = std::mem::take(&mut inner.dirty);
+        let named = inner.named == Some(id);
+        // Deliveries and readers go on while the disk works.
+        drop(inner);
+        let synced = self.sync(&*file, named, from);
+        let mut inner = self.inner();
+        match synced.and_then(|()| self.is_still(id)) {
+            Ok(true) => {
+                inner.named = Some(id);
+                durable.extend(copies);
+                self.note_durable(&mut inner, &*file, known);
+            }
+            Ok(false) => {
+                inner.orphans.push((file, copies));
+                inner.file = inner.file.take().filter(|(_, open)| *open != id);
+                durable.extend(self.mend_orphans(&mut inner));
+            }
+            Err(error) => {
+                log::error!("event=sync-failed path={} copies={} error={error}", self.path.display(), copies.len());
+                inner.dirty.splice(0..0, copies);
+                from.into_iter().for_each(|from| inner.wrote(from));
+            }
+        }
+        durable
+    }
+
+    /// After [`Mailbox::make_durable`]: the ledger was told of these copies, or could not be.
+    pub(super) fn settled(&self, copies: Vec<Dirty>, told: bool) {
+        let mut inner = self.inner();
+        if !told {
+            inner.dirty.splice(0..0, copies);
+            return;
+        }
+        self.rest(&mut inner);
+    }
+
+    /// Gives back what an idle mailbox does not need.
+    fn rest(&self, inner: &mut Inner) {
+        if inner.dirty.is_empty() && inner.unsynced.is_none() {
+            inner.file = None;
+        }
+        if let Some(Err(error)) = inner.log.as_mut().map(|log| log.rest(self.shared.clock.now())) {
+            log::warn!("event=state-failed path={} error={error}", self.path.display());
+        }
+    }
+
+    fn sync(&self, file: &dyn File, named: bool, from: Option<u64>) -> io::Result<()> {
+        if let Err(error) = file.sync() {
+            // The pages count as clean now, whatever reached the disk: the same bytes are written and synced again.
+            log::error!("event=sync-failed path={} error={error}", self.path.display());
+            write_again(file, from.unwrap_or(0))?;
+            file.sync()?;
+        }
+        if named { Ok(()) } else { self.shared.disk.sync_dir(&self.shared.mail) }
+    }
+
+    /// Does the path still mean this file?
+    fn is_still(&self, id: (u64, u64)) -> io::Result<bool> {
+        match self.shared.disk.stat(&self.path) {
+            Ok(stat) => Ok(stat.file == id),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes where the durable part ends: after a power cut, what stands there and later is looked at with care.
+    fn note_durable(&self, inner: &mut Inner, file: &dyn File, known: Option<Stamp>) {
+        let Some(stamp) = known else { return };
+        let from = stamp.size.saturating_sub(LANDMARK);
+        let mut last = vec![0; (stamp.size - from) as usize];
+        if let (Ok(()), Some(log)) = (file.read_exact_at(&mut last, from), inner.log.as_mut()) {
+            log.put(Fact::Durable(stamp.size, crc32c::crc32c(&last)));
+        }
+    }
+
+    /// Brings the last UID in the base line up to date, for other programs. It may fail; nothing of ours hangs on it.
+    fn tell_last_uid(&self, inner: &mut Inner) {
+        let Ok(Try::Locked(guard, stat)) = self.try_lock(inner) else { return };
+        let unchanged = inner.known == Some(stat.into());
+        let Ok(Some((at, base))) = base_line(&*guard.file) else { return };
+        let last = inner.next.saturating_sub(1);
+        if base.validity != inner.validity() || base.last >= last {
+            return;
+        }
+        let digits = format!("{last:010}");
+        if guard.file.write_at(&[IoSlice::new(digits.as_bytes())], at + mbox::BASE_LAST as u64).is_ok() {
+            inner.wrote(at);
+            inner.known = guard.file.stat().ok().filter(|_| unchanged).map(Stamp::from);
+        }
+    }
+
+    /// The path means another file than the one copies were appended to: those that are not in the new one are put there.
+    fn mend_orphans(&self, inner: &mut Inner) -> Vec<Dirty> {
+        let mut durable = Vec::new();
+        for (old, copies) in std::mem::take(&mut inner.orphans) {
+            match self.mend(inner, &old, &copies) {
+                Ok(()) => durable.extend(copies),
+                Err(error) => {
+                    log::error!("event=mend-failed path={} copies={} error={error}", self.path.display(), copies.len());
+                    inner.orphans.push((old, copies));
+                }
+            }
+        }
+        durable
+    }
+
+    fn mend(&self, inner: &mut Inner, old: &Arc<dyn File>, copies: &[Dirty]) -> Result<(), MailboxError> {
+        let (guard, stat) = self.lock(inner)?;
+        let file = &*guard.file;
+        self.ready(inner, file, stat.size)?;
+        let scan = self.scan(file, 0, stat.size)?;
+        let mut size = stat.size;
+        inner.known = None;
+        for copy in copies {
+            let there = |m: &super::scan::Message| {
+                m.key == copy.key && m.mark.is_some_and(|mark| (mark.id, mark.recipient) == (copy.id, copy.recipient))
+            };
+            if scan.messages.iter().any(there) || inner.was_removed(copy) {
+                continue;
+            }
+            let mut bytes = vec![0; usize::try_from(copy.length).unwrap_or(usize::MAX)];
+            old.read_exact_at(&mut bytes, copy.offset)?;
+            if !copy.is(&bytes) {
+                return Err(MailboxError::Gone);
+            }
+            let separator = if size == 0 { b"".as_slice() } else { super::deliver::separator(file, size)? };
+            file.write_at(&[IoSlice::new(separator), IoSlice::new(&bytes)], size)?;
+            inner.wrote(size);
+            size += separator.len() as u64 + copy.length;
+            log::info!("event=copy-restored path={} id={}", self.path.display(), copy.id);
+        }
+        file.sync()?;
+        self.shared.disk.sync_dir(&self.shared.mail)?;
+        inner.unsynced = None;
+        Ok(())
+    }
+}
+
+impl Dirty {
+    /// Are these the bytes that were appended?
+    fn is(&self, bytes: &[u8]) -> bool {
+        let header = memchr::memmem::find(bytes, b"\n\n").map_or(bytes.len(), |end| end + 1);
+        let (header, rest) = bytes.split_at(header);
+        let ours = mbox::state(header).mark.is_some_and(|mark| (mark.id, mark.recipient) == (self.id, self.recipient));
+        ours && crc32c::crc32c(rest) == self.check
+    }
+}
+
+impl Inner {
+    /// Did a user of ours remove this copy?
+    fn was_removed(&self, copy: &Dirty) -> bool {
+        self.log.as_ref().is_some_and(|log| log.sum.gone.contains(&(copy.id, copy.recipient)))
+    }
+}
+
+/// Writes what is in the file from `from` on once more.
+fn write_again(file: &dyn File, from: u64) -> io::Result<()> {
+    let mut piece = vec![0; 256 << 10];
+    let mut at = from;
+    loop {
+        let read = file.read_at(&mut piece, at)?;
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        file.write_at(&[IoSlice::new(bytes)], at)?;
+        at += read as u64;
+    }
+}
+
+/// Where the base line of a file stands, if it is as we write it.
+fn base_line(file: &dyn File) -> io::Result<Option<(u64, Base)>> {
+    let mut front = vec![0; FRONT];
+    let read = file.read_at(&mut front, 0)?;
+    front.truncate(read);
+    let from = memchr::memchr(b'\n', &front).map_or(read, |end| end + 1);
+    let state = mbox::state(front.get(from..).unwrap_or_default());
+    Ok(state.base.zip(state.base_at).map(|(base, at)| ((from + at) as u64, base)))
+}

@@ -1,0 +1,162 @@
+//! One copy of a spooled message as it will stand in the file: everything that can be made ready before the file is locked.
+
+use super::mbox::{self, Base, Mark};
+use super::secret::{ENDS, Key, Secret, visible};
+use super::{Copy, MailboxError};
+use crate::mail::header;
+use crate::spool::Message;
+use crate::sys::File;
+use std::io::{self, ErrorKind, IoSlice};
+
+/// Bytes of a big message that are copied at a time.
+const PIECE: usize = 256 << 10;
+/// The header of a message is looked for in so many bytes first.
+const FIRST_LOOK: usize = 16 << 10;
+
+/// A copy, but for what depends on its place: UID, base line, separator.
+#[derive(Debug)]
+pub struct Letter<'a> {
+    copy: &'a Copy<'a>,
+    /// `From ` line, Return-Path, Delivered-To.
+    prefix: Vec<u8>,
+    /// Of these the `From ` line.
+    from: usize,
+    /// The message's front: its header, and of a small message the rest too.
+    front: std::borrow::Cow<'a, [u8]>,
+    /// Bytes of the header in it, without the empty line.
+    header: usize,
+    /// An empty line has to be added after the header, a line end after the body.
+    unended: bool,
+    unclosed: bool,
+    /// The content in short.
+    pub key: Key,
+}
+
+impl<'a> Letter<'a> {
+    /// Reads the header, and both ends of the body.
+    pub fn new(copy: &'a Copy<'a>, secret: &Secret) -> Result<Letter<'a>, MailboxError> {
+        let (prefix, from) = mbox::prefix(copy.return_path, copy.delivered_to, copy.time);
+        let front = match copy.message {
+            Message::Memory(bytes) => std::borrow::Cow::Borrowed(bytes.as_slice()),
+            Message::File { .. } => std::borrow::Cow::Owned(front_of(copy.message)?),
+        };
+        let header = header::end(&front);
+        let mut hasher = secret.hasher();
+        hasher.header(prefix.get(from..).unwrap_or_default());
+        let own = front.get(..header).unwrap_or_default();
+        hasher.header(&super::scan::closed(own));
+        let own_last = own.last().copied();
+        let length = copy.message.len();
+        let blank = blank(front.get(header..).unwrap_or_default());
+        let body = length.saturating_sub((header + blank) as u64);
+        let mut letter = Letter { copy, prefix, from, front, header, unended: blank == 0, unclosed: false, key: Key::default() };
+        let tail = letter.read(length.saturating_sub(body.min(ENDS as u64)), ENDS)?;
+        let last = if body > 0 { tail.last().copied() } else { own_last };
+        letter.unclosed = last.is_some_and(|last| last != b'\n');
+        let (head, tail, body) = if letter.unclosed && body > 0 {
+            let mut head = letter.read((header + blank) as u64, ENDS)?;
+            let mut tail = tail;
+            head.push(b'\n');
+            tail.push(b'\n');
+            head.truncate(ENDS);
+            (head, tail.split_off(tail.len().saturating_sub(ENDS)), body + 1)
+        } else {
+            (letter.read((header + blank) as u64, ENDS)?, tail, body)
+        };
+        letter.key = hasher.finish(body, &head, &tail);
+        Ok(letter)
+    }
+
+    fn read(&self, from: u64, most: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; most];
+        let read = self.copy.message.read_at(&mut bytes, from)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// Bytes of the whole record, `From ` line to final empty line.
+    pub fn len(&self) -> u64 {
+        let opening: usize = self.opening().iter().map(|part| part.len()).sum();
+        let added = opening + mbox::BLOCK + usize::from(self.unended) + self.closing().len();
+        added as u64 + self.copy.message.len().saturating_sub(self.header as u64)
+    }
+
+    /// The record's beginning, up to its reserved block.
+    fn opening(&self) -> Vec<&[u8]> {
+        let mut parts: Vec<&[u8]> = vec![&self.prefix];
+        visible(self.front.get(..self.header).unwrap_or_default(), |part| parts.push(part));
+        if parts.last().is_some_and(|part| part.last().is_some_and(|last| *last != b'\n')) {
+            parts.push(b"\n");
+        }
+        parts
+    }
+
+    fn is_bodiless(&self) -> bool {
+        self.copy.message.len() <= (self.header + blank(self.front.get(self.header..).unwrap_or_default())) as u64
+    }
+
+    /// What ends the record.
+    fn closing(&self) -> &'static [u8] {
+        if self.unclosed && !self.is_bodiless() { b"\n\n" } else { b"\n" }
+    }
+
+    /// The reserved block.
+    pub fn block(&self, base: Option<Base>, uid: u32, seal: u64) -> Vec<u8> {
+        let mark = Mark { uid, time: self.copy.time, id: self.copy.id, recipient: self.copy.recipient, seal };
+        mbox::block(base, &mark)
+    }
+
+    /// Writes the record at an offset, after `separator`; a small one in a single call. Returns the crc32c of all that
+    /// stands after the block.
+    pub fn write(&self, file: &dyn File, offset: u64, separator: &[u8], block: &[u8]) -> io::Result<u32> {
+        let mut parts = vec![IoSlice::new(separator)];
+        parts.extend(self.opening().into_iter().map(IoSlice::new));
+        parts.push(IoSlice::new(block));
+        let empty: &[u8] = if self.unended { b"\n" } else { b"" };
+        let rest = self.front.get(self.header..).unwrap_or_default();
+        let mut check = crc32c::crc32c_append(crc32c::crc32c(empty), rest);
+        parts.push(IoSlice::new(empty));
+        parts.push(IoSlice::new(rest));
+        let mut done = self.front.len() as u64;
+        if done == self.copy.message.len() {
+            parts.push(IoSlice::new(self.closing()));
+            file.write_at(&parts, offset)?;
+            return Ok(crc32c::crc32c_append(check, self.closing()));
+        }
+        file.write_at(&parts, offset)?;
+        let mut at = offset + parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        let mut piece = vec![0; PIECE];
+        while done < self.copy.message.len() {
+            let read = self.copy.message.read_at(&mut piece, done)?;
+            let bytes = piece.get(..read).filter(|bytes| !bytes.is_empty()).ok_or(ErrorKind::UnexpectedEof)?;
+            file.write_at(&[IoSlice::new(bytes)], at)?;
+            check = crc32c::crc32c_append(check, bytes);
+            (done, at) = (done + read as u64, at + read as u64);
+        }
+        file.write_at(&[IoSlice::new(self.closing())], at)?;
+        Ok(crc32c::crc32c_append(check, self.closing()))
+    }
+}
+
+fn blank(rest: &[u8]) -> usize {
+    match rest {
+        [b'\n', ..] => 1,
+        [b'\r', b'\n', ..] => 2,
+        _ => 0,
+    }
+}
+
+/// The beginning of a message, up to and with the empty line after its header (or all of it).
+fn front_of(message: &Message) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let want = if bytes.is_empty() { FIRST_LOOK } else { 2 * bytes.len() };
+        let done = bytes.len();
+        bytes.resize(want, 0);
+        let read = message.read_at(bytes.get_mut(done..).unwrap_or_default(), done as u64)?;
+        bytes.truncate(done + read);
+        if header::end(&bytes) < bytes.len() || bytes.len() as u64 >= message.len() || read == 0 {
+            return Ok(bytes);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! One mailbox: its file, its state log, its locks. Here is what every act on a mailbox begins with.
+
+use super::lock::{Guard, Patience};
+use super::scan::{Scan, Scanner};
+use super::state::{Fact, Log, STRIDE};
+use super::store::{Keys, Shared};
+use super::MailboxError;
+use crate::host::Account;
+use crate::mailbox::secret::Key;
+use crate::spool::{Outcome, SpoolId, Status};
+use crate::sys::{File, Open, Stat};
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// How long an act waits for another program's lock.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// After one act waited in vain, others try once only for this long.
+const IMPATIENCE: Duration = Duration::from_secs(2);
+/// An unused mailbox is kept in memory for this long.
+const IDLE: Duration = Duration::from_secs(600);
+/// A newer UIDVALIDITY than the clock's is not believed of others beyond this, in seconds.
+const CLOCK_SLACK: i64 = 86_400;
+
+/// One mailbox, shared by all its sessions and the deliveries.
+#[derive(Debug)]
+pub struct Mailbox {
+    pub(super) account: Account,
+    pub(super) path: PathBuf,
+    pub(super) dotlock: PathBuf,
+    /// The directory of the state logs.
+    pub(super) state: PathBuf,
+    /// Names the mailbox in seals.
+    pub(super) label: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) keys: Keys,
+    pub(super) inner: Mutex<Inner>,
+}
+
+/// Which file this is, and which state of it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub file: (u64, u64),
+    pub size: u64,
+    pub mtime: i128,
+    pub ctime: i128,
+}
+
+impl From<Stat> for Stamp {
+    fn from(stat: Stat) -> Stamp {
+        Stamp { file: stat.file, size: stat.size, mtime: stat.mtime, ctime: stat.ctime }
+    }
+}
+
+/// What came of a try to lock.
+#[derive(Debug)]
+pub(super) enum Try<'a> {
+    Locked(Guard<'a>, Stat),
+    /// Another program has it.
+    Busy,
+    /// The path means another file meanwhile, or none.
+    Replaced,
+}
+
+/// A copy in the file that is not settled yet.
+#[derive(Clone, Debug)]
+pub(super) struct Dirty {
+    pub id: SpoolId,
+    pub recipient: u32,
+    pub key: Key,
+    /// Where it was put.
+    pub offset: u64,
+    pub length: u64,
+    /// Of all the bytes after its reserved block.
+    pub check: u32,
+}
+
+/// What the mutex guards.
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    pub log: Option<Log>,
+    /// The next UID to give.
+    pub next: u32,
+    /// Open from the first write to the next checkpoint.
+    pub file: Option<(Arc<dyn File>, (u64, u64))>,
+    /// The file as we left it, ending in an empty line.
+    pub known: Option<Stamp>,
+    /// Appended since the last checkpoint.
+    pub dirty: Vec<Dirty>,
+    /// Files that are no longer at the path, with the unsettled copies in them.
+    pub orphans: Vec<(Arc<dyn File>, Vec<Dirty>)>,
+    /// Something was written since the last sync, from here on.
+    pub unsynced: Option<u64>,
+    /// The file whose name is durable.
+    pub named: Option<(u64, u64)>,
+    /// When another program's lock was waited for in vain.
+    pub busy: Option<Duration>,
+    pub used: Duration,
+}
+
+impl Inner {
+    /// Notes that the file was written to from this offset on.
+    pub fn wrote(&mut self, offset: u64) {
+        self.unsynced = Some(self.unsynced.map_or(offset, |before| before.min(offset)));
+    }
+
+    /// The next UID, reserved in the log first.
+    pub fn give_uid(&mut self) -> io::Result<u32> {
+        let uid = self.next;
+        let log = self.log.as_mut().ok_or(ErrorKind::NotFound)?;
+        if uid > log.sum.ceiling {
+            log.put(Fact::Ceiling(uid.checked_add(STRIDE - 1).ok_or(ErrorKind::QuotaExceeded)?));
+            log.flush()?;
+        } else if log.sum.next.is_some() {
+            // From here on the clean end is history.
+            log.put(Fact::Ceiling(log.sum.ceiling));
+            log.flush()?;
+        }
+        self.next = uid.checked_add(1).ok_or(ErrorKind::QuotaExceeded)?;
+        Ok(uid)
+    }
+
+    pub fn validity(&self) -> u32 {
+        self.log.as_ref().map_or(0, |log| log.sum.validity)
+    }
+}
+
+impl Mailbox {
+    /// The mutex. A thread that panicked while it held it may have left anything: what can be read again is forgotten.
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner.lock().unwrap_or_else(|poisoned| {
+            self.inner.clear_poison();
+            let mut inner = poisoned.into_inner();
+            inner.log = None;
+            inner.known = None;
+            inner
+        });
+        inner.used = self.shared.clock.elapsed();
+        inner
+    }
+
+    /// Locks the file for writing and checks what it is; made if it is not there.
+    pub(super) fn lock<'a>(&'a self, inner: &mut Inner) -> Result<(Guard<'a>, Stat), MailboxError> {
+        let now = self.shared.clock.elapsed();
+        let span = match inner.busy {
+            Some(busy) if now.saturating_sub(busy) < IMPATIENCE => Duration::ZERO,
+            _ => PATIENCE,
+        };
+        let mut patience = Patience::new(&*self.shared.clock, span);
+        let mut replaced = 0;
+        loop {
+            match self.try_lock(inner)? {
+                Try::Locked(guard, stat) => {
+                    inner.busy = None;
+                    return Ok((guard, stat));
+                }
+                Try::Replaced if replaced < 3 => {
+                    replaced += 1;
+                    continue;
+                }
+                Try::Replaced | Try::Busy => {}
+            }
+            if let Err(busy) = patience.wait() {
+                inner.busy = Some(self.shared.clock.elapsed());
+                return Err(busy);
+            }
+        }
+    }
+
+    /// One try.
+    pub(super) fn try_lock<'a>(&'a self, inner: &mut Inner) -> Result<Try<'a>, MailboxError> {
+        let (file, id) = match &inner.file {
+            Some(open) => open.clone(),
+            None => self.open(true)?.ok_or(MailboxError::Gone)?,
+        };
+        let Some(guard) = self.keys.locker.try_write(&*self.shared.disk, &*self.shared.clock, file.clone(), &self.dotlock)?
+        else {
+            return Ok(Try::Busy);
+        };
+        let stat = match self.shared.disk.stat(&self.path) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.forget_file(inner);
+                return Ok(Try::Replaced);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.check(&stat)?;
+        if stat.file != id {
+            self.forget_file(inner);
+            return Ok(Try::Replaced);
+        }
+        inner.file = Some((file, id));
+        Ok(Try::Locked(guard, stat))
+    }
+
+    /// The path means another file: what is unsettled in the old one is kept there until the checkpoint.
+    fn forget_file(&self, inner: &mut Inner) {
+        if let Some((file, _)) = inner.file.take() {
+            if !inner.dirty.is_empty() {
+                log::warn!("event=mailbox-replaced path={}", self.path.display());
+                inner.orphans.push((file, std::mem::take(&mut inner.dirty)));
+            }
+        }
+        inner.known = None;
+        inner.unsynced = None;
+    }
+
+    /// Opens the file; makes it if there is none and `make` says so. The second value tells which file it is.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn open(&self, make: bool) -> Result<Option<(Arc<dyn File>, (u64, u64))>, MailboxError> {
+        let open = |how| self.shared.host.open_mailbox(&self.account, &self.path, how);
+        let file = match open(Open::Write) {
+            Err(error) if error.kind() == ErrorKind::NotFound && make => open(Open::Create(0o600)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other,
+        };
+        let file = file.map_err(|error| match error.raw_os_error() {
+            Some(libc::ELOOP) => MailboxError::Refused("mailbox is a symbolic link"),
+            Some(libc::EISDIR) => MailboxError::Refused("mailbox is a directory"),
+            Some(libc::ENXIO) => MailboxError::Refused("mailbox is not a regular file"),
+            _ => error.into(),
+        })?;
+        let stat = file.stat()?;
+        self.check(&stat)?;
+        Ok(Some((file, stat.file)))
+    }
+
+    /// Is this a file we touch?
+    pub(super) fn check(&self, stat: &Stat) -> Result<(), MailboxError> {
+        let refuse = |why| {
+            log::error!("event=mailbox-refused path={} why={why:?}", self.path.display());
+            Err(MailboxError::Refused(why))
+        };
+        match stat {
+            stat if stat.mode & libc::S_IFMT == libc::S_IFLNK => refuse("mailbox is a symbolic link"),
+            stat if !stat.is_regular() => refuse("mailbox is not a regular file"),
+            stat if stat.links > 1 => refuse("mailbox has more than one name"),
+            stat if stat.uid != self.account.uid => refuse("mailbox belongs to another user"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the state log, when that was not done yet, and takes up a mailbox never seen before. The file is locked.
+    pub(super) fn ready(&self, inner: &mut Inner, file: &dyn File, size: u64) -> Result<(), MailboxError> {
+        if inner.log.is_some() {
+            return Ok(());
+        }
+        let mut log = Log::open(self.shared.disk.clone(), &self.state, "INBOX")?;
+        if log.sum.validity == 0 {
+            self.take_up(&mut log, file, size)?;
+        }
+        inner.next = log.sum.next.unwrap_or_else(|| log.sum.ceiling.saturating_add(1));
+        inner.log = Some(log);
+        Ok(())
+    }
+
+    /// A mailbox without state. UW's and Dovecot's numbers are taken over if they hold together; if there are messages of
+    /// ours, then the state was lost, and new numbers begin.
+    fn take_up(&self, log: &mut Log, file: &dyn File, size: u64) -> Result<(), MailboxError> {
+        let scan = self.scan(file, 0, size)?;
+        let now = self.shared.clock.now().seconds();
+        let mut user = Log::open(self.shared.disk.clone(), &self.state, "user")?;
+        let fresh = user.sum.validity.saturating_add(1).max(u32::try_from(now).unwrap_or(u32::MAX));
+        let adopted = adopt(&scan).filter(|(validity, _)| i64::from(*validity) <= now + CLOCK_SLACK);
+        let validity = adopted.as_ref().map_or(fresh, |(validity, _)| *validity);
+        log::info!(
+            "event=mailbox-new path={} uidvalidity={validity} adopted={} messages={}",
+            self.path.display(),
+            adopted.is_some(),
+            scan.messages.len()
+        );
+        user.put(Fact::Validity(validity.max(user.sum.validity)));
+        user.sync()?;
+        log.put(Fact::Validity(validity));
+        if let Some((_, last)) = adopted {
+            for message in &scan.messages {
+                if let Some(uid) = message.uid.filter(|uid| *uid > 0) {
+                    log.put(Fact::Row(uid, message.key));
+                }
+            }
+            log.put(Fact::Ceiling(last));
+            log.put(Fact::Next(last + 1));
+        }
+        Ok(())
+    }
+
+    /// Finds the messages of the file from an offset to the end at `size`.
+    pub(super) fn scan(&self, file: &dyn File, from: u64, size: u64) -> Result<Scan, MailboxError> {
+        let mut scanner = Scanner::new(&self.keys.secret, from);
+        let mut at = from;
+        while at < size {
+            let room = scanner.room();
+            let most = room.len().min(usize::try_from(size - at).unwrap_or(usize::MAX));
+            let read = file.read_at(room.get_mut(..most).unwrap_or_default(), at)?;
+            if read == 0 {
+                break;
+            }
+            scanner.filled(read);
+            at += read as u64;
+        }
+        let scan = scanner.finish();
+        if scan.alien {
+            return Err(MailboxError::Refused("mailbox does not begin with a From line"));
+        }
+        Ok(scan)
+    }
+
+    pub(super) fn outcome(&self, copy: &Dirty) -> Outcome {
+        Outcome {
+            id: copy.id,
+            recipients: vec![copy.recipient],
+            status: Status::Delivered,
+            time: self.shared.clock.now(),
+            text: format!("in the mailbox of {}", self.account.name),
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        let Ok(inner) = self.inner.try_lock() else { return false };
+        let idle = self.shared.clock.elapsed().saturating_sub(inner.used) > IDLE;
+        idle && inner.dirty.is_empty() && inner.orphans.is_empty() && inner.file.is_none()
+    }
+
+    /// A clean end: numbering goes on exactly here.
+    pub(super) fn note_next(&self) {
+        let mut inner = self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let next = inner.next;
+        let clean = inner.dirty.is_empty() && inner.orphans.is_empty();
+        let Some(log) = inner.log.as_mut().filter(|log| clean && log.sum.next != Some(next)) else { return };
+        log.put(Fact::Next(next));
+        if let Err(error) = log.sync() {
+            log::warn!("event=state-failed path={} error={error}", self.path.display());
+        }
+    }
+}
+
+/// UIDVALIDITY and last UID of a mailbox that UW or Dovecot numbered: every number in order, none above the last.
+fn adopt(scan: &Scan) -> Option<(u32, u32)> {
+    let (base, _) = scan.base.filter(|(base, _)| base.validity > 0 && base.last < u32::MAX / 2)?;
+    let mut before = 0;
+    for message in scan.messages.iter().filter(|message| message.mark.is_some() || message.uid.is_some()) {
+        let uid = message.uid.filter(|uid| message.mark.is_none() && *uid > before && *uid <= base.last)?;
+        before = uid;
+    }
+    Some((base.validity, base.last))
+}
+

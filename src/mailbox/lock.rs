@@ -1,0 +1,185 @@
+//! Locks between programs: an OFD lock on the file and a dotlock beside it. Others take them in either order, so both are
+//! tried without waiting; if one fails, both are given back and tried again a little later.
+//!
+//! A dotlock holds `pid:host:mark`. One with our mark is from an earlier life of this daemon (the journal's lock keeps a
+//! second one away) and is removed at once; any other when it is older than five minutes and its process is gone from this
+//! host, or, where it names no process (procmail), after twenty.
+
+use super::MailboxError;
+use crate::sys::{Clock, Disk, File, Lock, Open};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::io::{ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const STALE: Duration = Duration::from_secs(5 * 60);
+const STALE_UNNAMED: Duration = Duration::from_secs(20 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_millis(40);
+
+/// Who we are, in dotlocks.
+#[derive(Clone, Debug)]
+pub struct Locker {
+    host: String,
+    mark: u64,
+    text: Vec<u8>,
+}
+
+/// A locked mailbox file. Dropping it gives the locks back.
+#[derive(Debug)]
+pub struct Guard<'a> {
+    disk: &'a dyn Disk,
+    /// The file.
+    pub file: Arc<dyn File>,
+    dotlock: Option<&'a Path>,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.dotlock {
+            if let Err(error) = self.disk.remove(path) {
+                log::warn!("event=dotlock-left path={} error={error}", path.display());
+            }
+        }
+        let _ = self.file.unlock();
+    }
+}
+
+/// The name of a mailbox's dotlock.
+pub fn dotlock(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".lock");
+    name.into()
+}
+
+/// How long to go on trying.
+#[derive(Debug)]
+pub struct Patience<'a> {
+    clock: &'a dyn Clock,
+    until: Duration,
+    pause: Duration,
+}
+
+impl<'a> Patience<'a> {
+    /// For so long from now on.
+    pub fn new(clock: &'a dyn Clock, span: Duration) -> Patience<'a> {
+        Patience { clock, until: clock.elapsed() + span, pause: Duration::from_millis(1) }
+    }
+
+    /// Waits a little, longer each time, never as long as another does; [`MailboxError::Busy`] when it is enough.
+    pub fn wait(&mut self) -> Result<(), MailboxError> {
+        let left = self.until.saturating_sub(self.clock.elapsed());
+        if left.is_zero() {
+            return Err(MailboxError::Busy);
+        }
+        let mut random = [0; 1];
+        let _ = getrandom::fill(&mut random);
+        let [jitter] = random;
+        let pause = self.pause * (128 + u32::from(jitter)) / 256;
+        let _ = self.clock.after(pause.min(left)).recv();
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}
+
+impl Locker {
+    /// `mark` is the spool's own.
+    pub fn new(mark: u64) -> Locker {
+        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        let text = format!("{}:{host}:{mark:016x}\n", std::process::id()).into_bytes();
+        Locker { host, mark, text }
+    }
+
+    /// Tries once to lock for writing. None: another program has the mailbox.
+    pub fn try_write<'a>(
+        &self,
+        disk: &'a dyn Disk,
+        clock: &dyn Clock,
+        file: Arc<dyn File>,
+        dotlock: &'a Path,
+    ) -> Result<Option<Guard<'a>>, MailboxError> {
+        if !file.try_lock(Lock::Exclusive)? {
+            return Ok(None);
+        }
+        let mut guard = Guard { disk, file, dotlock: None };
+        let made = match disk.open(dotlock, Open::CreateNew(0o644)) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if !self.remove_stale(disk, clock, dotlock) {
+                    return Ok(None);
+                }
+                disk.open(dotlock, Open::CreateNew(0o644))
+            }
+            other => other,
+        };
+        match made {
+            Ok(made) => {
+                guard.dotlock = Some(dotlock);
+                made.write_at(&[IoSlice::new(&self.text)], 0)?;
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+            // Who can't write there has only the lock on the file, and so have all others of our rights.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                log::warn!("event=no-dotlock path={} error={error}", dotlock.display());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some(guard))
+    }
+
+    /// Removes a dotlock that nobody holds any more. False: it is held.
+    fn remove_stale(&self, disk: &dyn Disk, clock: &dyn Clock, path: &Path) -> bool {
+        let Ok(file) = disk.open(path, Open::Read) else { return false };
+        let Ok(stat) = file.stat() else { return false };
+        let mut text = [0; 128];
+        let read = file.read_at(&mut text, 0).unwrap_or(0);
+        let age = Duration::from_nanos((i128::from(clock.now().0) * 1000 - stat.mtime).clamp(0, i128::from(u64::MAX)) as u64);
+        if !self.is_stale(text.get(..read).unwrap_or_default(), age) {
+            return false;
+        }
+        // Has another taken it meanwhile?
+        if disk.stat(path).is_ok_and(|now| now.file == stat.file) {
+            log::warn!("event=stale-dotlock path={} age={}", path.display(), age.as_secs());
+            return disk.remove(path).is_ok();
+        }
+        false
+    }
+
+    fn is_stale(&self, text: &[u8], age: Duration) -> bool {
+        let text = String::from_utf8_lossy(text);
+        let mut parts = text.trim().split(':');
+        let pid = parts.next().and_then(|pid| pid.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
+        let host = parts.next();
+        let here = host.is_none_or(|host| host == self.host);
+        let ours = parts.next().is_some_and(|mark| mark == format!("{:016x}", self.mark));
+        match pid {
+            _ if ours && here => true,
+            Some(pid) => here && age > STALE && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH),
+            None => age > STALE_UNNAMED,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dotlock_is_stale_when_nobody_can_hold_it() {
+        let locker = Locker::new(7);
+        let (young, old, older) = (Duration::from_secs(10), STALE * 2, STALE_UNNAMED * 2);
+        let gone = i32::MAX;
+        let alive = std::process::id();
+        let host = &locker.host;
+        assert!(locker.is_stale(format!("{alive}:{host}:{:016x}\n", 7).as_bytes(), young));
+        assert!(!locker.is_stale(format!("{alive}:{host}:{:016x}\n", 8).as_bytes(), older));
+        assert!(!locker.is_stale(format!("{gone}\n").as_bytes(), young));
+        assert!(locker.is_stale(format!("{gone}\n").as_bytes(), old));
+        assert!(!locker.is_stale(format!("{gone}:elsewhere.example").as_bytes(), older));
+        assert!(!locker.is_stale(format!("{alive}").as_bytes(), older));
+        assert!(!locker.is_stale(b"0", old));
+        assert!(locker.is_stale(b"", older));
+    }
+}

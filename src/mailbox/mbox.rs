@@ -1,0 +1,290 @@
+//! The mbox format (RFC 4155, mboxrd): `From ` lines, the reserved block of state fields, the dead form. No I/O.
+//!
+//! The reserved block ends the header of every message we write. It always has [`BLOCK`] bytes: the slack stands in
+//! `X-Keywords`, so a change of state is one small write in place, and other programs see it at once:
+//!
+//! ```text
+//! X-IMAPbase: 1762000000 0000000012            in the first message of a file only: UIDVALIDITY, last UID
+//! X-UID: 0000000012
+//! Status:
+//! X-Status:
+//! X-Pillarbox: 0000000012 1762000000.000123 93a4c0e51b26f778-1f 0 5d41402abc4b2a76
+//! X-Keywords:
+//! ```
+//!
+//! `X-Pillarbox` is ours: UID, internal date, spool id, index of the recipient, and a seal over UIDVALIDITY, UID and
+//! content, so that a UID found in a file is believed only of the message it was given to.
+
+use crate::mail::{Address, ReversePath, date, header};
+use crate::spool::SpoolId;
+use crate::sys::Time;
+use std::io::Write;
+use std::ops::Range;
+
+/// Bytes of the reserved block.
+pub const BLOCK: usize = 256;
+/// A `From ` line is not longer than this.
+pub const LONGEST_FROM: usize = 1024;
+
+const DEAD: &[u8] = b"X-UID: 0000000000\nX-Status: D\n\n";
+const BASE: &[u8] = b"X-IMAPbase: ";
+/// Bytes of a base line as we write it.
+pub const BASE_LINE: usize = 34;
+/// Where in it the last UID stands, ten digits.
+pub const BASE_LAST: usize = 23;
+
+/// UIDVALIDITY and the last UID given, as told in the first message.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// UIDVALIDITY.
+    pub validity: u32,
+    /// No message has a greater UID.
+    pub last: u32,
+}
+
+/// What `X-Pillarbox` tells.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The UID the message was given.
+    pub uid: u32,
+    /// Internal date.
+    pub time: Time,
+    /// Where the message came from.
+    pub id: SpoolId,
+    /// For which of its recipients.
+    pub recipient: u32,
+    /// Binds the UID to mailbox and content.
+    pub seal: u64,
+}
+
+impl Base {
+    /// The line itself.
+    pub fn line(&self) -> String {
+        format!("X-IMAPbase: {:010} {:010}\n", self.validity, self.last)
+    }
+
+    fn parse(value: &[u8]) -> Option<Base> {
+        let text = std::str::from_utf8(value).ok()?;
+        let mut words = text.split_ascii_whitespace();
+        Some(Base { validity: number(words.next()?)?, last: number(words.next()?)? })
+    }
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// The reserved block.
+pub fn block(base: Option<Base>, mark: &Mark) -> Vec<u8> {
+    let mut out = Vec::with_capacity(BLOCK);
+    if let Some(base) = base {
+        out.extend_from_slice(base.line().as_bytes());
+    }
+    let (seconds, micros) = (mark.time.seconds(), mark.time.0.rem_euclid(1_000_000));
+    // Writing to a vector does not fail.
+    let _ = write!(
+        out,
+        "X-UID: {:010}\nStatus:   \nX-Status:     \nX-Pillarbox: {:010} {seconds}.{micros:06} {} {} {:016x}\nX-Keywords:",
+        mark.uid, mark.uid, mark.id, mark.recipient, mark.seal
+    );
+    out.resize(BLOCK - 1, b' ');
+    out.push(b'\n');
+    out
+}
+
+/// What a header's state fields say.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// `X-IMAPbase` or `X-IMAP`, and where the base stands in the header.
+    pub base: Option<Base>,
+    /// Offset of the base field in the header, if it stands exactly as [`Base::line`] writes it.
+    pub base_at: Option<usize>,
+    /// `X-UID`.
+    pub uid: Option<u32>,
+    /// `X-Pillarbox`.
+    pub mark: Option<Mark>,
+    /// The pseudo-message c-client keeps at the front of a mailbox.
+    pub internal: bool,
+}
+
+/// Reads the state fields of a header.
+pub fn state(bytes: &[u8]) -> State {
+    let mut state = State::default();
+    let (mut x_imap, mut subject) = (false, false);
+    for field in header::fields(bytes) {
+        let value = bytes.get(field.value.clone()).unwrap_or_default();
+        if field.is(bytes, "X-IMAPbase") || field.is(bytes, "X-IMAP") {
+            x_imap |= field.is(bytes, "X-IMAP");
+            state.base = Base::parse(value);
+            let whole = bytes.get(field.whole.clone()).unwrap_or_default();
+            state.base_at = state.base.filter(|base| base.line().as_bytes() == whole).map(|_| field.whole.start);
+        } else if field.is(bytes, "X-UID") {
+            state.uid = std::str::from_utf8(value).ok().and_then(|text| number(text.trim()));
+        } else if field.is(bytes, "X-Pillarbox") {
+            state.mark = mark(value);
+        } else if field.is(bytes, "Subject") {
+            subject = memchr::memmem::find(value, b"FOLDER INTERNAL DATA").is_some();
+        }
+    }
+    state.internal = x_imap && subject;
+    state
+}
+
+fn mark(value: &[u8]) -> Option<Mark> {
+    let text = std::str::from_utf8(value).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let uid = number(words.next()?)?;
+    let (seconds, micros) = words.next()?.split_once('.')?;
+    let time = seconds.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(i64::from(number(micros)?))?;
+    let (id, recipient) = (words.next()?.parse().ok()?, number(words.next()?)?);
+    Some(Mark { uid, time: Time(time), id, recipient, seal: u64::from_str_radix(words.next()?, 16).ok()? })
+}
+
+/// What stands before a message's own header: `From ` line, Return-Path, Delivered-To. The second value is the length of the first.
+pub fn prefix(return_path: &ReversePath, delivered_to: &Address, time: Time) -> (Vec<u8>, usize) {
+    let mut out = Vec::with_capacity(160);
+    match &return_path.0 {
+        Some(address) => out.extend_from_slice(format!("From {address} ").as_bytes()),
+        None => out.extend_from_slice(b"From MAILER-DAEMON "),
+    }
+    out.extend_from_slice(date::asctime(time).as_bytes());
+    out.push(b'\n');
+    let from = out.len();
+    out.extend_from_slice(format!("Return-Path: <{return_path}>\nDelivered-To: {delivered_to}\n").as_bytes());
+    (out, from)
+}
+
+/// Is this line (without its end) one that begins a message: `From `, a sender, a date as asctime writes it, perhaps a zone?
+pub fn is_from_line(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let Some(rest) = line.strip_prefix(b"From ") else { return false };
+    if line.len() > LONGEST_FROM {
+        return false;
+    }
+    let mut words: [&[u8]; 8] = [b""; 8];
+    let mut count = 0;
+    // The date stands at the end: the last eight words are enough.
+    for word in rest.rsplit(|byte| *byte == b' ').filter(|word| !word.is_empty()).take(8) {
+        if let Some(place) = words.get_mut(count) {
+            *place = word;
+        }
+        count += 1;
+    }
+    let Some(words) = words.get_mut(..count) else { return false };
+    words.reverse();
+    (1..words.len()).any(|at| words.get(at..).is_some_and(is_date))
+}
+
+fn is_date(words: &[&[u8]]) -> bool {
+    const DAYS: [&[u8]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
+    const MONTHS: [&[u8]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    let [day, month, number, time, rest @ ..] = words else { return false };
+    let digits = |word: &[u8]| word.iter().all(u8::is_ascii_digit);
+    let zone = |word: &[u8]| word.iter().all(|b| b.is_ascii_alphabetic()) || matches!(word, [b'+' | b'-', r @ ..] if digits(r));
+    let is_time = matches!(time.len(), 5 | 8) && time.iter().all(|b| b.is_ascii_digit() || *b == b':') && time.contains(&b':');
+    let year = |word: &[u8]| word.len() == 4 && digits(word);
+    DAYS.contains(day)
+        && MONTHS.contains(month)
+        && number.len() <= 2
+        && digits(number)
+        && is_time
+        && match rest {
+            [y] => year(y),
+            [a, b] => (year(a) && zone(b)) || (zone(a) && year(b)),
+            [a, b, y] => zone(a) && zone(b) && year(y),
+            _ => false,
+        }
+}
+
+/// A message that was removed, in the room it had: what to write, and which bytes between become NUL.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dead {
+    /// To be written right after the `From ` line.
+    pub header: Vec<u8>,
+    /// What becomes NUL, counted from after the `From ` line.
+    pub nuls: Range<u64>,
+    /// To be written after that: the end.
+    pub end: &'static [u8],
+}
+
+/// The dead form for `room` bytes after a `From ` line. None: there is too little room. A base line that others need is kept, if there is room.
+pub fn dead(room: u64, base: Option<Base>) -> Option<Dead> {
+    let with_base = base.map(|base| [base.line().as_bytes(), DEAD].concat()).filter(|header| header.len() as u64 <= room);
+    let header = with_base.unwrap_or_else(|| DEAD.to_vec());
+    let rest = room.checked_sub(header.len() as u64)?;
+    let end: &'static [u8] = match rest {
+        0 => b"",
+        1 => b"\n",
+        _ => b"\n\n",
+    };
+    let start = header.len() as u64;
+    Some(Dead { nuls: start..room - end.len() as u64, header, end })
+}
+
+/// Is a message whose header (without the empty line) is this dead, if its body is nothing but NULs?
+pub fn is_dead_header(header: &[u8]) -> bool {
+    let rest = match header.strip_prefix(BASE) {
+        Some(_) => header.get(BASE_LINE..).filter(|_| state(header).base_at == Some(0)).unwrap_or_default(),
+        None => header,
+    };
+    rest == DEAD.get(..DEAD.len() - 1).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> SpoolId {
+        SpoolId { generation: u64::MAX, counter: u64::MAX }
+    }
+
+    #[test]
+    fn the_block_has_one_size_and_comes_back() {
+        let mark = Mark { uid: u32::MAX, time: Time(i64::MAX), id: id(), recipient: u32::MAX, seal: u64::MAX };
+        let base = Base { validity: 1_762_000_000, last: 12 };
+        for base in [None, Some(base)] {
+            let block = block(base, &mark);
+            assert_eq!(block.len(), BLOCK);
+            assert!(block.ends_with(b" \n"), "{}", String::from_utf8_lossy(&block));
+            let state = state(&block);
+            assert_eq!((state.mark, state.uid, state.base), (Some(mark), Some(u32::MAX), base));
+            assert_eq!(state.base_at, base.map(|_| 0));
+        }
+        assert_eq!(base.line().len(), BASE_LINE);
+        assert_eq!(&base.line()[BASE_LAST..BASE_LINE - 1], "0000000012");
+    }
+
+    #[test]
+    fn from_lines_need_a_sender_and_a_date() {
+        for line in [
+            "From a@b Sat Nov  1 12:26:40 2025",
+            "From MAILER-DAEMON Sat Nov  1 12:26:40 2025\r",
+            "From \"a b\"@c Sat Nov 1 12:26 2025",
+            "From - Sat Nov  1 12:26:40 CET 2025",
+            "From a Sat Nov  1 12:26:40 2025 +0100",
+        ] {
+            assert!(is_from_line(line.as_bytes()), "{line}");
+        }
+        for line in ["From me to you", "From Sat Nov  1 12:26:40 2025", ">From a Sat Nov  1 12:26:40 2025", "From a Sat Foo 1 1:1 2"] {
+            assert!(!is_from_line(line.as_bytes()), "{line}");
+        }
+        let (prefix, from) = prefix(&ReversePath(None), &"a@b".parse().unwrap(), Time::default());
+        assert!(is_from_line(&prefix[..from - 1]));
+    }
+
+    #[test]
+    fn the_dead_keep_their_length() {
+        assert_eq!(dead(30, None), None);
+        for room in 31..200u64 {
+            for base in [None, Some(Base { validity: 7, last: 9 })] {
+                let dead = dead(room, base).unwrap();
+                assert_eq!(dead.nuls.start, dead.header.len() as u64);
+                assert_eq!(dead.nuls.end + dead.end.len() as u64, room);
+                assert!(is_dead_header(&dead.header[..dead.header.len() - 1]));
+            }
+        }
+        assert!(!is_dead_header(b"X-UID: 0000000001\nX-Status: D\n"));
+        assert!(!is_dead_header(b"X-UID: 0000000000\nX-Status: D\nA: b\n"));
+    }
+}

@@ -1,0 +1,141 @@
+//! What only this spool can compute: the keys that name messages by content, and the seals that bind a UID to one.
+
+use crate::mail::header;
+use crate::sys::{Disk, Open};
+use ring::hmac;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::Path;
+
+/// Bytes of each end of a body that count in its key.
+pub const ENDS: usize = 512;
+
+/// A message's content in short: a keyed hash over its header without state fields, the length of its body, and both
+/// ends of that. Two messages of one key are taken for the same.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Key(pub [u8; 16]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl std::str::FromStr for Key {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Key, ()> {
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(());
+        }
+        u128::from_str_radix(text, 16).map(|key| Key(key.to_be_bytes())).map_err(|_| ())
+    }
+}
+
+/// The spool's secret.
+#[derive(Clone)]
+pub struct Secret(hmac::Key);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret")
+    }
+}
+
+impl Secret {
+    /// From its 32 bytes.
+    pub fn new(bytes: &[u8]) -> Secret {
+        Secret(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// Reads `<spool>/secret`, or makes it (mode 0600). It is complete before it has its name.
+    pub fn load(disk: &dyn Disk, spool: &Path) -> io::Result<Secret> {
+        let path = spool.join("secret");
+        let mut bytes = [0; 32];
+        match disk.open(&path, Open::Read) {
+            Ok(file) => {
+                file.read_exact_at(&mut bytes, 0)?;
+                return Ok(Secret::new(&bytes));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        disk.make_dir(spool, 0o700)?;
+        let fresh = spool.join("secret.new");
+        let file = disk.open(&fresh, Open::Create(0o600))?;
+        file.set_len(0)?;
+        file.write_at(&[IoSlice::new(&bytes)], 0)?;
+        file.sync()?;
+        disk.rename(&fresh, &path)?;
+        disk.sync_dir(spool)?;
+        Ok(Secret::new(&bytes))
+    }
+
+    /// Binds a UID to a mailbox (its label and UIDVALIDITY) and a content.
+    pub fn seal(&self, label: &str, validity: u32, uid: u32, key: &Key) -> u64 {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(b"uid\0");
+        context.update(label.as_bytes());
+        context.update(&[0]);
+        context.update(&validity.to_be_bytes());
+        context.update(&uid.to_be_bytes());
+        context.update(&key.0);
+        first_eight(&context.sign())
+    }
+
+    /// Marks this spool's own dotlocks.
+    pub fn mark(&self) -> u64 {
+        first_eight(&hmac::sign(&self.0, b"dotlock\0"))
+    }
+
+    /// Begins the key of a message.
+    pub fn hasher(&self) -> Hasher {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(b"key\0");
+        Hasher(context)
+    }
+}
+
+/// A [`Key`] in the making.
+pub struct Hasher(hmac::Context);
+
+impl Hasher {
+    /// Takes the header, or whole fields of it, in order; those with state are passed over.
+    pub fn header(&mut self, fields: &[u8]) {
+        visible(fields, |bytes| self.0.update(bytes));
+    }
+
+    /// Takes the body: its length, and its first and last [`ENDS`] bytes (all of it twice if it is shorter).
+    pub fn finish(mut self, length: u64, head: &[u8], tail: &[u8]) -> Key {
+        self.0.update(&[0]);
+        self.0.update(&length.to_be_bytes());
+        self.0.update(head);
+        self.0.update(tail);
+        let tag = self.0.sign();
+        let mut key = Key::default();
+        key.0.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        key
+    }
+}
+
+fn first_eight(tag: &hmac::Tag) -> u64 {
+    tag.as_ref().iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+/// Hands out a header without the fields in which mailboxes keep state, in as few pieces as it takes.
+pub fn visible<'a>(header: &'a [u8], mut put: impl FnMut(&'a [u8])) {
+    let mut from = 0;
+    for field in header::fields(header) {
+        if header.get(field.name.clone()).is_some_and(header::is_state) {
+            put(header.get(from..field.whole.start).unwrap_or_default());
+            from = field.whole.end;
+        }
+    }
+    put(header.get(from..header::end(header)).unwrap_or_default());
+}

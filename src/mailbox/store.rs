@@ -1,0 +1,141 @@
+//! All mailboxes of this host: finds them, shares them among sessions, and makes them durable in turn.
+
+use super::lock::{Locker, dotlock};
+use super::secret::Secret;
+use super::{Ledger, MailboxError};
+use crate::host::{Account, Host};
+use crate::mailbox::inbox::{Inner, Mailbox};
+use crate::sys::{Clock, Disk};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// All mailboxes of this host.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    mailboxes: Mutex<HashMap<String, Arc<Mailbox>>>,
+}
+
+/// What all mailboxes use.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<dyn Clock>,
+    pub host: Arc<dyn Host>,
+    pub ledger: Arc<dyn Ledger>,
+    pub mail: PathBuf,
+    pub spool: PathBuf,
+    keys: OnceLock<Keys>,
+}
+
+/// What only this spool has.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    pub secret: Secret,
+    pub locker: Locker,
+}
+
+impl Shared {
+    /// The spool's secret, made when there is none.
+    fn keys(&self) -> Result<Keys, MailboxError> {
+        if let Some(keys) = self.keys.get() {
+            return Ok(keys.clone());
+        }
+        let secret = Secret::load(&*self.disk, &self.spool)?;
+        let keys = Keys { locker: Locker::new(secret.mark()), secret };
+        Ok(self.keys.get_or_init(|| keys).clone())
+    }
+}
+
+impl Store {
+    /// Mailboxes lie in `mail`, their state below `spool`; `ledger` is told what became durable.
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        host: Arc<dyn Host>,
+        ledger: Arc<dyn Ledger>,
+        mail: PathBuf,
+        spool: PathBuf,
+    ) -> Arc<Store> {
+        let shared = Arc::new(Shared { disk, clock, host, ledger, mail, spool, keys: OnceLock::new() });
+        Arc::new(Store { shared, mailboxes: Mutex::default() })
+    }
+
+    /// The account's INBOX. (Folders come with the engine.) Nothing is opened yet.
+    pub fn inbox(&self, account: &Account) -> Result<Arc<Mailbox>, MailboxError> {
+        let name = &account.name;
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) || name.ends_with(".lock") {
+            return Err(MailboxError::Refused("this name can't have a mailbox"));
+        }
+        // Before the map is locked: it may touch the disk.
+        let keys = self.shared.keys()?;
+        let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mailbox) = mailboxes.get(name).filter(|mailbox| mailbox.account == *account) {
+            return Ok(mailbox.clone());
+        }
+        let path = self.shared.mail.join(name);
+        let mailbox = Arc::new(Mailbox {
+            dotlock: dotlock(&path),
+            state: self.shared.spool.join("state").join(name),
+            path,
+            label: format!("{name}/INBOX"),
+            account: account.clone(),
+            shared: self.shared.clone(),
+            keys,
+            inner: Mutex::new(Inner::default()),
+        });
+        mailboxes.insert(name.clone(), mailbox.clone());
+        Ok(mailbox)
+    }
+
+    /// Makes every delivered copy durable and tells the ledger. Called by the keeper every few seconds, and at the end.
+    pub fn checkpoint(&self) {
+        let all: Vec<Arc<Mailbox>> =
+            self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut settled = Vec::new();
+        let mut done = Vec::new();
+        for mailbox in all {
+            let copies = mailbox.make_durable();
+            settled.extend(copies.iter().map(|copy| mailbox.outcome(copy)));
+            done.push((mailbox, copies));
+        }
+        let told = settled.is_empty() || self.told(&settled);
+        for (mailbox, copies) in done {
+            mailbox.settled(copies, told);
+        }
+        self.let_go();
+    }
+
+    fn told(&self, outcomes: &[crate::spool::Outcome]) -> bool {
+        match self.shared.ledger.settle(outcomes) {
+            Ok(()) => true,
+            Err(error) => {
+                log::error!("event=settle-failed copies={} error={error}", outcomes.len());
+                false
+            }
+        }
+    }
+
+    /// Forgets mailboxes that nobody uses.
+    fn let_go(&self) {
+        let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        mailboxes.retain(|_, mailbox| Arc::strong_count(mailbox) > 1 || !mailbox.is_idle());
+    }
+
+    /// A clean end: a last checkpoint, and each mailbox notes its next UID.
+    pub fn close(&self) {
+        self.checkpoint();
+        for mailbox in self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            mailbox.note_next();
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        for mailbox in self.mailboxes.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+            mailbox.note_next();
+        }
+    }
+}

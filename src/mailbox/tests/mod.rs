@@ -1,0 +1,127 @@
+//! Tests of the whole room: on a disk of memory and on real files.
+
+mod basic;
+mod scanning;
+
+use super::*;
+use crate::host::{Account, Host};
+use crate::mail::{Address, ReversePath};
+use crate::spool::{Message, Outcome, SpoolError, SpoolId};
+use crate::sys::clock::manual::ManualClock;
+use crate::sys::sim::SimDisk;
+use crate::sys::{Disk, File, Open, Time};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Opens files as the test itself.
+#[derive(Debug)]
+pub struct TestHost(pub Arc<dyn Disk>);
+
+impl Host for TestHost {
+    fn account(&self, _name: &str) -> io::Result<Option<Account>> {
+        Ok(None)
+    }
+    fn verify(&self, _name: &str, _password: &[u8]) -> io::Result<Option<Account>> {
+        Ok(None)
+    }
+    fn open_mailbox(&self, _account: &Account, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        self.0.open(path, how)
+    }
+    fn reload(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Remembers what was settled.
+#[derive(Debug, Default)]
+pub struct TestLedger {
+    pub settled: Mutex<HashSet<(SpoolId, u32)>>,
+}
+
+impl Ledger for TestLedger {
+    fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError> {
+        let mut settled = self.settled.lock().unwrap();
+        for outcome in outcomes {
+            outcome.recipients.iter().for_each(|recipient| drop(settled.insert((outcome.id, *recipient))));
+        }
+        Ok(())
+    }
+}
+
+/// A store on some disk.
+pub struct World {
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<ManualClock>,
+    pub ledger: Arc<TestLedger>,
+    pub store: Arc<Store>,
+    pub mail: PathBuf,
+}
+
+pub const START: i64 = 1_762_000_000;
+
+impl World {
+    pub fn at(disk: Arc<dyn Disk>, root: &Path, ledger: Arc<TestLedger>) -> World {
+        let clock = Arc::new(ManualClock::at(Time::from_seconds(START)));
+        let (mail, spool) = (root.join("mail"), root.join("spool"));
+        disk.make_dir(&mail, 0o700).unwrap();
+        disk.make_dir(&spool, 0o700).unwrap();
+        let host = Arc::new(TestHost(disk.clone()));
+        let store = Store::new(disk.clone(), clock.clone(), host, ledger.clone(), mail.clone(), spool);
+        World { disk, clock, ledger, store, mail }
+    }
+
+    pub fn sim(disk: &SimDisk) -> World {
+        World::at(Arc::new(disk.clone()), Path::new("/w"), Arc::default())
+    }
+
+    pub fn real(root: &Path) -> World {
+        World::at(Arc::new(crate::sys::RealDisk), root, Arc::default())
+    }
+
+    pub fn inbox(&self, name: &str) -> Arc<Mailbox> {
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        self.store.inbox(&Account { name: name.into(), uid, gid, home: None }).unwrap()
+    }
+
+    /// The bytes of a mailbox file.
+    pub fn file(&self, name: &str) -> Vec<u8> {
+        let Ok(file) = self.disk.open(&self.mail.join(name), Open::Read) else { return Vec::new() };
+        let mut bytes = vec![0; file.stat().unwrap().size as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    pub fn settled(&self, n: u64) -> bool {
+        self.ledger.settled.lock().unwrap().contains(&(id(n), 0))
+    }
+}
+
+pub fn id(counter: u64) -> SpoolId {
+    SpoolId { generation: 0x0123_4567_89ab_cdef, counter }
+}
+
+/// What a copy is made from.
+pub struct Mail {
+    pub id: SpoolId,
+    path: ReversePath,
+    to: Address,
+    pub message: Message,
+}
+
+impl Mail {
+    pub fn new(counter: u64, bytes: &[u8]) -> Mail {
+        let path = ReversePath(Some("sender@example.net".parse().unwrap()));
+        Mail { id: id(counter), path, to: "alice@example.org".parse().unwrap(), message: Message::Memory(Arc::new(bytes.to_vec())) }
+    }
+
+    pub fn copy(&self) -> Copy<'_> {
+        let time = Time::from_seconds(START - 5);
+        Copy { id: self.id, recipient: 0, return_path: &self.path, delivered_to: &self.to, time, message: &self.message }
+    }
+}
+
+/// A small message that tells its number.
+pub fn small(n: u64) -> Mail {
+    Mail::new(n, format!("Subject: message {n}\nStatus: RO\n\nbody {n}\n>From quoted\n").as_bytes())
+}
