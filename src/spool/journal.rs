@@ -1,11 +1,20 @@
-//! SEAM: the room's owner replaces every body; signatures are what others build on.
-#![allow(missing_docs, clippy::todo)]
-use super::{Entry, Outcome, SpoolError, SpoolId, Unsettled};
+//! The journal as the other rooms see it.
+
+pub use super::draft::Draft;
+
+use super::commit::Ticket;
+use super::files::{self, Listing, outcome_room};
+use super::replay::Live;
+use super::segment::{self, Record};
+use super::table::{Table, by_arrival};
+use super::writer::{Writer, own_path, random, segment_path};
+use super::{Entry, Message, Outcome, SpoolError, SpoolId, Unsettled, Waiting};
 use crate::mail::Envelope;
-use crate::sys::{Clock, Disk};
-use std::io::{self, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
+use crate::sys::{Clock, Disk, File, Open};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the journal needs to know.
 #[derive(Clone, Debug)]
@@ -20,72 +29,229 @@ pub struct Options {
 
 /// The journal of one daemon. Shared by all threads through an `Arc`.
 #[derive(Debug)]
-pub struct Journal {}
+pub struct Journal {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Options,
+    pub(super) table: Mutex<Table>,
+    pub(super) writer: Mutex<Writer>,
+    /// Held by whoever tidies up.
+    pub(super) keeping: Mutex<()>,
+    /// Messages that are being written.
+    pub(super) drafts: AtomicUsize,
+    /// The random half of the ids given out until the next start; not the generation of a segment, which peers must not learn.
+    series: u64,
+    next: AtomicU64,
+    _lock: Arc<dyn File>,
+}
 
-/// A message on its way into the journal. Dropped without commit it leaves nothing behind.
-#[derive(Debug)]
-pub struct Draft {}
+/// A mutex whose data is sound after any panic: what guards it is short and whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Journal {
     /// Locks the directory (making it if needed), replays what is there, begins a new segment.
     /// Also tells what still has to be served, in order of arrival.
     pub fn open(
-        _disk: Arc<dyn Disk>,
-        _clock: Arc<dyn Clock>,
-        _options: Options,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: Options,
     ) -> Result<(Arc<Journal>, Vec<Unsettled>), SpoolError> {
-        todo!()
+        disk.make_dir(&options.dir, 0o700)?;
+        let guard = files::take_lock(&*disk, &options.dir)?;
+        for above in options.dir.ancestors().skip(1).take(2) {
+            disk.sync_dir(above)?;
+        }
+        let listing = files::list(&*disk, &options.dir)?;
+        let loaded = files::load(&*disk, &options.dir, &listing)?;
+        let last = listing.segments.last().copied().unwrap_or(0);
+        let writer = Writer::new(disk.clone(), clock.clone(), options.dir.clone(), options.segment_size, loaded.logs, last);
+        let state = loaded.state;
+        let mut table = Table::default();
+        table.load(state.entries, &state.segments, state.owed);
+        // Served only once nothing of it is left where it came from.
+        let under_way = |host: &String| listing.adoptions.iter().any(|(other, _)| other == host);
+        table.hidden = state.adopted.into_iter().filter(|(_, host)| under_way(host)).collect();
+        let journal = Arc::new(Journal {
+            disk,
+            clock,
+            options,
+            table: Mutex::new(table),
+            writer: Mutex::new(writer),
+            keeping: Mutex::new(()),
+            drafts: AtomicUsize::new(0),
+            series: random()?,
+            next: AtomicU64::new(1),
+            _lock: guard,
+        });
+        journal.sweep(&listing, state.damaged);
+        journal.start()?;
+        listing.adoptions.iter().for_each(|(host, _)| journal.resume_adoption(host));
+        let unsettled = journal.unsettled();
+        Ok((journal, unsettled))
     }
+
+    /// Removes what an unfinished act left behind.
+    fn sweep(&self, listing: &Listing, damaged: bool) {
+        let dir = &self.options.dir;
+        let mut remove: Vec<PathBuf> = listing.scraps.iter().map(|name| dir.join(name)).collect();
+        remove.extend(listing.logs.difference(&listing.segments).map(|&number| super::writer::log_path(dir, number)));
+        let table = lock(&self.table);
+        let orphans = listing.messages.iter().filter(|id| !table.entries.contains_key(id));
+        if damaged {
+            // Perhaps the record that names one of them is what is damaged.
+            log::warn!("spool damaged orphans={}", orphans.count());
+        } else {
+            remove.extend(orphans.map(|id| own_path(dir, *id)));
+        }
+        drop(table);
+        for path in remove {
+            if let Err(error) = self.disk.remove(&path) {
+                log::warn!("spool scrap={} error={error}", path.display());
+            }
+        }
+    }
+
     /// Is there room to accept mail? (Asked at MAIL.)
     pub fn has_room(&self) -> bool {
-        todo!()
+        self.disk.free(&self.options.dir).is_ok_and(|free| free >= self.options.min_free)
     }
-    /// Begins a message. Its id is known from here on (for the Received field).
-    pub fn begin(self: &Arc<Self>, _envelope: Envelope) -> Result<Draft, SpoolError> {
-        todo!()
-    }
-    /// Appends outcomes. Returns when those that settle are durable (one sync, shared); `Deferred`, `Held` and `Warned` are written and not waited for.
-    pub fn settle(&self, _outcomes: &[Outcome]) -> Result<(), SpoolError> {
-        todo!()
-    }
-    /// Makes sure that one outcome for each unsettled recipient of this message can be written even if the disk fills up.
-    pub fn reserve(&self, _id: SpoolId) -> Result<(), SpoolError> {
-        todo!()
-    }
-    /// Reads a message that is not settled yet.
-    pub fn read(&self, _id: SpoolId) -> Result<Entry, SpoolError> {
-        todo!()
-    }
-    /// What still has to be served of one message; None when all is settled.
-    pub fn waiting(&self, _id: SpoolId) -> Option<Unsettled> {
-        todo!()
-    }
-    /// Everything that still has to be served, in order of arrival.
-    pub fn unsettled(&self) -> Vec<Unsettled> {
-        todo!()
-    }
-    /// Called about every second by the keeper: prepares space ahead, recycles segments, rewrites logs, copies the rest of nearly empty segments forward.
-    pub fn housekeep(&self) {
-        todo!()
-    }
-}
 
-impl Write for Draft {
-    /// Takes the message with LF line ends, unquoted; quoting is the journal's business.
-    fn write(&mut self, _buf: &[u8]) -> io::Result<usize> {
-        todo!()
+    /// Begins a message. Its id is known from here on (for the Received field).
+    /// An envelope without recipients, or with an address no parser would have made, is refused.
+    pub fn begin(self: &Arc<Self>, envelope: Envelope) -> Result<Draft, SpoolError> {
+        if !segment::can_hold(&envelope) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an envelope that can't be written down").into());
+        }
+        let id = SpoolId { generation: self.series, counter: self.next.fetch_add(1, Ordering::Relaxed) };
+        Ok(Draft::new(self.clone(), id, envelope))
     }
-    fn flush(&mut self) -> io::Result<()> {
+
+    /// Appends outcomes. Returns when those that settle are durable (one sync, shared); `Deferred`, `Held` and `Warned` are
+    /// written and not waited for. Messages and recipients that are settled already are passed over.
+    /// After an error nothing is settled here; say it again.
+    pub fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError> {
+        let ticket = Ticket::new();
+        let watch = ticket.watch();
+        let waits = lock(&self.table).enqueue(outcomes, &ticket);
+        ticket.answer(&Ok(()));
+        if waits {
+            return self.wait(&watch);
+        }
+        self.write_on();
         Ok(())
     }
+
+    /// Makes sure that one outcome for each unsettled recipient of this message can be written even if the disk fills up.
+    pub fn reserve(&self, id: SpoolId) -> Result<(), SpoolError> {
+        let mut writer = lock(&self.writer);
+        let (segment, room, count) = {
+            let table = lock(&self.table);
+            let live = table.entries.get(&id).ok_or(SpoolError::Unknown(id))?;
+            let count = live.waiting.len() - live.waiting.len().min(live.reserved as usize);
+            let promised = table.segments.get(&live.segment).map_or(0, |facts| facts.reserved);
+            let queued: usize = table.lines.get(&live.segment).into_iter().flatten().map(|job| job.bytes.len()).sum();
+            (live.segment, promised + queued as u64 + outcome_room(count), count)
+        };
+        writer.log_room(segment, room)?;
+        let mut table = lock(&self.table);
+        let Some(live) = table.entries.get_mut(&id) else { return Ok(()) };
+        live.reserved = live.reserved.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        if let Some(facts) = table.segments.get_mut(&segment) {
+            facts.reserved += outcome_room(count);
+        }
+        Ok(())
+    }
+
+    /// Reads a message that is not settled yet. Its checksum is verified.
+    pub fn read(&self, id: SpoolId) -> Result<Entry, SpoolError> {
+        let (live, record, message) = self.fetch(id)?;
+        Ok(Entry { id, time: live.time, envelope: record.envelope, message })
+    }
+
+    /// Finds a record and its message. While it is looked for it may be moved and its old place recycled: then it is looked for again.
+    pub(super) fn fetch(&self, id: SpoolId) -> Result<(Live, Record, Message), SpoolError> {
+        let mut tried = None;
+        loop {
+            let (live, generation) = {
+                let table = lock(&self.table);
+                let live = table.entries.get(&id).ok_or(SpoolError::Unknown(id))?;
+                (live.clone(), table.segments.get(&live.segment).map_or(0, |facts| facts.generation))
+            };
+            match fetch_from(&*self.disk, &self.options.dir, &live, generation) {
+                Ok((record, message)) if record.id == id => return Ok((live, record, message)),
+                Err(SpoolError::Io(error)) if tried == Some(live.segment) => return Err(error.into()),
+                _ if tried == Some(live.segment) => {
+                    log::error!("spool id={id} segment={:08} offset={} unreadable", live.segment, live.place.offset);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "the message is damaged").into());
+                }
+                _ => tried = Some(live.segment),
+            }
+        }
+    }
+
+    /// What still has to be served of one message; None when all is settled.
+    pub fn waiting(&self, id: SpoolId) -> Option<Unsettled> {
+        let table = lock(&self.table);
+        table.entries.get(&id).filter(|_| !table.hidden.contains_key(&id)).map(|live| live.unsettled(id))
+    }
+
+    /// Everything that still has to be served, in order of arrival.
+    pub fn unsettled(&self) -> Vec<Unsettled> {
+        let table = lock(&self.table);
+        let shown = table.entries.iter().filter(|(id, _)| !table.hidden.contains_key(*id));
+        let mut all: Vec<Unsettled> = shown.map(|(id, live)| live.unsettled(*id)).collect();
+        drop(table);
+        all.sort_unstable_by_key(|unsettled| by_arrival(unsettled.id, unsettled.time));
+        all
+    }
 }
 
-impl Draft {
-    pub fn id(&self) -> SpoolId {
-        todo!()
+/// Reads the record and the message of a live entry from the journal in this directory, and verifies their checksums.
+pub(super) fn fetch_from(disk: &dyn Disk, dir: &Path, live: &Live, generation: u64) -> Result<(Record, Message), SpoolError> {
+    let damaged = || io::Error::from(io::ErrorKind::InvalidData);
+    let file = disk.open(&segment_path(dir, live.segment), Open::Read)?;
+    let mut header = vec![0; live.place.header as usize];
+    file.read_exact_at(&mut header, live.place.offset)?;
+    if !live.place.own {
+        let mut bytes = vec![0; usize::try_from(live.place.size).map_err(|_| damaged())?];
+        file.read_exact_at(&mut bytes, live.place.offset + header.len() as u64)?;
+        let record = segment::parse_parts(&header, &bytes, generation).ok_or_else(damaged)?;
+        return Ok((record, Message::Memory(Arc::new(bytes))));
     }
-    /// The commit: when this returns Ok the message survives a power cut, and so do the outcomes that come with it (`X-Spool-Settles`), all or nothing, in one sync.
-    pub fn commit(self, _settles: Vec<Outcome>) -> Result<Entry, SpoolError> {
-        todo!()
+    let record = segment::parse_parts(&header, &[], generation).ok_or_else(damaged)?;
+    let own = record.file.ok_or_else(damaged)?;
+    let file = disk.open(&own_path(dir, record.id), Open::Read)?;
+    let message = Message::File { file, offset: 0, length: own.length };
+    if checksum(&message)? != own.crc {
+        return Err(damaged().into());
+    }
+    Ok((record, message))
+}
+
+/// The checksum of a message, read in blocks. An error if it is shorter than it should be.
+fn checksum(message: &Message) -> io::Result<u32> {
+    let (mut crc, mut at, mut block) = (0, 0, vec![0; 128 << 10]);
+    while at < message.len() {
+        let read = message.read_at(&mut block, at)?;
+        let bytes = block.get(..read).filter(|bytes| !bytes.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        crc = crc32c::crc32c_append(crc, bytes);
+        at += read as u64;
+    }
+    Ok(crc)
+}
+
+impl Live {
+    pub(super) fn unsettled(&self, id: SpoolId) -> Unsettled {
+        let waiting = self.waiting.iter().map(|mark| Waiting {
+            index: mark.index,
+            due: mark.due,
+            tries: mark.tries,
+            held: mark.held,
+            warned: mark.warned,
+            text: mark.text.as_deref().unwrap_or_default().to_owned(),
+        });
+        Unsettled { id, time: self.time, size: self.place.size, waiting: waiting.collect() }
     }
 }

@@ -1,6 +1,60 @@
-//! The journal: what has been committed here is never lost. (DESIGN §4; the on-disk states are to be told here in prose.)
+//! The journal: what has been committed here is never lost, and what was settled never comes back.
+//!
+//! # The files
+//!
+//! `<spool>/journal/<host>/` belongs to one daemon, which holds a lock on `lock`. All other files have one of these states:
+//!
+//! | file | what it is | what a start does about it |
+//! |---|---|---|
+//! | `NNNNNNNN.mbox`, no sound head, no log | a segment that was being begun | recycles it |
+//! | `NNNNNNNN.mbox`, a head, no log or one of another generation | begun or recycled, nothing in it yet | recycles it |
+//! | `NNNNNNNN.mbox` and its log | a segment with records; what of them is live, the log tells | replays it; never appends to it |
+//! | `NNNNNNNN.mbox`, the head lost | the log knows the generation too | replays it |
+//! | `NNNNNNNN.mbox` with records, head and log lost | damage no crash explains | leaves it alone, reports it |
+//! | `NNNNNNNN.log` with a summary | the records before its `end` need not be read | reads the rest, or none if it says `closed` |
+//! | `NNNNNNNN.log` without its segment | the end of a removal | removes it |
+//! | `NNNNNNNN.log.new` | a log that was being rewritten; the old one is whole | removes it |
+//! | `next.mbox` | a segment that was being filled with zeros | removes it |
+//! | `<id>.msg`, named by a live record | a big message | serves it |
+//! | `<id>.msg` otherwise | a draft that was never committed, or a message that is settled | removes it, unless records are damaged |
+//! | `<host>.adopting`, `<host>.adopted` | another journal is being taken over (see `adopt`) | goes on with it |
+//!
+//! # The acts
+//!
+//! * **Commit.** A record is written behind the last one, among zeros, and synced together with those of other sessions. A big
+//!   message's own file, and the directory, are synced before. Replay takes a record if its tag has the segment's generation and its
+//!   checksum holds: a torn one does not count, those behind it do. The outcomes it carries hold with it.
+//! * **Settle.** A line is written to the log of the segment that holds the record, among zeros, and synced.
+//!   A line says what is true from then on, so it may be there twice.
+//! * **A failed write or sync of records**: nobody knows what the disk has. A `void` line in the log takes back everything from that place on,
+//!   durably, before the error is told; the segment gets no more records. If that fails too, the answer is [`SpoolError::Uncertain`].
+//!   Want of room is found before anything is written: records only go where blocks are.
+//! * **A failed write or sync of a log**: the same bytes are written again at the same place before anything else.
+//! * **Recycling.** A segment with nothing live gets a head with a new generation, synced: now it is empty, whatever follows the head.
+//!   Then it gets a new name and a new log. **Removing**: the segment first, then its log.
+//! * **Copying forward.** Records that are live in a segment of which most is settled are committed anew, with their marks, in the active one.
+//!   Replay takes the record in the highest segment.
+//! * **Rewriting a log.** A summary of what is live, in a new file, synced and renamed over the old one.
+//! * Before the last three, every line that any log is *owed* is made durable: what a record or another log told about messages of this segment.
+//!   So the order in which files disappear never matters.
+//!
+//! The generation of a segment is drawn at random and told to nobody, so no bytes that a peer sent can pass for a record. Ids have a random
+//! half of their own, drawn at each start.
 
+mod adopt;
+mod commit;
+mod draft;
+mod files;
 pub mod journal;
+mod keep;
+mod log;
+mod logfile;
+mod pace;
+mod replay;
+mod segment;
+mod table;
+mod text;
+mod writer;
 
 pub use journal::{Draft, Journal, Options};
 
@@ -11,12 +65,12 @@ use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Names a message for good: the random generation of the segment it was begun in, and a counter.
+/// Names a message for good: a random number, drawn when the journal was opened, and a counter.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
 pub struct SpoolId {
-    /// Of the segment.
+    /// The same for all messages between two starts.
     pub generation: u64,
-    /// Within it.
+    /// Counts them.
     pub counter: u64,
 }
 
@@ -205,3 +259,6 @@ impl fmt::Display for SpoolError {
 }
 
 impl std::error::Error for SpoolError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! A message on its way into the journal: in memory while it is small, in a file of its own from then on.
+
+use super::commit::Ticket;
+use super::journal::{Journal, lock};
+use super::log::{Place, What};
+use super::replay::Live;
+use super::segment::{self, OwnFile, Record};
+use super::table::RecordJob;
+use super::text::Mark;
+use super::writer::own_path;
+use super::{Entry, Message, Outcome, SpoolError, SpoolId, Status};
+use crate::mail::Envelope;
+use crate::mail::mboxrd::Quoter;
+use crate::sys::{File, Open, Time};
+use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A message that is longer goes to a file of its own.
+const MOST_IN_MEMORY: usize = 256 << 10;
+/// Bytes gathered before they are written to that file.
+const BLOCK: usize = 128 << 10;
+
+/// A message on its way into the journal. Dropped without commit it leaves nothing behind.
+#[derive(Debug)]
+pub struct Draft {
+    journal: Arc<Journal>,
+    id: SpoolId,
+    time: Time,
+    envelope: Arc<Envelope>,
+    quoter: Quoter,
+    buffer: Vec<u8>,
+    own: Option<(Arc<dyn File>, OwnFile)>,
+    /// A write failed; there will be no commit.
+    failed: Option<io::ErrorKind>,
+    /// The file must stay.
+    keep: bool,
+}
+
+impl Draft {
+    pub(super) fn new(journal: Arc<Journal>, id: SpoolId, envelope: Envelope) -> Draft {
+        journal.drafts.fetch_add(1, Ordering::Relaxed);
+        let time = journal.clock.now();
+        let (quoter, buffer) = (Quoter::default(), Vec::new());
+        Draft { journal, id, time, envelope: Arc::new(envelope), quoter, buffer, own: None, failed: None, keep: false }
+    }
+
+    /// What the message will be called.
+    pub fn id(&self) -> SpoolId {
+        self.id
+    }
+
+    /// The commit: when this returns Ok the message survives a power cut, and so do the outcomes that come with it
+    /// (`X-Spool-Settles`: those that settle, and `Warned`), all or nothing, in one sync.
+    /// After `Uncertain` nobody knows; after any other error nothing is kept.
+    pub fn commit(mut self, settles: Vec<Outcome>) -> Result<Entry, SpoolError> {
+        if let Some(kind) = self.failed {
+            return Err(io::Error::from(kind).into());
+        }
+        std::mem::take(&mut self.quoter).finish(&mut self.buffer);
+        if self.own.is_some() {
+            self.spill()?;
+        }
+        let file = match &self.own {
+            Some((file, own)) => {
+                file.sync()?;
+                self.journal.disk.sync_dir(&self.journal.options.dir)?;
+                Some((file.clone(), *own))
+            }
+            None => None,
+        };
+        let inline = Arc::new(std::mem::take(&mut self.buffer));
+        let (with, after): (Vec<Outcome>, Vec<Outcome>) =
+            settles.into_iter().partition(|outcome| !matches!(outcome.status, Status::Deferred { .. } | Status::Held));
+        let result = self.enter(inline.clone(), file.as_ref().map(|(_, own)| *own), &with);
+        self.keep = matches!(result, Ok(()) | Err(SpoolError::Uncertain));
+        result?;
+        if !after.is_empty() {
+            self.journal.settle(&after)?;
+        }
+        let message = match file {
+            Some((file, own)) => Message::File { file, offset: 0, length: own.length },
+            None => Message::Memory(inline),
+        };
+        Ok(Entry { id: self.id, time: self.time, envelope: self.envelope.clone(), message })
+    }
+
+    /// Puts the record in the queue and waits until it is durable.
+    fn enter(&self, message: Arc<Vec<u8>>, file: Option<OwnFile>, settles: &[Outcome]) -> Result<(), SpoolError> {
+        let count = u32::try_from(self.envelope.recipients.len()).unwrap_or(u32::MAX);
+        let waiting: Vec<Mark> = (0..count).map(|index| Mark::fresh(index, self.time)).collect();
+        let settles = {
+            let table = lock(&self.journal.table);
+            settles
+                .iter()
+                .map(|outcome| table.lines_of(outcome))
+                .flat_map(|(settled, marks)| settled.into_iter().chain(marks))
+                .filter(|line| {
+                    matches!(&line.what, What::Settled(..)) || matches!(&line.what, What::Waiting(mark) if mark.warned)
+                })
+                .collect()
+        };
+        let record = Record {
+            id: self.id,
+            time: self.time,
+            envelope: self.envelope.clone(),
+            waiting: waiting.clone(),
+            settles,
+            adopted: None,
+            file,
+        };
+        let fields = record.fields(message.len() as u64);
+        let place =
+            Place { offset: 0, header: 0, size: file.map_or(message.len() as u64, |file| file.length), own: file.is_some() };
+        let live = Live { time: self.time, segment: 0, place, reserved: 0, waiting };
+        let ticket = Ticket::new();
+        let watch = ticket.watch();
+        let crc = segment::checksum(&message, &fields);
+        let job =
+            RecordJob { id: self.id, live, fields, crc, message, settles: record.settles, copy_of: None, hidden: None, ticket };
+        let now = self.journal.clock.elapsed();
+        lock(&self.journal.table).push(job, now);
+        self.journal.wait(&watch)
+    }
+
+    /// Moves what is in memory to the file.
+    fn spill(&mut self) -> io::Result<()> {
+        let (file, own) = match &mut self.own {
+            Some(own) => own,
+            None => {
+                let path = own_path(&self.journal.options.dir, self.id);
+                let file = self.journal.disk.open(&path, Open::CreateNew(0o600))?;
+                self.own.insert((file, OwnFile { length: 0, crc: 0 }))
+            }
+        };
+        file.write_at(&[IoSlice::new(&self.buffer)], own.length)?;
+        own.crc = crc32c::crc32c_append(own.crc, &self.buffer);
+        own.length += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl Write for Draft {
+    /// Takes the message with LF line ends, unquoted; quoting is the journal's business.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(kind) = self.failed {
+            return Err(kind.into());
+        }
+        self.quoter.push(bytes, &mut self.buffer);
+        if self.buffer.len() > if self.own.is_some() { BLOCK } else { MOST_IN_MEMORY } {
+            if let Err(error) = self.spill() {
+                self.failed = Some(error.kind());
+                return Err(error);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        self.journal.drafts.fetch_sub(1, Ordering::Relaxed);
+        if self.own.is_some() && !self.keep {
+            // What can't be removed now is an orphan at the next start.
+            let _ = self.journal.disk.remove(&own_path(&self.journal.options.dir, self.id));
+        }
+    }
+}
