@@ -1,12 +1,11 @@
 //! Reads the file, applies `-o key=value`, checks the whole.
 
-use super::read::{Section, choice, list, number, one_or_list, text, text_or_number, wrong};
-use super::report::{Report, Source};
-use super::schema::{Config, Endpoint, Limits, Listen, Log, Protocol, Queue, Route, Timeouts, Tls};
-use super::values;
+use super::read::{Section, Value, choice, list, number, one_or_list, text, text_or_number, wrong};
+use super::report::{Mark, Report, Source};
+use super::schema::{Config, Limits, Listen, Log, Queue, Route, Timeouts};
+use super::{listen, values};
 use std::collections::HashSet;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
@@ -64,9 +63,9 @@ struct Draft {
     domains: Option<Vec<String>>,
     control: Option<PathBuf>,
     pid_file: Option<Option<PathBuf>>,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-    listen: Option<Vec<Listen>>,
+    certificate: Option<(PathBuf, Mark)>,
+    key: Option<(PathBuf, Mark)>,
+    listen: Option<Vec<(Listen, Mark)>>,
     per_service: Option<usize>,
 }
 
@@ -119,7 +118,13 @@ impl Draft {
     }
 
     /// Takes over all that a document says.
-    fn apply(&mut self, source: &Source<'_>, report: &mut Report) {
+    fn apply(&mut self, source: &Source<'_>, all: &mut Report) {
+        let mut report = Report::default();
+        self.read(source, &mut report);
+        all.append(report);
+    }
+
+    fn read(&mut self, source: &Source<'_>, report: &mut Report) {
         let (document, errors) = DeTable::parse_recoverable(source.text);
         for error in &errors {
             report.add(source, error.span().unwrap_or(0..0), error.message());
@@ -136,7 +141,7 @@ impl Draft {
 
     fn apply_top(&mut self, top: &Section<'_, '_>, report: &mut Report) {
         let Draft { base, config, .. } = self;
-        let path = |value: &super::read::Value<'_>| text(value, |given| resolve(base, given));
+        let path = |value: &Value<'_>| text(value, |given| resolve(base, given));
         top.set("hostname", &mut self.hostname, report, |v| text(v, values::domain_name).map(Some));
         top.set("domains", &mut self.domains, report, |v| {
             list(v, |item| text(item, |name| Ok(values::domain_name(name)?.to_ascii_lowercase()))).map(Some)
@@ -159,13 +164,14 @@ impl Draft {
 
     fn apply_tables(&mut self, top: &Section<'_, '_>, report: &mut Report) {
         let Draft { base, config, .. } = self;
-        let count = |v: &super::read::Value<'_>| number(v, 1..=100_000).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-        let span = |v: &super::read::Value<'_>| text(v, |given| positive(values::duration(given)?));
-        let any_span = |v: &super::read::Value<'_>| text(v, values::duration);
+        let count = |v: &Value<'_>| number(v, 1..=100_000).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let span = |v: &Value<'_>| text(v, |given| positive(values::duration(given)?));
+        let any_span = |v: &Value<'_>| text(v, values::duration);
         if let Some(tls) = top.table("tls.", report) {
             tls.refuse_unknown(report);
-            tls.set("certificate", &mut self.certificate, report, |v| text(v, |given| resolve(base, given)).map(Some));
-            tls.set("key", &mut self.key, report, |v| text(v, |given| resolve(base, given)).map(Some));
+            let marked = |v: &Value<'_>| Ok(Some((text(v, |given| resolve(base, given))?, tls.mark(v.span()))));
+            tls.set("certificate", &mut self.certificate, report, marked);
+            tls.set("key", &mut self.key, report, marked);
         }
         if let Some(auth) = top.table("auth.", report) {
             auth.refuse_unknown(report);
@@ -228,7 +234,7 @@ impl Draft {
 
     fn apply_lists(&mut self, top: &Section<'_, '_>, report: &mut Report) {
         if let Some(sections) = top.tables("listen.", report) {
-            self.listen = Some(sections.iter().filter_map(|section| listener(section, &self.base, report)).collect());
+            self.listen = Some(sections.iter().filter_map(|section| listen::listener(section, &self.base, report)).collect());
         }
         if let Some(sections) = top.tables("route.", report) {
             let mut seen = HashSet::new();
@@ -259,22 +265,25 @@ impl Draft {
         config.pid_file = self.pid_file.unwrap_or_else(|| Some(run.join("pid")));
         config.limits.per_service = self.per_service.unwrap_or(config.limits.sessions.div_ceil(4) * 3);
         config.tls = match (self.certificate, self.key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            (given, _) => {
-                let (given, other) = if given.is_some() { ("certificate", "key") } else { ("key", "certificate") };
-                let what = format!("`tls.{given}` is given without `tls.{other}`; give both, or neither for a self-signed one");
-                report.add(&Source { name: "configuration", text: "", is_file: false }, 0..0, &what);
+            (Some((certificate, _)), Some((key, _))) => Some((certificate, key)),
+            (Some((_, mark)), None) => {
+                report.add_at(&mark, "`tls.key` must be given too, or neither of the two for a self-signed certificate");
                 None
             }
+            (None, Some((_, mark))) => {
+                report.add_at(&mark, "`tls.certificate` must be given too, or neither of the two for a self-signed one");
+                None
+            }
+            (None, None) => None,
         };
-        config.listen = self.listen.unwrap_or_else(default_listeners);
-        let local = |listen: &Listen| listen.protocol == Protocol::Submission && listen.at.iter().any(is_unix);
-        if !config.listen.iter().any(local) {
-            let socket = config.control.with_file_name("submit.sock");
-            config.listen.push(Listen { at: vec![Endpoint::Unix(socket)], protocol: Protocol::Submission, tls: Tls::None });
-        }
-        refuse_twice(&config, report);
+        config.listen = match self.listen {
+            Some(listeners) => {
+                listen::refuse_twice(&listeners, &config.control, report);
+                listeners.into_iter().map(|(listen, _)| listen).collect()
+            }
+            None => listen::default_listeners(),
+        };
+        listen::add_submit_socket(&mut config.listen, &config.control);
         config
     }
 }
@@ -286,74 +295,6 @@ const LEVELS: [(&str, log::LevelFilter); 5] = [
     ("debug", log::LevelFilter::Debug),
     ("trace", log::LevelFilter::Trace),
 ];
-
-fn is_unix(endpoint: &Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Unix(_))
-}
-
-/// One `[[listen]]`.
-fn listener(section: &Section<'_, '_>, base: &Path, report: &mut Report) -> Option<Listen> {
-    section.refuse_unknown(report);
-    let at = section.must("address", report, |v| match one_or_list(v, |item| text(item, values::endpoint))? {
-        none if none.is_empty() => Err(wrong(v, "one address at least must be given")),
-        some => Ok(some),
-    });
-    let protocol = section.must("protocol", report, |v| {
-        choice(v, &[("smtp", Some(Protocol::Smtp)), ("submission", Some(Protocol::Submission)), ("pop3", Some(Protocol::Pop3))])
-    });
-    let mut tls = None;
-    let words = [("none", Tls::None), ("starttls", Tls::Starttls), ("implicit", Tls::Implicit)];
-    section.set("tls", &mut tls, report, |v| choice(v, &words).map(Some));
-    let at: Vec<Endpoint> = at?
-        .into_iter()
-        .map(|endpoint| match endpoint {
-            Endpoint::Unix(path) => Endpoint::Unix(base.join(path)),
-            tcp => tcp,
-        })
-        .collect();
-    let tls = match tls {
-        Some(tls) if tls != Tls::None && at.iter().any(is_unix) => {
-            section.set("tls", &mut Tls::None, report, |v| Err(wrong(v, "there is no TLS on a Unix socket")));
-            return None;
-        }
-        Some(tls) => tls,
-        None if at.iter().all(is_unix) => Tls::None,
-        None => Tls::Starttls,
-    };
-    Some(Listen { at, protocol: protocol??, tls })
-}
-
-/// The well-known ports on all addresses.
-fn default_listeners() -> Vec<Listen> {
-    let everywhere = |port| {
-        vec![
-            Endpoint::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
-            Endpoint::Tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
-        ]
-    };
-    [
-        (25, Protocol::Smtp, Tls::Starttls),
-        (587, Protocol::Submission, Tls::Starttls),
-        (465, Protocol::Submission, Tls::Implicit),
-        (110, Protocol::Pop3, Tls::Starttls),
-        (995, Protocol::Pop3, Tls::Implicit),
-    ]
-    .map(|(port, protocol, tls)| Listen { at: everywhere(port), protocol, tls })
-    .to_vec()
-}
-
-/// No two listeners on one address.
-fn refuse_twice(config: &Config, report: &mut Report) {
-    let mut seen = vec![Endpoint::Unix(config.control.clone())];
-    for endpoint in config.listen.iter().flat_map(|listen| &listen.at) {
-        let free = matches!(endpoint, Endpoint::Tcp(address) if address.port() == 0);
-        if !free && seen.contains(endpoint) {
-            let what = format!("`{endpoint}` is listened on twice");
-            report.add(&Source { name: "configuration", text: "", is_file: false }, 0..0, &what);
-        }
-        seen.push(endpoint.clone());
-    }
-}
 
 fn resolve(base: &Path, given: &str) -> Result<PathBuf, String> {
     if given.is_empty() { Err("expected a path".into()) } else { Ok(base.join(given)) }

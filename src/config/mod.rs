@@ -1,5 +1,6 @@
 //! The configuration file: `/etc/pillarbox/pillarbox.conf`, in TOML. Every key has a default; an unknown key is an error.
 
+mod listen;
 pub mod load;
 mod read;
 pub mod report;

@@ -1,6 +1,6 @@
 //! Takes single settings out of a parsed document, and notes everything that is not as it should be.
 
-use super::report::{Report, Source};
+use super::report::{Mark, Report, Source};
 use super::schema::KEYS;
 use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
@@ -55,6 +55,11 @@ impl<'a, 'i> Section<'a, 'i> {
         }
         self.set(key, &mut value, report, |given| read(given).map(Some));
         value
+    }
+
+    /// Keeps a place of this section's document.
+    pub fn mark(&self, span: Range<usize>) -> Mark {
+        self.source.mark(span)
     }
 
     /// Notes a problem with bytes of this section's document.

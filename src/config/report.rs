@@ -2,11 +2,22 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// Everything that is wrong with a configuration, ready to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    problems: Vec<String>,
+    /// Where in its text, and what.
+    problems: Vec<(usize, String)>,
+}
+
+/// A place in a text, kept for later.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    name: Rc<str>,
+    text: Rc<str>,
+    is_file: bool,
+    span: Range<usize>,
 }
 
 /// A text with settings: the file, or one `-o` option.
@@ -23,7 +34,7 @@ pub struct Source<'a> {
 impl Report {
     /// A report of one problem that belongs to no line.
     pub fn of(what: impl Into<String>) -> Report {
-        Report { problems: vec![what.into()] }
+        Report { problems: vec![(0, what.into())] }
     }
 
     /// Nothing is wrong.
@@ -33,7 +44,27 @@ impl Report {
 
     /// Adds a problem with the bytes `span` of a source: `file:line:col: what`, the line, and carets below the bytes.
     pub fn add(&mut self, source: &Source<'_>, span: Range<usize>, what: &str) {
-        self.problems.push(if source.is_file { point(source, span, what) } else { format!("{}: {what}", source.name) });
+        let start = span.start;
+        let problem = if source.is_file { point(source, span, what) } else { format!("{}: {what}", source.name) };
+        self.problems.push((start, problem));
+    }
+
+    /// Adds a problem with a place that was kept.
+    pub fn add_at(&mut self, mark: &Mark, what: &str) {
+        self.add(&Source { name: &mark.name, text: &mark.text, is_file: mark.is_file }, mark.span.clone(), what);
+    }
+
+    /// Adds all problems of one text, from its first line to its last.
+    pub fn append(&mut self, mut of_one_text: Report) {
+        of_one_text.problems.sort_by_key(|(start, _)| *start);
+        self.problems.append(&mut of_one_text.problems);
+    }
+}
+
+impl Source<'_> {
+    /// Keeps a place of this text.
+    pub fn mark(&self, span: Range<usize>) -> Mark {
+        Mark { name: self.name.into(), text: self.text.into(), is_file: self.is_file, span }
     }
 }
 
@@ -61,7 +92,8 @@ fn point(source: &Source<'_>, span: Range<usize>, what: &str) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.problems.join("\n"))
+        let problems: Vec<&str> = self.problems.iter().map(|(_, problem)| problem.as_str()).collect();
+        out.write_str(&problems.join("\n"))
     }
 }
 

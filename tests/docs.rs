@@ -1,0 +1,116 @@
+//! The manual pages tell of every option, command and key there is, and of nothing else.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+fn page(name: &str) -> String {
+    fs::read_to_string(format!("{}/man/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn help(program: &str) -> String {
+    let output = Command::new(program).arg("-h").output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The options that have an item of their own.
+fn options_of(page: &str) -> BTreeSet<String> {
+    let items = page.lines().filter_map(|line| line.strip_prefix(".It Fl "));
+    let flags =
+        items.flat_map(|item| item.split(" , Fl ").map(|flag| flag.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>());
+    flags.collect()
+}
+
+/// The options that a help text begins lines with.
+fn options_in(help: &str) -> BTreeSet<String> {
+    let lines = help.lines().filter_map(|line| line.trim_start().strip_prefix('-'));
+    lines.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn options_of_the_daemon() {
+    assert_eq!(options_of(&page("pillarbox.8")), options_in(&help(env!("CARGO_BIN_EXE_pillarbox"))));
+}
+
+#[test]
+fn options_and_commands_of_the_tool() {
+    let (page, help) = (page("pillarboxctl.8"), help(env!("CARGO_BIN_EXE_pillarboxctl")));
+    assert_eq!(options_of(&page), options_in(&help));
+    let words = |line: &str| -> String {
+        let plain = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '|');
+        line.split(' ').take_while(plain).collect::<Vec<_>>().join(" ")
+    };
+    let told: BTreeSet<String> = page.lines().filter_map(|line| line.strip_prefix(".It Ic ")).map(words).collect();
+    let mut there = BTreeSet::new();
+    for line in help.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with('-')) {
+        // `user add|passwd NAME` stands for two.
+        let command = words(line.split("  ").next().unwrap());
+        let (first, last) = command.rsplit_once(' ').unwrap_or(("", &command));
+        there.extend(last.split('|').map(|verb| format!("{first} {verb}").trim().to_owned()));
+    }
+    assert_eq!(told, there);
+}
+
+#[test]
+fn options_of_sendmail() {
+    let expected = pillarbox::ctl::SENDMAIL_OPTIONS.iter().map(|option| (*option).to_owned()).collect();
+    assert_eq!(options_of(&page("sendmail.8")), expected);
+}
+
+#[test]
+fn keys_of_the_configuration() {
+    let mut told = BTreeSet::new();
+    let mut prefix = String::new();
+    for line in page("pillarbox.conf.5").lines() {
+        if let Some(title) = line.strip_prefix(".Ss ") {
+            prefix =
+                title.strip_prefix("Table").map(|rest| rest.trim_start_matches("s ").trim().to_owned() + ".").unwrap_or_default();
+        } else if let Some(item) = line.strip_prefix(".It Ic ") {
+            told.insert(format!("{prefix}{}", item.split(' ').next().unwrap()));
+        }
+    }
+    let there: BTreeSet<String> = pillarbox::config::schema::KEYS.iter().map(|key| (*key).to_owned()).collect();
+    assert_eq!(told, there);
+}
+
+#[test]
+fn every_key_is_read() {
+    for key in pillarbox::config::schema::KEYS {
+        let output = Command::new(env!("CARGO_BIN_EXE_pillarbox"))
+            .args(["-n", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/etc/pillarbox.conf"), "-o"])
+            .arg(match key.split_once('.') {
+                Some((table @ ("listen" | "route"), key)) => format!("{table}=[{{{key}=1.5}}]"),
+                _ => format!("{key}=1.5"),
+            })
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("expected") && said.contains("found a number with a fraction"), "{key}: {said}");
+    }
+}
+
+fn page_exists(name: &str) -> bool {
+    fs::exists(format!("{}/man/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn the_pages_are_clean() {
+    if Command::new("mandoc").arg("-V").output().is_err() {
+        println!("skipped: mandoc is not there");
+        return;
+    }
+    let pages = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/man")).unwrap().map(|entry| entry.unwrap().path());
+    let output = Command::new("mandoc").arg("-Tlint").args(pages).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // It looks for the pages in the system, where ours need not be installed.
+    let missing = |line: &&str| {
+        let name = line
+            .split_once("referenced manual not found: Xr ")
+            .map(|(_, name)| name.split(" (").next().unwrap().replace(' ', "."));
+        !name.is_some_and(|name| page_exists(&name))
+    };
+    let left: Vec<&str> = said.lines().filter(missing).filter(|line| !line.is_empty()).collect();
+    assert!(left.is_empty(), "{}", left.join("\n"));
+}
