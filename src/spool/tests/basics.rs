@@ -116,7 +116,7 @@ fn segments_are_recycled_and_never_grow_in_number() {
     }
     assert_eq!(waiting(&journal), BTreeMap::from([(kept, (vec![0, 1], quoted(&text(7, 3000))))]));
     let first = names(&disk).first().cloned().unwrap();
-    assert!(first > *"00000003.mbox", "the kept one was copied forward: {first}");
+    assert!(first.as_str() > "00000003.mbox", "the kept one was copied forward: {first}");
     for seed in 0..20 {
         assert_eq!(waiting(&open(&disk.after_power_cut(seed))).len(), 1);
     }
