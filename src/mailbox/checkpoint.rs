@@ -18,13 +18,18 @@ impl Mailbox {
     pub(super) fn make_durable(&self) -> Vec<Dirty> {
         let mut inner = self.inner();
         let mut durable = self.mend_orphans(&mut inner);
+        if !inner.pending_intents().is_empty() {
+            if let Err(error) = self.finish_intents(&mut inner) {
+                log::warn!("event=expunge-delayed path={} error={error}", self.path.display());
+            }
+        }
         if inner.unsynced.is_none() && inner.dirty.is_empty() {
             self.rest(&mut inner);
             return durable;
         }
         self.tell_last_uid(&mut inner);
         let Some((file, id)) = inner.file.clone() else { return durable };
-        let (known, from) = (inner.known, inner.unsynced.take());
+        let (known, from, buried) = (inner.known, inner.unsynced.take(), std::mem::take(&mut inner.buried));
         let copies = std::mem::take(&mut inner.dirty);
         let named = inner.named == Some(id);
         // Deliveries and readers go on while the disk works.
@@ -35,6 +40,7 @@ impl Mailbox {
             Ok(true) => {
                 inner.named = Some(id);
                 durable.extend(copies);
+                inner.done(buried.into_iter());
                 self.note_durable(&mut inner, &*file, known);
             }
             Ok(false) => {
@@ -45,6 +51,7 @@ impl Mailbox {
             Err(error) => {
                 log::error!("event=sync-failed path={} copies={} error={error}", self.path.display(), copies.len());
                 inner.dirty.splice(0..0, copies);
+                inner.buried.extend(buried);
                 from.into_iter().for_each(|from| inner.wrote(from));
             }
         }
@@ -103,7 +110,7 @@ impl Mailbox {
     /// Brings the last UID in the base line up to date, for other programs. It may fail; nothing of ours hangs on it.
     fn tell_last_uid(&self, inner: &mut Inner) {
         let Ok(Try::Locked(guard, stat)) = self.try_lock(inner) else { return };
-        let unchanged = inner.known == Some(stat.into());
+        let before = inner.is_as_known(stat.into());
         let Ok(Some((at, base))) = base_line(&*guard.file) else { return };
         let last = inner.next.saturating_sub(1);
         if base.validity != inner.validity() || base.last >= last {
@@ -112,7 +119,9 @@ impl Mailbox {
         let digits = format!("{last:010}");
         if guard.file.write_at(&[IoSlice::new(digits.as_bytes())], at + mbox::BASE_LAST as u64).is_ok() {
             inner.wrote(at);
-            inner.known = guard.file.stat().ok().filter(|_| unchanged).map(Stamp::from);
+            if let Ok(stat) = guard.file.stat() {
+                inner.has_become(before, stat.into());
+            }
         }
     }
 
@@ -134,7 +143,7 @@ impl Mailbox {
     fn mend(&self, inner: &mut Inner, old: &Arc<dyn File>, copies: &[Dirty]) -> Result<(), MailboxError> {
         let (guard, stat) = self.lock(inner)?;
         let file = &*guard.file;
-        self.ready(inner, file, stat.size)?;
+        self.ready(inner, Some(file), stat.size)?;
         let scan = self.scan(file, 0, stat.size)?;
         let mut size = stat.size;
         inner.known = None;

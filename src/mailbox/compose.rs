@@ -19,8 +19,6 @@ pub struct Letter<'a> {
     copy: &'a Copy<'a>,
     /// `From ` line, Return-Path, Delivered-To.
     prefix: Vec<u8>,
-    /// Of these the `From ` line.
-    from: usize,
     /// The message's front: its header, and of a small message the rest too.
     front: std::borrow::Cow<'a, [u8]>,
     /// Bytes of the header in it, without the empty line.
@@ -49,7 +47,7 @@ impl<'a> Letter<'a> {
         let length = copy.message.len();
         let blank = blank(front.get(header..).unwrap_or_default());
         let body = length.saturating_sub((header + blank) as u64);
-        let mut letter = Letter { copy, prefix, from, front, header, unended: blank == 0, unclosed: false, key: Key::default() };
+        let mut letter = Letter { copy, prefix, front, header, unended: blank == 0, unclosed: false, key: Key::default() };
         let tail = letter.read(length.saturating_sub(body.min(ENDS as u64)), ENDS)?;
         let last = if body > 0 { tail.last().copied() } else { own_last };
         letter.unclosed = last.is_some_and(|last| last != b'\n');

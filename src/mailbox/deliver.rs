@@ -27,8 +27,9 @@ impl Mailbox {
         letter: &Letter<'_>,
     ) -> Result<Uid, MailboxError> {
         let file = &*guard.file;
-        self.ready(inner, file, now.size)?;
-        let separator: &[u8] = if inner.known == Some(now) || now.size == 0 { b"" } else { separator(file, now.size)? };
+        self.ready(inner, Some(file), now.size)?;
+        let before = inner.is_as_known(now);
+        let separator: &[u8] = if before.0 || now.size == 0 { b"" } else { separator(file, now.size)? };
         let uid = inner.give_uid()?;
         let validity = inner.validity();
         let base = (now.size == 0).then_some(Base { validity, last: uid });
@@ -47,7 +48,10 @@ impl Mailbox {
             }
         };
         inner.wrote(now.size);
-        inner.known = file.stat().ok().map(Stamp::from);
+        match file.stat() {
+            Ok(stat) => inner.has_become((true, before.1), stat.into()),
+            Err(_) => inner.known = None,
+        }
         let offset = now.size + separator.len() as u64;
         let (id, recipient, key) = (copy.id, copy.recipient, letter.key);
         inner.dirty.push(Dirty { id, recipient, key, offset, length: letter.len(), check });

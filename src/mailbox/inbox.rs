@@ -1,14 +1,16 @@
 //! One mailbox: its file, its state log, its locks. Here is what every act on a mailbox begins with.
 
+use super::MailboxError;
 use super::lock::{Guard, Patience};
 use super::scan::{Scan, Scanner};
-use super::state::{Fact, Log, STRIDE};
+use super::state::{Fact, Intent, Log, STRIDE};
 use super::store::{Keys, Shared};
-use super::MailboxError;
+use super::table::Loaded;
 use crate::host::Account;
 use crate::mailbox::secret::Key;
 use crate::spool::{Outcome, SpoolId, Status};
 use crate::sys::{File, Open, Stat};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -39,7 +41,7 @@ pub struct Mailbox {
 }
 
 /// Which file this is, and which state of it.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub file: (u64, u64),
     pub size: u64,
@@ -94,6 +96,10 @@ pub(super) struct Inner {
     pub unsynced: Option<u64>,
     /// The file whose name is durable.
     pub named: Option<(u64, u64)>,
+    /// Where the messages stand, when somebody asked lately.
+    pub table: Option<Loaded>,
+    /// Messages that were overwritten since the last checkpoint.
+    pub buried: Vec<u32>,
     /// When another program's lock was waited for in vain.
     pub busy: Option<Duration>,
     pub used: Duration,
@@ -121,6 +127,25 @@ impl Inner {
         Ok(uid)
     }
 
+    /// Is the file as we left it?
+    pub fn is_as_known(&self, now: Stamp) -> (bool, bool) {
+        (self.known == Some(now), self.table.as_ref().is_some_and(|loaded| loaded.stamp == now))
+    }
+
+    /// We changed the file under the locks; what was true of it before ([`Inner::is_as_known`]) is true of it now.
+    pub fn has_become(&mut self, (known, loaded): (bool, bool), now: Stamp) {
+        self.known = known.then_some(now);
+        if let Some(table) = self.table.as_mut().filter(|_| loaded) {
+            table.stamp = now;
+        }
+    }
+
+    /// What is to be removed.
+    pub fn intents(&self) -> &BTreeMap<u32, Intent> {
+        static NONE: BTreeMap<u32, Intent> = BTreeMap::new();
+        self.log.as_ref().map_or(&NONE, |log| &log.sum.intents)
+    }
+
     pub fn validity(&self) -> u32 {
         self.log.as_ref().map_or(0, |log| log.sum.validity)
     }
@@ -134,6 +159,7 @@ impl Mailbox {
             let mut inner = poisoned.into_inner();
             inner.log = None;
             inner.known = None;
+            inner.table = None;
             inner
         });
         inner.used = self.shared.clock.elapsed();
@@ -196,7 +222,7 @@ impl Mailbox {
     }
 
     /// The path means another file: what is unsettled in the old one is kept there until the checkpoint.
-    fn forget_file(&self, inner: &mut Inner) {
+    pub(super) fn forget_file(&self, inner: &mut Inner) {
         if let Some((file, _)) = inner.file.take() {
             if !inner.dirty.is_empty() {
                 log::warn!("event=mailbox-replaced path={}", self.path.display());
@@ -243,7 +269,7 @@ impl Mailbox {
     }
 
     /// Reads the state log, when that was not done yet, and takes up a mailbox never seen before. The file is locked.
-    pub(super) fn ready(&self, inner: &mut Inner, file: &dyn File, size: u64) -> Result<(), MailboxError> {
+    pub(super) fn ready(&self, inner: &mut Inner, file: Option<&dyn File>, size: u64) -> Result<(), MailboxError> {
         if inner.log.is_some() {
             return Ok(());
         }
@@ -258,8 +284,8 @@ impl Mailbox {
 
     /// A mailbox without state. UW's and Dovecot's numbers are taken over if they hold together; if there are messages of
     /// ours, then the state was lost, and new numbers begin.
-    fn take_up(&self, log: &mut Log, file: &dyn File, size: u64) -> Result<(), MailboxError> {
-        let scan = self.scan(file, 0, size)?;
+    fn take_up(&self, log: &mut Log, file: Option<&dyn File>, size: u64) -> Result<(), MailboxError> {
+        let scan = file.map_or_else(|| Ok(Scan::default()), |file| self.scan(file, 0, size))?;
         let now = self.shared.clock.now().seconds();
         let mut user = Log::open(self.shared.disk.clone(), &self.state, "user")?;
         let fresh = user.sum.validity.saturating_add(1).max(u32::try_from(now).unwrap_or(u32::MAX));
@@ -327,8 +353,7 @@ impl Mailbox {
     pub(super) fn note_next(&self) {
         let mut inner = self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let next = inner.next;
-        let clean = inner.dirty.is_empty() && inner.orphans.is_empty();
-        let Some(log) = inner.log.as_mut().filter(|log| clean && log.sum.next != Some(next)) else { return };
+        let Some(log) = inner.log.as_mut().filter(|log| log.sum.next != Some(next)) else { return };
         log.put(Fact::Next(next));
         if let Err(error) = log.sync() {
             log::warn!("event=state-failed path={} error={error}", self.path.display());
@@ -346,4 +371,3 @@ fn adopt(scan: &Scan) -> Option<(u32, u32)> {
     }
     Some((base.validity, base.last))
 }
-

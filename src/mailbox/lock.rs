@@ -130,7 +130,7 @@ impl Locker {
     }
 
     /// Removes a dotlock that nobody holds any more. False: it is held.
-    fn remove_stale(&self, disk: &dyn Disk, clock: &dyn Clock, path: &Path) -> bool {
+    pub fn remove_stale(&self, disk: &dyn Disk, clock: &dyn Clock, path: &Path) -> bool {
         let Ok(file) = disk.open(path, Open::Read) else { return false };
         let Ok(stat) = file.stat() else { return false };
         let mut text = [0; 128];

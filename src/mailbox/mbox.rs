@@ -177,8 +177,7 @@ pub fn is_from_line(line: &[u8]) -> bool {
 
 fn is_date(words: &[&[u8]]) -> bool {
     const DAYS: [&[u8]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
-    const MONTHS: [&[u8]; 12] =
-        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    const MONTHS: [&[u8]; 12] = [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
     let [day, month, number, time, rest @ ..] = words else { return false };
     let digits = |word: &[u8]| word.iter().all(u8::is_ascii_digit);
     let zone = |word: &[u8]| word.iter().all(|b| b.is_ascii_alphabetic()) || matches!(word, [b'+' | b'-', r @ ..] if digits(r));
@@ -266,7 +265,9 @@ mod tests {
         ] {
             assert!(is_from_line(line.as_bytes()), "{line}");
         }
-        for line in ["From me to you", "From Sat Nov  1 12:26:40 2025", ">From a Sat Nov  1 12:26:40 2025", "From a Sat Foo 1 1:1 2"] {
+        for line in
+            ["From me to you", "From Sat Nov  1 12:26:40 2025", ">From a Sat Nov  1 12:26:40 2025", "From a Sat Foo 1 1:1 2"]
+        {
             assert!(!is_from_line(line.as_bytes()), "{line}");
         }
         let (prefix, from) = prefix(&ReversePath(None), &"a@b".parse().unwrap(), Time::default());

@@ -4,24 +4,28 @@
 mod checkpoint;
 mod compose;
 mod deliver;
+mod expunge;
 mod inbox;
 mod lock;
 mod mbox;
+mod reconcile;
 mod scan;
 mod secret;
 mod state;
 mod store;
+mod table;
+mod view;
 
 pub use inbox::Mailbox;
 pub use store::Store;
+pub use view::{Lease, View};
 
 use crate::mail::{Address, ReversePath};
 use crate::spool::{Message, Outcome, SpoolError, SpoolId};
 use crate::sys::Time;
 use std::fmt;
 
-use std::io::{self, Read};
-use std::sync::Arc;
+use std::io;
 
 /// A message's number within a mailbox, ascending, never reused (RFC 3501 §2.3.1.1).
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
@@ -67,6 +71,8 @@ impl fmt::Display for MailboxError {
     }
 }
 
+impl std::error::Error for MailboxError {}
+
 /// One copy of a spooled message, for one mailbox.
 #[derive(Debug)]
 pub struct Copy<'a> {
@@ -80,10 +86,6 @@ pub struct Copy<'a> {
     pub message: &'a Message,
 }
 
-/// What one session sees: the messages that were there when it looked.
-#[derive(Debug)]
-pub struct View {}
-
 /// One message of a view.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -92,37 +94,9 @@ pub struct Summary {
     pub size: u64,
 }
 
-/// POP3's exclusive access: other programs and deliveries go on, other POP3 sessions wait.
-#[derive(Debug)]
-pub struct Lease {}
-
 impl Mailbox {
     /// After a crash: which of these copies are whole in the file? Cuts a torn copy off the tail. A whole one counts as delivered again (it is settled at the next checkpoint).
     pub fn recover(&self, _copies: &[Copy<'_>]) -> Result<Vec<bool>, MailboxError> {
-        todo!()
-    }
-    pub fn lease(self: &Arc<Self>) -> Result<Lease, MailboxError> {
-        todo!()
-    }
-    pub fn view(self: &Arc<Self>) -> Result<View, MailboxError> {
-        todo!()
-    }
-    /// Removes messages for good (dead form, intents synced first). Those that are gone already are fine.
-    pub fn expunge(&self, _uids: &[Uid]) -> Result<(), MailboxError> {
-        todo!()
-    }
-}
-
-impl View {
-    pub fn uid_validity(&self) -> u32 {
-        todo!()
-    }
-    /// In UID order.
-    pub fn messages(&self) -> &[Summary] {
-        todo!()
-    }
-    /// The message in wire form (CRLF, unquoted, without state fields), as a stream that never mixes two bodies.
-    pub fn read(&self, _uid: Uid) -> Result<Box<dyn Read + '_>, MailboxError> {
         todo!()
     }
 }

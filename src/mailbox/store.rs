@@ -91,8 +91,7 @@ impl Store {
 
     /// Makes every delivered copy durable and tells the ledger. Called by the keeper every few seconds, and at the end.
     pub fn checkpoint(&self) {
-        let all: Vec<Arc<Mailbox>> =
-            self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let all: Vec<Arc<Mailbox>> = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let mut settled = Vec::new();
         let mut done = Vec::new();
         for mailbox in all {

@@ -2,6 +2,7 @@
 
 mod basic;
 mod scanning;
+mod viewing;
 
 use super::*;
 use crate::host::{Account, Host};
@@ -11,6 +12,7 @@ use crate::sys::clock::manual::ManualClock;
 use crate::sys::sim::SimDisk;
 use crate::sys::{Disk, File, Open, Time};
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -43,7 +45,7 @@ impl Ledger for TestLedger {
     fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError> {
         let mut settled = self.settled.lock().unwrap();
         for outcome in outcomes {
-            outcome.recipients.iter().for_each(|recipient| drop(settled.insert((outcome.id, *recipient))));
+            settled.extend(outcome.recipients.iter().map(|recipient| (outcome.id, *recipient)));
         }
         Ok(())
     }
@@ -92,6 +94,16 @@ impl World {
         bytes
     }
 
+    /// What a new session sees: UIDs and messages.
+    pub fn seen(&self, name: &str) -> Vec<(u32, Vec<u8>)> {
+        let view = self.inbox(name).view().unwrap();
+        view.messages().iter().map(|m| (m.uid.0, read(&view, m))).collect()
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.mail.join(name), bytes).unwrap();
+    }
+
     pub fn settled(&self, n: u64) -> bool {
         self.ledger.settled.lock().unwrap().contains(&(id(n), 0))
     }
@@ -112,7 +124,12 @@ pub struct Mail {
 impl Mail {
     pub fn new(counter: u64, bytes: &[u8]) -> Mail {
         let path = ReversePath(Some("sender@example.net".parse().unwrap()));
-        Mail { id: id(counter), path, to: "alice@example.org".parse().unwrap(), message: Message::Memory(Arc::new(bytes.to_vec())) }
+        Mail {
+            id: id(counter),
+            path,
+            to: "alice@example.org".parse().unwrap(),
+            message: Message::Memory(Arc::new(bytes.to_vec())),
+        }
     }
 
     pub fn copy(&self) -> Copy<'_> {
@@ -124,4 +141,19 @@ impl Mail {
 /// A small message that tells its number.
 pub fn small(n: u64) -> Mail {
     Mail::new(n, format!("Subject: message {n}\nStatus: RO\n\nbody {n}\n>From quoted\n").as_bytes())
+}
+
+/// A message in wire form; its size is as announced.
+pub fn read(view: &View, summary: &Summary) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    view.read(summary.uid).unwrap().read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len() as u64, summary.size);
+    bytes
+}
+
+/// The number in a small message's subject.
+pub fn number(wire: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(wire);
+    let line = text.lines().find_map(|line| line.strip_prefix("Subject: message ")).unwrap_or("0");
+    line.parse().unwrap()
 }

@@ -1,0 +1,210 @@
+//! Removes messages: the intent is durable first, then the message is overwritten in the room it has. From the intent on it
+//! is not shown any more, whatever happens; what a crash or another program's lock left undone is done later.
+
+use super::inbox::{Inner, Mailbox, Stamp};
+use super::lock::Guard;
+use super::mbox::{self, Base, Dead};
+use super::state::{Fact, Intent};
+use super::table::{Loaded, Place, Table};
+use super::{MailboxError, Uid};
+use crate::sys::File;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+/// From so many bytes on, room is given back to the file system instead of written over.
+const WORTH_PUNCHING: u64 = 64 << 10;
+const ZEROS: usize = 64 << 10;
+
+impl Mailbox {
+    /// Removes messages for good. Those that are gone already are fine. When this returns, they will not be shown again,
+    /// not even after a power cut; where another program holds the lock they are overwritten later.
+    pub fn expunge(&self, uids: &[Uid]) -> Result<(), MailboxError> {
+        let mut inner = self.inner();
+        if uids.is_empty() || !self.exists()? {
+            return Ok(());
+        }
+        let locked = match self.lock(&mut inner) {
+            Ok(locked) => Some(locked),
+            Err(MailboxError::Busy) if inner.table.is_some() => None,
+            Err(error) => return Err(error),
+        };
+        let loaded = match (&locked, &inner.table) {
+            (Some((guard, stat)), _) => self.refresh(&mut inner, &*guard.file, (*stat).into())?,
+            (None, Some(loaded)) => loaded.clone(),
+            (None, None) => return Err(MailboxError::Busy),
+        };
+        let doomed: Vec<Place> = uids.iter().filter_map(|uid| loaded.table.find(uid.0)).cloned().collect();
+        let now = self.shared.clock.now();
+        let base = self.base(&inner);
+        let file = inner.file.as_ref().map(|(file, _)| file.clone()).ok_or(MailboxError::Gone)?;
+        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+        for place in &doomed {
+            let Place { uid, key, offset, length, .. } = *place;
+            let mut old = vec![0; dead(place, base).map_or(0, |dead| dead.header.len())];
+            let read = file.read_at(&mut old, place.header_at())?;
+            old.truncate(read);
+            log.put(Fact::Intent(Intent { uid, key, offset, length, old }));
+            if let Some((id, recipient)) = place.id {
+                log.put(Fact::Gone(id, recipient, now));
+            }
+        }
+        log.sync()?;
+        let mut table = Table::clone(&loaded.table);
+        table.doom(&doomed);
+        inner.table = Some(Loaded { table: Arc::new(table), ..loaded });
+        match locked {
+            Some((guard, _)) => self.bury(&mut inner, &guard, &doomed),
+            None => Ok(()),
+        }
+    }
+
+    /// Does what intents say that are not done: after a crash, or after another program held the lock.
+    pub(super) fn finish_intents(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+        if inner.log.is_none() {
+            match self.lock_for_reading(inner)? {
+                Some(reading) => self.ready(inner, Some(&*reading.file), reading.stat.size)?,
+                None => return self.ready(inner, None, 0),
+            }
+        }
+        let pending = inner.pending_intents();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        if !self.exists()? {
+            inner.done(pending.iter().map(|intent| intent.uid));
+            return Ok(());
+        }
+        let (guard, stat) = match self.lock(inner) {
+            Err(MailboxError::Busy) => return Ok(()),
+            other => other?,
+        };
+        let loaded = self.refresh(inner, &*guard.file, stat.into())?;
+        let doomed = loaded.table.doomed.clone();
+        for intent in pending.iter().filter(|intent| doomed.iter().all(|place| place.uid != intent.uid)) {
+            match half_dead(&*guard.file, intent, self.base(inner))? {
+                Some(place) => {
+                    inner.table = None;
+                    self.bury(inner, &guard, &[place])?;
+                }
+                None => inner.buried.push(intent.uid),
+            }
+        }
+        self.bury(inner, &guard, &doomed)
+    }
+
+    fn exists(&self) -> Result<bool, MailboxError> {
+        match self.shared.disk.stat(&self.path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn base(&self, inner: &Inner) -> Base {
+        Base { validity: inner.validity(), last: inner.next.saturating_sub(1) }
+    }
+
+    /// Overwrites messages of the locked file, which the table describes. One without enough room for the dead form stays, unseen by us.
+    fn bury(&self, inner: &mut Inner, guard: &Guard<'_>, doomed: &[Place]) -> Result<(), MailboxError> {
+        let unchanged = inner.is_as_known(guard.file.stat()?.into());
+        let base = self.base(inner);
+        for place in doomed {
+            let Some(dead) = dead(place, base) else { continue };
+            inner.wrote(place.offset);
+            if let Err(error) = overwrite(&*guard.file, place.header_at(), &dead) {
+                inner.table = None;
+                return Err(error.into());
+            }
+            inner.buried.push(place.uid);
+        }
+        let after = Stamp::from(guard.file.stat()?);
+        inner.has_become(unchanged, after);
+        if let Some(loaded) = &mut inner.table {
+            let mut table = Table::clone(&loaded.table);
+            table.doomed.retain(|place| !inner.buried.contains(&place.uid));
+            table.forget_last(doomed);
+            table.buried |= !doomed.is_empty();
+            loaded.table = Arc::new(table);
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Intents that were not carried out in this life of the daemon.
+    pub(super) fn pending_intents(&self) -> Vec<Intent> {
+        let intents = self.log.iter().flat_map(|log| log.sum.intents.values());
+        intents.filter(|intent| !self.buried.contains(&intent.uid) && !intent.old.is_empty()).cloned().collect()
+    }
+
+    /// These are dead, and durably so.
+    pub(super) fn done(&mut self, uids: impl Iterator<Item = u32>) {
+        if let Some(log) = self.log.as_mut() {
+            uids.for_each(|uid| log.put(Fact::Done(uid)));
+        }
+    }
+}
+
+/// The dead form in a message's place. The first of a file keeps the base line for those that follow.
+fn dead(place: &Place, base: Base) -> Option<Dead> {
+    mbox::dead(place.length - u64::from(place.from), (place.offset == 0).then_some(base))
+}
+
+fn overwrite(file: &dyn File, at: u64, dead: &Dead) -> io::Result<()> {
+    let length = dead.nuls.end - dead.nuls.start;
+    if length < WORTH_PUNCHING {
+        let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
+        return file.write_at(&[IoSlice::new(&dead.header), IoSlice::new(&zeros), IoSlice::new(dead.end)], at);
+    }
+    file.write_at(&[IoSlice::new(&dead.header)], at)?;
+    if file.punch(at + dead.nuls.start, length).is_err() {
+        let zeros = vec![0; ZEROS];
+        let mut from = dead.nuls.start;
+        while from < dead.nuls.end {
+            let most = usize::try_from(dead.nuls.end - from).unwrap_or(ZEROS).min(ZEROS);
+            file.write_at(&[IoSlice::new(zeros.get(..most).unwrap_or_default())], at + from)?;
+            from += most as u64;
+        }
+    }
+    file.write_at(&[IoSlice::new(dead.end)], at + dead.nuls.end)
+}
+
+/// Was the overwriting of this message begun, and cut short by a crash? Every byte of its beginning must be the old one or the
+/// new one, and the file as the intent says before and after it.
+fn half_dead(file: &dyn File, intent: &Intent, base: Base) -> io::Result<Option<Place>> {
+    let mut front = vec![0; mbox::LONGEST_FROM + intent.old.len()];
+    let read = file.read_at(&mut front, intent.offset)?;
+    front.truncate(read);
+    let Some(from) = memchr::memchr(b'\n', &front).map(|end| end + 1) else { return Ok(None) };
+    let mut after = vec![0; mbox::LONGEST_FROM];
+    let read = file.read_at(&mut after, intent.offset.saturating_add(intent.length))?;
+    after.truncate(read);
+    let followed = after.is_empty() || after.starts_with(b"From ");
+    let fits = intent.length > from as u64 && mbox::is_from_line(front.get(..from - 1).unwrap_or_default()) && followed;
+    if !fits {
+        return Ok(None);
+    }
+    let place = Place {
+        uid: intent.uid,
+        key: intent.key,
+        offset: intent.offset,
+        length: intent.length,
+        from: from as u32,
+        ..Place::default()
+    };
+    let Some(dead) = dead(&place, base) else { return Ok(None) };
+    let bytes = front.get(from..).unwrap_or_default();
+    // The base line's number may have gone up since.
+    let digits = |at: usize| {
+        intent.offset == 0 && (mbox::BASE_LAST..mbox::BASE_LINE - 1).contains(&at) && dead.header.len() > mbox::BASE_LINE
+    };
+    let begun = dead.header.len() == intent.old.len()
+        && dead
+            .header
+            .iter()
+            .zip(&intent.old)
+            .zip(bytes)
+            .enumerate()
+            .all(|(at, ((new, old), now))| now == old || now == new || (digits(at) && now.is_ascii_digit()));
+    Ok(begun.then_some(place))
+}
