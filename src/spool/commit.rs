@@ -129,8 +129,9 @@ impl Journal {
     }
 
     fn take_lead(&self) -> Option<Lead<'_>> {
-        let mut table = lock(&self.table);
-        (!std::mem::replace(&mut table.leading, true)).then_some(Lead(self))
+        let taken = std::mem::replace(&mut lock(&self.table).leading, true);
+        // Lazily: a lead that is made and dropped frees what another holds.
+        (!taken).then(|| Lead(self))
     }
 
     /// Writes what waits without anybody waiting for it, unless somebody is at it who will.
