@@ -1,6 +1,9 @@
 //! Locks between programs: an OFD lock on the file and a dotlock beside it. Others take them in either order, so both are
 //! tried without waiting; if one fails, both are given back and tried again a little later.
 //!
+//! A dotlock is a second name of one file of this daemon's in the same directory, `.lock-HOST-MARK`: a name is made and taken
+//! away much faster than a file, and on a shared file system `link` is the one that cannot succeed twice (open(2), O_EXCL).
+//!
 //! A dotlock holds `pid:host:mark`. One with our mark is from an earlier life of this daemon (the journal's lock keeps a
 //! second one away) and is removed at once; any other when it is older than five minutes and its process is gone from this
 //! host, or, where it names no process (procmail), after twenty.
@@ -10,22 +13,28 @@ use crate::sys::{Clock, Disk, File, Lock, Open};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const STALE: Duration = Duration::from_secs(5 * 60);
 const STALE_UNNAMED: Duration = Duration::from_secs(20 * 60);
 const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 
+/// Others take a dotlock for left over by its age: the original is not allowed to grow older than this.
+const FRESH: Duration = Duration::from_secs(60);
+
 /// Who we are, in dotlocks.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Locker {
     host: String,
     mark: u64,
     text: Vec<u8>,
+    /// By directory: the original, and when it was last written, by the clock's `elapsed`.
+    originals: Mutex<HashMap<PathBuf, (Arc<dyn File>, Duration)>>,
 }
 
 /// A locked mailbox file. Dropping it gives the locks back.
@@ -90,7 +99,7 @@ impl Locker {
     pub fn new(mark: u64) -> Locker {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
         let text = format!("{}:{host}:{mark:016x}\n", std::process::id()).into_bytes();
-        Locker { host, mark, text }
+        Locker { host, mark, text, originals: Mutex::default() }
     }
 
     /// Tries once to lock for writing. None: another program has the mailbox.
@@ -105,20 +114,17 @@ impl Locker {
             return Ok(None);
         }
         let mut guard = Guard { disk, file, dotlock: None };
-        let made = match disk.open(dotlock, Open::CreateNew(0o644)) {
+        let made = match self.make(disk, clock, dotlock) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 if !self.remove_stale(disk, clock, dotlock) {
                     return Ok(None);
                 }
-                disk.open(dotlock, Open::CreateNew(0o644))
+                self.make(disk, clock, dotlock)
             }
             other => other,
         };
         match made {
-            Ok(made) => {
-                guard.dotlock = Some(dotlock);
-                made.write_at(&[IoSlice::new(&self.text)], 0)?;
-            }
+            Ok(()) => guard.dotlock = Some(dotlock),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
             // Who can't write there has only the lock on the file, and so have all others of our rights.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -127,6 +133,43 @@ impl Locker {
             Err(error) => return Err(error.into()),
         }
         Ok(Some(guard))
+    }
+
+    /// Gives the original the name of this dotlock.
+    fn make(&self, disk: &dyn Disk, clock: &dyn Clock, dotlock: &Path) -> io::Result<()> {
+        let original = dotlock.with_file_name(format!(".lock-{}-{:016x}", self.host, self.mark));
+        self.refresh(disk, clock, &original)?;
+        match disk.link(&original, dotlock) {
+            // Somebody tidied up.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                lock(&self.originals).remove(&original);
+                self.refresh(disk, clock, &original)?;
+                disk.link(&original, dotlock)
+            }
+            other => other,
+        }
+    }
+
+    /// Makes the original, or touches it if that was not done of late. What lies at its path is never written to: it may be
+    /// another name of somebody's mailbox.
+    fn refresh(&self, disk: &dyn Disk, clock: &dyn Clock, original: &Path) -> io::Result<()> {
+        let mut originals = lock(&self.originals);
+        let now = clock.elapsed();
+        if let Some((file, written)) = originals.get_mut(original) {
+            if now.saturating_sub(*written) > FRESH {
+                file.write_at(&[IoSlice::new(&self.text)], 0)?;
+                *written = now;
+            }
+            return Ok(());
+        }
+        match disk.remove(original) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = disk.open(original, Open::CreateNew(0o644))?;
+        file.write_at(&[IoSlice::new(&self.text)], 0)?;
+        originals.insert(original.to_owned(), (file, now));
+        Ok(())
     }
 
     /// Removes a dotlock that nobody holds any more. False: it is held.
@@ -160,6 +203,10 @@ impl Locker {
             None => age > STALE_UNNAMED,
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(super) struct Shared {
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub secret: Secret,
-    pub locker: Locker,
+    pub locker: Arc<Locker>,
 }
 
 impl Shared {
@@ -43,7 +43,7 @@ impl Shared {
             return Ok(keys.clone());
         }
         let secret = Secret::load(&*self.disk, &self.spool)?;
-        let keys = Keys { locker: Locker::new(secret.mark()), secret };
+        let keys = Keys { locker: Arc::new(Locker::new(secret.mark())), secret };
         Ok(self.keys.get_or_init(|| keys).clone())
     }
 }
