@@ -2,6 +2,7 @@
 
 use super::policy;
 use super::session::{Hello, Outcome, Session};
+use crate::auth::Shown;
 use crate::net::{NetError, Peer};
 use crate::smtp::reply::{self, Reply};
 use std::fmt::Write as _;
@@ -10,6 +11,7 @@ impl Session<'_> {
     /// HELO and EHLO. A transaction that was open is forgotten (RFC 5321 §4.1.4).
     pub(super) fn greet(&mut self, name: &str, extended: bool) -> Reply {
         self.transaction = None;
+        log::debug!("session={} smtp hello name={} extended={extended}", self.name, Shown(name));
         self.hello = Some(Hello { from: from_clause(name, self.connection.peer()), extended });
         let config = &self.server.config;
         let mut text = format!("{} at your service", config.hostname);
