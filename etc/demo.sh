@@ -74,8 +74,8 @@ Users: alice, password $alice
        bob,   password $bob
 Mail, queue and configuration are in ./var. Ctrl-C stops it. Try, in another terminal, in this directory:
 
-  printf 'Subject: hello\r\n\r\nIt works.\r\n' | curl smtp://127.0.0.1:$submission -u alice:$alice --mail-from alice@localhost --mail-rcpt bob@localhost -T -
-  curl pop3://127.0.0.1:$pop3/1 -u bob:$bob
+  printf 'Subject: hello\r\n\r\nIt works.\r\n' | curl -sS smtp://127.0.0.1:$submission -u alice:$alice --mail-from alice@localhost --mail-rcpt bob@localhost -T -
+  curl -sS pop3://127.0.0.1:$pop3/1 -u bob:$bob
   $bin/pillarboxctl -f $conf queue list
 
 END

@@ -87,7 +87,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
     let mut options = Options::new();
     options.parsing_style(ParsingStyle::StopAtFirstFree);
     options.optflag("h", "", "").optflag("V", "", "").optopt("f", "", "", "FILE");
-    let usage = |what: &str| Failure::new(exit::USAGE, format!("{what}\n{}", USAGE.trim_end()));
+    let usage = |what: &str| Failure::new(exit::USAGE, format!("{what}; pillarboxctl -h tells the commands"));
     let matches = options.parse(words).map_err(|error| usage(&error.to_string()))?;
     if matches.opt_present("h") {
         return say(USAGE);
@@ -124,7 +124,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["user", "add", name] => users::add(&config()?, name),
         ["user", "passwd", name] => users::passwd(&config()?, name),
         ["user", "remove", name] => users::remove(&config()?, name),
-        [] => Err(usage("a command is missing")),
+        [] => Err(Failure::new(exit::USAGE, format!("a command is missing\n{}", USAGE.trim_end()))),
         _ => Err(usage(&format!("`{}` is not a command", plain.join(" ")))),
     }
 }

@@ -4,7 +4,7 @@
 //! until `accept` says that nothing waits. When descriptors run out all listeners rest for a moment and are then tried again.
 
 use super::limits::{Full, Limits, Ticket};
-use super::listeners::{Listener, Plan, Service, Stream};
+use super::listeners::{self, Listener, Plan, Service, Stream};
 use crate::config::{Tls, schema};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -104,34 +104,54 @@ impl Acceptor {
         self.waker.clone()
     }
 
-    /// Is this address listened on already?
-    pub fn has(&self, plan: &Plan) -> bool {
-        self.doors.iter().any(|door| door.plan.endpoint == plan.endpoint)
-    }
-
-    /// From now on exactly these plans are served: with the new listeners, and those of the present ones that they name.
-    /// The others are closed. Each plan that has neither is left out.
-    pub fn serve(&mut self, plans: &[Plan], new: Vec<(Plan, Listener)>) -> io::Result<()> {
-        let mut doors = Vec::new();
-        let mut new: Vec<Option<(Plan, Listener)>> = new.into_iter().map(Some).collect();
-        for plan in plans {
-            let fresh = new.iter_mut().find(|item| item.as_ref().is_some_and(|(of, _)| of == plan)).and_then(Option::take);
-            if let Some((plan, listener)) = fresh {
-                let token = Token(self.next_token);
-                self.next_token += 1;
+    /// From now on exactly these plans are served. A listener that is there already stays; one that has to be bound and can't
+    /// be leaves all as it was.
+    pub fn serve(&mut self, plans: &[Plan]) -> io::Result<()> {
+        let kept = self.keep(plans);
+        let mut bound = Vec::new();
+        for (plan, _) in plans.iter().zip(&kept).filter(|(_, kept)| kept.is_none()) {
+            let listener = listeners::bind(plan)?;
+            if let Some(listener) = &listener {
+                let token = Token(self.next_token + bound.len());
                 self.poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
-                doors.push(Door { token, plan, listener });
-            } else if let Some(at) = self.doors.iter().position(|door| door.plan.endpoint == plan.endpoint) {
-                let old = self.doors.swap_remove(at);
-                doors.push(Door { plan: plan.clone(), ..old });
+            }
+            bound.push(listener);
+        }
+        // Nothing can fail from here on. A listener that is dropped leaves the poll by itself.
+        let mut old: Vec<Option<Door>> = self.doors.drain(..).map(Some).collect();
+        let mut bound = bound.into_iter().enumerate();
+        for (plan, kept) in plans.iter().zip(kept) {
+            match kept {
+                Some(at) => {
+                    let door = old.get_mut(at).and_then(Option::take);
+                    self.doors.extend(door.map(|door| Door { plan: plan.clone(), ..door }));
+                }
+                None => {
+                    let Some((at, Some(listener))) = bound.next() else { continue };
+                    self.doors.push(Door { token: Token(self.next_token + at), plan: plan.clone(), listener });
+                }
             }
         }
-        for door in &self.doors {
-            self.poll.registry().deregister(&mut SourceFd(&door.listener.as_raw_fd()))?;
-            self.ready.remove(&door.token);
-        }
-        self.doors = doors;
+        self.next_token += old.len() + plans.len();
+        self.ready.retain(|token| self.doors.iter().any(|door| door.token == *token));
         Ok(())
+    }
+
+    /// For each plan the listener that is there already: first those at the very address, then those that got their port by
+    /// chance.
+    fn keep(&self, plans: &[Plan]) -> Vec<Option<usize>> {
+        let mut kept: Vec<Option<usize>> = vec![None; plans.len()];
+        let exact = |plan: &Plan, door: &Door| *door.listener.shown() == plan.endpoint;
+        let alike = |plan: &Plan, door: &Door| door.plan == *plan;
+        for fits in [&exact as &dyn Fn(&Plan, &Door) -> bool, &alike] {
+            for (at, plan) in plans.iter().enumerate() {
+                if kept[at].is_none() {
+                    let mut doors = self.doors.iter().enumerate();
+                    kept[at] = doors.find(|(n, door)| !kept.contains(&Some(*n)) && fits(plan, door)).map(|(n, _)| n);
+                }
+            }
+        }
+        kept
     }
 
     /// What is listened on, as in `smtp/starttls=127.0.0.1:25 … control/none=unix:/run/pillarbox/ctl.sock`.
@@ -252,4 +272,68 @@ fn drain(mut pipe: &UnixStream) -> bool {
         any = true;
     }
     any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::from_text;
+    use std::net::TcpStream;
+    use std::path::Path;
+
+    fn plans(dir: &Path, listeners: &[(&str, &str)]) -> Vec<Plan> {
+        let table =
+            |(address, protocol): &(&str, &str)| format!("[[listen]]\naddress = \"{address}\"\nprotocol = \"{protocol}\"\n");
+        let text: String = listeners.iter().map(table).collect();
+        listeners::plan(&from_text("test", &format!("user = \"\"\nspool = \".\"\n{text}"), dir, &[]).unwrap())
+    }
+
+    fn addresses(acceptor: &Acceptor) -> Vec<String> {
+        acceptor.shown().split(' ').map(|word| word.split_once('=').unwrap().1.to_owned()).collect()
+    }
+
+    #[test]
+    fn listeners_stay_come_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut acceptor = Acceptor::new(Arc::default()).unwrap();
+        let by_chance = plans(dir.path(), &[("127.0.0.1:0", "smtp"), ("127.0.0.1:0", "pop3"), ("127.0.0.1:0", "pop3")]);
+        acceptor.serve(&by_chance).unwrap();
+        let first = addresses(&acceptor);
+        assert_eq!(first.len(), 5);
+        acceptor.serve(&by_chance).unwrap();
+        assert_eq!(addresses(&acceptor), first, "the same again");
+        let named = [(first[2].as_str(), "pop3"), ("127.0.0.1:0", "smtp"), (first[1].as_str(), "smtp")];
+        acceptor.serve(&plans(dir.path(), &named)).unwrap();
+        assert_eq!(addresses(&acceptor)[..3], [first[2].clone(), first[0].clone(), first[1].clone()]);
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let bad = plans(dir.path(), &[("127.0.0.1:0", "pop3"), (&taken.local_addr().unwrap().to_string(), "smtp")]);
+        let before = addresses(&acceptor);
+        assert!(acceptor.serve(&bad).is_err());
+        assert_eq!(addresses(&acceptor), before, "a plan that fails changes nothing");
+        acceptor.serve(&plans(dir.path(), &named[..1])).unwrap();
+        assert!(TcpStream::connect(&first[1]).is_err(), "it is closed");
+        acceptor.serve(&[]).unwrap();
+        assert!(!dir.path().join("ctl.sock").exists());
+    }
+
+    #[test]
+    fn arrivals_are_let_in_or_turned_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Arc::new(Limits::default());
+        let mut acceptor = Acceptor::new(limits.clone()).unwrap();
+        acceptor.serve(&plans(dir.path(), &[("127.0.0.1:0", "smtp")])).unwrap();
+        let address = addresses(&acceptor).remove(0);
+        let bounds = schema::Limits { sessions: 2, per_service: 2, per_network: 1, recipients: 1, errors: 1, min_free: 0 };
+        let clients: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(&address).unwrap()).collect();
+        let mut inside = Vec::new();
+        while inside.len() < 2 || limits.refused.load(std::sync::atomic::Ordering::Relaxed) < 1 {
+            acceptor.turn(&bounds, Some(Duration::from_secs(5)), |arrival| inside.push(arrival)).unwrap();
+        }
+        let mut heard = String::new();
+        (&clients[2]).read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "421 4.7.0 too many connections\r\n");
+        assert_eq!(limits.sessions(), 2);
+        inside.clear();
+        assert_eq!(limits.sessions(), 0);
+    }
 }

@@ -135,7 +135,10 @@ pub fn bind(plan: &Plan) -> io::Result<Option<Listener>> {
                 let shown = Endpoint::Tcp(listener.local_addr().map_err(named)?);
                 Ok(Some(Listener { socket: Socket::Tcp(listener), shown }))
             }
-            Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) if plan.optional => Ok(None),
+            Err(error @ (Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)) if plan.optional => {
+                log::info!("not-listening address={address} error=\"{error}\"");
+                Ok(None)
+            }
             Err(error) => Err(named(error.into())),
         },
         Endpoint::Unix(path) => {

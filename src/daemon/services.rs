@@ -94,7 +94,6 @@ impl Job {
 pub fn run(job: Job) {
     let Job { arrival: Arrival { stream, service, tls, ticket }, services, session } = job;
     let in_session = InSession { session: &session, service, ticket };
-    log::debug!("session={session} connect service={} tls={} peer={}", service.name(), tls.name(), stream.peer());
     if let Err(error) = serve(stream, service, tls, &services, &session) {
         log::info!("session={session} connect-failed service={} error=\"{error}\"", service.name());
     }

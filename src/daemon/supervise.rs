@@ -8,7 +8,7 @@ use super::background::{PidFile, Ready};
 use super::desk::{Ask, Desk};
 use super::identity::{self, Identity};
 use super::limits::Limits;
-use super::listeners::{self, Listener, Plan};
+use super::listeners;
 use super::options::Options;
 use super::services::{self, Foundation, Job, Services};
 use super::workers::Workers;
@@ -24,7 +24,7 @@ use crate::sys::{Clock, Disk, RealDisk, SystemClock, exit, unix};
 use crossbeam_channel::Receiver;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use std::io;
+use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,10 +65,7 @@ pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<(), Fa
     if !config.log.syslog {
         ready.keep_stderr();
     }
-    std::panic::set_hook(Box::new(|panic| {
-        let thread = std::thread::current();
-        log::error!("bug thread={} {panic}", thread.name().unwrap_or("?"));
-    }));
+    std::panic::set_hook(Box::new(log_panic));
     umask(Mode::from_bits_truncate(0o002));
     raise_open_files();
 
@@ -78,9 +75,7 @@ pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<(), Fa
     let pid_file = config.pid_file.as_deref().map(PidFile::create).transpose()?;
     let limits = Arc::new(Limits::default());
     let mut acceptor = Acceptor::new(limits.clone()).map_err(|error| Failure::new(exit::OSERR, error))?;
-    let plans = listeners::plan(&config);
-    let bound = bind_new(&acceptor, &plans).map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
-    acceptor.serve(&plans, bound).map_err(|error| Failure::new(exit::OSERR, error))?;
+    acceptor.serve(&listeners::plan(&config)).map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
     let tls = config.tls.as_ref().map(|_| load_tls(&config)).transpose()?;
     if let Some(identity) = &identity {
         identity.become_it().map_err(|error| Failure::new(exit::OSERR, format!("cannot run as `{}`: {error}", config.user)))?;
@@ -99,6 +94,15 @@ pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<(), Fa
     Ok(())
 }
 
+/// A bug: told with its place. What a session, or a thread, was doing ends; the daemon goes on.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let said = panic.payload();
+    let said = said.downcast_ref::<String>().map(String::as_str).or(said.downcast_ref::<&str>().copied());
+    let place = panic.location().map_or_else(String::new, |place| place.to_string());
+    let thread = std::thread::current();
+    log::error!("bug thread={} place={place} panic=\"{}\"", thread.name().unwrap_or("?"), said.unwrap_or("?"));
+}
+
 /// As many open files as the system allows: each session needs one, each delivery several.
 fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
@@ -113,18 +117,6 @@ fn load_tls(config: &Config) -> Result<Arc<ServerTls>, Failure> {
         None => ServerTls::self_signed(&config.spool.join("tls"), &config.hostname),
     };
     loaded.map(Arc::new).map_err(|error| Failure::new(exit::CONFIG, format!("certificate: {error}")))
-}
-
-/// Binds all that is planned and not there yet.
-fn bind_new(acceptor: &Acceptor, plans: &[Plan]) -> io::Result<Vec<(Plan, Listener)>> {
-    let mut bound = Vec::new();
-    for plan in plans.iter().filter(|plan| !acceptor.has(plan)) {
-        match listeners::bind(plan)? {
-            Some(listener) => bound.push((plan.clone(), listener)),
-            None => log::info!("not-listening address={} (this host has no such addresses)", plan.endpoint),
-        }
-    }
-    Ok(bound)
 }
 
 impl Daemon {
@@ -231,10 +223,8 @@ impl Daemon {
             log::warn!("reload key={key} (changed; that needs a restart)");
         }
         let tls = load_tls(&config).map_err(|failure| failure.what)?;
-        let plans = listeners::plan(&config);
-        let bound = bind_new(&self.acceptor, &plans).map_err(|error| error.to_string())?;
         self.host.reload().map_err(|error| error.to_string())?;
-        self.acceptor.serve(&plans, bound).map_err(|error| error.to_string())?;
+        self.acceptor.serve(&listeners::plan(&config)).map_err(|error| error.to_string())?;
         logger::set_level(&config.log, self.options.verbose);
         let config = Arc::new(config);
         self.base.delivery.reload(config.clone());
@@ -246,7 +236,7 @@ impl Daemon {
     fn stop(&mut self) {
         let until = Instant::now() + self.services.config.timeouts.stop;
         log::info!("stopping sessions={} patience={:?}", self.limits.sessions(), self.services.config.timeouts.stop);
-        if let Err(error) = self.acceptor.serve(&[], Vec::new()) {
+        if let Err(error) = self.acceptor.serve(&[]) {
             log::warn!("stopping error=\"{error}\"");
         }
         self.limits.tell_ends();
