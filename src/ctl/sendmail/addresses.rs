@@ -25,6 +25,8 @@ struct Scanner {
     in_angle: bool,
     in_quotes: bool,
     in_literal: bool,
+    /// Blanks were passed over since the last character that was kept.
+    blank: bool,
     /// Comments within comments.
     comments: u32,
 }
@@ -54,7 +56,7 @@ impl Scanner {
             ',' | ';' if !self.in_angle => self.end(),
             // What came before is the name of a group.
             ':' if !self.in_angle && !self.in_literal => self.plain.clear(),
-            _ if c.is_whitespace() => {}
+            _ if c.is_whitespace() => self.blank = true,
             _ => {
                 self.in_literal = c == '[' || (self.in_literal && c != ']');
                 self.keep(c);
@@ -66,12 +68,18 @@ impl Scanner {
     }
 
     fn keep(&mut self, c: char) {
-        match &mut self.angle {
-            Some(angle) if self.in_angle => angle.push(c),
+        let blank = std::mem::take(&mut self.blank);
+        let word = match &mut self.angle {
+            Some(angle) if self.in_angle => angle,
             // Words after the brackets mean nothing.
-            Some(_) => {}
-            None => self.plain.push(c),
+            Some(_) => return,
+            None => &mut self.plain,
+        };
+        // Blanks may stand around `@` and dots (RFC 5322 §4.4); two words are no address, and must not become one.
+        if blank && !word.is_empty() && !word.ends_with(['@', '.']) && !matches!(c, '@' | '.') {
+            word.push(' ');
         }
+        word.push(c);
     }
 
     fn end(&mut self) {
@@ -84,6 +92,7 @@ impl Scanner {
         };
         self.in_angle = false;
         self.in_literal = false;
+        self.blank = false;
         if !address.is_empty() {
             self.found.push(address);
         }
@@ -115,7 +124,8 @@ mod tests {
             ("\"a\\\"b\"@c.test", &["\"a\\\"b\"@c.test"]),
             ("<@x.test,@y.test:a@b.test>", &["a@b.test"]),
             ("a@[IPv6:::1]", &["a@[IPv6:::1]"]),
-            ("a @ b.test", &["a@b.test"]),
+            ("a @ b . test", &["a@b.test"]),
+            ("two words, <two words>", &["two words", "two words"]),
             ("<>", &[]),
             ("\"open", &["\"open"]),
             ("J\u{f6}rg <j@b.test>", &["j@b.test"]),
