@@ -15,6 +15,8 @@ mod marks;
 mod outcome;
 mod reply;
 mod session;
+#[cfg(test)]
+mod tests;
 mod top;
 mod transaction;
 
