@@ -14,7 +14,7 @@
 //! connection), `set: key=value` for `-o`, `config: line` of the configuration file, `user: NAME` for one more user.
 //!
 //! A file `x.mbox` beside `x.txt` is alice's mailbox before; `x.expect` is what it must be like after the daemon has
-//! stopped: each line a pattern with `*`, fields in which mailboxes keep state left out.
+//! stopped: each line a pattern with `*`, Received fields on one line, fields in which mailboxes keep state left out.
 
 use crate::common::{Daemon, Setup};
 use pillarbox::net::tls::ClientTls;
@@ -245,6 +245,7 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
 
 /// Compares a mailbox with the patterns of an `.expect` file.
 fn compare(expected: &str, found: &str) {
+    let found = unfolded(found);
     let mut found: Vec<&str> = found.lines().filter(|line| !keeps_state(line)).collect();
     let mut expected: Vec<&str> = expected.lines().filter(|line| !line.starts_with("# ")).collect();
     for lines in [&mut found, &mut expected] {
@@ -258,6 +259,25 @@ fn compare(expected: &str, found: &str) {
         assert!(matches(pattern, line, true, &none).is_some(), "mailbox, line {}:\n  {pattern}\nexpected, found:\n  {line}", number + 1);
     }
     assert_eq!(found.len(), expected.len(), "more lines than expected: {:?}", found.get(expected.len()));
+}
+
+/// With each Received field on one line.
+fn unfolded(mailbox: &str) -> String {
+    let mut text = String::new();
+    let mut in_received = false;
+    for line in mailbox.split_inclusive('\n') {
+        match line.strip_prefix(['\t', ' ']) {
+            Some(rest) if in_received => {
+                text.truncate(text.trim_end().len());
+                text = text + " " + rest.trim_start();
+            }
+            _ => {
+                in_received = line.starts_with("Received: ");
+                text.push_str(line);
+            }
+        }
+    }
+    text
 }
 
 fn keeps_state(line: &str) -> bool {

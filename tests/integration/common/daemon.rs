@@ -286,7 +286,8 @@ impl Daemon {
             let address = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
             text += &format!("[[listen]]\naddress = \"{address}\"\nprotocol = \"{protocol}\"\ntls = \"{tls}\"\n");
         }
-        text += "[log]\nto = \"stderr\"\nlevel = \"debug\"\n";
+        // No question leaves this machine: nobody answers there.
+        text += "[dns]\nservers = [\"127.0.0.1:9\"]\n[log]\nto = \"stderr\"\nlevel = \"debug\"\n";
         text + more
     }
 
