@@ -49,7 +49,7 @@ impl Session<'_> {
             Dots::Whole => letter.send(),
             Dots::Sink(error) => Err(letter_error(error)),
             Dots::TooBig => return Ok(self.refused(reply::TOO_BIG, "too big")),
-            Dots::Malformed => return Ok(self.refused(reply::MALFORMED_MESSAGE, "malformed")),
+            Dots::Malformed => return Ok(self.malformed()),
         };
         let id = match sent {
             Ok(id) => id,
@@ -80,6 +80,16 @@ impl Session<'_> {
             with,
             tls: tls.map(|info| format!("({} {})", info.version, info.cipher)),
             submission: self.protocol == Protocol::Submission,
+        }
+    }
+
+    /// A message with a bare CR or LF. Whoever built it may hope that its end is seen elsewhere than where we see it, so
+    /// commands that came with it are not carried out.
+    fn malformed(&mut self) -> Outcome {
+        let more = self.is_strict() && self.connection.input_pending();
+        match self.refused(reply::MALFORMED_MESSAGE, "malformed") {
+            Outcome::Say(refusal) if more => Outcome::Close(refusal),
+            outcome => outcome,
         }
     }
 

@@ -4,6 +4,8 @@
 
 postfix_port='' dovecot_port='' smtp_port='' pop3_port='' pillarbox_pid='' password=''
 tracer=''
+# What Pillarbox delivers itself, what it sends on, and where to; who owns its mailboxes.
+local_domain=test.example routed_domain=relay.example routed_port='' mail_owner='' smtp_tls=none
 
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
@@ -60,10 +62,10 @@ PY
 write_pillarbox_config() {
     mkdir -p "$dir/pillarbox/spool" "$dir/pillarbox/mail"
     chmod 755 "$dir/pillarbox" "$dir/pillarbox/mail"
-    smtp_port=$(free_port) pop3_port=$(free_port)
+    smtp_port=${smtp_port:-$(free_port)} pop3_port=$(free_port)
     cat > "$dir/pillarbox.conf" <<CONF
 hostname = "bench.example"
-domains  = ["test.example"]
+domains  = ["$local_domain"]
 users    = ["$dir/pillarbox/users"]
 user     = ""
 postmaster = "u1"
@@ -74,7 +76,7 @@ pid_file = "$dir/pillarbox/pid"
 [[listen]]
 address  = "127.0.0.1:$smtp_port"
 protocol = "smtp"
-tls      = "none"
+tls      = "$smtp_tls"
 
 [[listen]]
 address  = "127.0.0.1:$pop3_port"
@@ -91,8 +93,11 @@ sessions = 2000
 relay_networks = ["127.0.0.0/8"]
 
 [[route]]
-domain = "relay.example"
-host   = "127.0.0.1:$sink_port"
+domain = "$routed_domain"
+host   = "127.0.0.1:${routed_port:-$sink_port}"
+
+[queue]
+retry = ["1s", "2s"]
 
 [log]
 to    = "stderr"
@@ -108,13 +113,16 @@ CONF
         for n in $(seq 1000); do echo "m$n"; done
     } | while read -r name; do sed -n "s/^big:/$name:/p" "$dir/pillarbox/users"; done > "$dir/pillarbox/more"
     cat "$dir/pillarbox/more" >> "$dir/pillarbox/users"
+    [ -z "$mail_owner" ] || chown -R "$mail_owner:" "$dir/pillarbox"
 }
 
 start_pillarbox() {
     [ -z "$pillarbox_pid" ] || return 0
     [ -e "$dir/pillarbox.conf" ] || write_pillarbox_config
+    local as=
+    [ -z "$mail_owner" ] || as="setpriv --reuid $mail_owner --regid $mail_owner --clear-groups"
     # shellcheck disable=SC2086
-    in_group pillarbox ${tracer-} "$bin/pillarbox" -d -f "$dir/pillarbox.conf" 2>> "$dir/pillarbox.log" &
+    in_group pillarbox $as ${tracer-} "$bin/pillarbox" -d -f "$dir/pillarbox.conf" 2>> "$dir/pillarbox.log" &
     pillarbox_pid=$!
     wait_for_port "$smtp_port" || { tail -5 "$dir/pillarbox.log"; exit 1; }
 }
@@ -131,6 +139,7 @@ start_postfix() {
     local port
     port=$(free_port)
     "$here/peers/postfix_setup.sh" "$dir/postfix" "$port" "$sink_port" "$(id -u vmail)"
+    printf "%s\n" "${postfix_extra-}" >> "$dir/postfix/etc/main.cf"
     # It logs through a daemon of its own; its master leaves this shell.
     in_group postfix postfix -c "$dir/postfix/etc" start > "$dir/postfix.out" 2>&1 || { cat "$dir/postfix.out"; exit 1; }
     wait_for_port "$port"

@@ -1,0 +1,245 @@
+//! One function per parser: any bytes in, no panic, and what must hold of what comes out.
+//!
+//! They take what a fuzzer gives (`fn(&[u8])`); the stable test in tests/integration/fuzz.rs feeds them their corpus
+//! (tests/fuzz/corpus/NAME/*) and mutations of it.
+
+use pillarbox::auth::sasl::{Exchange, Mechanism, Step};
+use pillarbox::config::load::from_text;
+use pillarbox::host::password::Hash;
+use pillarbox::host::users;
+use pillarbox::mail::mboxrd::{Quoter, ToWire};
+use pillarbox::mail::{Address, Domain, header};
+use pillarbox::net::dns::{Patience, Resolver};
+use pillarbox::net::{Connection, Dots, Line};
+use pillarbox::smtp::command::{Command, ForwardPath};
+use pillarbox::spool::SpoolId;
+use pillarbox::sys::SystemClock;
+use std::io::Write;
+use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A parser's name, which is that of its corpus, and its function.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("address", address),
+    ("header", header_fields),
+    ("mboxrd", mboxrd),
+    ("sasl", sasl),
+    ("users", users_file),
+    ("lines", lines),
+    ("dots", dots),
+    ("spool_id", spool_id),
+    ("smtp_command", smtp_command),
+    ("config", configuration),
+    ("dns", dns),
+];
+
+/// What is an address is written so that it is the same address again, on one line.
+pub fn address(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok((address, rest)) = Address::parse_prefix(&text) {
+        assert!(text.ends_with(rest));
+        let written = address.to_string();
+        assert!(written.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{written:?}");
+        assert_eq!(written.parse::<Address>().as_ref(), Ok(&address));
+    }
+    if let Ok(domain) = Domain::parse(&text) {
+        assert_eq!(Domain::parse(&domain.key()).map(|again| again.key()), Ok(domain.key()));
+    }
+}
+
+/// Fields follow each other without a gap, from the start to the header's end.
+pub fn header_fields(input: &[u8]) {
+    let mut at = 0;
+    for field in header::fields(input) {
+        assert_eq!(field.whole.start, at);
+        assert!(field.whole.end > at && field.whole.end <= input.len());
+        assert!(field.name.start >= at && field.value.end <= field.whole.end && field.name.end <= field.value.start.max(field.name.end));
+        let value = header::unfold(&input[field.value.clone()]);
+        assert!(!value.contains(&b'\n') && !value.contains(&b'\r'));
+        at = field.whole.end;
+    }
+    assert!(header::end(input) <= at || at == header::end(input));
+}
+
+/// Quoted, written to disk, read again: the same; and however it is cut into pieces.
+pub fn mboxrd(input: &[u8]) {
+    let lf: Vec<u8> = input.iter().copied().filter(|byte| *byte != b'\r').collect();
+    let quote = |pieces: &[&[u8]]| {
+        let (mut quoter, mut disk) = (Quoter::default(), Vec::new());
+        pieces.iter().for_each(|piece| quoter.push(piece, &mut disk));
+        quoter.finish(&mut disk);
+        disk
+    };
+    let wire = |pieces: &[&[u8]]| {
+        let (mut writer, mut out) = (ToWire::default(), Vec::new());
+        pieces.iter().for_each(|piece| writer.push(piece, &mut out));
+        writer.finish(&mut out);
+        out
+    };
+    let disk = quote(&[&lf]);
+    assert!(!disk.starts_with(b"From ") && !disk.windows(6).any(|window| window == b"\nFrom "));
+    let mut expected = lf.clone();
+    if !lf.is_empty() && !lf.ends_with(b"\n") {
+        expected.push(b'\n');
+    }
+    let expected: Vec<u8> = expected.iter().flat_map(|byte| if *byte == b'\n' { b"\r\n".to_vec() } else { vec![*byte] }).collect();
+    assert_eq!(wire(&[&disk]), expected);
+    for size in [1, 2, 5, 7] {
+        assert_eq!(quote(&lf.chunks(size).collect::<Vec<_>>()), disk);
+        assert_eq!(wire(&disk.chunks(size).collect::<Vec<_>>()), expected);
+    }
+}
+
+/// Whatever comes, an exchange ends after a few lines, and with clean credentials.
+pub fn sasl(input: &[u8]) {
+    let mut lines = input.split(|byte| *byte == b'\n');
+    for mechanism in [Mechanism::Plain, Mechanism::Login] {
+        let first = lines.next().filter(|line| !line.is_empty());
+        let Ok((mut exchange, mut step)) = Exchange::begin(mechanism, first) else { continue };
+        for _ in 0..4 {
+            match step {
+                Step::Done(credentials) => {
+                    assert!(!credentials.name.is_empty() && !credentials.name.contains('\0') && !credentials.password.contains(&0));
+                    break;
+                }
+                Step::Challenge(_) => match exchange.respond(lines.next().unwrap_or(b"*")) {
+                    Ok(next) => step = next,
+                    Err(_) => break,
+                },
+            }
+        }
+    }
+}
+
+/// A users file that is understood stays so after a change.
+pub fn users_file(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let _ = Hash::parse(&text);
+    let _ = users::is_name(&text);
+    if users::parse(&text).is_ok() {
+        for name in text.lines().filter_map(|line| line.split(':').next()).filter(|name| users::is_name(name)).take(3) {
+            if let Ok(without) = users::remove(&text, name) {
+                assert!(users::parse(&without).is_ok());
+            }
+        }
+    }
+}
+
+/// A connection whose other end sends this and closes.
+fn receiving(input: &[u8]) -> Connection {
+    let (mut theirs, ours) = UnixStream::pair().unwrap();
+    // It fits into the socket's buffer.
+    theirs.write_all(&input[..input.len().min(60_000)]).unwrap();
+    let mut connection = Connection::from_unix(ours).unwrap();
+    connection.set_timeout(Duration::from_secs(5));
+    connection
+}
+
+/// Lines end with CRLF and nothing else.
+pub fn lines(input: &[u8]) {
+    let input = &input[..input.len().min(60_000)];
+    const LIMIT: usize = 64;
+    let mut connection = receiving(input);
+    let (mut line, mut rest) = (Vec::new(), input);
+    while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
+        let whole = &rest[..end];
+        let clean = !whole.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+        match connection.read_line(LIMIT, &mut line).unwrap() {
+            Line::Whole => assert!(clean && whole == line, "{whole:?} {line:?}"),
+            Line::TooLong => assert!(whole.len() + 2 > LIMIT),
+            Line::Malformed => assert!(!clean),
+        }
+        rest = &rest[end + 2..];
+    }
+    assert!(connection.read_line(LIMIT, &mut line).is_err());
+}
+
+/// A message ends with CRLF.CRLF and nothing else, and has no other line ends.
+pub fn dots(input: &[u8]) {
+    let input = &input[..input.len().min(60_000)];
+    let mut connection = receiving(input);
+    let mut sink = Vec::new();
+    let found = connection.read_dots(1 << 20, &mut sink);
+    // The line before the first counts as ended: an empty message is ".CRLF".
+    let framed = [b"\r\n", input].concat();
+    let Some(end) = framed.windows(5).position(|window| window == b"\r\n.\r\n") else {
+        assert!(found.is_err());
+        return;
+    };
+    let message = &framed[2..(end + 2).max(2)];
+    let text = String::from_utf8_lossy(message).into_owned();
+    let clean = !message.contains(&0) && !text.replace("\r\n", "").contains(['\r', '\n']);
+    match found.unwrap() {
+        Dots::Whole => {
+            assert!(clean, "{text:?}");
+            let mut wire = Vec::new();
+            for line in message.split_inclusive(|byte| *byte == b'\n') {
+                wire.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+            }
+            wire.retain(|byte| *byte != b'\r');
+            assert_eq!(wire, sink);
+        }
+        Dots::Malformed => assert!(!clean, "{text:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An id that is read is written as it was, in lower case.
+pub fn spool_id(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(id) = text.parse::<SpoolId>() {
+        assert_eq!(id.to_string().parse::<SpoolId>(), Ok(id));
+    }
+}
+
+/// What a command carries into headers and logs holds no control character.
+pub fn smtp_command(input: &[u8]) {
+    let clean = |text: &str| assert!(text.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{text:?}");
+    for line in input.split(|byte| *byte == b'\n') {
+        match Command::parse(line) {
+            Ok(Command::Helo(name) | Command::Ehlo(name)) => clean(name),
+            Ok(Command::Mail(mail)) => clean(&mail.reverse_path.to_string()),
+            Ok(Command::Rcpt(ForwardPath::Address(address))) => clean(&address.to_string()),
+            Ok(Command::Auth { mechanism, .. }) => clean(mechanism),
+            Ok(_) => {}
+            Err(error) => drop(error.reply()),
+        }
+    }
+}
+
+/// Every complaint about a configuration points into it.
+pub fn configuration(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Err(report) = from_text("fuzz.conf", &text, Path::new("/nowhere"), &[]) {
+        assert!(!report.to_string().is_empty());
+    }
+    let options: Vec<String> = text.lines().take(3).map(str::to_owned).collect();
+    let _ = from_text("fuzz.conf", "", Path::new("/nowhere"), &options);
+}
+
+/// A server that answers with this, the question's number and name in front, so that it is looked at.
+pub fn dns(input: &[u8]) {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    server.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let patience = Patience { one: Duration::from_millis(10), rounds: 1, whole: Duration::from_millis(30) };
+    let resolver = Resolver::new(Arc::new(SystemClock::default()), &[address]).with_patience(patience);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut question = [0; 512];
+            if let Ok((length, from)) = server.recv_from(&mut question) {
+                // The counts and what follows the question are the input's.
+                let counts = input.get(..6).unwrap_or(&[0, 1, 0, 0, 0, 0]);
+                let rest = input.get(6..).unwrap_or_default();
+                let name_and_type = question.get(12..length).unwrap_or_default();
+                let end = name_and_type.iter().position(|byte| *byte == 0).map_or(0, |at| (at + 5).min(name_and_type.len()));
+                let answer = [&question[..2], &[0x81, 0x80, 0, 1], counts, &name_and_type[..end], rest].concat();
+                let _ = server.send_to(&answer[..answer.len().min(1200)], from);
+            }
+        });
+        let _ = resolver.mx("fuzz.test");
+    });
+}

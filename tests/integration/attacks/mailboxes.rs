@@ -1,0 +1,246 @@
+//! What stands where a mailbox should be, or in its way. Mail waits; it is never lost, and never goes elsewhere.
+
+use crate::common::{Daemon, Setup, is_root, letter, run, wait_for};
+use crate::runner::skip;
+use nix::fcntl::{FcntlArg, fcntl};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+crate::tests![
+    symlink_at_the_mailbox,
+    hard_link_at_the_mailbox,
+    fifo_at_the_mailbox,
+    directory_at_the_mailbox,
+    foreign_text_at_the_mailbox,
+    symlink_put_there_later,
+    held_dotlock,
+    stale_dotlock,
+    held_fcntl_lock,
+    mailbox_replaced_and_truncated,
+    full_disk,
+    no_permission,
+];
+
+/// Sends; the message must be accepted, wait in the queue while `obstacle` is there, and arrive when it is gone.
+fn waits_while(daemon: &Daemon, obstacle: impl FnOnce(&Path), remove: impl FnOnce(&Path)) {
+    let mailbox = daemon.mailbox("alice");
+    obstacle(&mailbox);
+    let reply = daemon.send(&["alice@here.test", "bob@here.test"], &letter("waiting", "for room"));
+    assert!(reply.starts_with("250"), "{reply}");
+    assert_eq!(daemon.mail("bob").len(), 1, "bob's copy has no reason to wait");
+    wait_for("the entry in the queue", 10, || daemon.queue().first().map(|entry| entry.to_string()).filter(|text| text.contains("alice")));
+    assert!(!daemon.queue()[0].to_string().contains("\"bob@"), "{:?}", daemon.queue());
+    remove(&mailbox);
+    daemon.ctl(&["queue", "flush"]);
+    let mail = wait_for("the mail", 30, || fs::read_to_string(&mailbox).ok().filter(|text| text.contains("Subject: waiting")));
+    assert_eq!(mail.matches("Subject: waiting").count(), 1);
+    wait_for("an empty queue", 20, || daemon.queue().is_empty().then_some(()));
+    assert_eq!(daemon.mail("bob").len(), 1);
+}
+
+fn symlink_at_the_mailbox() {
+    let daemon = Setup::default().start();
+    let target = daemon.path("target");
+    fs::write(&target, "From x Sat Nov 21 00:00:00 2026\n\nsecret\n\n").unwrap();
+    let before = fs::read(&target).unwrap();
+    waits_while(&daemon, |mailbox| symlink(&target, mailbox).unwrap(), |mailbox| fs::remove_file(mailbox).unwrap());
+    assert_eq!(fs::read(&target).unwrap(), before, "the link was followed");
+    // A link that leads nowhere makes no file there.
+    let nowhere = daemon.path("nowhere");
+    fs::remove_file(daemon.mailbox("alice")).unwrap();
+    symlink(&nowhere, daemon.mailbox("alice")).unwrap();
+    assert!(daemon.send(&["alice@here.test"], &letter("again", "x")).starts_with("250"));
+    assert!(!nowhere.exists());
+}
+
+fn hard_link_at_the_mailbox() {
+    let daemon = Setup::default().start();
+    let target = daemon.path("target");
+    fs::write(&target, "From x Sat Nov 21 00:00:00 2026\n\nsecret\n\n").unwrap();
+    let before = fs::read(&target).unwrap();
+    waits_while(&daemon, |mailbox| fs::hard_link(&target, mailbox).unwrap(), |mailbox| fs::remove_file(mailbox).unwrap());
+    assert_eq!(fs::read(&target).unwrap(), before, "the link was written to");
+}
+
+fn fifo_at_the_mailbox() {
+    let daemon = Setup::default().start();
+    let make = |mailbox: &Path| drop(run(Command::new("mkfifo").arg(mailbox)));
+    waits_while(&daemon, make, |mailbox| fs::remove_file(mailbox).unwrap());
+}
+
+fn directory_at_the_mailbox() {
+    let daemon = Setup::default().start();
+    waits_while(&daemon, |mailbox| fs::create_dir(mailbox).unwrap(), |mailbox| fs::remove_dir(mailbox).unwrap());
+}
+
+fn foreign_text_at_the_mailbox() {
+    let daemon = Setup::default().start();
+    waits_while(&daemon, |mailbox| fs::write(mailbox, "notes, not mail\n").unwrap(), |mailbox| {
+        assert_eq!(fs::read_to_string(mailbox).unwrap(), "notes, not mail\n");
+        fs::remove_file(mailbox).unwrap();
+    });
+}
+
+fn symlink_put_there_later() {
+    let daemon = Setup::default().start();
+    assert!(daemon.send(&["alice@here.test"], &letter("first", "x")).starts_with("250"));
+    let target = daemon.path("target");
+    fs::write(&target, "").unwrap();
+    let kept = daemon.path("kept");
+    fs::rename(daemon.mailbox("alice"), &kept).unwrap();
+    waits_while(&daemon, |mailbox| symlink(&target, mailbox).unwrap(), |mailbox| {
+        fs::remove_file(mailbox).unwrap();
+        fs::rename(&kept, mailbox).unwrap();
+    });
+    assert_eq!(fs::read(&target).unwrap(), b"");
+    assert_eq!(daemon.mail("alice").len(), 2);
+}
+
+fn dotlock(mailbox: &Path) -> std::path::PathBuf {
+    mailbox.with_extension("lock")
+}
+
+fn held_dotlock() {
+    let daemon = Setup::default().start();
+    // Held by a process that lives: this one.
+    let lock = |mailbox: &Path| fs::write(dotlock(mailbox), format!("{}\n", std::process::id())).unwrap();
+    waits_while(&daemon, lock, |mailbox| fs::remove_file(dotlock(mailbox)).unwrap());
+    assert!(!dotlock(&daemon.mailbox("alice")).exists(), "a lock was left behind");
+}
+
+fn stale_dotlock() {
+    let daemon = Setup::default().start();
+    let lock = dotlock(&daemon.mailbox("alice"));
+    // The holder is gone, and that ten minutes ago.
+    let gone = Command::new("true").spawn().map(|mut child| child.wait().map(|_| child.id())).unwrap().unwrap();
+    fs::write(&lock, format!("{gone}\n")).unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+    File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
+    assert!(daemon.send(&["alice@here.test"], &letter("over it", "x")).starts_with("250"));
+    daemon.wait_for_mail("alice", 1, 30);
+    assert!(!lock.exists());
+}
+
+fn held_fcntl_lock() {
+    let daemon = Setup::default().start();
+    assert!(daemon.send(&["alice@here.test"], &letter("first", "x")).starts_with("250"));
+    let file = File::options().read(true).write(true).open(daemon.mailbox("alice")).unwrap();
+    // POSIX locks, as other mail programs take them: this process is another program to the daemon.
+    let lock = |kind| {
+        let region = libc::flock { l_type: kind, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
+        assert_eq!(fcntl(&file, FcntlArg::F_SETLK(&region)), Ok(0));
+    };
+    waits_while(&daemon, |_| lock(libc::F_WRLCK as i16), |_| lock(libc::F_UNLCK as i16));
+    assert_eq!(daemon.mail("alice").len(), 2);
+}
+
+fn mailbox_replaced_and_truncated() {
+    let mut daemon = Setup::default().start();
+    let mailbox = daemon.mailbox("alice");
+    let send = |daemon: &Daemon, subject: &str| assert!(daemon.send(&["alice@here.test"], &letter(subject, "x")).starts_with("250"));
+    send(&daemon, "one");
+    // Another program writes the file anew, under a new inode.
+    let copy = daemon.path("copy");
+    fs::copy(&mailbox, &copy).unwrap();
+    let inode = fs::metadata(&mailbox).unwrap().ino();
+    fs::rename(&copy, &mailbox).unwrap();
+    assert_ne!(fs::metadata(&mailbox).unwrap().ino(), inode);
+    send(&daemon, "two");
+    assert_eq!(daemon.mail("alice").len(), 2);
+    // Its owner empties it while a session reads.
+    let mut pop3 = daemon.pop3("alice");
+    assert_eq!(pop3.count().unwrap(), 2);
+    File::create(&mailbox).unwrap();
+    let reply = pop3.command("RETR 2").unwrap_or_default();
+    assert!(!reply.starts_with("+OK"), "{reply}");
+    drop(pop3);
+    send(&daemon, "three");
+    let mail = wait_for("the lease", 10, || crate::common::Pop3::log_in(daemon.at("pop3"), "alice", crate::common::PASSWORD).ok()).messages().unwrap();
+    assert!(String::from_utf8_lossy(mail.last().unwrap()).contains("Subject: three"));
+    // Cut in the middle of a message.
+    send(&daemon, "four");
+    let length = fs::metadata(&mailbox).unwrap().len();
+    File::options().write(true).open(&mailbox).unwrap().set_len(length - 10).unwrap();
+    send(&daemon, "five");
+    let text = fs::read_to_string(&mailbox).unwrap();
+    assert!(text.contains("\n\nFrom "), "a message begins after a blank line:\n{text}");
+    assert!(String::from_utf8_lossy(daemon.mail("alice").last().unwrap()).contains("Subject: five"));
+    assert!(daemon.is_running());
+}
+
+/// A small file system of its own, gone when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> SmallDisk {
+        if !is_root() {
+            skip("a small disk of its own needs root");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(dir.path()).output();
+        match output {
+            Ok(output) if output.status.success() => SmallDisk(dir),
+            _ => skip("mounting a tmpfs is not allowed here"),
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+fn full_disk() {
+    let disk = SmallDisk::mount("160M");
+    let (spool, mail) = (disk.0.path().join("spool"), disk.0.path().join("mail"));
+    fs::create_dir_all(&mail).unwrap();
+    let setup = Setup { spool: Some(spool), mail: Some(mail), ..Setup::options(&["limits.min_free=\"8M\""]) };
+    let mut daemon = setup.start();
+    assert!(daemon.send(&["alice@here.test"], &letter("before", "x")).starts_with("250"));
+    // Everything but a little is taken by others.
+    let ballast = disk.0.path().join("ballast");
+    let fill = |leave: u64| {
+        let free = nix::sys::statvfs::statvfs(disk.0.path()).unwrap();
+        let bytes = free.blocks_available() as u64 * free.fragment_size() as u64;
+        let mut have = fs::metadata(&ballast).map_or(0, |metadata| metadata.len());
+        have += bytes.saturating_sub(leave);
+        run(Command::new("fallocate").args(["-l", &have.to_string()]).arg(&ballast));
+    };
+    fill(1 << 20);
+    // The amount of room may be looked at once a second or so.
+    wait_for("452", 20, || {
+        let reply = daemon.smtp().command("MAIL FROM:<sender@sender.test>").unwrap();
+        reply.starts_with("452 4.3.1").then_some(())
+    });
+    // Reading goes on, and so does freeing room by removing.
+    let mut pop3 = daemon.pop3("alice");
+    assert_eq!(pop3.messages().unwrap().len(), 1);
+    pop3.ok("QUIT").unwrap();
+    fs::remove_file(&ballast).unwrap();
+    wait_for("room again", 20, || daemon.send(&["alice@here.test"], &letter("after", "x")).starts_with("250").then_some(()));
+    // Full in the middle of a big message: refused, nothing half done.
+    fill(12 << 20);
+    let big = letter("big", &"0123456789012345678901234567890123456789\n".repeat(500_000));
+    let reply = daemon.send(&["alice@here.test"], &big);
+    assert!(reply.starts_with("452 4.3.1") || reply.starts_with("451 4.3."), "{reply}");
+    fs::remove_file(&ballast).unwrap();
+    wait_for("room again", 20, || daemon.send(&["alice@here.test"], &letter("last", "x")).starts_with("250").then_some(()));
+    assert_eq!(daemon.wait_for_mail("alice", 3, 20).len(), 3);
+    assert!(daemon.stop().success());
+    daemon.start();
+    assert_eq!(daemon.mail("alice").len(), 3);
+}
+
+fn no_permission() {
+    if is_root() {
+        skip("root may write everywhere");
+    }
+    let daemon = Setup::default().start();
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::write(daemon.mailbox("alice"), "").unwrap();
+    waits_while(&daemon, |mailbox| mode(mailbox, 0o000), |mailbox| mode(mailbox, 0o600));
+}

@@ -1,0 +1,89 @@
+//! What tests share: a daemon of their own, small clients, a host to send to, waiting without sleeping.
+
+mod clients;
+mod daemon;
+mod sink;
+
+pub use clients::{Pop3, Smtp, Talk, letter};
+pub use daemon::{Daemon, PASSWORD, Setup, pillarboxctl, with_input};
+pub use sink::Sink;
+
+use crate::runner::skip;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Waits until `ready` gives something; fails after `seconds`.
+pub fn wait_for<T>(what: &str, seconds: u64, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut pause = Duration::from_millis(5);
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited {seconds} s in vain: {what}");
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+/// Where a program is: in PATH, in the places of system programs, or unpacked by tests/deps.sh.
+pub fn find_tool(name: &str) -> Option<PathBuf> {
+    let unpacked = top().join("target/peers/root/usr");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into(), unpacked.join("bin"), unpacked.join("sbin")])
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}
+
+/// As [`find_tool`]; skips the test when there is none.
+pub fn tool(name: &str) -> Command {
+    let Some(path) = find_tool(name) else { skip(format!("no {name} here")) };
+    let mut command = Command::new(&path);
+    if path.starts_with(top()) {
+        command.env("LD_LIBRARY_PATH", top().join("target/peers/root/usr/lib/x86_64-linux-gnu"));
+    }
+    command
+}
+
+/// The project's directory.
+pub fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a program that must succeed.
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Is this root?
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Numbers that look random and are the same each time (xorshift64*).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// From 0 up to, not including, `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}

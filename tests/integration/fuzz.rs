@@ -1,0 +1,78 @@
+//! Replays the corpus of every parser, and mutations of it: the same ones each time, for as long as there is time.
+
+#[path = "../fuzz/targets.rs"]
+mod targets;
+
+use crate::common::{Random, top};
+use crate::runner::{Test, note};
+use std::fs;
+use std::time::{Duration, Instant};
+use targets::TARGETS;
+
+/// PILLARBOX_FUZZ_SECONDS makes it longer.
+fn time() -> Duration {
+    let seconds = std::env::var("PILLARBOX_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    Duration::from_secs(seconds)
+}
+
+pub fn tests() -> Vec<Test> {
+    TARGETS.iter().map(|(name, target)| Test { name: format!("fuzz::{name}"), run: Box::new(|| replay(name, *target)) }).collect()
+}
+
+fn replay(name: &str, target: fn(&[u8])) {
+    let dir = top().join("tests/fuzz/corpus").join(name);
+    let mut files: Vec<_> = fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())).flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    assert!(!corpus.is_empty());
+    for (file, input) in files.iter().zip(&corpus) {
+        attempt(&file.display().to_string(), target, input);
+    }
+    let mut random = Random(0xf022);
+    let begun = Instant::now();
+    for round in 0..20_000 {
+        if begun.elapsed() > time() {
+            break;
+        }
+        let input = mutate(&corpus, &mut random);
+        attempt(&format!("mutation {round}"), target, &input);
+    }
+}
+
+/// Runs it; what it was run on is told if it fails.
+fn attempt(what: &str, target: fn(&[u8]), input: &[u8]) {
+    let fine = std::panic::catch_unwind(|| target(input));
+    if let Err(payload) = fine {
+        note(format!("{what}: b\"{}\"", input.escape_ascii().to_string().chars().take(2000).collect::<String>()));
+        std::panic::resume_unwind(payload);
+    }
+}
+
+fn mutate(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+    const SPICE: [&[u8]; 20] = [
+        b"\r\n", b"\n", b"\r", b"\0", b".", b"\r\n.\r\n", b"From ", b"\nFrom ", b">", b"<", b"@", b"\"", b":", b" ", b"\xff", b"=", b"*", b"99999999999999999999", b"-1", b"\t",
+    ];
+    let mut input = corpus[random.below(corpus.len())].clone();
+    for _ in 0..1 + random.below(4) {
+        let at = random.below(input.len() + 1);
+        match random.below(6) {
+            0 => drop(input.splice(at..at, SPICE[random.below(SPICE.len())].iter().copied())),
+            1 if at < input.len() => input[at] = random.next() as u8,
+            2 if at < input.len() => drop(input.drain(at..(at + 1 + random.below(8)).min(input.len()))),
+            3 => {
+                let other = &corpus[random.below(corpus.len())];
+                let from = random.below(other.len() + 1);
+                input.truncate(at);
+                input.extend_from_slice(&other[from..]);
+            }
+            4 if at < input.len() => {
+                let piece = input[at..(at + 1 + random.below(20)).min(input.len())].to_vec();
+                let times = 1 + random.below(20);
+                drop(input.splice(at..at, piece.repeat(times)));
+            }
+            _ => input.truncate(at),
+        }
+        input.truncate(20_000);
+    }
+    input
+}

@@ -1,0 +1,33 @@
+//! All integration tests, in one binary because linking costs more than running most of them.
+//!
+//! They drive the real programs over loopback, with directories of their own and ports that were free.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod attacks;
+mod common;
+mod crash;
+mod dialogue;
+mod dialogues;
+mod fuzz;
+mod layers;
+mod relay;
+mod runner;
+mod sendmail;
+mod story;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The long ones first, so that the short ones fill the gaps.
+    let modules = [
+        crash::tests(),
+        story::tests(),
+        relay::tests(),
+        attacks::tests(),
+        sendmail::tests(),
+        fuzz::tests(),
+        layers::tests(),
+        dialogues::tests(),
+    ];
+    runner::main(modules.into_iter().flatten().collect())
+}

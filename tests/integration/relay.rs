@@ -1,0 +1,181 @@
+//! What becomes of mail that goes on to another host: a friendly one, a fussy one, a hostile one.
+
+use crate::common::{Daemon, PASSWORD, Setup, Sink, Smtp, letter, wait_for};
+
+crate::tests![
+    each_recipient_gets_its_own_answer,
+    old_hosts_are_greeted_with_helo,
+    messages_share_connections,
+    refused_after_the_dot,
+    a_lost_reply_is_tried_again,
+    nobody_is_told_of_a_lost_report,
+    all_goes_to_the_smarthost,
+    garbage_from_the_other_host,
+    submitted_letters_are_completed,
+];
+
+/// A server that sends `away.test` to the sink and tries again soon.
+fn server(sink: &Sink) -> Daemon {
+    let config = format!(
+        "[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[queue]\nretry = [\"1s\"]\nwarn = \"0s\"\n[smtp]\nrelay_networks = [\"127.0.0.0/8\"]\n",
+        sink.address
+    );
+    Setup::default().config(&config).start()
+}
+
+fn submit(daemon: &Daemon, from: &str, to: &[&str], subject: &str) {
+    let mut smtp = Smtp::hello(daemon.at("submission")).unwrap();
+    assert!(smtp.log_in("alice", PASSWORD).unwrap().starts_with("235"));
+    let reply = smtp.send(from, to, &letter(subject, "text")).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+}
+
+fn empty(daemon: &Daemon) {
+    wait_for("an empty queue", 20, || daemon.queue().is_empty().then_some(()));
+}
+
+fn each_recipient_gets_its_own_answer() {
+    let sink = Sink::with(|line| match line {
+        "RCPT TO:<bad@away.test>" => Some("550 5.1.1 nobody".to_owned()),
+        "RCPT TO:<slow@away.test>" => Some("450 4.2.1 come back".to_owned()),
+        _ => None,
+    });
+    let daemon = server(&sink);
+    submit(&daemon, "alice@here.test", &["good@away.test", "bad@away.test", "slow@away.test", "bob@here.test"], "four");
+    assert_eq!(daemon.mail("bob").len(), 1);
+    let report = String::from_utf8_lossy(&daemon.wait_for_mail("alice", 1, 20)[0]).into_owned();
+    assert!(report.contains("bad@away.test") && report.contains("5.1.1") && !report.contains("slow@away.test"), "{report}");
+    let waiting = wait_for("slow alone", 10, || Some(daemon.queue()).filter(|queue| queue.len() == 1));
+    let text = waiting[0].to_string();
+    assert!(text.contains("slow@away.test") && text.contains("come back"), "{text}");
+    sink.change(|_| None);
+    empty(&daemon);
+    let arrived: Vec<_> = sink.arrived().iter().map(|arrived| (arrived.from.clone(), arrived.to.clone())).collect();
+    assert_eq!(arrived.len(), 2, "{arrived:?}");
+    assert!(arrived[0].0.starts_with("<alice@here.test>"), "{arrived:?}");
+    assert_eq!(arrived[0].1, ["<good@away.test>"]);
+    assert_eq!(arrived[1].1, ["<slow@away.test>"]);
+    assert_eq!(daemon.mail("alice").len(), 1);
+}
+
+fn old_hosts_are_greeted_with_helo() {
+    let sink = Sink::with(|line| line.starts_with("EHLO").then(|| "502 what".to_owned()));
+    let daemon = server(&sink);
+    submit(&daemon, "alice@here.test", &["x@away.test"], "old");
+    wait_for("its arrival", 20, || (sink.arrived().len() == 1).then_some(()));
+    assert!(sink.seen().iter().any(|line| line == "HELO mail.here.test"), "{:?}", sink.seen());
+    // No extensions, no parameters.
+    assert_eq!(sink.arrived()[0].from, "<alice@here.test>");
+}
+
+fn messages_share_connections() {
+    let sink = Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned()));
+    let daemon = server(&sink);
+    for number in 0..12 {
+        submit(&daemon, "alice@here.test", &["x@away.test"], &format!("number {number}"));
+    }
+    let before = sink.seen().len();
+    sink.change(|_| None);
+    daemon.ctl(&["queue", "flush"]);
+    wait_for("all of them", 20, || (sink.arrived().len() == 12).then_some(()));
+    let connections = sink.seen()[before..].iter().filter(|line| *line == "CONNECT").count();
+    assert!(connections < 12, "a connection for each message");
+}
+
+fn refused_after_the_dot() {
+    let sink = Sink::with(|line| (line == ".").then(|| "554 5.6.0 not like this".to_owned()));
+    let daemon = server(&sink);
+    submit(&daemon, "alice@here.test", &["x@away.test", "y@away.test"], "refused");
+    let report = String::from_utf8_lossy(&daemon.wait_for_mail("alice", 1, 20)[0]).into_owned();
+    assert!(report.contains("x@away.test") && report.contains("y@away.test") && report.contains("not like this"), "{report}");
+    empty(&daemon);
+    assert_eq!(daemon.mail("alice").len(), 1, "one report for both");
+}
+
+fn a_lost_reply_is_tried_again() {
+    let sink = Sink::with(|line| (line == ".").then(|| "421 4.3.0 going down".to_owned()));
+    let daemon = server(&sink);
+    submit(&daemon, "alice@here.test", &["x@away.test"], "again");
+    wait_for("a try", 10, || sink.seen().iter().any(|line| line == ".").then_some(()));
+    sink.change(|_| None);
+    empty(&daemon);
+    assert_eq!(sink.arrived().len(), 1);
+    assert!(daemon.mail("alice").is_empty());
+}
+
+fn nobody_is_told_of_a_lost_report() {
+    let sink = Sink::with(|line| line.starts_with("RCPT").then(|| "550 no".to_owned()));
+    let daemon = server(&sink);
+    let reply = daemon.smtp().send("", &["x@away.test"], &letter("report", "x")).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    wait_for("a try", 10, || sink.seen().iter().any(|line| line.starts_with("RCPT")).then_some(()));
+    empty(&daemon);
+    // Neither does a report that can't be delivered make another.
+    assert!(daemon.smtp().send("z@away.test", &["x@away.test"], &letter("bounces", "x")).unwrap().starts_with("250"));
+    wait_for("the report's try", 10, || sink.seen().iter().any(|line| line.contains("z@away.test") && line.starts_with("RCPT")).then_some(()));
+    empty(&daemon);
+    for user in ["alice", "bob"] {
+        assert!(daemon.mail(user).is_empty());
+    }
+}
+
+fn all_goes_to_the_smarthost() {
+    let sink = Sink::start();
+    let daemon = Setup::options(&[&format!("queue.smarthost=\"{}\"", sink.address)]).start();
+    submit(&daemon, "alice@here.test", &["a@one.test", "b@two.test", "c@[192.0.2.1]", "bob@here.test"], "smart");
+    empty(&daemon);
+    let to: Vec<String> = sink.arrived().into_iter().flat_map(|arrived| arrived.to).collect();
+    for whom in ["<a@one.test>", "<b@two.test>", "<c@[192.0.2.1]>"] {
+        assert_eq!(to.iter().filter(|known| *known == whom).count(), 1, "{to:?}");
+    }
+    assert_eq!(to.len(), 3);
+}
+
+fn garbage_from_the_other_host() {
+    let sink = Sink::start();
+    let mut daemon = server(&sink);
+    let answers: [fn(&str) -> Option<String>; 7] = [
+        |line| line.starts_with("EHLO").then(|| "250-x\r\n".repeat(100_000) + "250 end"),
+        |line| line.starts_with("EHLO").then(|| format!("250 {}", "x".repeat(1_000_000))),
+        |line| line.starts_with("MAIL").then(|| "2".to_owned()),
+        |line| line.starts_with("RCPT").then(|| "\u{1b}[2Jwhat\0".to_owned()),
+        |line| line.starts_with("DATA").then(|| "250 ok, but not go on".to_owned()),
+        |line| (line == "CONNECT").then(|| "220-a\r\n550-b\r\n999 c".to_owned()),
+        |line| (line == ".").then(|| "250-one line\r\nand another".to_owned()),
+    ];
+    for (number, answer) in answers.into_iter().enumerate() {
+        sink.change(answer);
+        let (before, seen) = (sink.arrived().len(), sink.seen().len());
+        submit(&daemon, "alice@here.test", &["x@away.test"], &format!("garbage {number}"));
+        wait_for("a try", 20, || (sink.seen().len() > seen).then_some(()));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert!(daemon.is_running());
+        sink.change(|_| None);
+        // Delivered in the end, or given back: not lost.
+        wait_for("its end", 90, || daemon.queue().is_empty().then_some(()));
+        let told = daemon.mail("alice").iter().any(|mail| String::from_utf8_lossy(mail).contains(&format!("Subject: garbage {number}")));
+        let came = sink.arrived()[before..].iter().any(|a| String::from_utf8_lossy(&a.message).contains(&format!("garbage {number}")));
+        assert!(told || came, "message {number} is lost");
+    }
+    let log = daemon.log();
+    assert!(!log.contains('\u{1b}') && !log.contains('\0'), "control characters in the log");
+}
+
+fn submitted_letters_are_completed() {
+    let sink = Sink::start();
+    let daemon = server(&sink);
+    let mut smtp = Smtp::hello(daemon.at("submission")).unwrap();
+    smtp.log_in("alice", PASSWORD).unwrap();
+    let text = b"From: alice@here.test\r\nBCC: one@hidden.test,\r\n two@hidden.test\r\nTo: x@away.test\r\nbcc:three@hidden.test\r\n\r\nBcc: in the body\r\n";
+    assert!(smtp.send("alice@here.test", &["x@away.test", "bob@here.test"], text).unwrap().starts_with("250"));
+    wait_for("its arrival", 20, || (sink.arrived().len() == 1).then_some(()));
+    for message in [sink.arrived()[0].message.clone(), daemon.mail("bob").remove(0)] {
+        let text = String::from_utf8_lossy(&message).into_owned();
+        assert!(!text.contains("hidden.test"), "{text}");
+        assert!(text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: <") && text.ends_with("\r\n\r\nBcc: in the body\r\n"), "{text}");
+    }
+    // From outside nothing is added.
+    assert!(daemon.send(&["bob@here.test"], b"Bcc: kept@hidden.test\r\n\r\nx\r\n").starts_with("250"));
+    let text = String::from_utf8_lossy(&daemon.mail("bob").remove(1)).into_owned();
+    assert!(text.contains("kept@hidden.test") && !text.contains("Message-ID") && !text.contains("\r\nDate: "), "{text}");
+}

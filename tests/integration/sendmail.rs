@@ -1,0 +1,143 @@
+//! `sendmail` and `mailq`, as every Unix program expects them: called by these names, with the flags people use.
+
+use crate::common::{Daemon, Setup, Sink, wait_for, with_input};
+use std::os::unix::fs::symlink;
+use std::process::{Command, Output};
+
+crate::tests![
+    recipients_from_the_header,
+    recipients_from_the_words,
+    dots_with_and_without_i,
+    sender_and_full_name,
+    smtp_on_standard_input,
+    the_queue_is_listed,
+    exit_codes_of_sysexits,
+    a_big_message,
+];
+
+/// The tool under another name, with this daemon's configuration.
+fn called(daemon: &Daemon, name: &str, words: &[&str], input: &[u8]) -> Output {
+    let path = daemon.path(name);
+    if !path.exists() {
+        symlink(env!("CARGO_BIN_EXE_pillarboxctl"), &path).unwrap();
+    }
+    let mut command = Command::new(path);
+    command.arg("-C").arg(daemon.config()).args(words);
+    with_input(command, input)
+}
+
+fn sendmail(daemon: &Daemon, words: &[&str], input: &str) -> Output {
+    let output = called(daemon, "sendmail", words, input.as_bytes());
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    output
+}
+
+fn text_of(daemon: &Daemon, user: &str, number: usize) -> String {
+    String::from_utf8_lossy(&daemon.wait_for_mail(user, number + 1, 10)[number]).into_owned()
+}
+
+fn recipients_from_the_header() {
+    let daemon = Setup::default().start();
+    let letter = "To: Alice <alice@here.test>\nCc: \"Bob, too\" <bob@here.test>\nBcc: alice@here.test\nSubject: by header\n\nHello.\n";
+    // What cron, git and PHP call.
+    sendmail(&daemon, &["-t", "-i", "-oi", "-odi", "-B8BITMIME", "-v"], letter);
+    for user in ["alice", "bob"] {
+        let text = text_of(&daemon, user, 0);
+        assert!(text.contains("Subject: by header\r\n") && text.ends_with("\r\n\r\nHello.\r\n"), "{text}");
+        assert!(!text.to_lowercase().contains("bcc"), "{text}");
+        for field in ["\r\nFrom: ", "\r\nDate: ", "\r\nMessage-ID: "] {
+            assert_eq!(text.matches(field).count(), 1, "{field} {text}");
+        }
+    }
+    assert_eq!(daemon.mail("alice").len(), 1, "named twice, sent once");
+}
+
+fn recipients_from_the_words() {
+    let daemon = Setup::default().start();
+    sendmail(&daemon, &["alice", "bob@here.test"], "Subject: by words\nTo: somebody@elsewhere.test\n\nx\n");
+    assert!(text_of(&daemon, "alice", 0).contains("Subject: by words"));
+    assert!(text_of(&daemon, "bob", 0).contains("To: somebody@elsewhere.test"));
+    assert!(daemon.queue().is_empty(), "the header was not asked");
+    sendmail(&daemon, &["-i", "--", "alice"], "no header at all\n");
+    assert!(text_of(&daemon, "alice", 1).ends_with("\r\n\r\nno header at all\r\n"));
+}
+
+fn dots_with_and_without_i() {
+    let daemon = Setup::default().start();
+    sendmail(&daemon, &["alice"], "Subject: dot\n\nabove\n.\nbelow\n");
+    assert!(text_of(&daemon, "alice", 0).ends_with("\r\n\r\nabove\r\n"));
+    sendmail(&daemon, &["-i", "alice"], "Subject: dot\n\nabove\n.\n..below\nFrom me\n");
+    assert!(text_of(&daemon, "alice", 1).ends_with("\r\n\r\nabove\r\n.\r\n..below\r\nFrom me\r\n"));
+}
+
+fn sender_and_full_name() {
+    let daemon = Setup::default().start();
+    sendmail(&daemon, &["-f", "list@here.test", "-F", "The List", "alice"], "Subject: x\n\nx\n");
+    let text = text_of(&daemon, "alice", 0);
+    assert!(text.starts_with("Return-Path: <list@here.test>\r\n"), "{text}");
+    assert!(text.contains("\r\nFrom: The List <list@here.test>\r\n"), "{text}");
+    sendmail(&daemon, &["-f", "", "alice"], "Subject: null\n\nx\n");
+    assert!(text_of(&daemon, "alice", 1).starts_with("Return-Path: <>\r\n"));
+    sendmail(&daemon, &["-rother@here.test", "alice"], "Subject: r\nFrom: mine@here.test\n\nx\n");
+    let text = text_of(&daemon, "alice", 2);
+    assert!(text.starts_with("Return-Path: <other@here.test>\r\n") && text.contains("\r\nFrom: mine@here.test\r\n"), "{text}");
+}
+
+fn smtp_on_standard_input() {
+    let daemon = Setup::default().start();
+    let script = "EHLO localhost\r\nMAIL FROM:<bob@here.test>\r\nRCPT TO:<alice@here.test>\r\nDATA\r\nSubject: by -bs\r\n\r\n..x\r\n.\r\nQUIT\r\n";
+    let output = called(&daemon, "sendmail", &["-bs"], script.as_bytes());
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    for code in ["220 ", "354 ", "221 "] {
+        assert!(said.lines().any(|line| line.starts_with(code)), "{said}");
+    }
+    assert!(text_of(&daemon, "alice", 0).ends_with("\r\n\r\n.x\r\n"));
+}
+
+fn the_queue_is_listed() {
+    let sink = Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned()));
+    let daemon = Setup::default().config(&format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n", sink.address)).start();
+    sendmail(&daemon, &["-f", "alice@here.test", "x@away.test"], "Subject: waits\n\nx\n");
+    wait_for("a try", 10, || (!sink.seen().is_empty()).then_some(()));
+    for (name, words) in [("mailq", &[][..]), ("sendmail", &["-bp"][..])] {
+        let output = called(&daemon, name, words, b"");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("x@away.test") && said.contains("alice@here.test"), "{output:?}");
+    }
+    sink.change(|_| None);
+    sendmail(&daemon, &["-q"], "");
+    wait_for("its arrival", 10, || (sink.arrived().len() == 1).then_some(()));
+    wait_for("an empty queue", 10, || daemon.queue().is_empty().then_some(()));
+    let output = called(&daemon, "mailq", &[], b"");
+    assert!(output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("away.test"), "{output:?}");
+}
+
+fn exit_codes_of_sysexits() {
+    let mut daemon = Setup::default().start();
+    let code = |daemon: &Daemon, words: &[&str], input: &str| {
+        let output = called(daemon, "sendmail", words, input.as_bytes());
+        assert_eq!(output.stderr.is_empty(), output.status.success(), "a failure says why: {output:?}");
+        output.status.code().unwrap_or(-1)
+    };
+    assert_eq!(code(&daemon, &["alice"], "x\n"), 0);
+    assert_eq!(code(&daemon, &[], "x\n"), 64, "EX_USAGE: no recipients");
+    assert_eq!(code(&daemon, &["-t"], "Subject: no recipients\n\nx\n"), 64, "EX_USAGE");
+    assert_eq!(code(&daemon, &["nobody-here"], "x\n"), 67, "EX_NOUSER");
+    assert_eq!(code(&daemon, &["-C", "/nonexistent/conf", "alice"], "x\n"), 78, "EX_CONFIG");
+    let before = daemon.mail("alice").len();
+    assert_eq!(code(&daemon, &["-f", "two words", "alice"], "x\n"), 64, "EX_USAGE: no sender");
+    assert_eq!(daemon.mail("alice").len(), before);
+    daemon.stop();
+    assert_eq!(code(&daemon, &["alice"], "x\n"), 75, "EX_TEMPFAIL: the daemon is down");
+    let output = called(&daemon, "mailq", &[], b"");
+    assert!(!output.status.success() && !output.stderr.is_empty());
+}
+
+fn a_big_message() {
+    let daemon = Setup::default().start();
+    let body = "0123456789 0123456789 0123456789\n".repeat(150_000);
+    sendmail(&daemon, &["alice"], &format!("Subject: big\n\n{body}"));
+    let text = text_of(&daemon, "alice", 0);
+    assert_eq!(text.split_once("\r\n\r\n").map(|(_, found)| found.replace("\r\n", "\n")), Some(body));
+}
