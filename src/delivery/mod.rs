@@ -26,6 +26,8 @@ mod route;
 mod runner;
 mod schedule;
 mod table;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use operator::{ActError, Flush};
@@ -255,6 +257,15 @@ impl Delivery {
         operator::remove(&self.office, id)
     }
 
+    /// Takes over the journal of another host, which the operator knows to be off; it is delivered from here on. Gives the
+    /// number of messages.
+    pub fn adopt(&self, host: &str) -> Result<usize, SpoolError> {
+        let unsettled = self.office.journal.adopt(host)?;
+        recover::begin(&self.office, &unsettled);
+        self.office.runner.wake();
+        Ok(unsettled.len())
+    }
+
     /// No new tries; running ones get the time of `timeouts.stop`, then their connections are cut; last checkpoint.
     pub fn stop(&self) {
         self.office.stopping.store(true, Ordering::SeqCst);
@@ -269,7 +280,8 @@ impl Delivery {
             let _ = thread.join();
         }
         keeper::write_what_is_left(&self.office);
-        self.office.store.checkpoint();
+        self.office.store.close();
+        self.office.journal.close();
     }
 }
 

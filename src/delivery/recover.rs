@@ -26,13 +26,13 @@ type Name = (SpoolId, u32);
 pub(super) struct Recovery {
     /// Is there anything at all? (Asked at each delivery.)
     any: AtomicBool,
-    /// By account. An empty list: being taken off.
+    /// By account. The lock of a list is taken before that of the map, never after it.
     accounts: Mutex<HashMap<String, Arc<Mutex<Vec<Name>>>>>,
     /// Copies whose account could not be told at the start.
     strays: Mutex<Vec<Name>>,
 }
 
-/// Fills the table, and looks for the local copies of everything unsettled.
+/// Fills the table, and looks for the local copies of everything unsettled: at the start, and after an adoption.
 pub(super) fn begin(office: &Office, unsettled: &[Unsettled]) {
     let begun = office.clock.elapsed();
     let mut accounts: HashMap<String, (Account, Vec<Name>)> = HashMap::new();
@@ -53,10 +53,8 @@ pub(super) fn begin(office: &Office, unsettled: &[Unsettled]) {
         return;
     }
     let recovery = &office.recovery;
-    recovery.any.store(true, Ordering::SeqCst);
-    *lock(&recovery.strays) = strays;
-    let list = |(name, (_, names)): (&String, &(Account, Vec<Name>))| (name.clone(), Arc::new(Mutex::new(names.clone())));
-    *lock(&recovery.accounts) = accounts.iter().map(list).collect();
+    recovery.add_strays(&strays);
+    accounts.iter().for_each(|(name, (_, names))| recovery.add(name, names));
     for (account, _) in accounts.values() {
         if office.clock.elapsed() - begun > PATIENCE {
             break;
@@ -92,6 +90,26 @@ fn routes(office: &Office, message: &Unsettled) -> Vec<(Name, Option<Route>)> {
 }
 
 impl Recovery {
+    /// Adds to the list of a mailbox. A list that was taken off meanwhile is no list any more.
+    fn add(&self, name: &str, names: &[Name]) {
+        loop {
+            let list = lock(&self.accounts).entry(name.to_owned()).or_default().clone();
+            let mut held = lock(&list);
+            let accounts = lock(&self.accounts);
+            if accounts.get(name).is_some_and(|current| Arc::ptr_eq(current, &list)) {
+                self.any.store(true, Ordering::SeqCst);
+                held.extend(names);
+                return;
+            }
+        }
+    }
+
+    fn add_strays(&self, names: &[Name]) {
+        let mut strays = lock(&self.strays);
+        strays.extend(names);
+        self.any.fetch_or(!strays.is_empty(), Ordering::SeqCst);
+    }
+
     /// Before a copy is made: looks into the mailbox if that was not done since the start. True: this copy is there.
     pub(super) fn settle_account(&self, office: &Office, account: &Account, copy: Name) -> Result<bool, MailboxError> {
         if !self.any.load(Ordering::SeqCst) {
@@ -122,7 +140,8 @@ impl Recovery {
     }
 
     fn note_end(&self) {
-        if lock(&self.accounts).is_empty() && lock(&self.strays).is_empty() {
+        let (strays, accounts) = (lock(&self.strays), lock(&self.accounts));
+        if strays.is_empty() && accounts.is_empty() {
             self.any.store(false, Ordering::SeqCst);
         }
     }

@@ -1,6 +1,6 @@
 //! One try for another host: who is asked, in which order, and what became of each recipient.
 
-use super::mx::{self, Exchange};
+use super::mx;
 use super::outcome::{Relay, Trouble, Verdict};
 use super::table::{Lane, Task};
 use super::{Hop, Office, outcome, runner, schedule};
@@ -10,7 +10,7 @@ use crate::smtp::client::{Answer, Client, Failure, Parcel, Reply, Target};
 use crate::spool::{Entry, Message};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,7 +194,7 @@ fn call(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
         let addresses = match mx::addresses(&office.resolver, exchange) {
             Ok(addresses) => addresses,
             Err(why) => {
-                worst = Some(unreached(mx::no_answer(&exchange.host, &why)));
+                worst = Some(milder(worst, unreached(mx::no_answer(&exchange.host, &why))));
                 continue;
             }
         };
@@ -204,30 +204,31 @@ fn call(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
                 return Err(worst.unwrap_or_else(|| Unreached::Hop(Trouble::own("4.3.2", "This host is being shut down."))));
             }
             asked += 1;
-            match call_one(office, hop, exchange, ip, &config.hostname) {
-                Ok(line) => return Ok(line),
-                // That one host will never do it says nothing of another that may.
-                Err(Unreached::Verdict(_)) if matches!(worst, Some(Unreached::Hop(_))) => {}
-                Err(unreached) => worst = Some(unreached),
+            let relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port) };
+            let target = Target { address: relay.address, host: &exchange.host, hostname: &config.hostname };
+            match Client::open(&target, Some(&office.tls), &office.outbound) {
+                Ok(client) => {
+                    let tls = client.cipher().unwrap_or_else(|| "none".to_owned());
+                    log::info!("relay={relay} event=connected hop={hop} tls=\"{tls}\"");
+                    return Ok(Line { client, relay });
+                }
+                // The hosts after us in the list would give it to us (RFC 5321 §5.1).
+                Err(Failure::Ourselves) => return Err(worst.unwrap_or(unreached(mx::ourselves(&hop.to_string())))),
+                Err(failure) => {
+                    log::info!("relay={relay} event=not-reached hop={hop} reason=\"{failure}\"");
+                    worst = Some(milder(worst, not_reached(&relay, &failure)));
+                }
             }
         }
     }
     Err(worst.unwrap_or_else(|| nobody(hop)))
 }
 
-fn call_one(office: &Office, hop: &Hop, exchange: &Exchange, ip: IpAddr, hostname: &str) -> Result<Line, Unreached> {
-    let relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port) };
-    let target = Target { address: relay.address, host: &exchange.host, hostname };
-    match Client::open(&target, Some(&office.tls), &office.outbound) {
-        Ok(client) => {
-            let tls = client.cipher().unwrap_or_else(|| "none".to_owned());
-            log::info!("relay={relay} event=connected hop={hop} tls=\"{tls}\"");
-            Ok(Line { client, relay })
-        }
-        Err(failure) => {
-            log::info!("relay={relay} event=not-reached hop={hop} reason=\"{failure}\"");
-            Err(not_reached(hop, &relay, &failure))
-        }
+/// Of two hosts that could not be reached, that one of them never will be says nothing of the other.
+fn milder(before: Option<Unreached>, now: Unreached) -> Unreached {
+    match (before, now) {
+        (Some(Unreached::Hop(trouble)), Unreached::Verdict(_)) => Unreached::Hop(trouble),
+        (_, now) => now,
     }
 }
 
@@ -250,10 +251,9 @@ fn unreached(verdict: Verdict) -> Unreached {
     }
 }
 
-fn not_reached(hop: &Hop, relay: &Relay, failure: &Failure) -> Unreached {
+fn not_reached(relay: &Relay, failure: &Failure) -> Unreached {
     let own = |status: &str, what: &str| Trouble::own(status, &format!("The host {} {what}.", relay.host)).at(relay);
     Unreached::Hop(match failure {
-        Failure::Ourselves => return unreached(mx::ourselves(&hop.to_string())),
         // A host that never takes mail (RFC 7504 §3), and one that will not have us by that name.
         Failure::Reply(_, reply) if matches!(reply.code, 521 | 556) => return Unreached::Verdict(said(reply, relay)),
         Failure::Reply("to HELO", reply) if reply.is_permanent() => return Unreached::Verdict(said(reply, relay)),
@@ -261,7 +261,7 @@ fn not_reached(hop: &Hop, relay: &Relay, failure: &Failure) -> Unreached {
         Failure::Net("while connecting", _) => own("4.4.1", "could not be reached").because(failure),
         Failure::Net(_, NetError::Timeout) => own("4.4.1", "did not answer in time").because(failure),
         Failure::Net(..) | Failure::Tls(_) => own("4.4.2", "broke the connection off").because(failure),
-        Failure::Garbled(..) | Failure::Spool(_) => own("4.5.0", "did not speak SMTP").because(failure),
+        Failure::Garbled(..) | Failure::Spool(_) | Failure::Ourselves => own("4.5.0", "did not speak SMTP").because(failure),
     })
 }
 

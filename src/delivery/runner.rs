@@ -92,7 +92,7 @@ fn begin(office: &Office) -> Option<(Lane, Task)> {
 fn run(office: &Arc<Office>, (lane, task): (Lane, Task)) {
     let (shared, name) = (office.clone(), lane.clone());
     let seat = Seat { office: office.clone(), lane, task: Some(task), talking: false };
-    if spawn("delivery", move || work(&shared, seat)).is_none() {
+    if spawn("delivery", move || work(shared, seat)).is_none() {
         // The seat was dropped with the closure and has put the task back.
         log::warn!("event=no-delivery-thread lane={name:?}");
     }
@@ -156,15 +156,15 @@ impl Drop for Seat {
 }
 
 /// One task after the other, for one lane.
-fn work(office: &Arc<Office>, mut seat: Seat) {
+fn work(office: Arc<Office>, mut seat: Seat) {
     let mut line: Option<remote::Line> = None;
     while let Some(task) = &seat.task {
         let done = catch_unwind(AssertUnwindSafe(|| match &seat.lane {
             Lane::Local => {
-                local::run(office, task);
+                local::run(&office, task);
                 true
             }
-            Lane::Remote(hop) => remote::run(office, hop, task, &mut line),
+            Lane::Remote(hop) => remote::run(&office, hop, task, &mut line),
         }));
         if done.is_err() {
             log::error!("msg={} event=bug reason=\"delivery thread panicked\"", task.id);
@@ -179,8 +179,8 @@ fn work(office: &Arc<Office>, mut seat: Seat) {
         seat.talking = line.is_some();
         seat.task = if office.is_stopping() || done.is_ok_and(|go_on| !go_on) { None } else { table.more(&seat.lane, now) };
     }
-    // The place is free for others while QUIT is said.
-    drop(seat);
+    // The place is free for others while QUIT is said; table and journal are let go.
+    drop((seat, office));
     remote::hang_up(line);
 }
 

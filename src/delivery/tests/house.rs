@@ -1,0 +1,142 @@
+//! A mail system without servers: users, journal, mailboxes, delivery.
+
+use crate::config::{self, Config};
+use crate::delivery::{Delivery, Letter, PostError, Trace};
+use crate::host::{Account, Host};
+use crate::mail::{Body, Envelope, Origin, Recipient, ReversePath};
+use crate::mailbox::Store;
+use crate::net::dns::Resolver;
+use crate::spool::{Journal, Message, Options, SpoolError, SpoolId, Unsettled};
+use crate::sys::sim::SimDisk;
+use crate::sys::{Clock, Disk, File, Open, SystemClock};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Users alice and bob.
+#[derive(Debug)]
+struct Users(SimDisk);
+
+impl Host for Users {
+    fn account(&self, name: &str) -> io::Result<Option<Account>> {
+        let account = || Account { name: name.to_owned(), uid: 0, gid: 0, home: None };
+        Ok(["alice", "bob"].contains(&name).then(account))
+    }
+    fn verify(&self, _: &str, _: &[u8]) -> io::Result<Option<Account>> {
+        Ok(None)
+    }
+    fn open_mailbox(&self, _: &Account, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        self.0.open(path, how)
+    }
+    fn reload(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// See the module. Stopped when dropped.
+pub(super) struct House {
+    pub(super) disk: SimDisk,
+    pub(super) journal: Arc<Journal>,
+    pub(super) store: Arc<Store>,
+    pub(super) config: Arc<Config>,
+    delivery: Option<Delivery>,
+}
+
+impl House {
+    /// Host me.example, with these settings.
+    pub(super) fn new(settings: &str) -> House {
+        let domains = if settings.contains("domains") { "" } else { "domains = [\"me.example\", \"second.example\"]\n" };
+        let text = format!("hostname = \"me.example\"\n{domains}mail = \"/mail\"\nspool = \"/spool\"\n{settings}");
+        let mut config = config::load::from_text("test", &text, Path::new("/"), &[]).unwrap_or_else(|report| panic!("{report}"));
+        config.timeouts.stop = Duration::from_millis(200);
+        // Nobody listens there.
+        config.dns_servers = vec!["127.0.0.1:9".parse().unwrap()];
+        let disk = SimDisk::default();
+        for dir in ["/mail", "/spool"] {
+            disk.make_dir(Path::new(dir), 0o755).unwrap();
+        }
+        House::open(disk, Arc::new(config))
+    }
+
+    /// Starts on what a disk holds.
+    pub(super) fn open(disk: SimDisk, config: Arc<Config>) -> House {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let any: Arc<dyn Disk> = Arc::new(disk.clone());
+        let options = Options { dir: "/spool/journal/me.example".into(), segment_size: 1 << 20, min_free: 0 };
+        let (journal, unsettled) = open_journal(&any, &clock, &options);
+        let host: Arc<dyn Host> = Arc::new(Users(disk.clone()));
+        let (mail, spool) = (config.mail.clone(), config.spool.clone());
+        let store = Store::new(any, clock.clone(), host.clone(), journal.clone(), mail, spool);
+        let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers));
+        let delivery = Delivery::start(config.clone(), clock, host, journal.clone(), unsettled, store.clone(), resolver);
+        House { disk, journal, store, config, delivery: Some(delivery) }
+    }
+
+    pub(super) fn delivery(&self) -> &Delivery {
+        self.delivery.as_ref().unwrap()
+    }
+
+    pub(super) fn begin(&self, from: &str, to: &[&str], submission: bool) -> Result<Letter, PostError> {
+        let recipients = to.iter().map(|address| Recipient { address: address.parse().unwrap() }).collect();
+        let reverse_path = ReversePath((!from.is_empty()).then(|| from.parse().unwrap()));
+        let envelope = Envelope { reverse_path, recipients, body: Body::SevenBit, origin: Origin::Network };
+        let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP", tls: None, submission };
+        self.delivery().post().begin(envelope, trace)
+    }
+
+    pub(super) fn post(&self, from: &str, to: &[&str], text: &str) -> Result<SpoolId, PostError> {
+        let mut letter = self.begin(from, to, false)?;
+        letter.write_all(text.as_bytes()).unwrap();
+        letter.send()
+    }
+
+    /// What a mailbox holds; empty if it is not there.
+    pub(super) fn mbox(&self, user: &str) -> String {
+        let Ok(file) = self.disk.open(&Path::new("/mail").join(user), Open::Read) else { return String::new() };
+        let mut text = vec![0; file.stat().unwrap().size as usize];
+        file.read_exact_at(&mut text, 0).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Waits until something is so; half a minute at most.
+    pub(super) fn wait(&self, what: &str, done: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !done() {
+            assert!(Instant::now() < end, "{what} did not come; queue: {:?}", self.delivery().queue());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Stops it in good order; gives its disk.
+    pub(super) fn stop(mut self) -> (SimDisk, Arc<Config>) {
+        self.delivery.take().unwrap().stop();
+        (self.disk.clone(), self.config.clone())
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(delivery) = self.delivery.take() {
+            delivery.stop();
+        }
+    }
+}
+
+/// A thread of the house before may still be about to let go of the journal.
+fn open_journal(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, options: &Options) -> (Arc<Journal>, Vec<Unsettled>) {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Journal::open(disk.clone(), clock.clone(), options.clone()) {
+            Err(SpoolError::Locked) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+            result => return result.unwrap(),
+        }
+    }
+}
+
+/// A message as it lies in the spool.
+pub(super) fn read(message: &Message) -> String {
+    let mut text = vec![0; message.len() as usize];
+    assert_eq!(message.read_at(&mut text, 0).unwrap(), text.len());
+    String::from_utf8(text).unwrap()
+}

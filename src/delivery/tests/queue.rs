@@ -1,0 +1,145 @@
+//! What can't be done at once.
+
+use super::{House, Peer, TEXT};
+use crate::delivery::{ActError, Flush};
+use crate::mail::Domain;
+use crate::spool::SpoolId;
+use crate::sys::{Disk, Lock, Open};
+use std::path::Path;
+
+/// With a queue of these settings and a route to a peer.
+fn house(queue: &str, peer: &Peer) -> House {
+    House::new(&format!("[queue]\n{queue}\n{}", peer.route()))
+}
+
+#[test]
+fn several_messages_share_a_connection() {
+    let peer = Peer::start();
+    let house = house("per_destination = 1", &peer);
+    peer.set_closed(true);
+    let ids: Vec<SpoolId> = (0..20).map(|_| house.post("bob@me.example", &["a@there.example"], TEXT).unwrap()).collect();
+    house.wait("deferral", || {
+        house.delivery().queue().iter().all(|message| message.waiting[0].tries > 0 || peer.connections() > 0)
+    });
+    peer.set_closed(false);
+    house.wait("mail", || {
+        house.delivery().flush(&Flush::All);
+        peer.messages().len() >= 20
+    });
+    house.wait("outcomes", || ids.iter().all(|id| house.journal.waiting(*id).is_none()));
+    assert_eq!(peer.messages().len(), 20);
+    assert!(peer.connections() < 12, "{} connections", peer.connections());
+}
+
+#[test]
+fn more_recipients_than_a_transaction_takes() {
+    let peer = Peer::start();
+    let house = house("", &peer);
+    peer.set_most_recipients(60);
+    let names: Vec<String> = (0..250).map(|n| format!("r{n}@there.example")).collect();
+    let to: Vec<&str> = names.iter().map(String::as_str).collect();
+    let id = house.post("bob@me.example", &to, TEXT).unwrap();
+    house.wait("outcomes", || house.journal.waiting(id).is_none());
+    let mut served: Vec<String> = peer.messages().into_iter().flat_map(|(recipients, _)| recipients).collect();
+    served.sort();
+    let mut names = names;
+    names.sort();
+    assert_eq!(served, names);
+    assert_eq!((peer.messages().len(), peer.connections()), (5, 1));
+}
+
+#[test]
+fn retried_then_delivered() {
+    let peer = Peer::start();
+    peer.set_closed(true);
+    let house = house("retry = [\"1s\"]", &peer);
+    let id = house.post("bob@me.example", &["a@there.example"], TEXT).unwrap();
+    house.wait("deferral", || house.delivery().queue().first().is_some_and(|message| message.waiting[0].tries == 1));
+    let [message] = &house.delivery().queue()[..] else { panic!() };
+    assert!(message.waiting[0].text.contains("421 4.3.2 closed"), "{message:?}");
+    assert_eq!(message.id, id);
+    peer.set_closed(false);
+    house.wait("mail", || house.journal.waiting(id).is_none());
+    assert_eq!((peer.messages().len(), peer.connections()), (1, 2));
+}
+
+#[test]
+fn warned_then_given_up() {
+    let peer = Peer::start();
+    peer.set_closed(true);
+    let house = house("retry = [\"1s\"]\nwarn = \"1s\"\nlifetime = \"2s\"", &peer);
+    house.post("bob@me.example", &["a@there.example", "b@there.example"], TEXT).unwrap();
+    house.wait("warning", || house.mbox("bob").contains("Action: delayed"));
+    house.wait("report", || house.mbox("bob").contains("Action: failed"));
+    house.store.checkpoint();
+    assert_eq!((house.delivery().queue(), house.journal.unsettled()), (vec![], vec![]));
+    let mbox = house.mbox("bob");
+    assert_eq!((mbox.matches("Action: delayed").count(), mbox.matches("Action: failed").count()), (2, 2), "{mbox}");
+    assert_eq!(mbox.matches("report-type=delivery-status").count(), 2, "{mbox}");
+}
+
+#[test]
+fn a_lost_reply_loses_no_mail() {
+    let peer = Peer::start();
+    peer.set_forgetful(true);
+    let house = house("retry = [\"1s\"]", &peer);
+    let id = house.post("bob@me.example", &["a@there.example"], TEXT).unwrap();
+    house.wait("deferral", || house.delivery().queue().first().is_some_and(|message| message.waiting[0].tries == 1));
+    peer.set_forgetful(false);
+    house.wait("mail", || house.journal.waiting(id).is_none());
+    assert_eq!(peer.messages().len(), 2);
+}
+
+#[test]
+fn a_locked_mailbox_is_tried_again() {
+    let house = House::new("");
+    house.post("", &["alice@me.example"], TEXT).unwrap();
+    let other = house.disk.open(Path::new("/mail/alice"), Open::Write).unwrap();
+    assert!(other.try_lock(Lock::Exclusive).unwrap());
+    let id = house.post("", &["alice@me.example", "bob@me.example"], "Subject: second\n\n").unwrap();
+    house.wait("bob's mail", || house.mbox("bob").contains("second"));
+    assert!(!house.mbox("alice").contains("second"));
+    assert_eq!(house.delivery().queue().len(), 1);
+    drop(other);
+    house.wait("mail", || house.delivery().queue().is_empty());
+    assert_eq!(house.mbox("alice").matches("second").count(), 1);
+    house.store.checkpoint();
+    assert!(house.journal.waiting(id).is_none());
+}
+
+#[test]
+fn operators() {
+    let peer = Peer::start();
+    peer.set_closed(true);
+    let house = house("retry = [\"1h\"]", &peer);
+    let post = || house.post("bob@me.example", &["a@there.example"], TEXT).unwrap();
+    let tried = |id| house.journal.waiting(id).is_some_and(|message| message.waiting[0].tries > 0);
+    let ids: Vec<SpoolId> = (0..3).map(|_| post()).collect();
+    house.wait("deferral", || {
+        house.delivery().flush(&Flush::All);
+        ids.iter().all(|id| tried(*id))
+    });
+    let act = |act: &dyn Fn() -> Result<(), ActError>| {
+        house.wait("act", || match act() {
+            Ok(()) => true,
+            Err(ActError::Busy) => false,
+            Err(error) => panic!("{error}"),
+        })
+    };
+    act(&|| house.delivery().hold(ids[0]));
+    act(&|| house.delivery().remove(ids[1]));
+    assert!(matches!(house.delivery().remove(ids[1]), Err(ActError::Unknown)));
+    peer.set_closed(false);
+    let elsewhere = Flush::Domain(Domain::parse("elsewhere.example").unwrap());
+    assert_eq!(house.delivery().flush(&elsewhere), 0);
+    let there = Flush::Domain(Domain::parse("THERE.example").unwrap());
+    house.wait("mail", || {
+        house.delivery().flush(&there);
+        house.journal.waiting(ids[2]).is_none()
+    });
+    let [held] = &house.delivery().queue()[..] else { panic!("{:?}", house.delivery().queue()) };
+    assert!(held.id == ids[0] && held.waiting[0].held);
+    act(&|| house.delivery().release(ids[0]));
+    house.wait("mail", || house.journal.unsettled().is_empty());
+    assert_eq!(peer.messages().len(), 2);
+}
