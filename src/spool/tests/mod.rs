@@ -1,6 +1,7 @@
 //! The journal as a whole, on a disk of memory.
 
 mod basics;
+mod crash;
 
 use super::segment::tests::envelope;
 use super::*;
