@@ -35,6 +35,8 @@ pub struct Draft {
     failed: Option<io::ErrorKind>,
     /// The file must stay.
     keep: bool,
+    /// It still counts as one that may be committed soon.
+    open: bool,
 }
 
 impl Draft {
@@ -42,7 +44,18 @@ impl Draft {
         journal.drafts.fetch_add(1, Ordering::Relaxed);
         let time = journal.clock.now();
         let (quoter, buffer) = (Quoter::default(), Vec::new());
-        Draft { journal, id, time, envelope: Arc::new(envelope), quoter, buffer, own: None, failed: None, keep: false }
+        Draft {
+            journal,
+            id,
+            time,
+            envelope: Arc::new(envelope),
+            quoter,
+            buffer,
+            own: None,
+            failed: None,
+            keep: false,
+            open: true,
+        }
     }
 
     /// What the message will be called.
@@ -86,7 +99,7 @@ impl Draft {
     }
 
     /// Puts the record in the queue and waits until it is durable.
-    fn enter(&self, message: Arc<Vec<u8>>, file: Option<OwnFile>, settles: &[Outcome]) -> Result<(), SpoolError> {
+    fn enter(&mut self, message: Arc<Vec<u8>>, file: Option<OwnFile>, settles: &[Outcome]) -> Result<(), SpoolError> {
         let count = u32::try_from(self.envelope.recipients.len()).unwrap_or(u32::MAX);
         let waiting: Vec<Mark> = (0..count).map(|index| Mark::fresh(index, self.time)).collect();
         let settles = {
@@ -119,8 +132,15 @@ impl Draft {
         let job =
             RecordJob { id: self.id, live, fields, crc, message, settles: record.settles, copy_of: None, hidden: None, ticket };
         let now = self.journal.clock.elapsed();
+        self.no_longer_open();
         lock(&self.journal.table).push(job, now);
         self.journal.wait(&watch)
+    }
+
+    fn no_longer_open(&mut self) {
+        if std::mem::take(&mut self.open) {
+            self.journal.drafts.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Moves what is in memory to the file.
@@ -164,7 +184,7 @@ impl Write for Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        self.journal.drafts.fetch_sub(1, Ordering::Relaxed);
+        self.no_longer_open();
         if self.own.is_some() && !self.keep {
             // What can't be removed now is an orphan at the next start.
             let _ = self.journal.disk.remove(&own_path(&self.journal.options.dir, self.id));

@@ -216,7 +216,7 @@ impl Journal {
     }
 
     /// Replaces a log by its summary. All lines must be durable.
-    fn rewrite_log(&self, writer: &mut Writer, number: u64, end: u64, closed: bool) -> io::Result<()> {
+    pub(super) fn rewrite_log(&self, writer: &mut Writer, number: u64, end: u64, closed: bool) -> io::Result<()> {
         let (lines, reserved) = {
             let table = lock(&self.table);
             let Some(facts) = table.segments.get(&number) else { return Ok(()) };
@@ -252,7 +252,7 @@ impl Journal {
         Ok(())
     }
 
-    fn copy_segment(&self, number: u64) -> Result<(), SpoolError> {
+    pub(super) fn copy_segment(&self, number: u64) -> Result<(), SpoolError> {
         let table = lock(&self.table);
         let mut ids: Vec<(u64, SpoolId)> = table
             .entries

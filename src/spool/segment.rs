@@ -19,7 +19,7 @@
 
 use super::SpoolId;
 use super::log::Line;
-use super::text::{Mark, escape, unescape};
+use super::text::{MOST, Mark, escape, unescape};
 use crate::mail::{Address, Body, Envelope, Origin, Recipient, ReversePath, date};
 use crate::sys::Time;
 use std::fmt::Write;
@@ -160,7 +160,7 @@ fn parse_path(text: &str) -> Option<(Option<Address>, &str)> {
 /// Can the envelope be written down so that it comes back the same?
 pub(super) fn can_hold(envelope: &Envelope) -> bool {
     let same = |address: &Address| address.to_string().parse().as_ref() == Ok(address);
-    !envelope.recipients.is_empty()
+    (1..MOST as usize).contains(&envelope.recipients.len())
         && envelope.reverse_path.0.as_ref().is_none_or(same)
         && envelope.recipients.iter().all(|recipient| same(&recipient.address))
 }

@@ -175,7 +175,9 @@ impl Table {
     pub fn lines_of(&self, outcome: &Outcome) -> (Option<Line>, Vec<Line>) {
         let Some(live) = self.entries.get(&outcome.id) else { return (None, Vec::new()) };
         let (id, time) = (outcome.id, outcome.time);
-        let waiting = live.waiting.iter().filter(|mark| outcome.recipients.contains(&mark.index));
+        let mut wanted = outcome.recipients.clone();
+        wanted.sort_unstable();
+        let waiting = live.waiting.iter().filter(|mark| wanted.binary_search(&mark.index).is_ok());
         if let Some(word) = log::settled_word(&outcome.status) {
             let recipients: Vec<u32> = waiting.map(|mark| mark.index).collect();
             let what = What::Settled(word, outcome.text.clone());
@@ -195,7 +197,7 @@ impl Table {
 
     fn mark(&mut self, line: &Line) {
         let (Some(live), What::Waiting(new)) = (self.entries.get_mut(&line.id), &line.what) else { return };
-        for mark in live.waiting.iter_mut().filter(|mark| line.recipients.contains(&mark.index)) {
+        for mark in live.waiting.iter_mut().filter(|mark| line.recipients.binary_search(&mark.index).is_ok()) {
             *mark = Mark { index: mark.index, ..new.clone() };
         }
     }
@@ -204,7 +206,7 @@ impl Table {
     pub fn apply(&mut self, line: Line, written: Option<u64>) {
         let Some(live) = self.entries.get_mut(&line.id) else { return };
         match &line.what {
-            What::Settled(..) => live.waiting.retain(|mark| !line.recipients.contains(&mark.index)),
+            What::Settled(..) => live.waiting.retain(|mark| line.recipients.binary_search(&mark.index).is_err()),
             What::Waiting(_) => self.mark(&line),
         }
         let Some(live) = self.entries.get(&line.id) else { return };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Characters of an outcome's text that are kept, once escaped.
 pub(super) const TEXT: usize = 512;
 /// No list names more recipients than this; SMTP limits lie far below.
-const MOST: u32 = 1 << 20;
+pub(super) const MOST: u32 = 1 << 20;
 
 /// A recipient that waits, as memory holds it.
 #[derive(Clone, Debug, Eq, PartialEq)]

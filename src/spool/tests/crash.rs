@@ -27,7 +27,14 @@ struct Model {
 }
 
 impl Model {
-    fn put(&mut self, run: &Run, journal: &Arc<Journal>, recipients: u32, length: usize, settles: Option<(SpoolId, u32)>) -> Option<SpoolId> {
+    fn put(
+        &mut self,
+        run: &Run,
+        journal: &Arc<Journal>,
+        recipients: u32,
+        length: usize,
+        settles: Option<(SpoolId, u32)>,
+    ) -> Option<SpoolId> {
         let text = text(self.order.len() as u64 + 1, length);
         let mut draft = journal.begin(envelope(recipients as usize)).unwrap();
         let id = draft.id();
@@ -96,7 +103,8 @@ impl Model {
             }
             assert!(left.is_disjoint(&settled), "{what}: {id} came back: {left:?} of {said:?}");
             if said.accepted || found.contains_key(id) {
-                let must: BTreeSet<u32> = (0..said.recipients).filter(|r| !settled.contains(r) && !said.maybe_settled.contains(r)).collect();
+                let must: BTreeSet<u32> =
+                    (0..said.recipients).filter(|r| !settled.contains(r) && !said.maybe_settled.contains(r)).collect();
                 assert!(must.is_subset(&left), "{what}: {id} lost {must:?}: {left:?} of {said:?}");
             }
         }
@@ -191,7 +199,10 @@ fn the_scenario_comes_by_every_act() {
     assert!(model.said.values().all(|said| said.accepted));
     let names = names(&disk);
     // Segments were begun, recycled and discarded.
-    assert!(!names.contains(&"00000001.mbox".to_owned()) && names.iter().filter(|name| name.ends_with(".mbox")).count() <= 3, "{names:?}");
+    assert!(
+        !names.contains(&"00000001.mbox".to_owned()) && names.iter().filter(|name| name.ends_with(".mbox")).count() <= 3,
+        "{names:?}"
+    );
     restart(&disk, &model, "whole");
 }
 

@@ -1,7 +1,10 @@
 //! The journal as a whole, on a disk of memory.
 
+mod adoption;
 mod basics;
 mod crash;
+mod moves;
+mod threads;
 
 use super::segment::tests::envelope;
 use super::*;
