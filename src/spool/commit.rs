@@ -129,15 +129,9 @@ impl Journal {
     }
 
     fn take_lead(&self) -> Option<Lead<'_>> {
-<<<<<<< HEAD
         let taken = std::mem::replace(&mut lock(&self.table).leading, true);
         // Lazily: a lead that is made and dropped frees what another holds.
         (!taken).then(|| Lead(self))
-=======
-        let was_taken = std::mem::replace(&mut lock(&self.table).leading, true);
-        // Not made when it is not ours: dropping it would free the other's.
-        (!was_taken).then(|| Lead(self))
->>>>>>> 6a1c4ed (Do not free the lead of another thread)
     }
 
     /// Writes what waits without anybody waiting for it, unless somebody is at it who will.
