@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// For each read and write; a reload takes longest.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// For each read and write; to take over a big journal takes longest.
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The result of a request, or why there is none.
 pub fn ask(control: &Path, request: &str) -> Result<Value, Failure> {

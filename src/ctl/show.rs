@@ -119,6 +119,11 @@ pub fn flushed(result: &Value) -> Result<(), Failure> {
     say(&format!("{} will be tried now\n", counted(number(&result["messages"]), "message")))
 }
 
+/// `pillarboxctl adopt`.
+pub fn adopted(result: &Value) -> Result<(), Failure> {
+    say(&format!("{} taken over\n", counted(number(&result["messages"]), "message")))
+}
+
 /// `pillarboxctl route`.
 pub fn route(route: &Value) -> Result<(), Failure> {
     match text(&route["to"]) {

@@ -7,8 +7,9 @@ use crate::spool::SpoolId;
 ///
 /// ```abnf
 /// request = ( "status" / "reload" / "queue list" / "queue show " id / "queue flush" [ " " ( id / domain ) ]
-///           / "queue hold " id / "queue release " id / "queue remove " id / "route " address ) CRLF
+///           / "queue hold " id / "queue release " id / "queue remove " id / "route " address / "adopt " host ) CRLF
 /// id      = 16HEXDIG "-" 1*16HEXDIG
+/// host    = 1*255( ALPHA / DIGIT / "." / "-" / "_" )   ; not first a dot
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -30,6 +31,8 @@ pub enum Command {
     Remove(SpoolId),
     /// Where does this address lead?
     Route(Address),
+    /// Take over the journal of another host.
+    Adopt(String),
 }
 
 /// What is to be flushed.
@@ -55,6 +58,8 @@ impl Command {
                 Ok(address) => Ok(Command::Route(address)),
                 Err(_) => Err("that is not an address such as user@example.org".to_owned()),
             },
+            ("adopt", host) if is_host(host) => Ok(Command::Adopt(host.to_owned())),
+            ("adopt", _) => Err("that is not the name of a host".to_owned()),
             ("queue", rest) => Command::parse_queue(rest),
             _ => Err("unknown request".to_owned()),
         }
@@ -90,6 +95,12 @@ impl Command {
     }
 }
 
+/// It becomes part of a path.
+fn is_host(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=255).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,12 +115,13 @@ mod tests {
             ("queue flush", Command::Flush(Target::All)),
             ("queue flush 57a3b1c09d3e1f22-2a", Command::Flush(Target::Message(id))),
             ("queue flush away.test", Command::Flush(Target::Domain(Domain::parse("away.test").unwrap()))),
+            ("adopt old.test", Command::Adopt("old.test".to_owned())),
             ("route \"a b\"@c.test", Command::Route("\"a b\"@c.test".parse().unwrap())),
         ] {
             assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line}");
         }
         for line in
-            ["", " ", "status x", "queue", "queue show", "queue show x", "queue hold ", "QUEUE LIST", "route", "route a", "\u{0}"]
+            ["", " ", "status x", "queue", "queue show", "queue show x", "queue hold ", "QUEUE LIST", "route", "route a", "adopt ..", "adopt a/b", "\u{0}"]
         {
             assert!(Command::parse(line.as_bytes()).is_err(), "{line}");
         }

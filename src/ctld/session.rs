@@ -4,9 +4,11 @@ use super::Server;
 use super::command::Command;
 use super::queue::{self, Viewer};
 use crate::net::{Connection, Line, NetError, Peer};
+use crate::spool::SpoolError;
 use crate::sys::exit;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
+use std::io;
 use std::time::Duration;
 
 /// For the request; it comes from a program, not from a person.
@@ -86,6 +88,12 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
             queue::check_visible(delivery, viewer, *id)?;
             queue::done(delivery.remove(*id))
         }
+        Command::Adopt(host) => match delivery.adopt(host) {
+            Ok(messages) => Ok(json!({ "messages": messages })),
+            Err(SpoolError::Locked) => Err(Refusal::new(exit::TEMPFAIL, format!("a daemon still has the journal of {host}"))),
+            Err(SpoolError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Err(Refusal::new(exit::UNAVAILABLE, error)),
+            Err(error) => Err(Refusal::new(exit::TEMPFAIL, error)),
+        },
         Command::Route(address) => queue::route(delivery, address),
     }
 }

@@ -139,6 +139,9 @@ impl Daemon {
         let journal = spool::Options { dir, segment_size: SEGMENT, min_free: config.limits.min_free };
         let (journal, unsettled) = Journal::open(disk.clone(), clock.clone(), journal)
             .map_err(|error| Failure::new(exit::CANTCREAT, format!("spool {}: {error}", config.spool.display())))?;
+        for other in journal.unowned() {
+            log::warn!("unowned-journal host={other} (if that host is off for good: pillarboxctl adopt {other})");
+        }
         let (mail, spool) = (config.mail.clone(), config.spool.clone());
         let store = Store::new(disk, clock.clone(), host.clone(), journal.clone(), mail, spool);
         let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers));
