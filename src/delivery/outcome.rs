@@ -4,6 +4,7 @@ use super::bounce::{self, Kind, Notice};
 use super::schedule::{self, Next, Progress};
 use super::{Letter, Office, PostError, Trace, local, runner};
 use crate::mail::{Body, Envelope, Origin, Recipient, ReversePath, date};
+use crate::smtp::client::clean;
 use crate::spool::{Entry, Outcome, Status};
 use std::fmt;
 use std::io::Write;
@@ -47,9 +48,9 @@ impl Trouble {
         Box::new(Trouble { status, reason, detail: None, relay: None, reply: None })
     }
 
-    /// With what the system said.
+    /// With what the system said; cleaned, for it goes into logs and reports.
     pub(super) fn because(mut self: Box<Self>, detail: &impl ToString) -> Box<Trouble> {
-        self.detail = Some(detail.to_string());
+        self.detail = Some(clean(detail.to_string().as_bytes()));
         self
     }
 
