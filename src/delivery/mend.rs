@@ -50,8 +50,10 @@ impl EndScan {
     }
 }
 
-/// Appends the mended header to `out`. `head` is all before the empty line; with no field in it at all it is no header, and
-/// an empty line goes before it, so that its text can't be taken for one.
+/// Appends the mended header to `out`. `head` is all before the empty line.
+///
+/// What comes from elsewhere gets our trace and is else as it was, even if it is no header (RFC 5321 §6.4). A submission that
+/// begins with text gets the empty line that its sender forgot, so that the text can't be taken for a header.
 pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
     let mut facts = Facts::default();
     let (mut has_date, mut has_id, mut has_field) = (false, false, false);
@@ -77,7 +79,6 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
         }
     }
     kept.push(run..head.len());
-    // A first line that begins with a blank would be taken for a part of our last field.
     let is_header = has_field && !matches!(head.first(), Some(b' ' | b'\t'));
     out.extend_from_slice(mending.received.as_deref().unwrap_or_default().as_bytes());
     if let Some(missing) = &mending.submission {
@@ -87,11 +88,11 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
         if !(has_id && is_header) {
             out.extend_from_slice(format!("Message-ID: {}\n", missing.message_id).as_bytes());
         }
-    }
-    if !is_header && !head.is_empty() {
-        out.push(b'\n');
-        out.extend_from_slice(head);
-        return Facts::default();
+        if !is_header && !head.is_empty() {
+            out.push(b'\n');
+            out.extend_from_slice(head);
+            return facts;
+        }
     }
     for range in kept {
         out.extend_from_slice(head.get(range).unwrap_or_default());
@@ -135,10 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn text_without_a_header_is_a_body() {
+    fn text_without_a_header() {
         assert_eq!(mended("", false).0, "Received: us\n");
-        assert_eq!(mended("Hello\nworld", false).0, "Received: us\n\nHello\nworld");
-        assert_eq!(mended(" folded\nBcc: x\nDate: y\n", true).0.split_once("\n\n").unwrap().1, " folded\nBcc: x\nDate: y\n");
+        assert_eq!(mended("Hello\nworld", false).0, "Received: us\nHello\nworld");
+        let added = "Received: us\nDate: today\nMessage-ID: <1@here>\n";
+        assert_eq!(mended("", true).0, added);
+        assert_eq!(mended("Hello\nworld", true).0, format!("{added}\nHello\nworld"));
+        assert_eq!(mended(" folded\nBcc: x\nDate: y\n", true).0, format!("{added}\n folded\nBcc: x\nDate: y\n"));
     }
 
     #[test]

@@ -56,7 +56,11 @@ pub fn header_fields(input: &[u8]) {
     for field in header::fields(input) {
         assert_eq!(field.whole.start, at);
         assert!(field.whole.end > at && field.whole.end <= input.len());
-        assert!(field.name.start >= at && field.value.end <= field.whole.end && field.name.end <= field.value.start.max(field.name.end));
+        assert!(
+            field.name.start >= at
+                && field.value.end <= field.whole.end
+                && field.name.end <= field.value.start.max(field.name.end)
+        );
         let value = header::unfold(&input[field.value.clone()]);
         assert!(!value.contains(&b'\n') && !value.contains(&b'\r'));
         at = field.whole.end;
@@ -85,7 +89,8 @@ pub fn mboxrd(input: &[u8]) {
     if !lf.is_empty() && !lf.ends_with(b"\n") {
         expected.push(b'\n');
     }
-    let expected: Vec<u8> = expected.iter().flat_map(|byte| if *byte == b'\n' { b"\r\n".to_vec() } else { vec![*byte] }).collect();
+    let expected: Vec<u8> =
+        expected.iter().flat_map(|byte| if *byte == b'\n' { b"\r\n".to_vec() } else { vec![*byte] }).collect();
     assert_eq!(wire(&[&disk]), expected);
     for size in [1, 2, 5, 7] {
         assert_eq!(quote(&lf.chunks(size).collect::<Vec<_>>()), disk);
@@ -102,7 +107,9 @@ pub fn sasl(input: &[u8]) {
         for _ in 0..4 {
             match step {
                 Step::Done(credentials) => {
-                    assert!(!credentials.name.is_empty() && !credentials.name.contains('\0') && !credentials.password.contains(&0));
+                    assert!(
+                        !credentials.name.is_empty() && !credentials.name.contains('\0') && !credentials.password.contains(&0)
+                    );
                     break;
                 }
                 Step::Challenge(_) => match exchange.respond(lines.next().unwrap_or(b"*")) {

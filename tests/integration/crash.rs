@@ -87,7 +87,11 @@ fn identify(found: &[u8], sent: &BTreeMap<String, Sent>) -> Result<String, Strin
         return Err(format!("{id} is altered ({} bytes found, {} sent):\n{}", found.len(), original.len(), shown()));
     }
     let head = String::from_utf8_lossy(&found[..found.len() - original.len()]).into_owned();
-    let ours = |line: &str| line.is_empty() || line.starts_with([' ', '\t']) || ["Return-Path: ", "Delivered-To: ", "Received: "].iter().any(|name| line.starts_with(name));
+    let ours = |line: &str| {
+        line.is_empty()
+            || line.starts_with([' ', '\t'])
+            || ["Return-Path: ", "Delivered-To: ", "Received: "].iter().any(|name| line.starts_with(name))
+    };
     match head.lines().find(|line| !ours(line)) {
         Some(line) => Err(format!("{id} has a foreign line before it: {line:?}")),
         None => Ok(id.to_owned()),
@@ -156,7 +160,8 @@ fn reader(stage: &Stage) {
 fn killed_under_load() {
     let rounds = std::env::var("PILLARBOX_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
     let away = Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned()));
-    let config = format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[queue]\nretry = [\"1s\"]\nwarn = \"0s\"\n", away.address);
+    let config =
+        format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[queue]\nretry = [\"1s\"]\nwarn = \"0s\"\n", away.address);
     let mut daemon = Setup::default().users(&LOCAL).config(&config).prepare();
     let stage = Arc::new(Stage {
         doors: Mutex::default(),
@@ -193,7 +198,12 @@ fn killed_under_load() {
     let accepted = stage.accepted.load(Ordering::SeqCst);
     settle_accounts(&stage, &daemon, &away);
     let problems = stage.problems.lock().unwrap();
-    assert!(problems.is_empty(), "{} problems in {rounds} rounds, {accepted} accepted:\n{}", problems.len(), problems[..problems.len().min(20)].join("\n"));
+    assert!(
+        problems.is_empty(),
+        "{} problems in {rounds} rounds, {accepted} accepted:\n{}",
+        problems.len(),
+        problems[..problems.len().min(20)].join("\n")
+    );
     assert!(accepted as usize >= rounds, "hardly anything was accepted: {accepted}");
     println!("     ({rounds} rounds, {accepted} accepted of {} sent)", stage.serial.load(Ordering::SeqCst));
 }

@@ -40,8 +40,12 @@ struct Dialogue<'a> {
 /// Carries out a file; fails with its line.
 pub fn carry_out(file: &Path, listener: &str) {
     let text = fs::read_to_string(file).unwrap();
-    let steps: Vec<(usize, &str)> =
-        text.lines().enumerate().map(|(at, line)| (at + 1, line)).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')).collect();
+    let steps: Vec<(usize, &str)> = text
+        .lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+        .collect();
     let options = steps.iter().take_while(|(_, line)| line.starts_with(|c: char| c.is_ascii_lowercase())).count();
     let mut setup = Setup::default();
     let mut listeners = HashMap::new();
@@ -193,7 +197,9 @@ fn fits(pattern: &str, line: &str, stars: bool, known: &HashMap<String, String>,
     let after = &pattern[first.len_utf8()..];
     let name: String = after.chars().take_while(char::is_ascii_alphanumeric).collect();
     match first {
-        '*' if stars => line.char_indices().map(|(at, _)| at).chain([line.len()]).any(|at| fits(after, &line[at..], stars, known, new)),
+        '*' if stars => {
+            line.char_indices().map(|(at, _)| at).chain([line.len()]).any(|at| fits(after, &line[at..], stars, known, new))
+        }
         '?' if stars => line.chars().next().is_some_and(|char| fits(after, &line[char.len_utf8()..], stars, known, new)),
         '$' if !name.is_empty() => {
             let after = &after[name.len()..];
@@ -256,7 +262,11 @@ fn compare(expected: &str, found: &str) {
     let none = HashMap::new();
     for (number, pattern) in expected.iter().enumerate() {
         let line = found.get(number).copied().unwrap_or("(the end)");
-        assert!(matches(pattern, line, true, &none).is_some(), "mailbox, line {}:\n  {pattern}\nexpected, found:\n  {line}", number + 1);
+        assert!(
+            matches(pattern, line, true, &none).is_some(),
+            "mailbox, line {}:\n  {pattern}\nexpected, found:\n  {line}",
+            number + 1
+        );
     }
     assert_eq!(found.len(), expected.len(), "more lines than expected: {:?}", found.get(expected.len()));
 }

@@ -21,7 +21,11 @@ pub fn tests() -> Vec<Test> {
 
 fn replay(name: &str, target: fn(&[u8])) {
     let dir = top().join("tests/fuzz/corpus").join(name);
-    let mut files: Vec<_> = fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())).flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<_> = fs::read_dir(&dir)
+        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     files.sort();
     let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     assert!(!corpus.is_empty());
@@ -50,7 +54,26 @@ fn attempt(what: &str, target: fn(&[u8]), input: &[u8]) {
 
 fn mutate(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     const SPICE: [&[u8]; 20] = [
-        b"\r\n", b"\n", b"\r", b"\0", b".", b"\r\n.\r\n", b"From ", b"\nFrom ", b">", b"<", b"@", b"\"", b":", b" ", b"\xff", b"=", b"*", b"99999999999999999999", b"-1", b"\t",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b".",
+        b"\r\n.\r\n",
+        b"From ",
+        b"\nFrom ",
+        b">",
+        b"<",
+        b"@",
+        b"\"",
+        b":",
+        b" ",
+        b"\xff",
+        b"=",
+        b"*",
+        b"99999999999999999999",
+        b"-1",
+        b"\t",
     ];
     let mut input = corpus[random.below(corpus.len())].clone();
     for _ in 0..1 + random.below(4) {

@@ -112,7 +112,9 @@ fn nobody_is_told_of_a_lost_report() {
     empty(&daemon);
     // Neither does a report that can't be delivered make another.
     assert!(daemon.smtp().send("z@away.test", &["x@away.test"], &letter("bounces", "x")).unwrap().starts_with("250"));
-    wait_for("the report's try", 10, || sink.seen().iter().any(|line| line.contains("z@away.test") && line.starts_with("RCPT")).then_some(()));
+    wait_for("the report's try", 10, || {
+        sink.seen().iter().any(|line| line.contains("z@away.test") && line.starts_with("RCPT")).then_some(())
+    });
     empty(&daemon);
     for user in ["alice", "bob"] {
         assert!(daemon.mail(user).is_empty());
@@ -153,8 +155,10 @@ fn garbage_from_the_other_host() {
         sink.change(|_| None);
         // Delivered in the end, or given back: not lost.
         wait_for("its end", 90, || daemon.queue().is_empty().then_some(()));
-        let told = daemon.mail("alice").iter().any(|mail| String::from_utf8_lossy(mail).contains(&format!("Subject: garbage {number}")));
-        let came = sink.arrived()[before..].iter().any(|a| String::from_utf8_lossy(&a.message).contains(&format!("garbage {number}")));
+        let told =
+            daemon.mail("alice").iter().any(|mail| String::from_utf8_lossy(mail).contains(&format!("Subject: garbage {number}")));
+        let came =
+            sink.arrived()[before..].iter().any(|a| String::from_utf8_lossy(&a.message).contains(&format!("garbage {number}")));
         assert!(told || came, "message {number} is lost");
     }
     let log = daemon.log();
@@ -172,7 +176,10 @@ fn submitted_letters_are_completed() {
     for message in [sink.arrived()[0].message.clone(), daemon.mail("bob").remove(0)] {
         let text = String::from_utf8_lossy(&message).into_owned();
         assert!(!text.contains("hidden.test"), "{text}");
-        assert!(text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: <") && text.ends_with("\r\n\r\nBcc: in the body\r\n"), "{text}");
+        assert!(
+            text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: <") && text.ends_with("\r\n\r\nBcc: in the body\r\n"),
+            "{text}"
+        );
     }
     // From outside nothing is added.
     assert!(daemon.send(&["bob@here.test"], b"Bcc: kept@hidden.test\r\n\r\nx\r\n").starts_with("250"));

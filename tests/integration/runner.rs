@@ -166,6 +166,9 @@ fn summary(done: &[(String, Verdict)], took: Duration) -> ExitCode {
         }
     }
     let word = if failed == 0 { "ok" } else { "FAILED" };
-    println!("\ntest result: {word}. {passed} passed; {failed} failed; {skipped} skipped; finished in {:.2}s", took.as_secs_f64());
+    println!(
+        "\ntest result: {word}. {passed} passed; {failed} failed; {skipped} skipped; finished in {:.2}s",
+        took.as_secs_f64()
+    );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

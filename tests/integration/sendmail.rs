@@ -38,7 +38,8 @@ fn text_of(daemon: &Daemon, user: &str, number: usize) -> String {
 
 fn recipients_from_the_header() {
     let daemon = Setup::default().start();
-    let letter = "To: Alice <alice@here.test>\nCc: \"Bob, too\" <bob@here.test>\nBcc: alice@here.test\nSubject: by header\n\nHello.\n";
+    let letter =
+        "To: Alice <alice@here.test>\nCc: \"Bob, too\" <bob@here.test>\nBcc: alice@here.test\nSubject: by header\n\nHello.\n";
     // What cron, git and PHP call.
     sendmail(&daemon, &["-t", "-i", "-oi", "-odi", "-B8BITMIME", "-v"], letter);
     for user in ["alice", "bob"] {

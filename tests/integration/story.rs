@@ -33,7 +33,11 @@ impl NameServer {
         command.arg(format!("--port={}", address.port()));
         // Everything under .test is ours; what is not listed does not exist.
         command.args(["--local=/test/", "--mx-host=a.test,mail.a.test,10", "--mx-host=b.test,gone.b.test,5"]);
-        command.args(["--mx-host=b.test,mail.b.test,10", "--host-record=mail.a.test,127.0.0.1", "--host-record=mail.b.test,127.0.0.1"]);
+        command.args([
+            "--mx-host=b.test,mail.b.test,10",
+            "--host-record=mail.a.test,127.0.0.1",
+            "--host-record=mail.b.test,127.0.0.1",
+        ]);
         command.args(["--host-record=onlya.test,127.0.0.1", "--cname=alias.test,mail.b.test", "--mx-host=null.test,.,0"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let server = NameServer { child, address };
@@ -59,7 +63,11 @@ fn alices(dns: &NameServer, port: u16, queue: &[&str]) -> Daemon {
 }
 
 fn bobs() -> Daemon {
-    let setup = Setup { hostname: "mail.b.test".into(), domains: vec!["b.test".into(), "onlya.test".into(), "mail.b.test".into()], ..Setup::default() };
+    let setup = Setup {
+        hostname: "mail.b.test".into(),
+        domains: vec!["b.test".into(), "onlya.test".into(), "mail.b.test".into()],
+        ..Setup::default()
+    };
     let daemon = setup.users(&["bob"]).start();
     daemon.pin_ports();
     daemon
@@ -132,7 +140,9 @@ fn alice_writes_bob_reads() {
     assert!(String::from_utf8_lossy(&report[0]).contains("bob@alias.test"));
 
     let text = read_with_curl(&bobs, 1);
-    for part in ["Return-Path: <alice@a.test>", "Delivered-To: bob@b.test", "Subject: By curl", "Hello Bob.", "Message-ID: <", "Date: "] {
+    for part in
+        ["Return-Path: <alice@a.test>", "Delivered-To: bob@b.test", "Subject: By curl", "Hello Bob.", "Message-ID: <", "Date: "]
+    {
         assert!(text.to_lowercase().contains(&part.to_lowercase()), "{part} is not in\n{text}");
     }
     assert_eq!(text.matches("Received: ").count(), 2, "{text}");

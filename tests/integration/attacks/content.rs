@@ -35,9 +35,14 @@ fn odd_messages() -> Vec<Vec<u8>> {
     .iter()
     .map(|text| text.as_bytes().to_vec())
     .collect();
-    odd.push([b"Subject: \xff\xfe\r\n\r\n".as_slice(), &(1..=255u8).filter(|b| !b"\r\n".contains(b)).collect::<Vec<u8>>(), b"\r\n"].concat());
+    odd.push(
+        [b"Subject: \xff\xfe\r\n\r\n".as_slice(), &(1..=255u8).filter(|b| !b"\r\n".contains(b)).collect::<Vec<u8>>(), b"\r\n"]
+            .concat(),
+    );
     for length in [76, 510, 997, 998, 999, 1000, 1001, 4095, 4096, 8191, 8192, 65_535, 65_536, 300_000] {
-        odd.push([b"Subject: long\r\n\r\n".as_slice(), &b"0123456789".repeat(length / 10 + 1)[..length], b"\r\nend\r\n"].concat());
+        odd.push(
+            [b"Subject: long\r\n\r\n".as_slice(), &b"0123456789".repeat(length / 10 + 1)[..length], b"\r\nend\r\n"].concat(),
+        );
     }
     // A quote, a dot or a line end that falls on the edge of somebody's buffer.
     for size in (4080..=4100).chain(8180..=8200).chain(65_525..=65_545) {
@@ -108,7 +113,8 @@ fn odd_messages_come_back_unaltered() {
 
 /// Alice's server with a route to a sink, and a way to submit without a password.
 fn relay(sink: &Sink) -> Daemon {
-    let config = format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[smtp]\nrelay_networks = [\"127.0.0.0/8\"]\n", sink.address);
+    let config =
+        format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[smtp]\nrelay_networks = [\"127.0.0.0/8\"]\n", sink.address);
     Setup::default().config(&config).start()
 }
 
@@ -120,8 +126,10 @@ fn odd_messages_are_relayed_unaltered() {
         let reply = daemon.smtp().send("sender@sender.test", &["x@away.test"], message).unwrap();
         assert!(reply.starts_with("250"), "{reply}");
     }
-    let mut arrived: Vec<Vec<u8>> =
-        wait_for("all of them", 40, || Some(sink.arrived()).filter(|a| a.len() >= odd.len())).iter().map(|a| after_trace(&a.message)).collect();
+    let mut arrived: Vec<Vec<u8>> = wait_for("all of them", 40, || Some(sink.arrived()).filter(|a| a.len() >= odd.len()))
+        .iter()
+        .map(|a| after_trace(&a.message))
+        .collect();
     // Several connections deliver side by side.
     let mut sent = odd;
     sent.sort();
@@ -139,7 +147,9 @@ fn large_messages_come_back_unaltered() {
             if random.below(50) == 0 {
                 message.extend_from_slice(b"From the middle\r\n.\r\n");
             }
-            message.extend_from_slice(format!("{:016x} {:016x} {:016x}\r\n", random.next(), random.next(), random.next()).as_bytes());
+            message.extend_from_slice(
+                format!("{:016x} {:016x} {:016x}\r\n", random.next(), random.next(), random.next()).as_bytes(),
+            );
         }
         assert!(daemon.send(&["alice@here.test", "bob@here.test"], &message).starts_with("250"));
         sent.push(message);
@@ -172,8 +182,20 @@ fn huge_headers_are_taken_or_refused_whole() {
 fn random_messages_come_back_unaltered() {
     let daemon = Setup::default().start();
     let mut random = Random(4711);
-    let pieces: [&[u8]; 12] =
-        [b"\r\n", b"\r\n", b"From ", b">", b".", b"Subject: ", b"a", b"\x80", b" ", b"\r\nFrom a Sat Nov 21 00:00:00 2026\r\n", b"\r\n\r\n", b"Received: x\r\n"];
+    let pieces: [&[u8]; 12] = [
+        b"\r\n",
+        b"\r\n",
+        b"From ",
+        b">",
+        b".",
+        b"Subject: ",
+        b"a",
+        b"\x80",
+        b" ",
+        b"\r\nFrom a Sat Nov 21 00:00:00 2026\r\n",
+        b"\r\n\r\n",
+        b"Received: x\r\n",
+    ];
     let mut sent = Vec::new();
     let mut smtp = Smtp::hello(daemon.at("smtp")).unwrap();
     for _ in 0..300 {

@@ -56,7 +56,9 @@ fn bad_configuration_keeps_the_old() {
     let lines = daemon.log().lines().count();
     fs::write(daemon.config(), format!("{good}\nnonsense = = 1\n")).unwrap();
     daemon.signal(Signal::SIGHUP);
-    wait_for("a complaint in the log", 10, || daemon.log().lines().skip(lines).any(|line| line.contains("pillarbox.conf")).then_some(()));
+    wait_for("a complaint in the log", 10, || {
+        daemon.log().lines().skip(lines).any(|line| line.contains("pillarbox.conf")).then_some(())
+    });
     assert!(daemon.is_running());
     assert!(daemon.send(&["alice@here.test"], &letter("old", "x")).starts_with("250"));
     fs::write(daemon.config(), good).unwrap();
@@ -160,7 +162,8 @@ fn users_added_while_it_runs() {
 
 fn queue_commands() {
     let sink = crate::common::Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned()));
-    let config = format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[smtp]\nrelay_networks = [\"127.0.0.0/8\"]\n", sink.address);
+    let config =
+        format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[smtp]\nrelay_networks = [\"127.0.0.0/8\"]\n", sink.address);
     let daemon = Setup::default().config(&config).start();
     let id_of = |subject: &str| {
         assert!(daemon.send(&["x@away.test"], &letter(subject, "x")).starts_with("250"));
@@ -208,7 +211,8 @@ fn logs_hold_no_secrets_and_no_forgeries() {
     smtp.log_in("alice", crate::common::PASSWORD).unwrap();
     smtp.send("alice@here.test", &["bob@here.test"], &letter("x", "confidential-content")).unwrap();
     let mut talk = Talk::connect(daemon.at("pop3")).unwrap();
-    talk.send(b"USER evil\x1b[31m\x07\x00\r\nPASS an0ther-s3cret\r\nUSER evil\x85session=1 login name=alice\r\nPASS y\r\n").unwrap();
+    talk.send(b"USER evil\x1b[31m\x07\x00\r\nPASS an0ther-s3cret\r\nUSER evil\x85session=1 login name=alice\r\nPASS y\r\n")
+        .unwrap();
     let mut smtp = daemon.smtp();
     for line in ["EHLO \x1b]0;evil\x07", "MAIL FROM:<\x1b[2J@b.test>", "RCPT TO:<x\x0bsession=9@b.test>", "\u{202e}evil"] {
         smtp.command(line).unwrap();

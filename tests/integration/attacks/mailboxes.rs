@@ -30,7 +30,9 @@ fn waits_while(daemon: &Daemon, obstacle: impl FnOnce(&Path), remove: impl FnOnc
     let reply = daemon.send(&["alice@here.test", "bob@here.test"], &letter("waiting", "for room"));
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(daemon.mail("bob").len(), 1, "bob's copy has no reason to wait");
-    wait_for("the entry in the queue", 10, || daemon.queue().first().map(|entry| entry.to_string()).filter(|text| text.contains("alice")));
+    wait_for("the entry in the queue", 10, || {
+        daemon.queue().first().map(|entry| entry.to_string()).filter(|text| text.contains("alice"))
+    });
     assert!(!daemon.queue()[0].to_string().contains("\"bob@"), "{:?}", daemon.queue());
     remove(&mailbox);
     daemon.ctl(&["queue", "flush"]);
@@ -77,10 +79,14 @@ fn directory_at_the_mailbox() {
 
 fn foreign_text_at_the_mailbox() {
     let daemon = Setup::default().start();
-    waits_while(&daemon, |mailbox| fs::write(mailbox, "notes, not mail\n").unwrap(), |mailbox| {
-        assert_eq!(fs::read_to_string(mailbox).unwrap(), "notes, not mail\n");
-        fs::remove_file(mailbox).unwrap();
-    });
+    waits_while(
+        &daemon,
+        |mailbox| fs::write(mailbox, "notes, not mail\n").unwrap(),
+        |mailbox| {
+            assert_eq!(fs::read_to_string(mailbox).unwrap(), "notes, not mail\n");
+            fs::remove_file(mailbox).unwrap();
+        },
+    );
 }
 
 fn symlink_put_there_later() {
@@ -90,10 +96,14 @@ fn symlink_put_there_later() {
     fs::write(&target, "").unwrap();
     let kept = daemon.path("kept");
     fs::rename(daemon.mailbox("alice"), &kept).unwrap();
-    waits_while(&daemon, |mailbox| symlink(&target, mailbox).unwrap(), |mailbox| {
-        fs::remove_file(mailbox).unwrap();
-        fs::rename(&kept, mailbox).unwrap();
-    });
+    waits_while(
+        &daemon,
+        |mailbox| symlink(&target, mailbox).unwrap(),
+        |mailbox| {
+            fs::remove_file(mailbox).unwrap();
+            fs::rename(&kept, mailbox).unwrap();
+        },
+    );
     assert_eq!(fs::read(&target).unwrap(), b"");
     assert_eq!(daemon.mail("alice").len(), 2);
 }
@@ -139,7 +149,8 @@ fn held_fcntl_lock() {
 fn mailbox_replaced_and_truncated() {
     let mut daemon = Setup::default().start();
     let mailbox = daemon.mailbox("alice");
-    let send = |daemon: &Daemon, subject: &str| assert!(daemon.send(&["alice@here.test"], &letter(subject, "x")).starts_with("250"));
+    let send =
+        |daemon: &Daemon, subject: &str| assert!(daemon.send(&["alice@here.test"], &letter(subject, "x")).starts_with("250"));
     send(&daemon, "one");
     // Another program writes the file anew, under a new inode.
     let copy = daemon.path("copy");
@@ -157,7 +168,10 @@ fn mailbox_replaced_and_truncated() {
     assert!(!reply.starts_with("+OK"), "{reply}");
     drop(pop3);
     send(&daemon, "three");
-    let mail = wait_for("the lease", 10, || crate::common::Pop3::log_in(daemon.at("pop3"), "alice", crate::common::PASSWORD).ok()).messages().unwrap();
+    let mail =
+        wait_for("the lease", 10, || crate::common::Pop3::log_in(daemon.at("pop3"), "alice", crate::common::PASSWORD).ok())
+            .messages()
+            .unwrap();
     assert!(String::from_utf8_lossy(mail.last().unwrap()).contains("Subject: three"));
     // Cut in the middle of a message.
     send(&daemon, "four");

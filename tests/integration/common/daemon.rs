@@ -336,7 +336,11 @@ impl Daemon {
 /// The same command with a limit on open files.
 fn limited(command: &Command, open_files: u64) -> Command {
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("ulimit -n {open_files}; exec \"$0\" \"$@\"")).arg(command.get_program()).args(command.get_args());
+    shell
+        .arg("-c")
+        .arg(format!("ulimit -n {open_files}; exec \"$0\" \"$@\""))
+        .arg(command.get_program())
+        .args(command.get_args());
     shell
 }
 
