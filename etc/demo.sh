@@ -5,7 +5,10 @@ set -eu
 bin=$1
 conf=var/pillarbox.conf
 umask 022
-mkdir -p var
+mkdir -p var/bin
+for name in pillarboxctl sendmail mailq; do
+    ln -sfn "../../$bin/pillarboxctl" "var/bin/$name"
+done
 
 # Does something listen on this port?
 taken() {

@@ -61,6 +61,7 @@ pub fn check(config: &Config) -> Result<(), Failure> {
 /// Starts, tells `ready`, serves until told to stop, stops.
 pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<(), Failure> {
     unix::limit_arenas(ARENAS);
+    crate::mail::date::load_zone();
     logger::start(&config.log, options.foreground, options.verbose);
     if !config.log.syslog {
         ready.keep_stderr();

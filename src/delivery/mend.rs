@@ -100,7 +100,7 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
     facts
 }
 
-/// A field of the journal's own records (DESIGN §4)?
+/// A field of the journal's own records?
 fn is_spool(name: &[u8]) -> bool {
     name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"X-Spool-"))
 }

@@ -3,6 +3,15 @@
 use crate::sys::Time;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use std::sync::OnceLock;
+
+/// The host's zone, read once: that takes more stack than a session should need.
+static LOCAL: OnceLock<TimeZone> = OnceLock::new();
+
+/// Reads the host's time zone. To be called at start, by a thread with a big stack.
+pub fn load_zone() {
+    LOCAL.get_or_init(TimeZone::system);
+}
 
 fn zoned(time: Time, zone: TimeZone) -> Zoned {
     Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(zone)
@@ -10,7 +19,7 @@ fn zoned(time: Time, zone: TimeZone) -> Zoned {
 
 /// `Sat, 21 Nov 2026 09:18:51 +0000` in local time with its zone (RFC 5322 §3.3).
 pub fn rfc5322(time: Time) -> String {
-    zoned(time, TimeZone::system()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
+    zoned(time, LOCAL.get_or_init(TimeZone::system).clone()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
 }
 
 /// `Sat Nov 21 09:18:51 2026` in UTC, as in an mbox `From ` line (RFC 4155 appendix A).

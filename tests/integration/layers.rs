@@ -1,4 +1,4 @@
-//! Reads every `crate::` path of the sources: a room uses the rooms below it and no others (DESIGN §2).
+//! Reads every `crate::` path of the sources: a room uses the rooms below it and no others.
 
 use crate::common::top;
 use std::fs;
