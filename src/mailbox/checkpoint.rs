@@ -202,7 +202,7 @@ fn write_again(file: &dyn File, from: u64) -> io::Result<()> {
 }
 
 /// Where the base line of a file stands, if it is as we write it.
-fn base_line(file: &dyn File) -> io::Result<Option<(u64, Base)>> {
+pub(super) fn base_line(file: &dyn File) -> io::Result<Option<(u64, Base)>> {
     let mut front = vec![0; FRONT];
     let read = file.read_at(&mut front, 0)?;
     front.truncate(read);

@@ -79,6 +79,11 @@ impl<'a> Letter<'a> {
         added as u64 + self.copy.message.len().saturating_sub(self.header as u64)
     }
 
+    /// Bytes of the `From ` line.
+    pub fn from(&self) -> u32 {
+        memchr::memchr(b'\n', &self.prefix).map_or(0, |end| end as u32 + 1)
+    }
+
     /// The record's beginning, up to its reserved block.
     fn opening(&self) -> Vec<&[u8]> {
         let mut parts: Vec<&[u8]> = vec![&self.prefix];
@@ -134,6 +139,50 @@ impl<'a> Letter<'a> {
         file.write_at(&[IoSlice::new(self.closing())], at)?;
         Ok(crc32c::crc32c_append(check, self.closing()))
     }
+
+    /// Is the body at this place of a file, byte for byte? (`length` as a scan found it.)
+    pub fn has_body(&self, file: &dyn File, at: u64, length: u64) -> io::Result<bool> {
+        let front = (self.header + blank(self.front.get(self.header..).unwrap_or_default())) as u64;
+        let own = self.copy.message.len() - front;
+        if length != own + u64::from(self.unclosed && own > 0) {
+            return Ok(false);
+        }
+        let (mut ours, mut theirs) = (vec![0; PIECE], vec![0; PIECE]);
+        let mut done = 0;
+        while done < own {
+            let read = self.copy.message.read_at(&mut ours, front + done)?;
+            let there = file.read_at(theirs.get_mut(..read).unwrap_or_default(), at + done)?;
+            if read == 0 || there != read || ours.get(..read) != theirs.get(..read) {
+                return Ok(false);
+            }
+            done += read as u64;
+        }
+        Ok(true)
+    }
+
+    /// Could what stands in a file from `at` to `end` be this record, cut short or with NULs where the disk lost something?
+    /// Tells how many bytes were saved; what stands in the reserved block does not matter.
+    pub fn resembles(&self, file: &dyn File, at: u64, end: u64) -> io::Result<Option<u64>> {
+        let mut place = Torn { file, at, end, saved: 0, piece: Vec::new() };
+        for part in self.opening() {
+            if !place.fits(part)? {
+                return Ok(None);
+            }
+        }
+        place.at += mbox::BLOCK as u64;
+        let rest = self.front.get(self.header..).unwrap_or_default();
+        let fits = (!self.unended || place.fits(b"\n")?) && place.fits(rest)?;
+        let mut done = self.front.len() as u64;
+        let mut piece = vec![0; PIECE];
+        while fits && done < self.copy.message.len() && place.at < end {
+            let read = self.copy.message.read_at(&mut piece, done)?;
+            if read == 0 || !place.fits(piece.get(..read).unwrap_or_default())? {
+                return Ok(None);
+            }
+            done += read as u64;
+        }
+        Ok((fits && place.fits(self.closing())?).then_some(place.saved))
+    }
 }
 
 fn blank(rest: &[u8]) -> usize {
@@ -156,5 +205,31 @@ fn front_of(message: &Message) -> io::Result<Vec<u8>> {
         if header::end(&bytes) < bytes.len() || bytes.len() as u64 >= message.len() || read == 0 {
             return Ok(bytes);
         }
+    }
+}
+
+/// A comparison with what a crash left of a record.
+struct Torn<'a> {
+    file: &'a dyn File,
+    at: u64,
+    end: u64,
+    saved: u64,
+    piece: Vec<u8>,
+}
+
+impl Torn<'_> {
+    /// Are the next bytes these, but for NULs and a missing end?
+    fn fits(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let bytes = bytes.get(..left).unwrap_or(bytes);
+        self.piece.resize(bytes.len(), 0);
+        self.file.read_exact_at(&mut self.piece, self.at)?;
+        self.at += bytes.len() as u64;
+        let mut fits = true;
+        for (there, own) in self.piece.iter().zip(bytes) {
+            fits &= *there == *own || *there == 0;
+            self.saved += u64::from(*there == *own);
+        }
+        Ok(fits)
     }
 }

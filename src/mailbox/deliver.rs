@@ -41,7 +41,8 @@ impl Mailbox {
             Ok(check) => check,
             Err(error) => {
                 // A part of it may be there. It is taken back while nobody else can have written after it.
-                if let Err(error) = file.set_len(now.size) {
+                // It is made sure that it does not come back under what is written there next.
+                if let Err(error) = file.set_len(now.size).and_then(|()| file.sync()) {
                     log::error!("event=truncate-failed path={} size={} error={error}", self.path.display(), now.size);
                 }
                 return Err(error.into());

@@ -92,7 +92,7 @@ impl Mailbox {
         self.bury(inner, &guard, &doomed)
     }
 
-    fn exists(&self) -> Result<bool, MailboxError> {
+    pub(super) fn exists(&self) -> Result<bool, MailboxError> {
         match self.shared.disk.stat(&self.path) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -100,7 +100,7 @@ impl Mailbox {
         }
     }
 
-    fn base(&self, inner: &Inner) -> Base {
+    pub(super) fn base(&self, inner: &Inner) -> Base {
         Base { validity: inner.validity(), last: inner.next.saturating_sub(1) }
     }
 
@@ -108,6 +108,10 @@ impl Mailbox {
     fn bury(&self, inner: &mut Inner, guard: &Guard<'_>, doomed: &[Place]) -> Result<(), MailboxError> {
         let unchanged = inner.is_as_known(guard.file.stat()?.into());
         let base = self.base(inner);
+        if inner.unsynced.is_some_and(|from| doomed.iter().any(|place| place.offset >= from)) {
+            // After a power cut the two layers could not be told apart.
+            guard.file.sync()?;
+        }
         for place in doomed {
             let Some(dead) = dead(place, base) else { continue };
             inner.wrote(place.offset);
@@ -150,6 +154,11 @@ fn dead(place: &Place, base: Base) -> Option<Dead> {
     mbox::dead(place.length - u64::from(place.from), (place.offset == 0).then_some(base))
 }
 
+/// Makes one message dead.
+pub(super) fn overwrite_with_dead(file: &dyn File, place: &Place, base: Base) -> io::Result<()> {
+    dead(place, base).map_or(Ok(()), |dead| overwrite(file, place.header_at(), &dead))
+}
+
 fn overwrite(file: &dyn File, at: u64, dead: &Dead) -> io::Result<()> {
     let length = dead.nuls.end - dead.nuls.start;
     if length < WORTH_PUNCHING {
@@ -176,11 +185,11 @@ fn half_dead(file: &dyn File, intent: &Intent, base: Base) -> io::Result<Option<
     let read = file.read_at(&mut front, intent.offset)?;
     front.truncate(read);
     let Some(from) = memchr::memchr(b'\n', &front).map(|end| end + 1) else { return Ok(None) };
-    let mut after = vec![0; mbox::LONGEST_FROM];
-    let read = file.read_at(&mut after, intent.offset.saturating_add(intent.length))?;
-    after.truncate(read);
-    let followed = after.is_empty() || after.starts_with(b"From ");
-    let fits = intent.length > from as u64 && mbox::is_from_line(front.get(..from - 1).unwrap_or_default()) && followed;
+    // What follows may be torn too, but the empty line at the end is the same before and after.
+    let mut end = [0; 2];
+    let read = file.read_at(&mut end, intent.offset.saturating_add(intent.length.saturating_sub(2)))?;
+    let ended = read == 2 && end == *b"\n\n";
+    let fits = intent.length > from as u64 + 2 && mbox::is_from_line(front.get(..from - 1).unwrap_or_default()) && ended;
     if !fits {
         return Ok(None);
     }

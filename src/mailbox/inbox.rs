@@ -36,7 +36,7 @@ pub struct Mailbox {
     /// Names the mailbox in seals.
     pub(super) label: String,
     pub(super) shared: Arc<Shared>,
-    pub(super) keys: Keys,
+    pub(super) keys: Arc<Keys>,
     pub(super) inner: Mutex<Inner>,
 }
 
@@ -285,7 +285,10 @@ impl Mailbox {
     /// A mailbox without state. UW's and Dovecot's numbers are taken over if they hold together; if there are messages of
     /// ours, then the state was lost, and new numbers begin.
     fn take_up(&self, log: &mut Log, file: Option<&dyn File>, size: u64) -> Result<(), MailboxError> {
-        let scan = file.map_or_else(|| Ok(Scan::default()), |file| self.scan(file, 0, size))?;
+        let scan = match file.map(|file| self.scan(file, 0, size)) {
+            Some(Err(error)) if !matches!(error, MailboxError::Refused(_)) => return Err(error),
+            found => found.and_then(Result::ok).unwrap_or_default(),
+        };
         let now = self.shared.clock.now().seconds();
         let mut user = Log::open(self.shared.disk.clone(), &self.state, "user")?;
         let fresh = user.sum.validity.saturating_add(1).max(u32::try_from(now).unwrap_or(u32::MAX));

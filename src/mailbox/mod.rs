@@ -9,6 +9,7 @@ mod inbox;
 mod lock;
 mod mbox;
 mod reconcile;
+mod recover;
 mod scan;
 mod secret;
 mod state;
@@ -92,13 +93,6 @@ pub struct Summary {
     pub uid: Uid,
     /// Bytes in wire form (RFC822.SIZE).
     pub size: u64,
-}
-
-impl Mailbox {
-    /// After a crash: which of these copies are whole in the file? Cuts a torn copy off the tail. A whole one counts as delivered again (it is settled at the next checkpoint).
-    pub fn recover(&self, _copies: &[Copy<'_>]) -> Result<Vec<bool>, MailboxError> {
-        todo!()
-    }
 }
 
 #[cfg(test)]

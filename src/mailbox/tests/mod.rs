@@ -1,6 +1,7 @@
 //! Tests of the whole room: on a disk of memory and on real files.
 
 mod basic;
+mod crash;
 mod scanning;
 mod viewing;
 
@@ -10,11 +11,13 @@ use crate::mail::{Address, ReversePath};
 use crate::spool::{Message, Outcome, SpoolError, SpoolId};
 use crate::sys::clock::manual::ManualClock;
 use crate::sys::sim::SimDisk;
-use crate::sys::{Disk, File, Open, Time};
+use crate::sys::{Clock, Disk, File, Open, Time};
+use crossbeam_channel::Receiver;
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Opens files as the test itself.
 #[derive(Debug)]
@@ -51,10 +54,27 @@ impl Ledger for TestLedger {
     }
 }
 
+/// A clock that moves when somebody waits.
+#[derive(Debug)]
+pub struct TestClock(ManualClock);
+
+impl Clock for TestClock {
+    fn now(&self) -> Time {
+        self.0.now()
+    }
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+    fn after(&self, span: Duration) -> Receiver<Instant> {
+        self.0.advance(span);
+        self.0.after(Duration::ZERO)
+    }
+}
+
 /// A store on some disk.
 pub struct World {
     pub disk: Arc<dyn Disk>,
-    pub clock: Arc<ManualClock>,
+    pub clock: Arc<TestClock>,
     pub ledger: Arc<TestLedger>,
     pub store: Arc<Store>,
     pub mail: PathBuf,
@@ -64,7 +84,7 @@ pub const START: i64 = 1_762_000_000;
 
 impl World {
     pub fn at(disk: Arc<dyn Disk>, root: &Path, ledger: Arc<TestLedger>) -> World {
-        let clock = Arc::new(ManualClock::at(Time::from_seconds(START)));
+        let clock = Arc::new(TestClock(ManualClock::at(Time::from_seconds(START))));
         let (mail, spool) = (root.join("mail"), root.join("spool"));
         disk.make_dir(&mail, 0o700).unwrap();
         disk.make_dir(&spool, 0o700).unwrap();
