@@ -120,9 +120,21 @@ mod tests {
         ] {
             assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line}");
         }
-        for line in
-            ["", " ", "status x", "queue", "queue show", "queue show x", "queue hold ", "QUEUE LIST", "route", "route a", "adopt ..", "adopt a/b", "\u{0}"]
-        {
+        for line in [
+            "",
+            " ",
+            "status x",
+            "queue",
+            "queue show",
+            "queue show x",
+            "queue hold ",
+            "QUEUE LIST",
+            "route",
+            "route a",
+            "adopt ..",
+            "adopt a/b",
+            "\u{0}",
+        ] {
             assert!(Command::parse(line.as_bytes()).is_err(), "{line}");
         }
         assert!(Command::parse(b"\xff\xfe").is_err());

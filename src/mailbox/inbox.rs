@@ -36,7 +36,7 @@ pub struct Mailbox {
     /// Names the mailbox in seals.
     pub(super) label: String,
     pub(super) shared: Arc<Shared>,
-    pub(super) keys: Arc<Keys>,
+    pub(super) keys: Keys,
     pub(super) inner: Mutex<Inner>,
 }
 

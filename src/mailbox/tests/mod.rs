@@ -74,6 +74,7 @@ impl Clock for TestClock {
 /// A store on some disk.
 pub struct World {
     pub disk: Arc<dyn Disk>,
+    #[allow(dead_code)]
     pub clock: Arc<TestClock>,
     pub ledger: Arc<TestLedger>,
     pub store: Arc<Store>,
