@@ -52,8 +52,9 @@ pub fn carry_out(file: &Path, listener: &str) {
     for (number, line) in &steps[..options] {
         let (key, value) = line.split_once(": ").unwrap_or_else(|| panic!("line {number}: not an option: {line}"));
         match key {
-            "listener" => drop(listeners.insert(1, value.to_owned())),
-            "listener2" => drop(listeners.insert(2, value.to_owned())),
+            _ if key.starts_with("listener") => {
+                drop(listeners.insert(key["listener".len()..].parse().unwrap_or(1), value.to_owned()));
+            }
             "set" => setup.options.push(value.to_owned()),
             "config" => setup.config += &format!("{value}\n"),
             "user" => setup.users.push(value.to_owned()),

@@ -127,7 +127,7 @@ fn exit_codes_of_sysexits() {
     assert_eq!(code(&daemon, &["nobody-here"], "x\n"), 67, "EX_NOUSER");
     assert_eq!(code(&daemon, &["-C", "/nonexistent/conf", "alice"], "x\n"), 78, "EX_CONFIG");
     let before = daemon.mail("alice").len();
-    assert_eq!(code(&daemon, &["-f", "two words", "alice"], "x\n"), 64, "EX_USAGE: no sender");
+    assert_eq!(code(&daemon, &["-f", "a@b@c", "alice"], "x\n"), 64, "EX_USAGE: no sender");
     assert_eq!(daemon.mail("alice").len(), before);
     daemon.stop();
     assert_eq!(code(&daemon, &["alice"], "x\n"), 75, "EX_TEMPFAIL: the daemon is down");

@@ -68,7 +68,7 @@ fn bobs() -> Daemon {
         domains: vec!["b.test".into(), "onlya.test".into(), "mail.b.test".into()],
         ..Setup::default()
     };
-    let daemon = setup.users(&["bob"]).start();
+    let mut daemon = setup.users(&["bob"]).start();
     daemon.pin_ports();
     daemon
 }

@@ -83,7 +83,8 @@ impl Setup {
         let (spool, mail) = (self.spool.clone().unwrap_or_else(|| at("spool")), self.mail.clone().unwrap_or_else(|| at("mail")));
         fs::create_dir_all(&spool).unwrap();
         fs::create_dir_all(&mail).unwrap();
-        let daemon = Daemon { addresses: vec![None; LISTENERS.len()], child: None, spool, mail, dir, setup: self };
+        let free = vec![None; LISTENERS.len()];
+        let daemon = Daemon { addresses: free.clone(), pinned: free, child: None, spool, mail, dir, setup: self };
         daemon.write_config();
         let (head, line) = users_file();
         let lines: String = daemon.setup.users.iter().map(|user| format!("{user}{line}\n")).collect();
@@ -138,6 +139,8 @@ pub struct Daemon {
     mail: PathBuf,
     child: Option<Child>,
     addresses: Vec<Option<SocketAddr>>,
+    /// What the configuration asks for; none: a free port.
+    pinned: Vec<Option<SocketAddr>>,
 }
 
 impl Daemon {
@@ -261,16 +264,17 @@ impl Daemon {
     }
 
     /// Keeps the ports of now for the next start.
-    pub fn pin_ports(&self) {
+    pub fn pin_ports(&mut self) {
+        self.pinned = self.addresses.clone();
         self.write_config();
     }
 
-    /// Writes the configuration, with the ports in use if there are any.
+    /// Writes the configuration.
     fn write_config(&self) {
         fs::write(self.config(), self.config_text(&self.setup.config)).unwrap();
     }
 
-    /// The configuration, with other lines at its end.
+    /// The configuration, with more lines at its end.
     pub fn config_text(&self, more: &str) -> String {
         let mut text = format!(
             "hostname = {:?}\ndomains = {:?}\nusers = [{:?}]\nuser = \"\"\npostmaster = {:?}\nspool = {:?}\nmail = {:?}\npid_file = {:?}\n",
@@ -282,7 +286,7 @@ impl Daemon {
             self.mail,
             self.path("pid"),
         );
-        for ((_, protocol, tls), address) in LISTENERS.iter().zip(&self.addresses) {
+        for ((_, protocol, tls), address) in LISTENERS.iter().zip(&self.pinned) {
             let address = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
             text += &format!("[[listen]]\naddress = \"{address}\"\nprotocol = \"{protocol}\"\ntls = \"{tls}\"\n");
         }
