@@ -212,7 +212,14 @@ fn logs_hold_no_secrets_and_no_forgeries() {
     talk.send(b"USER evil\x1b[31m\x07\x00\r\nPASS an0ther-s3cret\r\nUSER evil\x85session=1 login name=alice\r\nPASS y\r\n")
         .unwrap();
     let mut smtp = daemon.smtp();
-    for line in ["EHLO \x1b]0;evil\x07", "EHLO c.test", "MAIL FROM:<\x1b[2J@b.test>", "MAIL FROM:<a@b.test>", "RCPT TO:<\"evil session=9\"@b.test>", "\u{202e}evil"] {
+    for line in [
+        "EHLO \x1b]0;evil\x07",
+        "EHLO c.test",
+        "MAIL FROM:<\x1b[2J@b.test>",
+        "MAIL FROM:<a@b.test>",
+        "RCPT TO:<\"evil session=9\"@b.test>",
+        "\u{202e}evil",
+    ] {
         smtp.command(line).unwrap();
     }
     drop((smtp, talk));

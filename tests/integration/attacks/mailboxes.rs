@@ -180,7 +180,9 @@ fn mailbox_replaced_and_truncated() {
     send(&daemon, "five");
     let text = fs::read_to_string(&mailbox).unwrap();
     assert!(text.contains("\n\nFrom "), "a message begins after a blank line:\n{text}");
-    assert!(String::from_utf8_lossy(daemon.mail("alice").last().unwrap()).contains("Subject: five"));
+    let found = daemon.mail("alice");
+    assert_eq!(found.iter().filter(|mail| String::from_utf8_lossy(mail).contains("Subject: five\r\n\r\nx\r\n")).count(), 1);
+    assert_eq!(found.len(), 3);
     assert!(daemon.is_running());
 }
 
