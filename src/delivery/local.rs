@@ -126,7 +126,9 @@ fn deliver(
     if !delivered_to.is_empty() && delivered_to.contains(&address.to_string().to_ascii_lowercase()) {
         return Err(Verdict::Failed(Trouble::own("5.4.6", "The message has been in this mailbox before: it goes in a circle.")));
     }
-    if office.recovery.settle_account(office, account, (entry.id, index)).map_err(|error| refused(&error))? {
+    office.recovery.settle_account(office, account, (entry.id, index)).map_err(|error| refused(&error))?;
+    // Perhaps it was found just now, by us or by another thread.
+    if !office.table().has(entry.id, index) {
         return Ok(None);
     }
     let copy = Copy {

@@ -110,12 +110,12 @@ impl Recovery {
         self.any.fetch_or(!strays.is_empty(), Ordering::SeqCst);
     }
 
-    /// Before a copy is made: looks into the mailbox if that was not done since the start. True: this copy is there.
-    pub(super) fn settle_account(&self, office: &Office, account: &Account, copy: Name) -> Result<bool, MailboxError> {
+    /// Before a copy is made: looks into the mailbox if that was not done since the start. A copy that is there is off the
+    /// table when this returns, whoever looked.
+    pub(super) fn settle_account(&self, office: &Office, account: &Account, copy: Name) -> Result<(), MailboxError> {
         if !self.any.load(Ordering::SeqCst) {
-            return Ok(false);
+            return Ok(());
         }
-        let was_waiting = office.table().has(copy.0, copy.1);
         self.settle_mailbox(office, account)?;
         let mut strays = lock(&self.strays);
         if let Some(at) = strays.iter().position(|stray| *stray == copy) {
@@ -124,7 +124,7 @@ impl Recovery {
         }
         drop(strays);
         self.note_end();
-        Ok(was_waiting && !office.table().has(copy.0, copy.1))
+        Ok(())
     }
 
     /// Looks for all copies of one mailbox; those that are whole are taken off the table.
