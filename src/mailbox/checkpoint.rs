@@ -23,6 +23,11 @@ impl Mailbox {
                 log::warn!("event=expunge-delayed path={} error={error}", self.path.display());
             }
         }
+        if inner.hollow {
+            if let Err(error) = self.empty(&mut inner) {
+                log::warn!("event=truncate-failed path={} error={error}", self.path.display());
+            }
+        }
         if inner.unsynced.is_none() && inner.dirty.is_empty() {
             self.rest(&mut inner);
             return durable;
@@ -73,6 +78,9 @@ impl Mailbox {
         if inner.dirty.is_empty() && inner.unsynced.is_none() {
             inner.file = None;
         }
+        if self.is_unused(inner) && inner.table.as_ref().is_some_and(|loaded| Arc::strong_count(&loaded.table) == 1) {
+            inner.table = None;
+        }
         if let Some(Err(error)) = inner.log.as_mut().map(|log| log.rest(self.shared.clock.now())) {
             log::warn!("event=state-failed path={} error={error}", self.path.display());
         }
@@ -99,7 +107,8 @@ impl Mailbox {
 
     /// Notes where the durable part ends: after a power cut, what stands there and later is looked at with care.
     fn note_durable(&self, inner: &mut Inner, file: &dyn File, known: Option<Stamp>) {
-        let Some(stamp) = known else { return };
+        let unchanged = |stamp: &Stamp| file.stat().is_ok_and(|now| Stamp::from(now) == *stamp);
+        let Some(stamp) = known.filter(unchanged) else { return };
         let from = stamp.size.saturating_sub(LANDMARK);
         let mut last = vec![0; (stamp.size - from) as usize];
         if let (Ok(()), Some(log)) = (file.read_exact_at(&mut last, from), inner.log.as_mut()) {

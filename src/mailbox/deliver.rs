@@ -12,7 +12,7 @@ impl Mailbox {
     /// Appends one copy. It can be read at once; it is durable, and settled, after the next checkpoint.
     pub fn deliver(&self, copy: &Copy<'_>) -> Result<Uid, MailboxError> {
         let letter = Letter::new(copy, &self.keys.secret)?;
-        let mut inner = self.inner();
+        let mut inner = self.enter();
         let (guard, stat) = self.lock(&mut inner)?;
         self.append(&mut inner, &guard, stat.into(), copy, &letter)
     }
@@ -30,6 +30,9 @@ impl Mailbox {
         self.ready(inner, Some(file), now.size)?;
         let before = inner.is_as_known(now);
         let separator: &[u8] = if before.0 || now.size == 0 { b"" } else { separator(file, now.size)? };
+        if now.size == 0 {
+            self.shared.watch().is_empty(self.name(), self.shared.clock.elapsed());
+        }
         let uid = inner.give_uid()?;
         let validity = inner.validity();
         let base = (now.size == 0).then_some(Base { validity, last: uid });

@@ -1,13 +1,13 @@
 //! Removes messages: the intent is durable first, then the message is overwritten in the room it has. From the intent on it
 //! is not shown any more, whatever happens; what a crash or another program's lock left undone is done later.
 
-use super::inbox::{Inner, Mailbox, Stamp};
+use super::inbox::{Inner, Mailbox, Stamp, Try};
 use super::lock::Guard;
 use super::mbox::{self, Base, Dead};
 use super::state::{Fact, Intent};
 use super::table::{Loaded, Place, Table};
 use super::{MailboxError, Uid};
-use crate::sys::File;
+use crate::sys::{File, Stat};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl Mailbox {
     /// Removes messages for good. Those that are gone already are fine. When this returns, they will not be shown again,
     /// not even after a power cut; where another program holds the lock they are overwritten later.
     pub fn expunge(&self, uids: &[Uid]) -> Result<(), MailboxError> {
-        let mut inner = self.inner();
+        let mut inner = self.enter();
         if uids.is_empty() || !self.exists()? {
             return Ok(());
         }
@@ -130,11 +130,45 @@ impl Mailbox {
             table.buried |= !doomed.is_empty();
             loaded.table = Arc::new(table);
         }
+        inner.note_hollow();
+        Ok(())
+    }
+
+    /// Takes the room of the dead back when nobody is alive, and no other program may remember what was there.
+    pub(super) fn empty(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+        let (now, wall) = (self.shared.clock.elapsed(), i128::from(self.shared.clock.now().0) * 1000);
+        let safe = |stat: &Stat| self.shared.watch().is_safe(self.name(), stat, now, wall);
+        match self.shared.disk.stat(&self.path) {
+            Ok(stat) if safe(&stat) => {}
+            _ => return Ok(()),
+        }
+        let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(()) };
+        self.refresh(inner, &*guard.file, stat.into())?;
+        if !inner.hollow || !inner.orphans.is_empty() || !safe(&stat) {
+            return Ok(());
+        }
+        log::info!("event=mailbox-emptied path={} bytes={}", self.path.display(), stat.size);
+        guard.file.set_len(0)?;
+        inner.hollow = false;
+        inner.table = None;
+        inner.known = Some(guard.file.stat()?.into());
+        inner.wrote(0);
+        if let Some(log) = inner.log.as_mut() {
+            log.put(Fact::Durable(0, crc32c::crc32c(b"")));
+        }
+        // At once: what is appended later must never lie over what was there before.
+        guard.file.sync()?;
+        self.shared.watch().is_empty(self.name(), now);
         Ok(())
     }
 }
 
 impl Inner {
+    /// Is there anything but the dead?
+    pub(super) fn note_hollow(&mut self) {
+        self.hollow = self.table.as_ref().is_some_and(|loaded| loaded.table.is_hollow());
+    }
+
     /// Intents that were not carried out in this life of the daemon.
     pub(super) fn pending_intents(&self) -> Vec<Intent> {
         let intents = self.log.iter().flat_map(|log| log.sum.intents.values());

@@ -11,6 +11,7 @@ use crate::mailbox::secret::Key;
 use crate::spool::{Outcome, SpoolId, Status};
 use crate::sys::{File, Open, Stat};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -98,6 +99,8 @@ pub(super) struct Inner {
     pub named: Option<(u64, u64)>,
     /// Where the messages stand, when somebody asked lately.
     pub table: Option<Loaded>,
+    /// Everything in the file is dead: it could be emptied.
+    pub hollow: bool,
     /// Messages that were overwritten since the last checkpoint.
     pub buried: Vec<u32>,
     /// When another program's lock was waited for in vain.
@@ -152,18 +155,23 @@ impl Inner {
 }
 
 impl Mailbox {
+    /// The mutex, for an act of a session or a delivery.
+    pub(super) fn enter(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner();
+        inner.used = self.shared.clock.elapsed();
+        inner
+    }
+
     /// The mutex. A thread that panicked while it held it may have left anything: what can be read again is forgotten.
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
-        let mut inner = self.inner.lock().unwrap_or_else(|poisoned| {
+        self.inner.lock().unwrap_or_else(|poisoned| {
             self.inner.clear_poison();
             let mut inner = poisoned.into_inner();
             inner.log = None;
             inner.known = None;
             inner.table = None;
             inner
-        });
-        inner.used = self.shared.clock.elapsed();
-        inner
+        })
     }
 
     /// Locks the file for writing and checks what it is; made if it is not there.
@@ -236,7 +244,8 @@ impl Mailbox {
     /// Opens the file; makes it if there is none and `make` says so. The second value tells which file it is.
     #[allow(clippy::type_complexity)]
     pub(super) fn open(&self, make: bool) -> Result<Option<(Arc<dyn File>, (u64, u64))>, MailboxError> {
-        let open = |how| self.shared.host.open_mailbox(&self.account, &self.path, how);
+        let (watch, now) = (self.shared.watch(), self.shared.clock.elapsed());
+        let open = |how| watch.own(self.name(), now, || self.shared.host.open_mailbox(&self.account, &self.path, how));
         let file = match open(Open::Write) {
             Err(error) if error.kind() == ErrorKind::NotFound && make => open(Open::Create(0o600)),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -251,6 +260,11 @@ impl Mailbox {
         let stat = file.stat()?;
         self.check(&stat)?;
         Ok(Some((file, stat.file)))
+    }
+
+    /// Of the file in its directory.
+    pub(super) fn name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_default()
     }
 
     /// Is this a file we touch?
@@ -348,17 +362,21 @@ impl Mailbox {
 
     pub(super) fn is_idle(&self) -> bool {
         let Ok(inner) = self.inner.try_lock() else { return false };
-        let idle = self.shared.clock.elapsed().saturating_sub(inner.used) > IDLE;
-        idle && inner.dirty.is_empty() && inner.orphans.is_empty() && inner.file.is_none()
+        self.is_unused(&inner) && inner.dirty.is_empty() && inner.orphans.is_empty() && inner.file.is_none()
     }
 
-    /// A clean end: numbering goes on exactly here.
+    /// Has nobody come for a while?
+    pub(super) fn is_unused(&self, inner: &Inner) -> bool {
+        self.shared.clock.elapsed().saturating_sub(inner.used) > IDLE
+    }
+
+    /// A clean end: numbering goes on exactly here. (If this is lost, it goes on at the ceiling.)
     pub(super) fn note_next(&self) {
-        let mut inner = self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut inner = self.inner();
         let next = inner.next;
         let Some(log) = inner.log.as_mut().filter(|log| log.sum.next != Some(next)) else { return };
         log.put(Fact::Next(next));
-        if let Err(error) = log.sync() {
+        if let Err(error) = log.flush() {
             log::warn!("event=state-failed path={} error={error}", self.path.display());
         }
     }

@@ -27,6 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 /// Others take a dotlock for left over by its age: the original is not allowed to grow older than this.
 const FRESH: Duration = Duration::from_secs(60);
 
+/// A file whose names are our dotlocks in its directory, and when it was last written.
+type Original = (Arc<dyn File>, Duration);
+
 /// Who we are, in dotlocks.
 #[derive(Debug)]
 pub struct Locker {
@@ -34,7 +37,7 @@ pub struct Locker {
     mark: u64,
     text: Vec<u8>,
     /// By directory: the original, and when it was last written, by the clock's `elapsed`.
-    originals: Mutex<HashMap<PathBuf, (Arc<dyn File>, Duration)>>,
+    originals: Mutex<HashMap<PathBuf, Original>>,
 }
 
 /// A locked mailbox file. Dropping it gives the locks back.

@@ -1,5 +1,39 @@
-//! Mailboxes: mbox files that other programs open beside us. (DESIGN §5; the on-disk states are to be told here in prose.)
-#![allow(missing_docs, clippy::todo)]
+//! Mailboxes: mbox files that other programs open beside us. (DESIGN §5)
+//!
+//! # What lies on the disk
+//!
+//! | file | what | truth? |
+//! |---|---|---|
+//! | `<mail>/u` | the mail of `u`, mboxrd; ours ends its header with a block of state fields ([`mbox`]) | yes |
+//! | `<mail>/u.lock` | a dotlock, for the moment of a write ([`lock`]) | |
+//! | `<spool>/state/u/INBOX` | the state log: UIDVALIDITY, UID ceiling, UIDs of others' messages, what is to be removed ([`state`]) | yes |
+//! | `<spool>/state/u/user` | the last UIDVALIDITY given to any folder of `u` | yes |
+//! | `<spool>/state/u/INBOX.lease` | locked while a POP3 session has the mailbox; empty | |
+//! | `<spool>/state/u/INBOX.damaged-…` | what a power cut left that nobody can read; for a person | |
+//! | `<spool>/secret` | the key of content keys and seals ([`secret`]) | yes |
+//!
+//! # The states a mailbox can be in, and what is done about each
+//!
+//! * **Absent or empty.** It is made, or begun, by the next delivery, whose message carries the base line.
+//! * **In order**: every message begins with a `From ` line after an empty line. UIDs: a seal, a row of the state log, or the
+//!   next number ([`reconcile`]).
+//! * **No empty line at the end** (another program left it so): the next delivery adds what is missing.
+//! * **Not beginning with `From `, a link, a FIFO, another's**: refused, logged, never touched.
+//! * **Appended to, not synced.** The journal has every message until the next [`Store::checkpoint`] has synced the file. If
+//!   the machine stops before, [`Mailbox::recover`] looks for the copies: whole ones count, torn ones are completed in their
+//!   place, and where the disk left NULs that are nobody's, these become a dead message or are cut off ([`recover`]).
+//! * **An append failed** (disk full): it is cut off again under the lock; after a crash in that moment, as above.
+//! * **An intent is open.** A message is to be removed, the intent is durable, the message is there, half overwritten, or dead.
+//!   It is not shown in any of these cases, and overwritten as soon as the file can be locked ([`expunge`]).
+//! * **Dead messages.** Their room is kept, for other programs may remember where things stood. When nothing else is left, and
+//!   nobody can remember, the file is emptied ([`watch`]).
+//! * **Replaced by another file** while copies were not settled: those that are not in the new one are put there.
+//! * **Changed by others** in any other way: after growth the new part is scanned, else all of it ([`table`]).
+//! * **The state log is torn at its end**: the torn line was never depended on. **Holed**: UIDs go on far above. **Lost**: a new
+//!   UIDVALIDITY. **Older than the file** (a backup): seals in the file raise the next UID.
+//!
+//! What a client was shown under a pair of UIDVALIDITY and UID never becomes another content: numbers are reserved in the state
+//! log, synced before they are shown, and a number in the file counts only with a seal over its content.
 
 mod checkpoint;
 mod compose;
@@ -16,6 +50,7 @@ mod state;
 mod store;
 mod table;
 mod view;
+mod watch;
 
 pub use inbox::Mailbox;
 pub use store::Store;
@@ -25,7 +60,6 @@ use crate::mail::{Address, ReversePath};
 use crate::spool::{Message, Outcome, SpoolError, SpoolId};
 use crate::sys::Time;
 use std::fmt;
-
 use std::io;
 
 /// A message's number within a mailbox, ascending, never reused (RFC 3501 §2.3.1.1).
@@ -34,6 +68,7 @@ pub struct Uid(pub u32);
 
 /// Who must be told when a delivered copy is durable in its mailbox: the journal.
 pub trait Ledger: Send + Sync + fmt::Debug {
+    /// Records outcomes; when it returns, they are durable.
     fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError>;
 }
 
@@ -56,6 +91,7 @@ pub enum MailboxError {
     Refused(&'static str),
     /// The message went away meanwhile.
     Gone,
+    /// A file operation failed.
     Io(io::Error),
 }
 
@@ -77,11 +113,15 @@ impl std::error::Error for MailboxError {}
 /// One copy of a spooled message, for one mailbox.
 #[derive(Debug)]
 pub struct Copy<'a> {
+    /// Names the message.
     pub id: SpoolId,
     /// Index into the envelope's recipients.
     pub recipient: u32,
+    /// For the `From ` line and Return-Path.
     pub return_path: &'a ReversePath,
+    /// For Delivered-To.
     pub delivered_to: &'a Address,
+    /// When the message arrived: its internal date.
     pub time: Time,
     /// Disk form; mailboxes and journal quote alike, so it is appended as it stands, less forged state fields.
     pub message: &'a Message,
@@ -90,6 +130,7 @@ pub struct Copy<'a> {
 /// One message of a view.
 #[derive(Clone, Debug)]
 pub struct Summary {
+    /// Its number.
     pub uid: Uid,
     /// Bytes in wire form (RFC822.SIZE).
     pub size: u64,

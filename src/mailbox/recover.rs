@@ -36,7 +36,7 @@ impl Mailbox {
         for copy in copies {
             wanted.push(Wanted { copy, letter: Letter::new(copy, &self.keys.secret)?, found: false, removed: false });
         }
-        let mut inner = self.inner();
+        let mut inner = self.enter();
         self.finish_intents(&mut inner)?;
         if !self.exists()? {
             self.count_removed(&mut inner, &mut wanted);

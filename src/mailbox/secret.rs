@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+/// Bytes of the secret.
+const LENGTH: usize = 32;
 /// Bytes of each end of a body that count in its key.
 pub const ENDS: usize = 512;
 
@@ -53,28 +55,28 @@ impl Secret {
         Secret(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
-    /// Reads `<spool>/secret`, or makes it (mode 0600). It is complete before it has its name.
+    /// Reads `<spool>/secret`, or makes it (mode 0600). It is complete before it has its name, and who comes second takes the first one's.
     pub fn load(disk: &dyn Disk, spool: &Path) -> io::Result<Secret> {
         let path = spool.join("secret");
-        let mut bytes = [0; 32];
-        match disk.open(&path, Open::Read) {
-            Ok(file) => {
-                file.read_exact_at(&mut bytes, 0)?;
-                return Ok(Secret::new(&bytes));
-            }
+        match read(disk, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            other => return other,
         }
+        let mut bytes = [0; 40];
         getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        let (bytes, name) = bytes.split_at(LENGTH);
         disk.make_dir(spool, 0o700)?;
-        let fresh = spool.join("secret.new");
-        let file = disk.open(&fresh, Open::Create(0o600))?;
-        file.set_len(0)?;
-        file.write_at(&[IoSlice::new(&bytes)], 0)?;
+        let name = name.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+        let fresh = spool.join(format!("secret.{name:016x}"));
+        let file = disk.open(&fresh, Open::CreateNew(0o600))?;
+        file.write_at(&[IoSlice::new(bytes)], 0)?;
         file.sync()?;
-        disk.rename(&fresh, &path)?;
+        match disk.link(&fresh, &path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => disk.remove(&fresh)?,
+        }
         disk.sync_dir(spool)?;
-        Ok(Secret::new(&bytes))
+        read(disk, &path)
     }
 
     /// Binds a UID to a mailbox (its label and UIDVALIDITY) and a content.
@@ -122,6 +124,12 @@ impl Hasher {
         key.0.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
         key
     }
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<Secret> {
+    let mut bytes = [0; LENGTH];
+    disk.open(path, Open::Read)?.read_exact_at(&mut bytes, 0)?;
+    Ok(Secret::new(&bytes))
 }
 
 fn first_eight(tag: &hmac::Tag) -> u64 {

@@ -2,6 +2,7 @@
 
 use super::lock::{Locker, dotlock};
 use super::secret::Secret;
+use super::watch::Watch;
 use super::{Ledger, MailboxError};
 use crate::host::{Account, Host};
 use crate::mailbox::inbox::{Inner, Mailbox};
@@ -14,7 +15,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
-    mailboxes: Mutex<HashMap<String, Arc<Mailbox>>>,
+    /// By name and owner.
+    mailboxes: Mutex<HashMap<(String, u32), Arc<Mailbox>>>,
 }
 
 /// What all mailboxes use.
@@ -27,6 +29,7 @@ pub(super) struct Shared {
     pub mail: PathBuf,
     pub spool: PathBuf,
     keys: OnceLock<Keys>,
+    watch: OnceLock<Watch>,
 }
 
 /// What only this spool has.
@@ -37,6 +40,11 @@ pub(super) struct Keys {
 }
 
 impl Shared {
+    /// Who else opens files in the mail directory.
+    pub fn watch(&self) -> &Watch {
+        self.watch.get_or_init(|| Watch::new(&self.mail, self.clock.elapsed()))
+    }
+
     /// The spool's secret, made when there is none.
     fn keys(&self) -> Result<Keys, MailboxError> {
         if let Some(keys) = self.keys.get() {
@@ -58,7 +66,7 @@ impl Store {
         mail: PathBuf,
         spool: PathBuf,
     ) -> Arc<Store> {
-        let shared = Arc::new(Shared { disk, clock, host, ledger, mail, spool, keys: OnceLock::new() });
+        let shared = Arc::new(Shared { disk, clock, host, ledger, mail, spool, keys: OnceLock::new(), watch: OnceLock::new() });
         Arc::new(Store { shared, mailboxes: Mutex::default() })
     }
 
@@ -70,8 +78,9 @@ impl Store {
         }
         // Before the map is locked: it may touch the disk.
         let keys = self.shared.keys()?;
+        self.shared.watch();
         let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mailbox) = mailboxes.get(name).filter(|mailbox| mailbox.account == *account) {
+        if let Some(mailbox) = mailboxes.get(&(name.clone(), account.uid)) {
             return Ok(mailbox.clone());
         }
         let path = self.shared.mail.join(name);
@@ -85,7 +94,7 @@ impl Store {
             keys,
             inner: Mutex::new(Inner::default()),
         });
-        mailboxes.insert(name.clone(), mailbox.clone());
+        mailboxes.insert((name.clone(), account.uid), mailbox.clone());
         Ok(mailbox)
     }
 
@@ -119,7 +128,13 @@ impl Store {
     /// Forgets mailboxes that nobody uses.
     fn let_go(&self) {
         let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
-        mailboxes.retain(|_, mailbox| Arc::strong_count(mailbox) > 1 || !mailbox.is_idle());
+        mailboxes.retain(|_, mailbox| {
+            let keep = Arc::strong_count(mailbox) > 1 || !mailbox.is_idle();
+            if !keep {
+                mailbox.note_next();
+            }
+            keep
+        });
     }
 
     /// A clean end: a last checkpoint, and each mailbox notes its next UID.

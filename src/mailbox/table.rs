@@ -55,6 +55,8 @@ pub(super) struct Table {
     pub doomed: Vec<Place>,
     /// There are dead messages in the file.
     pub buried: bool,
+    /// There is c-client's pseudo-message.
+    internal: bool,
 }
 
 /// A table and the file it describes.
@@ -83,10 +85,18 @@ impl Table {
                     self.doomed.push(place(*uid, message));
                 }
                 Some(uid) => self.places.push(place(*uid, message)),
-                None => self.buried |= message.kind == Kind::Dead,
+                None => {
+                    self.buried |= message.kind == Kind::Dead;
+                    self.internal |= message.kind == Kind::Internal;
+                }
             }
         }
         self.sort();
+    }
+
+    /// Nothing but the dead?
+    pub fn is_hollow(&self) -> bool {
+        self.buried && !self.internal && self.places.is_empty() && self.doomed.is_empty()
     }
 
     fn sort(&mut self) {
@@ -193,6 +203,7 @@ impl Mailbox {
         self.sync_state(inner)?;
         let loaded = Loaded { table: Arc::new(table), stamp: now, covered: now.size };
         inner.table = Some(loaded.clone());
+        inner.note_hollow();
         Ok(loaded)
     }
 

@@ -68,7 +68,7 @@ impl Mailbox {
 
     /// The messages that are there now, in UID order. An account that never got mail has an empty mailbox.
     pub fn view(self: &Arc<Self>) -> Result<View, MailboxError> {
-        let mut inner = self.inner();
+        let mut inner = self.enter();
         self.wait_for_writers();
         self.finish_intents(&mut inner)?;
         let loaded = match self.lock_for_reading(&mut inner)? {

@@ -130,7 +130,7 @@ fn a_stop_at_any_operation_loses_and_doubles_nothing() {
         // What was settled before the stop is not in the journal any more.
         let ledger = || Arc::new(TestLedger { settled: Mutex::new(world.ledger.settled.lock().unwrap().clone()) });
         restart(disk.after_kill(), ledger(), &known, &format!("kill at {stop}"));
-        for seed in 0..8 {
+        for seed in 0..5 {
             restart(disk.after_power_cut(seed), ledger(), &known, &format!("power cut at {stop}, seed {seed}"));
         }
     }
@@ -150,7 +150,7 @@ fn a_failure_of_any_operation_loses_and_doubles_nothing() {
         disk.fail_at(fail, io::ErrorKind::StorageFull);
         let _ = life(&world, &mut known);
         let ledger = || Arc::new(TestLedger { settled: Mutex::new(world.ledger.settled.lock().unwrap().clone()) });
-        for seed in 0..4 {
+        for seed in 0..3 {
             restart(disk.after_power_cut(seed), ledger(), &known, &format!("failure at {fail}, seed {seed}"));
         }
     }

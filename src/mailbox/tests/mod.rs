@@ -2,6 +2,7 @@
 
 mod basic;
 mod crash;
+mod others;
 mod scanning;
 mod viewing;
 
@@ -58,6 +59,12 @@ impl Ledger for TestLedger {
 #[derive(Debug)]
 pub struct TestClock(ManualClock);
 
+impl TestClock {
+    pub fn advance(&self, span: Duration) {
+        self.0.advance(span);
+    }
+}
+
 impl Clock for TestClock {
     fn now(&self) -> Time {
         self.0.now()
@@ -74,7 +81,6 @@ impl Clock for TestClock {
 /// A store on some disk.
 pub struct World {
     pub disk: Arc<dyn Disk>,
-    #[allow(dead_code)]
     pub clock: Arc<TestClock>,
     pub ledger: Arc<TestLedger>,
     pub store: Arc<Store>,

@@ -186,3 +186,36 @@ fn a_lease_is_one_sessions() {
     drop(lease);
     world.inbox("alice").lease().unwrap();
 }
+
+#[test]
+fn a_mailbox_of_the_dead_is_emptied_when_nobody_may_remember_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::real(dir.path());
+    let inbox = world.inbox("alice");
+    let all = |inbox: &Mailbox, uids: &[u32]| inbox.expunge(&uids.iter().map(|uid| Uid(*uid)).collect::<Vec<_>>()).unwrap();
+    // It was empty when we came, and nobody else has looked.
+    inbox.deliver(&small(1).copy()).unwrap();
+    assert_eq!(inbox.view().unwrap().messages().len(), 1);
+    all(&inbox, &[1]);
+    world.store.checkpoint();
+    assert_eq!(std::fs::metadata(world.mail.join("alice")).unwrap().len(), 0);
+    assert!(world.settled(1));
+    // Somebody looks.
+    inbox.deliver(&small(2).copy()).unwrap();
+    assert_eq!(numbers(&world), [(2, 2)]);
+    world.file("alice");
+    all(&inbox, &[2]);
+    world.store.checkpoint();
+    assert_ne!(std::fs::metadata(world.mail.join("alice")).unwrap().len(), 0);
+    world.clock.advance(Duration::from_secs(3700));
+    world.store.checkpoint();
+    assert_eq!(std::fs::metadata(world.mail.join("alice")).unwrap().len(), 0);
+    inbox.deliver(&small(3).copy()).unwrap();
+    assert_eq!(numbers(&world), [(3, 3)]);
+    // One that lives keeps all others' room.
+    inbox.deliver(&small(4).copy()).unwrap();
+    all(&inbox, &[4]);
+    world.clock.advance(Duration::from_secs(3700));
+    world.store.checkpoint();
+    assert_eq!(numbers(&world), [(3, 3)]);
+}

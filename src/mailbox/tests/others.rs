@@ -1,0 +1,159 @@
+//! Other programs at the same files, on a real disk and with a real clock.
+
+use super::*;
+use crate::mailbox::lock::dotlock;
+use crate::sys::{Lock, RealDisk, SystemClock};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::thread;
+
+fn real(root: &Path) -> Arc<Store> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let host = Arc::new(TestHost(disk.clone()));
+    let (mail, spool) = (root.join("mail"), root.join("spool"));
+    [&mail, &spool].iter().for_each(|dir| disk.make_dir(dir, 0o700).unwrap());
+    Store::new(disk, Arc::new(SystemClock::default()), host, Arc::new(TestLedger::default()), mail, spool)
+}
+
+fn inbox(store: &Store) -> Arc<Mailbox> {
+    let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    store.inbox(&Account { name: "alice".into(), uid, gid, home: None }).unwrap()
+}
+
+/// Appends as procmail does: dotlock, then fcntl.
+fn procmail(path: &Path, n: u64) {
+    let lock = dotlock(path);
+    while OpenOptions::new().write(true).create_new(true).open(&lock).is_err() {
+        thread::yield_now();
+    }
+    let file = RealDisk.open(path, Open::Create(0o600)).unwrap();
+    while !file.try_lock(Lock::Exclusive).unwrap() {
+        thread::yield_now();
+    }
+    let mut out = OpenOptions::new().append(true).open(path).unwrap();
+    write!(out, "From x@y Sat Nov  1 12:26:40 2025\nSubject: message {n}\n\nby procmail\n\n").unwrap();
+    file.unlock().unwrap();
+    std::fs::remove_file(lock).unwrap();
+}
+
+#[test]
+fn nothing_is_lost_among_many_writers_and_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = real(dir.path());
+    let path = dir.path().join("mail/alice");
+    thread::scope(|scope| {
+        for thread in 0..4u64 {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..50 {
+                    inbox(store).deliver(&small(100 * thread + n).copy()).unwrap();
+                }
+            });
+        }
+        scope.spawn(|| (900..940).for_each(|n| procmail(&path, n)));
+        scope.spawn(|| {
+            let mut uids: Vec<(u32, u64)> = Vec::new();
+            for _ in 0..20 {
+                let view = inbox(&store).view().unwrap();
+                for (uid, n) in &uids {
+                    let summary = view.messages().iter().find(|m| m.uid.0 == *uid).unwrap();
+                    assert_eq!(number(&read(&view, summary)), *n);
+                }
+                uids = view.messages().iter().map(|m| (m.uid.0, number(&read(&view, m)))).collect();
+            }
+        });
+        scope.spawn(|| (0..10).for_each(|_| store.checkpoint()));
+    });
+    let view = inbox(&store).view().unwrap();
+    let mut found: Vec<u64> = view.messages().iter().map(|m| number(&read(&view, m))).collect();
+    found.sort_unstable();
+    let mut all: Vec<u64> = (0..4u64).flat_map(|thread| (0..50).map(move |n| 100 * thread + n)).chain(900..940).collect();
+    all.sort_unstable();
+    assert_eq!(found, all);
+}
+
+#[test]
+fn a_lock_is_waited_for_and_then_it_is_busy() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = real(dir.path());
+    let path = dir.path().join("mail/alice");
+    inbox(&store).deliver(&small(1).copy()).unwrap();
+    // A dotlock that goes away.
+    std::fs::write(dotlock(&path), "1").unwrap();
+    thread::scope(|scope| {
+        let delivery = scope.spawn(|| inbox(&store).deliver(&small(2).copy()));
+        thread::sleep(Duration::from_millis(50));
+        std::fs::remove_file(dotlock(&path)).unwrap();
+        delivery.join().unwrap().unwrap();
+    });
+    // An fcntl lock that stays: it is told, and the next ones don't wait.
+    let file = RealDisk.open(&path, Open::Write).unwrap();
+    assert!(file.try_lock(Lock::Exclusive).unwrap());
+    assert!(matches!(inbox(&store).deliver(&small(3).copy()), Err(MailboxError::Busy)));
+    let begun = Instant::now();
+    assert!(matches!(inbox(&store).deliver(&small(3).copy()), Err(MailboxError::Busy)));
+    assert!(begun.elapsed() < Duration::from_millis(500));
+    assert!(!dotlock(&path).exists());
+    file.unlock().unwrap();
+    inbox(&store).deliver(&small(3).copy()).unwrap();
+}
+
+/// Two daemons on one shared mail directory: another spool, other secrets.
+#[test]
+fn two_daemons_share_a_mailbox() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(dir.path().join("mail"), other.path().join("mail")).unwrap();
+    let (one, two) = (real(dir.path()), real(other.path()));
+    thread::scope(|scope| {
+        for (store, range) in [(&one, 0..60), (&two, 60..120)] {
+            scope.spawn(move || {
+                for n in range {
+                    inbox(store).deliver(&small(n).copy()).unwrap();
+                }
+            });
+        }
+    });
+    for store in [one, two] {
+        let view = inbox(&store).view().unwrap();
+        let mut found: Vec<u64> = view.messages().iter().map(|m| number(&read(&view, m))).collect();
+        found.sort_unstable();
+        assert!(found.into_iter().eq(0..120));
+    }
+}
+
+/// Prints what the hot paths cost; run it with `--release --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn cost() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = real(dir.path());
+    let mailbox = inbox(&store);
+    let body: String =
+        (0..56).map(|n| format!("line {n}: the quick brown fox jumps over the lazy dog, and again and again\n")).collect();
+    let mail = Mail::new(1, format!("Subject: message 1\nFrom: a@b\nTo: c@d\n\n{body}").as_bytes());
+    mailbox.deliver(&mail.copy()).unwrap();
+    let begun = Instant::now();
+    for _ in 0..2500 {
+        mailbox.deliver(&mail.copy()).unwrap();
+    }
+    println!("deliver: {:?} each", begun.elapsed() / 2500);
+    let begun = Instant::now();
+    let view = mailbox.view().unwrap();
+    println!("first view of {} messages: {:?}", view.messages().len(), begun.elapsed());
+    let (begun, mut total) = (Instant::now(), 0);
+    let mut buffer = vec![0; 64 << 10];
+    for message in view.messages() {
+        let mut stream = view.read(message.uid).unwrap();
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            total += read;
+        }
+    }
+    println!("read {total} bytes: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    store.checkpoint();
+    println!("checkpoint: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    mailbox.expunge(&[Uid(1000)]).unwrap();
+    println!("expunge: {:?}", begun.elapsed());
+}
