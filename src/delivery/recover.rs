@@ -63,6 +63,8 @@ pub(super) fn begin(office: &Office, unsettled: &[Unsettled]) {
             log::warn!("event=recovery-later mailbox={} reason=\"{error}\"", account.name);
         }
     }
+    // What was found is settled before the next crash: else each start would look for it again, and find ever more.
+    office.store.checkpoint();
     office.keeper.stir();
 }
 
