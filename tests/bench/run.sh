@@ -68,10 +68,10 @@ done
 if wants memory; then
     stop_pillarbox
     start_pillarbox
-    "$here/figures.py" memory --port "$pop3_port" --pid "$pillarbox_pid" --out "$out"
+    "$here/figures.py" memory --port "$pop3_port" --pid "$(cat "$dir/pillarbox/pid")" --out "$out"
     stop_pillarbox
     start_pillarbox
-    "$here/figures.py" memory --port "$pop3_port" --pid "$pillarbox_pid" --log-in "$password" --out "$out"
+    "$here/figures.py" memory --port "$pop3_port" --pid "$(cat "$dir/pillarbox/pid")" --log-in "$password" --out "$out"
 fi
 
 if wants start; then

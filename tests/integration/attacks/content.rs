@@ -65,7 +65,7 @@ fn after_trace(message: &[u8]) -> Vec<u8> {
     for name in ["Return-Path: ", "Delivered-To: ", "Received: "] {
         if rest.starts_with(name.as_bytes()) {
             rest = after_line(rest);
-            while name == "Received: " && rest.starts_with(b"\t") || name == "Received: " && rest.starts_with(b"        ") {
+            while name == "Received: " && rest.starts_with(b"\t") {
                 rest = after_line(rest);
             }
         }
