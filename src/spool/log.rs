@@ -230,7 +230,9 @@ pub(super) struct Log {
 
 /// Reads a log whose segment has this generation. A line that does not hold is passed over.
 pub(super) fn parse(log: &[u8], generation: u64) -> Log {
-    let end = log.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let zeros = log.rchunks(512).take_while(|chunk| [0; 512].starts_with(chunk)).count() * 512;
+    let rest = log.get(..log.len().saturating_sub(zeros)).unwrap_or_default();
+    let end = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     let text = log.get(..end).unwrap_or_default();
     let mut found = Log { end: end as u64, ragged: text.last().is_some_and(|&byte| byte != b'\n'), ..Log::default() };
     for line in text.split(|&byte| byte == b'\n') {

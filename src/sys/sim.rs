@@ -397,7 +397,10 @@ impl File for SimFile {
 
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
         self.may_write()?;
-        let mut data: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut data = parts.iter().fold(Vec::new(), |mut data: Vec<u8>, part| {
+            data.extend_from_slice(part);
+            data
+        });
         if data.is_empty() {
             return Ok(());
         }

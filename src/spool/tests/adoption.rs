@@ -1,5 +1,6 @@
 use super::*;
 use crate::sys::Disk;
+use std::io::ErrorKind;
 
 fn other(disk: &SimDisk) -> Arc<Journal> {
     let options = Options { dir: PathBuf::from("/j/other"), ..options(64 << 10) };
@@ -7,7 +8,7 @@ fn other(disk: &SimDisk) -> Arc<Journal> {
 }
 
 /// A journal of another host with three messages, in part settled, and ours with one.
-fn two() -> (SimDisk, BTreeMap<SpoolId, (Vec<u32>, Vec<u8>)>) {
+fn two() -> (SimDisk, Waits) {
     let disk = SimDisk::default();
     let theirs = other(&disk);
     let a = put(&theirs, 3, &text(1, 500)).unwrap().id;
@@ -91,7 +92,7 @@ fn an_adoption_that_failed_goes_on_at_the_next_try() {
     for at in 1..=operations {
         let (disk, all) = two();
         let journal = open(&disk);
-        disk.fail_at(disk.operations() + at, std::io::ErrorKind::Other);
+        disk.fail_at(disk.operations() + at, ErrorKind::Other);
         if journal.adopt("other").is_err() {
             let again = journal.adopt("other");
             assert!(again.is_ok() || journal.unowned().is_empty(), "{at}: {again:?}");

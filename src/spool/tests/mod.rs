@@ -53,11 +53,10 @@ pub fn delivered(id: SpoolId, recipients: &[u32]) -> Vec<Outcome> {
 
 /// A message of that length, unlike any other.
 pub fn text(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = format!("Subject: {seed}\n\n").into_bytes();
-    while bytes.len() < length {
-        let line = format!("{} From {}\nFrom x\n", bytes.len() as u64 * seed, seed);
-        bytes.extend_from_slice(line.as_bytes());
-    }
+    let mut bytes = format!("Subject: {seed}\n\nFrom {seed}\n>From x\n").into_bytes();
+    let line = format!("{seed} {} From x\n", "abcdefgh".repeat(60 + seed as usize % 7));
+    bytes.extend_from_slice(line.repeat(length / line.len() + 1).as_bytes());
+    bytes.truncate(length.max(40));
     bytes
 }
 
@@ -75,8 +74,11 @@ pub fn bytes(message: &Message) -> Vec<u8> {
     bytes
 }
 
+/// Of each message, who waits for it and what it says.
+pub type Waits = BTreeMap<SpoolId, (Vec<u32>, Vec<u8>)>;
+
 /// Who waits for which message, after all messages were read.
-pub fn waiting(journal: &Journal) -> BTreeMap<SpoolId, (Vec<u32>, Vec<u8>)> {
+pub fn waiting(journal: &Journal) -> Waits {
     let all = journal.unsettled();
     let all = all.iter().map(|unsettled| {
         let entry = journal.read(unsettled.id).unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sys::Disk;
+use std::io::ErrorKind;
 
 /// A journal with two messages in a closed first segment.
 fn begun(disk: &SimDisk) -> (Arc<Journal>, SpoolId, SpoolId) {
@@ -95,7 +96,7 @@ fn nothing_goes_while_a_log_lacks_something() {
     put_with(&journal, 1, b"report", vec![outcome(b, &[0], Status::Failed)]).unwrap();
     let operations = disk.operations();
     // Nothing is written from here on.
-    (operations + 1..operations + 400).for_each(|n| disk.fail_at(n, std::io::ErrorKind::Other));
+    (operations + 1..operations + 400).for_each(|n| disk.fail_at(n, ErrorKind::Other));
     let before = names(&disk);
     assert!(!journal.settle_up(&mut journal::lock(&journal.writer)));
     journal.housekeep();
@@ -130,10 +131,10 @@ fn what_a_failed_write_left_out_of_a_log_is_written_again() {
     let disk = SimDisk::default();
     let (journal, a, b) = begun(&disk);
     let until = Time::from_seconds(1_800_000_900);
-    disk.fail_at(disk.operations() + 1, std::io::ErrorKind::Other);
+    disk.fail_at(disk.operations() + 1, ErrorKind::Other);
     journal.settle(&[outcome(a, &[0], Status::Deferred { until })]).unwrap();
     journal.settle(&delivered(b, &[0])).unwrap();
-    disk.fail_at(disk.operations() + 2, std::io::ErrorKind::Other);
+    disk.fail_at(disk.operations() + 2, ErrorKind::Other);
     assert!(journal.settle(&delivered(a, &[1])).is_err());
     assert!(journal.waiting(a).unwrap().waiting.iter().any(|waiting| waiting.index == 1));
     journal.settle(&delivered(a, &[2])).unwrap();

@@ -3,7 +3,8 @@
 use super::*;
 use crate::sys::{Disk, File, Lock, Open, RealDisk, Stat, SystemClock};
 use std::ffi::OsString;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -143,28 +144,51 @@ fn busy(span: Duration) {
     }
 }
 
-/// So many sessions that spend `work` on each message besides the journal.
+/// A client: asks and waits for the answer, as long as there is one.
+fn client(mut peer: UnixStream, work: Duration) {
+    let mut byte = [0];
+    loop {
+        busy(work);
+        if peer.write_all(&byte).is_err() || peer.read_exact(&mut byte).is_err() {
+            return;
+        }
+    }
+}
+
+/// So many sessions, each with its client, that spend `work` on each message besides the journal, in six parts.
 fn measure(sessions: usize, work: Duration) {
     let dir = tempfile::tempdir_in(".").unwrap();
     let disk = Counting::default();
     let start = Instant::now();
     let (journal, _) = real(dir.path(), &disk, 64 << 20);
     let opened = start.elapsed();
-    let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (count, over, longest) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
     let syncs = disk.0.load(Ordering::Relaxed);
     let (begun, used) = (Instant::now(), cpu());
     let body = text(1, 4000);
-    let delivered_ids = Mutex::new(Vec::new());
+    let ids = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..sessions {
-            scope.spawn(|| {
+            let (mut here, there) = UnixStream::pair().unwrap();
+            scope.spawn(move || client(there, work / 6));
+            let (journal, body, ids, count, over, longest) = (&journal, &body, &ids, &count, &over, &longest);
+            scope.spawn(move || {
+                let mut byte = [0];
                 while !over.load(Ordering::Relaxed) {
-                    busy(work / 3);
+                    for _ in 0..2 {
+                        here.read_exact(&mut byte).unwrap();
+                        busy(work / 6);
+                        here.write_all(&byte).unwrap();
+                    }
+                    here.read_exact(&mut byte).unwrap();
                     let mut draft = journal.begin(envelope(1)).unwrap();
-                    draft.write_all(&body).unwrap();
+                    draft.write_all(body).unwrap();
+                    let start = Instant::now();
                     let id = draft.commit(Vec::new()).unwrap().id;
-                    busy(work * 2 / 3);
-                    delivered_ids.lock().unwrap().push(id);
+                    longest.fetch_max(start.elapsed().as_micros() as u64, Ordering::Relaxed);
+                    busy(work / 6);
+                    here.write_all(&byte).unwrap();
+                    ids.lock().unwrap().push(id);
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -172,7 +196,7 @@ fn measure(sessions: usize, work: Duration) {
         scope.spawn(|| {
             for _ in 0..3 {
                 thread::sleep(Duration::from_secs(1));
-                let ids = std::mem::take(&mut *delivered_ids.lock().unwrap());
+                let ids = std::mem::take(&mut *ids.lock().unwrap());
                 let outcomes: Vec<Outcome> = ids.iter().flat_map(|&id| delivered(id, &[0])).collect();
                 journal.settle(&outcomes).unwrap();
                 journal.housekeep();
@@ -181,12 +205,12 @@ fn measure(sessions: usize, work: Duration) {
         });
     });
     let count = count.into_inner();
-    let per = |total: Duration| total.as_secs_f64() * 1e6 / count as f64;
     println!(
-        "sessions {sessions:2} work {work:?}: {:.0} messages/s, {:.3} syncs/message, {:.1} us CPU/message besides work, opened in {opened:?}",
+        "sessions {sessions:2} work {work:?}: {:.0} messages/s, {:.3} syncs/message, {:.1} us CPU/message besides work, longest {} us, opened in {opened:?}",
         count as f64 / begun.elapsed().as_secs_f64(),
         (disk.0.load(Ordering::Relaxed) - syncs) as f64 / count as f64,
-        per((cpu() - used).saturating_sub(work * count as u32)),
+        (cpu() - used).saturating_sub(work * count as u32).as_secs_f64() * 1e6 / count as f64,
+        longest.into_inner(),
     );
 }
 
