@@ -21,8 +21,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Takes any bytes and comes back.
+pub type Target = fn(&[u8]);
+
 /// A parser's name, which is that of its corpus, and its function.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("header", header_fields),
     ("mboxrd", mboxrd),

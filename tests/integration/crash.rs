@@ -160,8 +160,10 @@ fn reader(stage: &Stage) {
 fn killed_under_load() {
     let rounds = std::env::var("PILLARBOX_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
     let away = Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned()));
-    let config =
-        format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[queue]\nretry = [\"1s\"]\nwarn = \"0s\"\n", away.address);
+    let config = format!(
+        "[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[smtp]\nrelay_networks = [\"127.0.0.0/8\"]\n[queue]\nretry = [\"1s\"]\nwarn = \"0s\"\n",
+        away.address
+    );
     let mut daemon = Setup::default().users(&LOCAL).config(&config).prepare();
     let stage = Arc::new(Stage {
         doors: Mutex::default(),
