@@ -1,11 +1,11 @@
 //! The story of the classic picture: Alice writes through her server, Bob reads on his, and what happens
 //! when his is away. Two daemons, a real DNS server, and the programs people use.
 
-use crate::common::{Daemon, PASSWORD, Setup, find_tool, run, tool, wait_for};
+use crate::common::{Daemon, PASSWORD, Setup, find_tool, fixed_port, run, tool, wait_for};
 use crate::runner::note;
 use serde_json::Value;
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,21 @@ struct NameServer {
 }
 
 impl NameServer {
+    /// If dnsmasq can't have the port after all it ends, and gets another.
     fn start() -> NameServer {
-        let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut words = String::new();
+        for _ in 0..5 {
+            let address = SocketAddr::from(([127, 0, 0, 1], fixed_port()));
+            match NameServer::start_at(address) {
+                Ok(server) => return server,
+                Err(said) => words += &format!("{address}: {said}\n"),
+            }
+        }
+        panic!("dnsmasq does not start:\n{words}");
+    }
+
+    /// Waits until it says that it has started, which it does once it listens; or gives what it said at its end.
+    fn start_at(address: SocketAddr) -> Result<NameServer, String> {
         let mut command = tool("dnsmasq");
         command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"]);
         command.args(["--listen-address=127.0.0.1", "--pid-file=", "--user=", "--group=", "--log-facility=-"]);
@@ -39,11 +52,18 @@ impl NameServer {
             "--host-record=mail.b.test,127.0.0.1",
         ]);
         command.args(["--host-record=onlya.test,127.0.0.1", "--cname=alias.test,mail.b.test", "--mx-host=null.test,.,0"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let server = NameServer { child, address };
-        // dnsmasq answers over TCP as soon as it does over UDP.
-        wait_for("the DNS server", 10, || std::net::TcpStream::connect(server.address).ok());
-        server
+        let log = tempfile::NamedTempFile::new().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.reopen().unwrap());
+        let mut server = NameServer { child: command.spawn().unwrap(), address };
+        let said = || String::from_utf8_lossy(&fs::read(log.path()).unwrap()).into_owned();
+        wait_for("dnsmasq, to start or to end", 60, || {
+            let ended = server.child.try_wait().unwrap();
+            match said() {
+                text if text.contains("started, version") => Some(Ok(())),
+                text => ended.map(|status| Err(format!("{status}: {}", text.trim()))),
+            }
+        })?;
+        Ok(server)
     }
 }
 
@@ -68,8 +88,10 @@ fn bobs() -> Daemon {
         domains: vec!["b.test".into(), "onlya.test".into(), "mail.b.test".into()],
         ..Setup::default()
     };
-    let mut daemon = setup.users(&["bob"]).start();
+    // He comes back where he was, and nobody else is there meanwhile.
+    let mut daemon = setup.users(&["bob"]).prepare();
     daemon.pin_ports();
+    daemon.start();
     daemon
 }
 

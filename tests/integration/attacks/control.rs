@@ -1,6 +1,6 @@
 //! The daemon's own doors: signals, the control socket, its configuration, its spool.
 
-use crate::common::{Daemon, Random, Setup, Smtp, Talk, letter, run, wait_for};
+use crate::common::{Daemon, Random, Setup, Smtp, Talk, fixed_port, letter, run, wait_for};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::{Read, Write};
@@ -250,9 +250,7 @@ fn state_survives_a_restart() {
 
 fn starts_in_the_background() {
     let daemon: Daemon = Setup::default().prepare();
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = socket.local_addr().unwrap().port();
-    drop(socket);
+    let port = fixed_port();
     let text = fs::read_to_string(daemon.config()).unwrap().replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1);
     fs::write(daemon.config(), text.replace("to = \"stderr\"", "to = \"syslog\"")).unwrap();
     let mut launcher = Command::new(env!("CARGO_BIN_EXE_pillarbox"));

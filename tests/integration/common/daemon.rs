@@ -1,6 +1,6 @@
 //! A daemon of one's own: configuration, users, start, stop, kill, and its log when a test fails.
 
-use super::{Pop3, Smtp, wait_for};
+use super::{Pop3, Smtp, fixed_port, wait_for};
 use crate::runner::note;
 use std::fs::{self, File};
 use std::io::Write;
@@ -263,9 +263,9 @@ impl Daemon {
         self.addresses = found.into_iter().map(Some).collect();
     }
 
-    /// Keeps the ports of now for the next start.
+    /// Has the same ports at each start from now on.
     pub fn pin_ports(&mut self) {
-        self.pinned = self.addresses.clone();
+        self.pinned.fill_with(|| Some(SocketAddr::from(([127, 0, 0, 1], fixed_port()))));
         self.write_config();
     }
 

@@ -9,8 +9,10 @@ pub use daemon::{Daemon, PASSWORD, Setup, pillarboxctl, with_input};
 pub use sink::Sink;
 
 use crate::runner::skip;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,21 @@ pub fn tool(name: &str) -> Command {
         command.env("LD_LIBRARY_PATH", top().join("target/peers/root/usr/lib/x86_64-linux-gnu"));
     }
     command
+}
+
+/// A port that nobody has, for a server that must be told its port: outside the range from which the system
+/// hands out ports, so that no connection and no other test can take it meanwhile. It is found by asking, not by
+/// taking it: a socket of ours could live on in a process just forked, and be in the server's way.
+pub fn fixed_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Each process that runs tests begins elsewhere. Linux's range begins at 32768.
+        let number = std::process::id() % 500 * 40 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + number % 20_000).unwrap();
+        if TcpStream::connect(("127.0.0.1", port)).is_err() {
+            return port;
+        }
+    }
 }
 
 /// The project's directory.
