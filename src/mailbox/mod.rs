@@ -39,6 +39,7 @@ mod checkpoint;
 mod compose;
 mod deliver;
 mod expunge;
+mod factlog;
 mod inbox;
 mod lock;
 mod mbox;

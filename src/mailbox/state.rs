@@ -1,25 +1,14 @@
-//! The state log of a folder, and that of a user: what must outlive the mbox file's own words.
-//!
-//! A log is a text file: a line with its version, then one line for each fact, each with the crc32c of the rest of the
-//! line before it. It is appended to, synced before anything that depends on it is shown, and rewritten to its sum under
-//! another name now and then. A line that is broken at the end was never depended on. If lines are broken before others
-//! that are whole, the UID ceiling is raised by what the lost ones may have raised it.
+//! The state log of a folder: what must outlive the mbox file's own words. ([`factlog`](super::factlog) keeps it.)
 
+use super::factlog::{self, FactLog};
 use super::secret::Key;
 use crate::spool::SpoolId;
-use crate::sys::{Disk, File, Open, Time};
+use crate::sys::Time;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
-use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-const VERSION: &str = "pillarbox-state 1\n";
-const FAMILY: &[u8] = b"pillarbox-state ";
 /// So many UIDs are reserved at a time.
 pub const STRIDE: u32 = 1_000;
-/// A log is rewritten when it is bigger than this, and four times its sum.
-const COMPACT_OVER: usize = 64 << 10;
 /// A line that raises the ceiling has at least this many bytes.
 const SHORTEST_RAISE: usize = 18;
 /// What may come twice from the journal comes within this time.
@@ -83,7 +72,9 @@ pub struct Sum {
     pub durable: Option<(u64, u32)>,
 }
 
-impl Sum {
+impl factlog::Sum for Sum {
+    type Fact = Fact;
+
     fn take(&mut self, fact: Fact) {
         self.next = None;
         match fact {
@@ -106,7 +97,6 @@ impl Sum {
         }
     }
 
-    /// The facts that give this sum.
     fn facts(&self) -> Vec<Fact> {
         let mut facts = vec![Fact::Validity(self.validity), Fact::Ceiling(self.ceiling)];
         facts.extend(self.rows.iter().map(|(uid, key)| Fact::Row(*uid, *key)));
@@ -117,172 +107,32 @@ impl Sum {
         facts
     }
 
-    fn forget_gone(&mut self, now: Time) {
+    fn print(fact: &Fact) -> String {
+        print(fact)
+    }
+
+    fn parse(line: &str) -> Option<Fact> {
+        parse(line)
+    }
+
+    /// The UID ceiling is raised by what the lost lines may have raised it.
+    fn lost(&mut self, bytes: usize) {
+        let lost = u32::try_from(1 + bytes / SHORTEST_RAISE).unwrap_or(u32::MAX);
+        self.next = None;
+        self.ceiling = self.ceiling.saturating_add(lost.saturating_mul(STRIDE));
+    }
+
+    fn forget(&mut self, now: Time) {
         self.gone_at.retain(|(_, _, time)| (now.seconds() - time.seconds()).abs() < KEEP_GONE);
         self.gone = self.gone_at.iter().map(|(id, recipient, _)| (*id, *recipient)).collect();
     }
 }
 
-/// An open log.
-#[derive(Debug)]
-pub struct Log {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    path: PathBuf,
-    file: Option<Arc<dyn File>>,
-    size: u64,
-    /// What it says. Change it through [`Log::put`] only.
-    pub sum: Sum,
-    /// Lines that are not in the file yet.
-    waiting: String,
-    /// Something is in the file that may not be durable; or the name is not.
-    unsynced: bool,
-    name_unsynced: bool,
-}
+/// The log of a folder.
+pub type Log = FactLog<Sum>;
 
-impl Log {
-    /// Reads a log; one that is not there is empty.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, name: &str) -> io::Result<Log> {
-        let path = dir.join(name);
-        let mut log = Log {
-            disk,
-            dir: dir.to_owned(),
-            path,
-            file: None,
-            size: 0,
-            sum: Sum::default(),
-            waiting: String::new(),
-            unsynced: false,
-            name_unsynced: false,
-        };
-        match log.disk.open(&log.path, Open::Write) {
-            Ok(file) => log.load(&file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        Ok(log)
-    }
-
-    fn load(&mut self, file: &Arc<dyn File>) -> io::Result<()> {
-        let size = usize::try_from(file.stat()?.size).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut bytes = vec![0; size];
-        let read = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(read);
-        if bytes.starts_with(FAMILY) && bytes.contains(&b'\n') && !bytes.starts_with(VERSION.as_bytes()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: of another version", self.path.display())));
-        }
-        let parsed = parse(&bytes);
-        if parsed.broken > 0 {
-            log::warn!("event=state-mended path={} bytes={}", self.path.display(), parsed.broken);
-        }
-        let whole = parsed.broken == 0 && parsed.end == bytes.len();
-        self.sum = parsed.sum;
-        self.size = parsed.end as u64;
-        // What was read may not be durable, and neither its name.
-        (self.unsynced, self.name_unsynced) = (true, true);
-        if !whole {
-            // Nothing is appended after a torn line.
-            return self.rewrite();
-        }
-        Ok(())
-    }
-
-    /// Takes a fact up. It is durable after [`Log::sync`].
-    pub fn put(&mut self, fact: Fact) {
-        print(&fact, &mut self.waiting);
-        self.sum.take(fact);
-    }
-
-    /// Hands what waits to the file, not durable yet.
-    pub fn flush(&mut self) -> io::Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        if self.file.is_none() {
-            self.disk.make_dir(&self.dir, 0o700)?;
-            let file = self.disk.open(&self.path, Open::Create(0o600))?;
-            if self.size == 0 {
-                file.set_len(0)?;
-                self.waiting.insert_str(0, VERSION);
-                self.name_unsynced = true;
-            }
-            self.file = Some(file);
-        }
-        let Some(file) = &self.file else { return Ok(()) };
-        // After an error the same is written again at the same place.
-        file.write_at(&[IoSlice::new(self.waiting.as_bytes())], self.size)?;
-        self.size += self.waiting.len() as u64;
-        self.waiting.clear();
-        self.unsynced = true;
-        Ok(())
-    }
-
-    /// Makes all that was put durable. After an error the whole log is written anew.
-    pub fn sync(&mut self) -> io::Result<()> {
-        self.flush()?;
-        if self.unsynced {
-            let file = match &self.file {
-                Some(file) => file.clone(),
-                None => self.disk.open(&self.path, Open::Write)?,
-            };
-            if let Err(error) = file.sync() {
-                log::error!("event=sync-failed path={} error={error}", self.path.display());
-                return self.rewrite();
-            }
-            self.unsynced = false;
-        }
-        if self.name_unsynced {
-            self.sync_names()?;
-        }
-        Ok(())
-    }
-
-    fn sync_names(&mut self) -> io::Result<()> {
-        self.disk.sync_dir(&self.dir)?;
-        if let Some(above) = self.dir.parent() {
-            self.disk.sync_dir(above)?;
-        }
-        self.name_unsynced = false;
-        Ok(())
-    }
-
-    /// Closes the file until it is needed again; rewrites a log that has grown too long.
-    pub fn rest(&mut self, now: Time) -> io::Result<()> {
-        self.flush()?;
-        if self.size as usize > COMPACT_OVER {
-            self.sum.forget_gone(now);
-            if self.size as usize > 4 * text(&self.sum).len() {
-                self.rewrite()?;
-            }
-        }
-        self.file = None;
-        Ok(())
-    }
-
-    fn rewrite(&mut self) -> io::Result<()> {
-        let text = text(&self.sum);
-        let fresh = self.path.with_extension("new");
-        let file = self.disk.open(&fresh, Open::Create(0o600))?;
-        file.set_len(0)?;
-        file.write_at(&[IoSlice::new(text.as_bytes())], 0)?;
-        file.sync()?;
-        self.disk.rename(&fresh, &self.path)?;
-        self.file = Some(file);
-        self.size = text.len() as u64;
-        self.waiting.clear();
-        self.unsynced = false;
-        self.sync_names()
-    }
-}
-
-fn text(sum: &Sum) -> String {
-    let mut text = String::from(VERSION);
-    sum.facts().iter().for_each(|fact| print(fact, &mut text));
-    text
-}
-
-fn print(fact: &Fact, out: &mut String) {
-    let line = match fact {
+fn print(fact: &Fact) -> String {
+    match fact {
         Fact::Validity(validity) => format!("validity {validity}"),
         Fact::Ceiling(ceiling) => format!("ceiling {ceiling}"),
         Fact::Next(next) => format!("next {next}"),
@@ -298,46 +148,10 @@ fn print(fact: &Fact, out: &mut String) {
         Fact::Done(uid) => format!("done {uid}"),
         Fact::Gone(id, recipient, time) => format!("gone {id} {recipient} {}", time.0),
         Fact::Durable(size, check) => format!("durable {size} {check:08x}"),
-    };
-    let _ = writeln!(out, "{:08x} {line}", crc32c::crc32c(line.as_bytes()));
+    }
 }
 
-struct Parsed {
-    sum: Sum,
-    /// Bytes up to the last whole line.
-    end: usize,
-    /// Bytes of broken lines before whole ones, or of a broken version line.
-    broken: usize,
-}
-
-fn parse(bytes: &[u8]) -> Parsed {
-    let mut parsed = Parsed { sum: Sum::default(), end: 0, broken: 0 };
-    let (mut at, mut bad) = (0, 0);
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        at += line.len();
-        let fact = fact(line);
-        if fact.is_none() && !(at == line.len() && line == VERSION.as_bytes()) {
-            bad += line.len();
-            continue;
-        }
-        parsed.broken += std::mem::take(&mut bad);
-        parsed.end = at;
-        fact.into_iter().for_each(|fact| parsed.sum.take(fact));
-    }
-    if parsed.broken > 0 {
-        let lost = u32::try_from(1 + parsed.broken / SHORTEST_RAISE).unwrap_or(u32::MAX);
-        parsed.sum.next = None;
-        parsed.sum.ceiling = parsed.sum.ceiling.saturating_add(lost.saturating_mul(STRIDE));
-    }
-    parsed
-}
-
-fn fact(line: &[u8]) -> Option<Fact> {
-    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-    let (check, line) = (line.get(..8)?, line.get(8..)?.strip_prefix(' ')?);
-    if u32::from_str_radix(check, 16).ok()? != crc32c::crc32c(line.as_bytes()) {
-        return None;
-    }
+fn parse(line: &str) -> Option<Fact> {
     let mut words = line.split(' ');
     let verb = words.next()?;
     let mut word = || words.next();
@@ -369,7 +183,10 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mailbox::factlog::Sum as _;
     use crate::sys::sim::SimDisk;
+    use std::path::Path;
+    use std::sync::Arc;
 
     fn some() -> Vec<Fact> {
         let id = SpoolId { generation: 7, counter: 8 };
@@ -389,9 +206,7 @@ mod tests {
     #[test]
     fn facts_come_back_and_sum_up() {
         for fact_in in some() {
-            let mut line = String::new();
-            print(&fact_in, &mut line);
-            assert_eq!(fact(line.as_bytes()), Some(fact_in));
+            assert_eq!(parse(&print(&fact_in)), Some(fact_in));
         }
         let disk = SimDisk::default();
         let dir = Path::new("/s/u");
@@ -413,32 +228,9 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_end_is_forgotten_and_a_hole_raises_the_ceiling() {
-        let mut text = String::from(VERSION);
-        print(&Fact::Validity(5), &mut text);
-        print(&Fact::Ceiling(1_000), &mut text);
-        let whole = text.len();
-        print(&Fact::Ceiling(2_000), &mut text);
-        let torn = parse(&text.as_bytes()[..text.len() - 3]);
-        assert_eq!((torn.sum.ceiling, torn.end, torn.broken), (1_000, whole, 0));
-        let mut bytes = text.into_bytes();
-        bytes[whole - 5] = 0;
-        let holed = parse(&bytes);
-        assert!(holed.broken > 0 && holed.sum.ceiling >= 3_000);
-        assert_eq!(holed.sum.validity, 5);
-    }
-
-    #[test]
-    fn a_failed_sync_writes_it_all_again() {
-        let disk = SimDisk::default();
-        let dir = Path::new("/s/u");
-        let mut log = Log::open(Arc::new(disk.clone()), dir, "INBOX").unwrap();
-        log.put(Fact::Ceiling(1_000));
-        log.sync().unwrap();
-        log.put(Fact::Ceiling(2_000));
-        disk.fail_at(disk.operations() + 2, io::ErrorKind::Other);
-        log.sync().unwrap();
-        let again = Log::open(Arc::new(disk.after_power_cut(3)), dir, "INBOX").unwrap();
-        assert_eq!(again.sum.ceiling, 2_000);
+    fn a_hole_raises_the_ceiling() {
+        let mut sum = Sum { validity: 5, ceiling: 2_000, next: Some(3), ..Sum::default() };
+        sum.lost(SHORTEST_RAISE);
+        assert_eq!((sum.validity, sum.ceiling, sum.next), (5, 4_000, None));
     }
 }

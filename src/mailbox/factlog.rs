@@ -1,0 +1,309 @@
+//! A log of facts: a text file with a line for its version, then one line for each fact, each with the crc32c of the rest
+//! of the line before it.
+//!
+//! It is appended to, synced before anything that depends on it is shown, and rewritten to its sum under another name now
+//! and then. A line that is broken at the end was never depended on. If lines are broken before others that are whole, the
+//! sum is told how many bytes were lost, and makes up for what they may have said.
+
+use crate::sys::{Disk, File, Open, Time};
+use std::fmt::{Debug, Write};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const VERSION: &str = "pillarbox-state 1\n";
+const FAMILY: &[u8] = b"pillarbox-state ";
+/// A log is rewritten when it is bigger than this, and four times its sum.
+const COMPACT_OVER: usize = 64 << 10;
+
+/// What the facts of a log add up to.
+pub trait Sum: Default + Debug {
+    /// One fact: one line.
+    type Fact;
+    /// Adds a fact.
+    fn take(&mut self, fact: Self::Fact);
+    /// The facts that give this sum, in order.
+    fn facts(&self) -> Vec<Self::Fact>;
+    /// A fact in words, without a line's end.
+    fn print(fact: &Self::Fact) -> String;
+    /// The fact that [`Sum::print`] put into these words. None: they are not from us.
+    fn parse(line: &str) -> Option<Self::Fact>;
+    /// So many bytes of facts can't be read; after this, what they may have said does no harm.
+    fn lost(&mut self, bytes: usize);
+    /// The log is about to be rewritten: what is too old to matter may go.
+    fn forget(&mut self, now: Time);
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct FactLog<S: Sum> {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    path: PathBuf,
+    file: Option<Arc<dyn File>>,
+    size: u64,
+    /// What it says. Change it through [`FactLog::put`] only.
+    pub sum: S,
+    /// Lines that are not in the file yet.
+    waiting: String,
+    /// Something is in the file that may not be durable; or the name is not.
+    unsynced: bool,
+    name_unsynced: bool,
+}
+
+impl<S: Sum> FactLog<S> {
+    /// Reads a log; one that is not there is empty.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, name: &str) -> io::Result<FactLog<S>> {
+        let path = dir.join(name);
+        let mut log = FactLog {
+            disk,
+            dir: dir.to_owned(),
+            path,
+            file: None,
+            size: 0,
+            sum: S::default(),
+            waiting: String::new(),
+            unsynced: false,
+            name_unsynced: false,
+        };
+        match log.disk.open(&log.path, Open::Write) {
+            Ok(file) => log.load(&file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(log)
+    }
+
+    fn load(&mut self, file: &Arc<dyn File>) -> io::Result<()> {
+        let size = usize::try_from(file.stat()?.size).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = vec![0; size];
+        let read = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
+        if bytes.starts_with(FAMILY) && bytes.contains(&b'\n') && !bytes.starts_with(VERSION.as_bytes()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: of another version", self.path.display())));
+        }
+        let parsed = parse::<S>(&bytes);
+        if parsed.broken > 0 {
+            log::warn!("event=state-mended path={} bytes={}", self.path.display(), parsed.broken);
+        }
+        let whole = parsed.broken == 0 && parsed.end == bytes.len();
+        self.sum = parsed.sum;
+        self.size = parsed.end as u64;
+        // What was read may not be durable, and neither its name.
+        (self.unsynced, self.name_unsynced) = (true, true);
+        if !whole {
+            // Nothing is appended after a torn line.
+            return self.rewrite();
+        }
+        Ok(())
+    }
+
+    /// Takes a fact up. It is durable after [`FactLog::sync`].
+    pub fn put(&mut self, fact: S::Fact) {
+        print::<S>(&fact, &mut self.waiting);
+        self.sum.take(fact);
+    }
+
+    /// Hands what waits to the file, not durable yet.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        if self.file.is_none() {
+            self.disk.make_dir(&self.dir, 0o700)?;
+            let file = self.disk.open(&self.path, Open::Create(0o600))?;
+            if self.size == 0 {
+                file.set_len(0)?;
+                self.waiting.insert_str(0, VERSION);
+                self.name_unsynced = true;
+            }
+            self.file = Some(file);
+        }
+        let Some(file) = &self.file else { return Ok(()) };
+        // After an error the same is written again at the same place.
+        file.write_at(&[IoSlice::new(self.waiting.as_bytes())], self.size)?;
+        self.size += self.waiting.len() as u64;
+        self.waiting.clear();
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Makes all that was put durable. After an error the whole log is written anew.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
+        if self.unsynced {
+            let file = match &self.file {
+                Some(file) => file.clone(),
+                None => self.disk.open(&self.path, Open::Write)?,
+            };
+            if let Err(error) = file.sync() {
+                log::error!("event=sync-failed path={} error={error}", self.path.display());
+                return self.rewrite();
+            }
+            self.unsynced = false;
+        }
+        if self.name_unsynced {
+            self.sync_names()?;
+        }
+        Ok(())
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        self.disk.sync_dir(&self.dir)?;
+        if let Some(above) = self.dir.parent() {
+            self.disk.sync_dir(above)?;
+        }
+        self.name_unsynced = false;
+        Ok(())
+    }
+
+    /// Closes the file until it is needed again; rewrites a log that has grown too long.
+    pub fn rest(&mut self, now: Time) -> io::Result<()> {
+        self.flush()?;
+        if self.size as usize > COMPACT_OVER {
+            self.sum.forget(now);
+            if self.size as usize > 4 * text(&self.sum).len() {
+                self.rewrite()?;
+            }
+        }
+        self.file = None;
+        Ok(())
+    }
+
+    pub(super) fn rewrite(&mut self) -> io::Result<()> {
+        let text = text(&self.sum);
+        let fresh = self.path.with_extension("new");
+        let file = self.disk.open(&fresh, Open::Create(0o600))?;
+        file.set_len(0)?;
+        file.write_at(&[IoSlice::new(text.as_bytes())], 0)?;
+        file.sync()?;
+        self.disk.rename(&fresh, &self.path)?;
+        self.file = Some(file);
+        self.size = text.len() as u64;
+        self.waiting.clear();
+        self.unsynced = false;
+        self.sync_names()
+    }
+}
+
+fn text<S: Sum>(sum: &S) -> String {
+    let mut text = String::from(VERSION);
+    sum.facts().iter().for_each(|fact| print::<S>(fact, &mut text));
+    text
+}
+
+fn print<S: Sum>(fact: &S::Fact, out: &mut String) {
+    let line = S::print(fact);
+    let _ = writeln!(out, "{:08x} {line}", crc32c::crc32c(line.as_bytes()));
+}
+
+struct Parsed<S> {
+    sum: S,
+    /// Bytes up to the last whole line.
+    end: usize,
+    /// Bytes of broken lines before whole ones, or of a broken version line.
+    broken: usize,
+}
+
+fn parse<S: Sum>(bytes: &[u8]) -> Parsed<S> {
+    let mut parsed = Parsed { sum: S::default(), end: 0, broken: 0 };
+    let (mut at, mut bad) = (0, 0);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        at += line.len();
+        let fact = fact::<S>(line);
+        if fact.is_none() && !(at == line.len() && line == VERSION.as_bytes()) {
+            bad += line.len();
+            continue;
+        }
+        parsed.broken += std::mem::take(&mut bad);
+        parsed.end = at;
+        fact.into_iter().for_each(|fact| parsed.sum.take(fact));
+    }
+    if parsed.broken > 0 {
+        parsed.sum.lost(parsed.broken);
+    }
+    parsed
+}
+
+fn fact<S: Sum>(line: &[u8]) -> Option<S::Fact> {
+    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+    let (check, line) = (line.get(..8)?, line.get(8..)?.strip_prefix(' ')?);
+    if u32::from_str_radix(check, 16).ok()? != crc32c::crc32c(line.as_bytes()) {
+        return None;
+    }
+    S::parse(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::sim::SimDisk;
+
+    /// Facts are numbers, and lost ones count as a hundred each.
+    #[derive(Debug, Default, PartialEq)]
+    struct Total(u64);
+
+    impl Sum for Total {
+        type Fact = u64;
+        fn take(&mut self, fact: u64) {
+            self.0 += fact;
+        }
+        fn facts(&self) -> Vec<u64> {
+            vec![self.0]
+        }
+        fn print(fact: &u64) -> String {
+            format!("add {fact}")
+        }
+        fn parse(line: &str) -> Option<u64> {
+            line.strip_prefix("add ")?.parse().ok()
+        }
+        fn lost(&mut self, _bytes: usize) {
+            self.0 += 100;
+        }
+        fn forget(&mut self, _now: Time) {}
+    }
+
+    fn open(disk: SimDisk) -> FactLog<Total> {
+        FactLog::open(Arc::new(disk), Path::new("/s/u"), "log").unwrap()
+    }
+
+    #[test]
+    fn a_torn_end_is_forgotten_and_a_hole_is_told() {
+        let mut text = String::from(VERSION);
+        print::<Total>(&5, &mut text);
+        let first = text.len();
+        print::<Total>(&6, &mut text);
+        let torn = parse::<Total>(&text.as_bytes()[..text.len() - 3]);
+        assert_eq!((torn.sum.0, torn.end, torn.broken), (5, first, 0));
+        let mut bytes = text.into_bytes();
+        bytes[first - 5] = 0;
+        let holed = parse::<Total>(&bytes);
+        assert_eq!((holed.sum.0, holed.end), (106, bytes.len()));
+        assert_eq!(holed.broken, first - VERSION.len());
+    }
+
+    #[test]
+    fn what_is_synced_is_there_after_a_power_cut_and_a_failed_sync() {
+        let disk = SimDisk::default();
+        let mut log = open(disk.clone());
+        log.put(1_000);
+        log.sync().unwrap();
+        log.put(2_000);
+        disk.fail_at(disk.operations() + 2, io::ErrorKind::Other);
+        log.sync().unwrap();
+        assert!((0..20).all(|seed| open(disk.after_power_cut(seed)).sum == Total(3_000)));
+    }
+
+    #[test]
+    fn a_long_log_is_rewritten_to_its_sum() {
+        let disk = SimDisk::default();
+        let mut log = open(disk.clone());
+        let facts = COMPACT_OVER as u64 / 10;
+        (0..facts).for_each(|_| log.put(1));
+        log.rest(Time(0)).unwrap();
+        assert!(disk.stat(Path::new("/s/u/log")).unwrap().size < 100);
+        log.put(1);
+        log.sync().unwrap();
+        assert_eq!(open(disk.after_power_cut(1)).sum, Total(facts + 1));
+    }
+}
