@@ -20,12 +20,12 @@ impl Mailbox {
         let mut durable = self.mend_orphans(&mut inner);
         if !inner.pending_intents().is_empty() {
             if let Err(error) = self.finish_intents(&mut inner) {
-                log::warn!("event=expunge-delayed path={} error={error}", self.path.display());
+                log::warn!("event=expunge-delayed path={} error={error}", self.spot().path.display());
             }
         }
         if inner.hollow {
             if let Err(error) = self.empty(&mut inner) {
-                log::warn!("event=truncate-failed path={} error={error}", self.path.display());
+                log::warn!("event=truncate-failed path={} error={error}", self.spot().path.display());
             }
         }
         if inner.unsynced.is_none() && inner.dirty.is_empty() {
@@ -54,7 +54,7 @@ impl Mailbox {
                 durable.extend(self.mend_orphans(&mut inner));
             }
             Err(error) => {
-                log::error!("event=sync-failed path={} copies={} error={error}", self.path.display(), copies.len());
+                log::error!("event=sync-failed path={} copies={} error={error}", self.spot().path.display(), copies.len());
                 inner.dirty.splice(0..0, copies);
                 inner.buried.extend(buried);
                 from.into_iter().for_each(|from| inner.wrote(from));
@@ -82,23 +82,23 @@ impl Mailbox {
             inner.table = None;
         }
         if let Some(Err(error)) = inner.log.as_mut().map(|log| log.rest(self.shared.clock.now())) {
-            log::warn!("event=state-failed path={} error={error}", self.path.display());
+            log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
         }
     }
 
     fn sync(&self, file: &dyn File, named: bool, from: Option<u64>) -> io::Result<()> {
         if let Err(error) = file.sync() {
             // The pages count as clean now, whatever reached the disk: the same bytes are written and synced again.
-            log::error!("event=sync-failed path={} error={error}", self.path.display());
+            log::error!("event=sync-failed path={} error={error}", self.spot().path.display());
             write_again(file, from.unwrap_or(0))?;
             file.sync()?;
         }
-        if named { Ok(()) } else { self.shared.disk.sync_dir(&self.shared.mail) }
+        if named { Ok(()) } else { self.disk.sync_dir(&self.spot().dir) }
     }
 
     /// Does the path still mean this file?
     fn is_still(&self, id: (u64, u64)) -> io::Result<bool> {
-        match self.shared.disk.stat(&self.path) {
+        match self.disk.stat(&self.spot().path) {
             Ok(stat) => Ok(stat.file == id),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -141,7 +141,7 @@ impl Mailbox {
             match self.mend(inner, &old, &copies) {
                 Ok(()) => durable.extend(copies),
                 Err(error) => {
-                    log::error!("event=mend-failed path={} copies={} error={error}", self.path.display(), copies.len());
+                    log::error!("event=mend-failed path={} copies={} error={error}", self.spot().path.display(), copies.len());
                     inner.orphans.push((old, copies));
                 }
             }
@@ -172,10 +172,10 @@ impl Mailbox {
             file.write_at(&[IoSlice::new(separator), IoSlice::new(&bytes)], size)?;
             inner.wrote(size);
             size += separator.len() as u64 + copy.length;
-            log::info!("event=copy-restored path={} id={}", self.path.display(), copy.id);
+            log::info!("event=copy-restored path={} id={}", self.spot().path.display(), copy.id);
         }
         file.sync()?;
-        self.shared.disk.sync_dir(&self.shared.mail)?;
+        self.disk.sync_dir(&self.spot().dir)?;
         inner.unsynced = None;
         Ok(())
     }

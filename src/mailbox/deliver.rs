@@ -31,12 +31,12 @@ impl Mailbox {
         let before = inner.is_as_known(now);
         let separator: &[u8] = if before.0 || now.size == 0 { b"" } else { separator(file, now.size)? };
         if now.size == 0 {
-            self.shared.watch().is_empty(self.name(), self.shared.clock.elapsed());
+            self.saw_empty();
         }
         let uid = inner.give_uid()?;
         let validity = inner.validity();
         let base = (now.size == 0).then_some(Base { validity, last: uid });
-        let seal = self.keys.secret.seal(&self.label, validity, uid, &letter.key);
+        let seal = self.keys.secret.seal(&self.places.label, validity, uid, &letter.key);
         let block = letter.block(base, uid, seal);
         inner.known = None;
         let written = letter.write(file, now.size, separator, &block);
@@ -46,7 +46,7 @@ impl Mailbox {
                 // A part of it may be there. It is taken back while nobody else can have written after it.
                 // It is made sure that it does not come back under what is written there next.
                 if let Err(error) = file.set_len(now.size).and_then(|()| file.sync()) {
-                    log::error!("event=truncate-failed path={} size={} error={error}", self.path.display(), now.size);
+                    log::error!("event=truncate-failed path={} size={} error={error}", self.spot().path.display(), now.size);
                 }
                 return Err(error.into());
             }

@@ -7,7 +7,7 @@ use super::mbox::{self, Base, Dead};
 use super::state::{Fact, Intent};
 use super::table::{Loaded, Place, Table};
 use super::{MailboxError, Uid};
-use crate::sys::{File, Stat};
+use crate::sys::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ impl Mailbox {
     }
 
     pub(super) fn exists(&self) -> Result<bool, MailboxError> {
-        match self.shared.disk.stat(&self.path) {
+        match self.disk.stat(&self.spot().path) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error.into()),
@@ -136,18 +136,16 @@ impl Mailbox {
 
     /// Takes the room of the dead back when nobody is alive, and no other program may remember what was there.
     pub(super) fn empty(&self, inner: &mut Inner) -> Result<(), MailboxError> {
-        let (now, wall) = (self.shared.clock.elapsed(), i128::from(self.shared.clock.now().0) * 1000);
-        let safe = |stat: &Stat| self.shared.watch().is_safe(self.name(), stat, now, wall);
-        match self.shared.disk.stat(&self.path) {
-            Ok(stat) if safe(&stat) => {}
+        match self.disk.stat(&self.spot().path) {
+            Ok(stat) if self.may_shorten(&stat) => {}
             _ => return Ok(()),
         }
         let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(()) };
         self.refresh(inner, &*guard.file, stat.into())?;
-        if !inner.hollow || !inner.orphans.is_empty() || !safe(&stat) {
+        if !inner.hollow || !inner.orphans.is_empty() || !self.may_shorten(&stat) {
             return Ok(());
         }
-        log::info!("event=mailbox-emptied path={} bytes={}", self.path.display(), stat.size);
+        log::info!("event=mailbox-emptied path={} bytes={}", self.spot().path.display(), stat.size);
         guard.file.set_len(0)?;
         inner.hollow = false;
         inner.table = None;
@@ -158,7 +156,7 @@ impl Mailbox {
         }
         // At once: what is appended later must never lie over what was there before.
         guard.file.sync()?;
-        self.shared.watch().is_empty(self.name(), now);
+        self.saw_empty();
         Ok(())
     }
 }

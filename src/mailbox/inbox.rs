@@ -2,18 +2,19 @@
 
 use super::MailboxError;
 use super::lock::{Guard, Patience};
+use super::places::{Places, Spot};
 use super::scan::{Scan, Scanner};
 use super::state::{Fact, Intent, Log, STRIDE};
 use super::store::{Keys, Shared};
 use super::table::Loaded;
+use super::watch::{self, Watch};
 use crate::host::Account;
 use crate::mailbox::secret::Key;
 use crate::spool::{Outcome, SpoolId, Status};
-use crate::sys::{File, Open, Stat};
+use crate::sys::{Disk, File, Open, Stat};
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -30,12 +31,9 @@ const CLOCK_SLACK: i64 = 86_400;
 #[derive(Debug)]
 pub struct Mailbox {
     pub(super) account: Account,
-    pub(super) path: PathBuf,
-    pub(super) dotlock: PathBuf,
-    /// The directory of the state logs.
-    pub(super) state: PathBuf,
-    /// Names the mailbox in seals.
-    pub(super) label: String,
+    /// Where the file lies. (The state is on the shared one.)
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) places: Places,
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Keys,
     pub(super) inner: Mutex<Inner>,
@@ -208,11 +206,11 @@ impl Mailbox {
             Some(open) => open.clone(),
             None => self.open(true)?.ok_or(MailboxError::Gone)?,
         };
-        let Some(guard) = self.keys.locker.try_write(&*self.shared.disk, &*self.shared.clock, file.clone(), &self.dotlock)?
-        else {
+        let (disk, spot) = (&*self.disk, self.spot());
+        let Some(guard) = self.keys.locker.try_write(disk, &*self.shared.clock, file.clone(), &spot.dotlock)? else {
             return Ok(Try::Busy);
         };
-        let stat = match self.shared.disk.stat(&self.path) {
+        let stat = match disk.stat(&spot.path) {
             Ok(stat) => stat,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.forget_file(inner);
@@ -233,7 +231,7 @@ impl Mailbox {
     pub(super) fn forget_file(&self, inner: &mut Inner) {
         if let Some((file, _)) = inner.file.take() {
             if !inner.dirty.is_empty() {
-                log::warn!("event=mailbox-replaced path={}", self.path.display());
+                log::warn!("event=mailbox-replaced path={}", self.spot().path.display());
                 inner.orphans.push((file, std::mem::take(&mut inner.dirty)));
             }
         }
@@ -244,8 +242,14 @@ impl Mailbox {
     /// Opens the file; makes it if there is none and `make` says so. The second value tells which file it is.
     #[allow(clippy::type_complexity)]
     pub(super) fn open(&self, make: bool) -> Result<Option<(Arc<dyn File>, (u64, u64))>, MailboxError> {
-        let (watch, now) = (self.shared.watch(), self.shared.clock.elapsed());
-        let open = |how| watch.own(self.name(), now, || self.shared.host.open_mailbox(&self.account, &self.path, how));
+        let spot = self.spot();
+        let open = |how| {
+            let open = || self.shared.host.open_mailbox(&self.account, &spot.path, how);
+            match self.watch() {
+                Some((watch, name)) => watch.own(&name, self.shared.clock.elapsed(), open),
+                None => open(),
+            }
+        };
         let file = match open(Open::Write) {
             Err(error) if error.kind() == ErrorKind::NotFound && make => open(Open::Create(0o600)),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -262,15 +266,38 @@ impl Mailbox {
         Ok(Some((file, stat.file)))
     }
 
-    /// Of the file in its directory.
-    pub(super) fn name(&self) -> &OsStr {
-        self.path.file_name().unwrap_or_default()
+    /// Where the file is now.
+    pub(super) fn spot(&self) -> Arc<Spot> {
+        self.places.spot()
+    }
+
+    /// Who tells when others open it, and under what name; the mail directory is watched only.
+    fn watch(&self) -> Option<(&Watch, OsString)> {
+        let spot = self.spot();
+        let name = spot.path.file_name().filter(|_| spot.dir == self.shared.mail)?;
+        Some((self.shared.watch(), name.to_owned()))
+    }
+
+    /// We hold the file locked, and it is empty.
+    pub(super) fn saw_empty(&self) {
+        if let Some((watch, name)) = self.watch() {
+            watch.is_empty(&name, self.shared.clock.elapsed());
+        }
+    }
+
+    /// May the file be made shorter, or could another program remember what was there?
+    pub(super) fn may_shorten(&self, stat: &Stat) -> bool {
+        let wall = i128::from(self.shared.clock.now().0) * 1000;
+        match self.watch() {
+            Some((watch, name)) => watch.is_safe(&name, stat, self.shared.clock.elapsed(), wall),
+            None => watch::lies_long(stat, wall),
+        }
     }
 
     /// Is this a file we touch?
     pub(super) fn check(&self, stat: &Stat) -> Result<(), MailboxError> {
         let refuse = |why| {
-            log::error!("event=mailbox-refused path={} why={why:?}", self.path.display());
+            log::error!("event=mailbox-refused path={} why={why:?}", self.spot().path.display());
             Err(MailboxError::Refused(why))
         };
         match stat {
@@ -287,7 +314,7 @@ impl Mailbox {
         if inner.log.is_some() {
             return Ok(());
         }
-        let mut log = Log::open(self.shared.disk.clone(), &self.state, "INBOX")?;
+        let mut log = Log::open(self.shared.disk.clone(), &self.places.state, &self.places.base)?;
         if log.sum.validity == 0 {
             self.take_up(&mut log, file, size)?;
         }
@@ -304,13 +331,13 @@ impl Mailbox {
             found => found.and_then(Result::ok).unwrap_or_default(),
         };
         let now = self.shared.clock.now().seconds();
-        let mut user = Log::open(self.shared.disk.clone(), &self.state, "user")?;
+        let mut user = Log::open(self.shared.disk.clone(), &self.places.state, "user")?;
         let fresh = user.sum.validity.saturating_add(1).max(u32::try_from(now).unwrap_or(u32::MAX));
         let adopted = adopt(&scan).filter(|(validity, _)| i64::from(*validity) <= now + CLOCK_SLACK);
         let validity = adopted.as_ref().map_or(fresh, |(validity, _)| *validity);
         log::info!(
             "event=mailbox-new path={} uidvalidity={validity} adopted={} messages={}",
-            self.path.display(),
+            self.spot().path.display(),
             adopted.is_some(),
             scan.messages.len()
         );
@@ -377,7 +404,7 @@ impl Mailbox {
         let Some(log) = inner.log.as_mut().filter(|log| log.sum.next != Some(next)) else { return };
         log.put(Fact::Next(next));
         if let Err(error) = log.flush() {
-            log::warn!("event=state-failed path={} error={error}", self.path.display());
+            log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
         }
     }
 }

@@ -46,12 +46,12 @@ pub struct Guard<'a> {
     disk: &'a dyn Disk,
     /// The file.
     pub file: Arc<dyn File>,
-    dotlock: Option<&'a Path>,
+    dotlock: Option<PathBuf>,
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        if let Some(path) = self.dotlock {
+        if let Some(path) = &self.dotlock {
             if let Err(error) = self.disk.remove(path) {
                 log::warn!("event=dotlock-left path={} error={error}", path.display());
             }
@@ -111,7 +111,7 @@ impl Locker {
         disk: &'a dyn Disk,
         clock: &dyn Clock,
         file: Arc<dyn File>,
-        dotlock: &'a Path,
+        dotlock: &Path,
     ) -> Result<Option<Guard<'a>>, MailboxError> {
         if !file.try_lock(Lock::Exclusive)? {
             return Ok(None);
@@ -127,7 +127,7 @@ impl Locker {
             other => other,
         };
         match made {
-            Ok(()) => guard.dotlock = Some(dotlock),
+            Ok(()) => guard.dotlock = Some(dotlock.to_owned()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
             // Who can't write there has only the lock on the file, and so have all others of our rights.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {

@@ -43,6 +43,7 @@ mod factlog;
 mod inbox;
 mod lock;
 mod mbox;
+mod places;
 mod reconcile;
 mod recover;
 mod scan;

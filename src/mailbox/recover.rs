@@ -160,7 +160,7 @@ impl Mailbox {
 
     /// Does its seal vouch for this content, or the dead form for itself?
     fn is_sealed(&self, inner: &Inner, told: u32, message: &Message) -> bool {
-        let sealed = |validity, uid| self.keys.secret.seal(&self.label, validity, uid, &message.key);
+        let sealed = |validity, uid| self.keys.secret.seal(&self.places.label, validity, uid, &message.key);
         message.kind == Kind::Dead
             || message
                 .mark
@@ -178,7 +178,7 @@ impl Mailbox {
         let uid = inner.give_uid()?;
         let validity = inner.validity();
         let base = (at == 0).then_some(Base { validity, last: uid });
-        let seal = self.keys.secret.seal(&self.label, validity, uid, &torn.letter.key);
+        let seal = self.keys.secret.seal(&self.places.label, validity, uid, &torn.letter.key);
         (inner.known, inner.table) = (None, None);
         let check = torn.letter.write(file, at, b"", &torn.letter.block(base, uid, seal))?;
         inner.wrote(at);
@@ -190,7 +190,7 @@ impl Mailbox {
         }
         torn.found = true;
         inner.count(torn, at, torn.letter.len(), check);
-        log::warn!("event=copy-completed path={} id={} offset={at}", self.path.display(), torn.copy.id);
+        log::warn!("event=copy-completed path={} id={} offset={at}", self.spot().path.display(), torn.copy.id);
         Ok(at + torn.letter.len())
     }
 
@@ -200,10 +200,10 @@ impl Mailbox {
         let mut first = [1];
         file.read_exact_at(&mut first, at)?;
         if first != [0] {
-            log::error!("event=mailbox-damaged path={} offset={at} until={next}", self.path.display());
+            log::error!("event=mailbox-damaged path={} offset={at} until={next}", self.spot().path.display());
             return Ok(());
         }
-        log::warn!("event=nuls-cleared path={} offset={at} until={next}", self.path.display());
+        log::warn!("event=nuls-cleared path={} offset={at} until={next}", self.spot().path.display());
         if !pieces(file, at, next, |bytes| bytes.iter().all(|byte| *byte == 0))? {
             self.save(file, at, next)?;
         }
@@ -228,8 +228,8 @@ impl Mailbox {
     /// Keeps a range of the file for a person to look at.
     fn save(&self, file: &dyn File, from: u64, to: u64) -> Result<(), MailboxError> {
         let disk = &*self.shared.disk;
-        let path = self.state.join(format!("INBOX.damaged-{}-{from}", self.shared.clock.now().seconds()));
-        disk.make_dir(&self.state, 0o700)?;
+        let path = self.places.beside(&format!("damaged-{}-{from}", self.shared.clock.now().seconds()));
+        disk.make_dir(&self.places.state, 0o700)?;
         let saved = disk.open(&path, Open::Create(0o600))?;
         let (mut at, mut failed) = (0, Ok(()));
         pieces(file, from, to, |bytes| {
@@ -239,8 +239,12 @@ impl Mailbox {
         })?;
         failed?;
         saved.sync()?;
-        disk.sync_dir(&self.state)?;
-        log::error!("event=mailbox-damaged path={} offset={from} until={to} saved={}", self.path.display(), path.display());
+        disk.sync_dir(&self.places.state)?;
+        log::error!(
+            "event=mailbox-damaged path={} offset={from} until={to} saved={}",
+            self.spot().path.display(),
+            path.display()
+        );
         Ok(())
     }
 }

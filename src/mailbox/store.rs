@@ -1,6 +1,7 @@
 //! All mailboxes of this host: finds them, shares them among sessions, and makes them durable in turn.
 
-use super::lock::{Locker, dotlock};
+use super::lock::Locker;
+use super::places::Places;
 use super::secret::Secret;
 use super::watch::Watch;
 use super::{Ledger, MailboxError};
@@ -85,10 +86,8 @@ impl Store {
         }
         let path = self.shared.mail.join(name);
         let mailbox = Arc::new(Mailbox {
-            dotlock: dotlock(&path),
-            state: self.shared.spool.join("state").join(name),
-            path,
-            label: format!("{name}/INBOX"),
+            disk: self.shared.disk.clone(),
+            places: Places::new(&self.shared.spool, name, "INBOX", path),
             account: account.clone(),
             shared: self.shared.clone(),
             keys,

@@ -147,7 +147,7 @@ impl Mailbox {
     pub(super) fn lock_for_reading(&self, inner: &mut Inner) -> Result<Option<Reading>, MailboxError> {
         let mut patience = Patience::new(&*self.shared.clock, super::inbox::PATIENCE);
         for _ in 0..100 {
-            let stat = match self.shared.disk.stat(&self.path) {
+            let stat = match self.disk.stat(&self.spot().path) {
                 Ok(stat) => stat,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     self.forget_file(inner);
@@ -237,7 +237,7 @@ impl Mailbox {
         let validity = log.sum.validity;
         // A field with a bad seal may come from anywhere.
         for message in &mut scan.messages {
-            let good = |mark: &Mark| mark.seal == self.keys.secret.seal(&self.label, validity, mark.uid, &message.key);
+            let good = |mark: &Mark| mark.seal == self.keys.secret.seal(&self.places.label, validity, mark.uid, &message.key);
             message.mark = message.mark.filter(|mark| mark.uid > 0 && good(mark));
         }
         let free = |uid: &u32| whole || seen.binary_search_by_key(uid, |(uid, _)| *uid).is_err();

@@ -58,8 +58,8 @@ impl Current {
 impl Mailbox {
     /// Takes the lease on this mailbox, or says who is [`MailboxError::InUse`]. It ends when the lease is dropped.
     pub fn lease(self: &Arc<Self>) -> Result<Lease, MailboxError> {
-        self.shared.disk.make_dir(&self.state, 0o700)?;
-        let file = self.shared.disk.open(&self.state.join("INBOX.lease"), Open::Create(0o600))?;
+        self.shared.disk.make_dir(&self.places.state, 0o700)?;
+        let file = self.shared.disk.open(&self.places.beside("lease"), Open::Create(0o600))?;
         if !file.try_lock(Lock::Exclusive)? {
             return Err(MailboxError::InUse);
         }
@@ -85,8 +85,8 @@ impl Mailbox {
     /// Some programs that write hold a dotlock only. They are waited for a little; to read beside them does no harm.
     fn wait_for_writers(&self) {
         let mut patience = super::lock::Patience::new(&*self.shared.clock, super::inbox::PATIENCE / 4);
-        let (disk, clock) = (&*self.shared.disk, &*self.shared.clock);
-        while disk.stat(&self.dotlock).is_ok() && !self.keys.locker.remove_stale(disk, clock, &self.dotlock) {
+        let (disk, clock, spot) = (&*self.disk, &*self.shared.clock, self.spot());
+        while disk.stat(&spot.dotlock).is_ok() && !self.keys.locker.remove_stale(disk, clock, &spot.dotlock) {
             if patience.wait().is_err() {
                 return;
             }

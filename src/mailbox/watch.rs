@@ -75,7 +75,7 @@ impl Watch {
     /// May this file, which is locked and as `stat` says, be made shorter? `wall` is the time of day in nanoseconds.
     pub fn is_safe(&self, name: &OsStr, stat: &Stat, now: Duration, wall: i128) -> bool {
         if self.inotify.is_none() {
-            return wall - stat.mtime.max(stat.ctime) > LONG_UNSEEN.as_nanos() as i128;
+            return lies_long(stat, wall);
         }
         let mut state = self.state();
         self.drain(&mut state, now, None);
@@ -126,6 +126,11 @@ impl State {
         self.since = now;
         self.names.clear();
     }
+}
+
+/// Has this file, of which nothing tells who opens it, been left alone long enough? `wall` is the time of day in nanoseconds.
+pub fn lies_long(stat: &Stat, wall: i128) -> bool {
+    wall - stat.mtime.max(stat.ctime) > LONG_UNSEEN.as_nanos() as i128
 }
 
 #[cfg(test)]
