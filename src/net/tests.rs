@@ -241,7 +241,7 @@ fn one_byte_a_tick_does_not_outlast_the_deadline() {
             connection.read_dots(limit as u64, &mut Sink::default()).map(|_| ())
         };
         assert!(matches!(result, Err(NetError::Timeout)), "{result:?}");
-        assert!((Duration::from_millis(140)..Duration::from_secs(2)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+        assert!((Duration::from_millis(140)..Duration::from_secs(4)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
     }
     // Last words still go out.
     connection.put(b"421 too slow\r\n").unwrap();
@@ -256,12 +256,12 @@ fn silence_and_full_pipes_time_out() {
     connection.set_timeout(Duration::from_millis(50));
     let begin = Instant::now();
     assert!(matches!(connection.read_line(100, &mut Vec::new()), Err(NetError::Timeout)));
-    assert!((Duration::from_millis(45)..Duration::from_secs(1)).contains(&begin.elapsed()));
+    assert!((Duration::from_millis(45)..Duration::from_secs(4)).contains(&begin.elapsed()));
     // A longer wait after a shorter one is as long as it should be, though the kernel still has the old value.
     connection.set_timeout(Duration::from_millis(200));
     let begin = Instant::now();
     assert!(matches!(connection.read_line(100, &mut Vec::new()), Err(NetError::Timeout)));
-    assert!((Duration::from_millis(190)..Duration::from_secs(1)).contains(&begin.elapsed()));
+    assert!((Duration::from_millis(190)..Duration::from_secs(4)).contains(&begin.elapsed()));
     let mut writer = connection.dot_writer();
     let error = (0..10_000).find_map(|_| writer.write_all(&[b'a'; 10_000]).err()).unwrap();
     assert_eq!(error.kind(), ErrorKind::TimedOut);

@@ -125,8 +125,8 @@ impl Dialogue<'_> {
         if !self.sides.contains_key(&number) {
             let listener = self.listeners.get(&number).or(self.listeners.get(&1)).ok_or("no listener")?;
             let mut connection =
-                Connection::connect(self.daemon.at(listener), Duration::from_secs(10)).map_err(|error| error.to_string())?;
-            connection.set_timeout(Duration::from_secs(20));
+                Connection::connect(self.daemon.at(listener), Duration::from_secs(60)).map_err(|error| error.to_string())?;
+            connection.set_timeout(Duration::from_secs(60));
             if listener.ends_with("3s") || listener.ends_with("ns") {
                 connection.start_tls(&ClientTls::opportunistic(), "mail.here.test").map_err(|error| error.to_string())?;
             }

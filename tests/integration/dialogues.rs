@@ -15,7 +15,7 @@ pub fn tests() -> Vec<Test> {
         files.sort();
         for file in files {
             let name = format!("dialogues::{protocol}::{}", file.file_stem().unwrap_or_default().to_string_lossy());
-            tests.push(Test { name, run: Box::new(move || carry_out(&file, protocol)) });
+            tests.push(Test::named(name, move || carry_out(&file, protocol)));
         }
     }
     tests

@@ -9,14 +9,19 @@ use std::fs;
 use std::time::{Duration, Instant};
 use targets::TARGETS;
 
-/// PILLARBOX_FUZZ_SECONDS makes it longer.
-fn time() -> Duration {
-    let seconds = std::env::var("PILLARBOX_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    Duration::from_secs(seconds)
+/// How long, and how many mutations at most. PILLARBOX_FUZZ_SECONDS makes it as many as there is time for.
+fn bounds() -> (Duration, u64) {
+    match std::env::var("PILLARBOX_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()) {
+        Some(seconds) => (Duration::from_secs(seconds), u64::MAX),
+        None => (Duration::from_secs(1), 20_000),
+    }
 }
 
 pub fn tests() -> Vec<Test> {
-    TARGETS.iter().map(|(name, target)| Test { name: format!("fuzz::{name}"), run: Box::new(|| replay(name, *target)) }).collect()
+    let test = |(name, target): &'static (&'static str, fn(&[u8]))| {
+        Test::named(format!("fuzz::{name}"), || replay(name, *target)).longer(bounds().0)
+    };
+    TARGETS.iter().map(test).collect()
 }
 
 fn replay(name: &str, target: fn(&[u8])) {
@@ -34,8 +39,9 @@ fn replay(name: &str, target: fn(&[u8])) {
     }
     let mut random = Random(0xf022);
     let begun = Instant::now();
-    for round in 0..20_000 {
-        if begun.elapsed() > time() {
+    let (time, most) = bounds();
+    for round in 0..most {
+        if begun.elapsed() > time {
             break;
         }
         let input = mutate(&corpus, &mut random);

@@ -31,7 +31,7 @@ fn submit(daemon: &Daemon, from: &str, to: &[&str], subject: &str) {
 }
 
 fn empty(daemon: &Daemon) {
-    wait_for("an empty queue", 20, || daemon.queue().is_empty().then_some(()));
+    wait_for("an empty queue", 60, || daemon.queue().is_empty().then_some(()));
 }
 
 fn each_recipient_gets_its_own_answer() {
@@ -43,9 +43,9 @@ fn each_recipient_gets_its_own_answer() {
     let daemon = server(&sink);
     submit(&daemon, "alice@here.test", &["good@away.test", "bad@away.test", "slow@away.test", "bob@here.test"], "four");
     assert_eq!(daemon.mail("bob").len(), 1);
-    let report = String::from_utf8_lossy(&daemon.wait_for_mail("alice", 1, 20)[0]).into_owned();
+    let report = String::from_utf8_lossy(&daemon.wait_for_mail("alice", 1, 60)[0]).into_owned();
     assert!(report.contains("bad@away.test") && report.contains("5.1.1") && !report.contains("slow@away.test"), "{report}");
-    let waiting = wait_for("slow alone", 10, || Some(daemon.queue()).filter(|queue| queue.len() == 1));
+    let waiting = wait_for("slow alone", 60, || Some(daemon.queue()).filter(|queue| queue.len() == 1));
     let text = waiting[0].to_string();
     assert!(text.contains("slow@away.test") && text.contains("come back"), "{text}");
     sink.change(|_| None);
@@ -62,7 +62,7 @@ fn old_hosts_are_greeted_with_helo() {
     let sink = Sink::with(|line| line.starts_with("EHLO").then(|| "502 what".to_owned()));
     let daemon = server(&sink);
     submit(&daemon, "alice@here.test", &["x@away.test"], "old");
-    wait_for("its arrival", 20, || (sink.arrived().len() == 1).then_some(()));
+    wait_for("its arrival", 60, || (sink.arrived().len() == 1).then_some(()));
     assert!(sink.seen().iter().any(|line| line == "HELO mail.here.test"), "{:?}", sink.seen());
     // No extensions, no parameters.
     assert_eq!(sink.arrived()[0].from, "<alice@here.test>");
@@ -77,7 +77,7 @@ fn messages_share_connections() {
     let before = sink.seen().len();
     sink.change(|_| None);
     daemon.ctl(&["queue", "flush"]);
-    wait_for("all of them", 20, || (sink.arrived().len() == 12).then_some(()));
+    wait_for("all of them", 60, || (sink.arrived().len() == 12).then_some(()));
     let connections = sink.seen()[before..].iter().filter(|line| *line == "CONNECT").count();
     assert!(connections < 12, "a connection for each message");
 }
@@ -86,7 +86,7 @@ fn refused_after_the_dot() {
     let sink = Sink::with(|line| (line == ".").then(|| "554 5.6.0 not like this".to_owned()));
     let daemon = server(&sink);
     submit(&daemon, "alice@here.test", &["x@away.test", "y@away.test"], "refused");
-    let report = String::from_utf8_lossy(&daemon.wait_for_mail("alice", 1, 20)[0]).into_owned();
+    let report = String::from_utf8_lossy(&daemon.wait_for_mail("alice", 1, 60)[0]).into_owned();
     assert!(report.contains("x@away.test") && report.contains("y@away.test") && report.contains("not like this"), "{report}");
     empty(&daemon);
     assert_eq!(daemon.mail("alice").len(), 1, "one report for both");
@@ -96,7 +96,7 @@ fn a_lost_reply_is_tried_again() {
     let sink = Sink::with(|line| (line == ".").then(|| "421 4.3.0 going down".to_owned()));
     let daemon = server(&sink);
     submit(&daemon, "alice@here.test", &["x@away.test"], "again");
-    wait_for("a try", 10, || sink.seen().iter().any(|line| line == ".").then_some(()));
+    wait_for("a try", 60, || sink.seen().iter().any(|line| line == ".").then_some(()));
     sink.change(|_| None);
     empty(&daemon);
     assert_eq!(sink.arrived().len(), 1);
@@ -108,11 +108,11 @@ fn nobody_is_told_of_a_lost_report() {
     let daemon = server(&sink);
     let reply = daemon.smtp().send("", &["x@away.test"], &letter("report", "x")).unwrap();
     assert!(reply.starts_with("250"), "{reply}");
-    wait_for("a try", 10, || sink.seen().iter().any(|line| line.starts_with("RCPT")).then_some(()));
+    wait_for("a try", 60, || sink.seen().iter().any(|line| line.starts_with("RCPT")).then_some(()));
     empty(&daemon);
     // Neither does a report that can't be delivered make another.
     assert!(daemon.smtp().send("z@away.test", &["x@away.test"], &letter("bounces", "x")).unwrap().starts_with("250"));
-    wait_for("the report's try", 10, || {
+    wait_for("the report's try", 60, || {
         sink.seen().iter().any(|line| line.contains("z@away.test") && line.starts_with("RCPT")).then_some(())
     });
     empty(&daemon);
@@ -149,7 +149,7 @@ fn garbage_from_the_other_host() {
         sink.change(answer);
         let (before, seen) = (sink.arrived().len(), sink.seen().len());
         submit(&daemon, "alice@here.test", &["x@away.test"], &format!("garbage {number}"));
-        wait_for("a try", 20, || (sink.seen().len() > seen).then_some(()));
+        wait_for("a try", 60, || (sink.seen().len() > seen).then_some(()));
         std::thread::sleep(std::time::Duration::from_millis(200));
         assert!(daemon.is_running());
         sink.change(|_| None);
@@ -172,7 +172,7 @@ fn submitted_letters_are_completed() {
     smtp.log_in("alice", PASSWORD).unwrap();
     let text = b"From: alice@here.test\r\nBCC: one@hidden.test,\r\n two@hidden.test\r\nTo: x@away.test\r\nbcc:three@hidden.test\r\n\r\nBcc: in the body\r\n";
     assert!(smtp.send("alice@here.test", &["x@away.test", "bob@here.test"], text).unwrap().starts_with("250"));
-    wait_for("its arrival", 20, || (sink.arrived().len() == 1).then_some(()));
+    wait_for("its arrival", 60, || (sink.arrived().len() == 1).then_some(()));
     for message in [sink.arrived()[0].message.clone(), daemon.mail("bob").remove(0)] {
         let text = String::from_utf8_lossy(&message).into_owned();
         assert!(!text.contains("hidden.test"), "{text}");

@@ -33,7 +33,7 @@ fn sendmail(daemon: &Daemon, words: &[&str], input: &str) -> Output {
 }
 
 fn text_of(daemon: &Daemon, user: &str, number: usize) -> String {
-    String::from_utf8_lossy(&daemon.wait_for_mail(user, number + 1, 10)[number]).into_owned()
+    String::from_utf8_lossy(&daemon.wait_for_mail(user, number + 1, 60)[number]).into_owned()
 }
 
 fn recipients_from_the_header() {
@@ -100,7 +100,7 @@ fn the_queue_is_listed() {
     let sink = Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned()));
     let daemon = Setup::default().config(&format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n", sink.address)).start();
     sendmail(&daemon, &["-f", "alice@here.test", "x@away.test"], "Subject: waits\n\nx\n");
-    wait_for("a try", 10, || (!sink.seen().is_empty()).then_some(()));
+    wait_for("a try", 60, || (!sink.seen().is_empty()).then_some(()));
     for (name, words) in [("mailq", &[][..]), ("sendmail", &["-bp"][..])] {
         let output = called(&daemon, name, words, b"");
         let said = String::from_utf8_lossy(&output.stdout);
@@ -108,8 +108,8 @@ fn the_queue_is_listed() {
     }
     sink.change(|_| None);
     sendmail(&daemon, &["-q"], "");
-    wait_for("its arrival", 10, || (sink.arrived().len() == 1).then_some(()));
-    wait_for("an empty queue", 10, || daemon.queue().is_empty().then_some(()));
+    wait_for("its arrival", 60, || (sink.arrived().len() == 1).then_some(()));
+    wait_for("an empty queue", 60, || daemon.queue().is_empty().then_some(()));
     let output = called(&daemon, "mailq", &[], b"");
     assert!(output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("away.test"), "{output:?}");
 }

@@ -151,14 +151,14 @@ fn alice_writes_bob_reads() {
     let bobs = bobs();
     let alices = alices(&dns, bobs.at("smtp").port(), &[]);
     submit_with_curl(&alices, "bob@b.test", "By curl", "Hello Bob.");
-    let first = bobs.wait_for_mail("bob", 1, 20);
+    let first = bobs.wait_for_mail("bob", 1, 60);
     submit_with_swaks(&alices, "bob@b.test", "By swaks", "Hello again.");
-    bobs.wait_for_mail("bob", 2, 20);
+    bobs.wait_for_mail("bob", 2, 60);
     submit_with_curl(&alices, "bob@onlya.test", "By address alone", "No MX there.");
-    bobs.wait_for_mail("bob", 3, 20);
+    bobs.wait_for_mail("bob", 3, 60);
     submit_with_curl(&alices, "bob@alias.test", "By alias", "A CNAME.");
     // The alias is no domain of Bob's server, so it is refused there: Alice is told.
-    let report = alices.wait_for_mail("alice", 1, 20);
+    let report = alices.wait_for_mail("alice", 1, 60);
     assert!(String::from_utf8_lossy(&report[0]).contains("bob@alias.test"));
 
     let text = read_with_curl(&bobs, 1);
@@ -174,7 +174,7 @@ fn alice_writes_bob_reads() {
     let subjects = read_with_poplib(&bobs);
     assert_eq!(subjects, "By curl | Hello Bob.\nBy swaks | Hello again.\nBy address alone | No MX there.\n");
     assert_eq!(bobs.mail("bob").len(), 0);
-    wait_for("an empty queue", 10, || alices.queue().is_empty().then_some(()));
+    wait_for("an empty queue", 60, || alices.queue().is_empty().then_some(()));
 }
 
 fn bobs_server_is_away_and_comes_back() {
@@ -184,7 +184,7 @@ fn bobs_server_is_away_and_comes_back() {
     assert!(bobs.stop().success());
     let begun = Instant::now();
     submit_with_curl(&alices, "bob@b.test", "Patience", "Later.");
-    let entry = wait_for("two tries", 20, || {
+    let entry = wait_for("two tries", 60, || {
         let queue = alices.queue();
         queue.into_iter().next().filter(|entry| tries(entry) >= 2)
     });
@@ -194,9 +194,9 @@ fn bobs_server_is_away_and_comes_back() {
     let listed = alices.ctl(&["queue", "list"]);
     assert!(String::from_utf8_lossy(&listed.stdout).contains("bob@b.test"), "{listed:?}");
     bobs.start();
-    let mail = bobs.wait_for_mail("bob", 1, 20);
+    let mail = bobs.wait_for_mail("bob", 1, 60);
     assert!(String::from_utf8_lossy(&mail[0]).contains("Subject: Patience"));
-    wait_for("an empty queue", 10, || alices.queue().is_empty().then_some(()));
+    wait_for("an empty queue", 60, || alices.queue().is_empty().then_some(()));
     assert_eq!(bobs.mail("bob").len(), 1);
     assert_eq!(alices.mail("alice").len(), 0, "nobody was to be told anything");
 }
@@ -261,9 +261,9 @@ fn lifetime_ends_and_alice_is_told() {
     let alices = alices(&dns, bobs.at("smtp").port(), &["retry=[\"1s\"]", "lifetime=\"3s\"", "warn=\"0s\""]);
     assert!(bobs.stop().success());
     submit_with_curl(&alices, "bob@b.test", "In vain", "Never.");
-    let mail = alices.wait_for_mail("alice", 1, 30);
+    let mail = alices.wait_for_mail("alice", 1, 60);
     check_report(&mail[0], "failed", "4.", "bob@b.test", "In vain");
-    wait_for("an empty queue", 10, || alices.queue().is_empty().then_some(()));
+    wait_for("an empty queue", 60, || alices.queue().is_empty().then_some(()));
     bobs.start();
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!((alices.mail("alice").len(), bobs.mail("bob").len()), (1, 0));
@@ -276,11 +276,11 @@ fn alice_is_warned_of_a_delay() {
     let alices = alices(&dns, bobs.at("smtp").port(), &["retry=[\"1s\"]", "warn=\"1s\""]);
     assert!(bobs.stop().success());
     submit_with_curl(&alices, "bob@b.test", "Slow", "Soon.");
-    let mail = alices.wait_for_mail("alice", 1, 30);
+    let mail = alices.wait_for_mail("alice", 1, 60);
     check_report(&mail[0], "delayed", "4.", "bob@b.test", "Slow");
     bobs.start();
-    bobs.wait_for_mail("bob", 1, 20);
-    wait_for("an empty queue", 10, || alices.queue().is_empty().then_some(()));
+    bobs.wait_for_mail("bob", 1, 60);
+    wait_for("an empty queue", 60, || alices.queue().is_empty().then_some(()));
     assert_eq!(alices.mail("alice").len(), 1, "one warning, no more");
 }
 
@@ -290,7 +290,7 @@ fn bob_is_unknown_and_alice_is_told() {
     let bobs = bobs();
     let alices = alices(&dns, bobs.at("smtp").port(), &[]);
     submit_with_curl(&alices, "bobby@b.test", "Who", "Nobody.");
-    let mail = alices.wait_for_mail("alice", 1, 30);
+    let mail = alices.wait_for_mail("alice", 1, 60);
     let report = check_report(&mail[0], "failed", "5.1.1", "bobby@b.test", "Who");
     assert!(value(&report, "diagnostic-code").to_lowercase().starts_with("smtp"), "{report}");
     assert!(value(&report, "remote-mta").contains("mail.b.test"), "{report}");
@@ -301,12 +301,12 @@ fn null_mx_and_missing_domains_fail_at_once() {
     let dns = NameServer::start();
     let alices = alices(&dns, 9, &[]);
     submit_with_curl(&alices, "bob@null.test", "To nowhere", "RFC 7505.");
-    let mail = alices.wait_for_mail("alice", 1, 30);
+    let mail = alices.wait_for_mail("alice", 1, 60);
     check_report(&mail[0], "failed", "5.1.10", "bob@null.test", "To nowhere");
     submit_with_curl(&alices, "bob@nosuch.test", "To nobody", "NXDOMAIN.");
-    let mail = alices.wait_for_mail("alice", 2, 30);
+    let mail = alices.wait_for_mail("alice", 2, 60);
     check_report(&mail[1], "failed", "5.1.2", "bob@nosuch.test", "To nobody");
-    wait_for("an empty queue", 10, || alices.queue().is_empty().then_some(()));
+    wait_for("an empty queue", 60, || alices.queue().is_empty().then_some(()));
 }
 
 fn need_python() {

@@ -165,7 +165,7 @@ fn clock() -> Arc<ManualClock> {
 
 fn resolver(servers: &[&Server]) -> Resolver {
     let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
-    patient(Resolver::new(clock(), &addresses), 100)
+    patient(Resolver::new(clock(), &addresses), 400)
 }
 
 fn patient(resolver: Resolver, millis: u64) -> Resolver {
@@ -386,15 +386,15 @@ fn nobody_listens() {
 fn the_whole_is_bounded() {
     // Each try is in time, the chain of aliases as a whole is not.
     let server = Server::start(|asked| {
-        thread::sleep(Duration::from_millis(80));
+        thread::sleep(Duration::from_millis(400));
         let next = format!("n{}.example", asked.name.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap() + 1);
         vec![answer(asked, Rcode::NOERROR, &[Says::Alias(asked.name.clone().leak(), next.leak())])]
     });
-    let patience = Patience { one: Duration::from_millis(150), rounds: 2, whole: Duration::from_millis(300) };
+    let patience = Patience { one: Duration::from_secs(2), rounds: 2, whole: Duration::from_millis(600) };
     let resolver = Resolver::new(clock(), &[server.address]).with_patience(patience);
     let begin = Instant::now();
     temporary(resolver.mx("n0.example"));
-    assert!(begin.elapsed() < Duration::from_millis(450), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn odd_messages_are_relayed_unaltered() {
         let reply = daemon.smtp().send("sender@sender.test", &["x@away.test"], message).unwrap();
         assert!(reply.starts_with("250"), "{reply}");
     }
-    let arrived = wait_for("all of them", 40, || Some(sink.arrived()).filter(|arrived| arrived.len() >= odd.len()));
+    let arrived = wait_for("all of them", 60, || Some(sink.arrived()).filter(|arrived| arrived.len() >= odd.len()));
     let mut found: Vec<Vec<u8>> = arrived.iter().map(|arrived| after_trace(&arrived.message)).collect();
     assert_eq!(found.len(), odd.len());
     // Several connections deliver side by side, so they come in any order. The exact one goes first: a header

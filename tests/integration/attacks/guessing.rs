@@ -30,17 +30,21 @@ fn guessing_becomes_slower() {
 fn unknown_users_take_as_long() {
     // Each pair on a daemon of its own, so that no delay of earlier guesses counts.
     let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..3 {
+    // The least of many counts: whatever else this machine does only makes them longer.
+    let least = |times: &[Duration]| times.iter().min().copied().unwrap_or_default().as_secs_f64();
+    let mut ratio = 0.0;
+    for _ in 0..12 {
         let daemon = Setup::default().start();
         times[0].push(attempt(&daemon, "alice", "guess").0);
         drop(daemon);
         let daemon = Setup::default().start();
         times[1].push(attempt(&daemon, "nobody", "guess").0);
+        ratio = least(&times[1]) / least(&times[0]);
+        if times[0].len() >= 3 && (0.4..2.5).contains(&ratio) {
+            return;
+        }
     }
-    let least = |times: &[Duration]| times.iter().min().copied().unwrap();
-    let (known, unknown) = (least(&times[0]), least(&times[1]));
-    let ratio = unknown.as_secs_f64() / known.as_secs_f64();
-    assert!((0.4..2.5).contains(&ratio), "known {known:?}, unknown {unknown:?}");
+    panic!("unknown/known {ratio}: {times:?}");
 }
 
 fn the_throttle_is_shared_by_all_protocols() {

@@ -33,8 +33,8 @@ fn out_of_descriptors() {
     std::thread::sleep(Duration::from_millis(500));
     drop(connections);
     // It must notice by itself: no new event comes from a listener that was full.
-    wait_for("the daemon to be there again", 20, || Smtp::hello(daemon.at("smtp")).ok());
-    wait_for("POP3, too", 20, || Pop3::connect(daemon.at("pop3")).ok());
+    wait_for("the daemon to be there again", 60, || Smtp::hello(daemon.at("smtp")).ok());
+    wait_for("POP3, too", 60, || Pop3::connect(daemon.at("pop3")).ok());
     works(&daemon);
 }
 
@@ -51,7 +51,7 @@ fn too_many_sessions() {
     let line = refused.line().unwrap();
     assert!(line.starts_with("-ERR [SYS/TEMP]"), "{line}");
     drop(kept);
-    wait_for("room", 10, || Smtp::hello(daemon.at("smtp")).ok());
+    wait_for("room", 60, || Smtp::hello(daemon.at("smtp")).ok());
     works(&daemon);
 }
 
@@ -61,7 +61,7 @@ fn slow_senders_meet_their_deadline() {
     let begun = Instant::now();
     let said = smtp.reply().unwrap_or_default();
     assert!(said.is_empty() || said.starts_with("421 4.4.2"), "{said}");
-    assert!(begun.elapsed() >= Duration::from_millis(900) && begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() >= Duration::from_millis(900) && begun.elapsed() < Duration::from_secs(25));
     let mut smtp = daemon.smtp();
     for command in ["MAIL FROM:<a@b.test>", "RCPT TO:<alice@here.test>", "DATA"] {
         smtp.command(command).unwrap();
@@ -80,10 +80,10 @@ fn one_byte_at_a_time_meets_the_deadline() {
     let mut smtp = daemon.smtp();
     let begun = Instant::now();
     // A byte every 100 ms keeps each read alive; the command as a whole is over its time.
-    while begun.elapsed() < Duration::from_secs(15) && smtp.talk.send(b"N").is_ok() {
+    while begun.elapsed() < Duration::from_secs(26) && smtp.talk.send(b"N").is_ok() {
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert!(begun.elapsed() < Duration::from_secs(14), "it would go on for ever");
+    assert!(begun.elapsed() < Duration::from_secs(25), "it would go on for ever");
     works(&daemon);
 }
 
@@ -109,7 +109,7 @@ fn half_closed_connections() {
     pop3.ok("DELE 1").unwrap();
     pop3.talk.half_close().unwrap();
     assert!(pop3.talk.ends());
-    let again = wait_for("the lease", 10, || Pop3::log_in(daemon.at("pop3"), "alice", crate::common::PASSWORD).ok());
+    let again = wait_for("the lease", 60, || Pop3::log_in(daemon.at("pop3"), "alice", crate::common::PASSWORD).ok());
     assert_eq!({ again }.count().unwrap(), 1, "no QUIT, no deletion");
 }
 

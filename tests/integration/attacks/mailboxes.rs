@@ -30,15 +30,15 @@ fn waits_while(daemon: &Daemon, obstacle: impl FnOnce(&Path), remove: impl FnOnc
     let reply = daemon.send(&["alice@here.test", "bob@here.test"], &letter("waiting", "for room"));
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(daemon.mail("bob").len(), 1, "bob's copy has no reason to wait");
-    wait_for("the entry in the queue", 10, || {
+    wait_for("the entry in the queue", 60, || {
         daemon.queue().first().map(|entry| entry.to_string()).filter(|text| text.contains("alice"))
     });
     assert!(!daemon.queue()[0].to_string().contains("\"bob@"), "{:?}", daemon.queue());
     remove(&mailbox);
     daemon.ctl(&["queue", "flush"]);
-    let mail = wait_for("the mail", 30, || fs::read_to_string(&mailbox).ok().filter(|text| text.contains("Subject: waiting")));
+    let mail = wait_for("the mail", 60, || fs::read_to_string(&mailbox).ok().filter(|text| text.contains("Subject: waiting")));
     assert_eq!(mail.matches("Subject: waiting").count(), 1);
-    wait_for("an empty queue", 20, || daemon.queue().is_empty().then_some(()));
+    wait_for("an empty queue", 60, || daemon.queue().is_empty().then_some(()));
     assert_eq!(daemon.mail("bob").len(), 1);
 }
 
@@ -129,7 +129,7 @@ fn stale_dotlock() {
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
     File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
     assert!(daemon.send(&["alice@here.test"], &letter("over it", "x")).starts_with("250"));
-    daemon.wait_for_mail("alice", 1, 30);
+    daemon.wait_for_mail("alice", 1, 60);
     assert!(!lock.exists());
 }
 
@@ -169,7 +169,7 @@ fn mailbox_replaced_and_truncated() {
     drop(pop3);
     send(&daemon, "three");
     let mail =
-        wait_for("the lease", 10, || crate::common::Pop3::log_in(daemon.at("pop3"), "alice", crate::common::PASSWORD).ok())
+        wait_for("the lease", 60, || crate::common::Pop3::log_in(daemon.at("pop3"), "alice", crate::common::PASSWORD).ok())
             .messages()
             .unwrap();
     assert!(String::from_utf8_lossy(mail.last().unwrap()).contains("Subject: three"));
@@ -227,7 +227,7 @@ fn full_disk() {
     };
     fill(1 << 20);
     // The amount of room may be looked at once a second or so.
-    wait_for("452", 20, || {
+    wait_for("452", 60, || {
         let reply = daemon.smtp().command("MAIL FROM:<sender@sender.test>").unwrap();
         reply.starts_with("452 4.3.1").then_some(())
     });
@@ -236,15 +236,15 @@ fn full_disk() {
     assert_eq!(pop3.messages().unwrap().len(), 1);
     pop3.ok("QUIT").unwrap();
     fs::remove_file(&ballast).unwrap();
-    wait_for("room again", 20, || daemon.send(&["alice@here.test"], &letter("after", "x")).starts_with("250").then_some(()));
+    wait_for("room again", 60, || daemon.send(&["alice@here.test"], &letter("after", "x")).starts_with("250").then_some(()));
     // Full in the middle of a big message: refused, nothing half done.
     fill(12 << 20);
     let big = letter("big", &"0123456789012345678901234567890123456789\n".repeat(500_000));
     let reply = daemon.send(&["alice@here.test"], &big);
     assert!(reply.starts_with("452 4.3.1") || reply.starts_with("451 4.3."), "{reply}");
     fs::remove_file(&ballast).unwrap();
-    wait_for("room again", 20, || daemon.send(&["alice@here.test"], &letter("last", "x")).starts_with("250").then_some(()));
-    assert_eq!(daemon.wait_for_mail("alice", 3, 20).len(), 3);
+    wait_for("room again", 60, || daemon.send(&["alice@here.test"], &letter("last", "x")).starts_with("250").then_some(()));
+    assert_eq!(daemon.wait_for_mail("alice", 3, 60).len(), 3);
     assert!(daemon.stop().success());
     daemon.start();
     assert_eq!(daemon.mail("alice").len(), 3);

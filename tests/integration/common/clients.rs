@@ -11,10 +11,10 @@ pub struct Talk {
 
 impl Talk {
     pub fn connect(to: SocketAddr) -> io::Result<Talk> {
-        let stream = TcpStream::connect_timeout(&to, Duration::from_secs(10))?;
+        let stream = TcpStream::connect_timeout(&to, Duration::from_secs(60))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(30)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
         Ok(Talk { stream: BufReader::new(stream) })
     }
 

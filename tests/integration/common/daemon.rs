@@ -235,7 +235,7 @@ impl Daemon {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut said = String::new();
-        let line = wait_for("pillarbox ready", 30, || {
+        let line = wait_for("pillarbox ready", 60, || {
             let ended = child.try_wait().unwrap();
             said = self.log().get(from..).unwrap_or_default().to_owned();
             match said.lines().find(|line| line.contains("pillarbox ready") && said.contains(&format!("{line}\n"))) {
@@ -309,7 +309,7 @@ impl Daemon {
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(nix::sys::signal::Signal::SIGTERM);
         let mut child = self.child.take().unwrap();
-        wait_for("the daemon's end", 40, || child.try_wait().unwrap())
+        wait_for("the daemon's end", 60, || child.try_wait().unwrap())
     }
 
     /// SIGKILL.
