@@ -43,6 +43,7 @@ mod factlog;
 mod inbox;
 mod lock;
 mod mbox;
+mod name;
 mod places;
 mod reconcile;
 mod recover;
@@ -51,10 +52,12 @@ mod secret;
 mod state;
 mod store;
 mod table;
+pub mod utf7;
 mod view;
 mod watch;
 
 pub use inbox::Mailbox;
+pub use name::{FolderName, NameError};
 pub use store::Store;
 pub use view::{Lease, View};
 

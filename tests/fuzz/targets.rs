@@ -9,6 +9,7 @@ use pillarbox::host::password::Hash;
 use pillarbox::host::users;
 use pillarbox::mail::mboxrd::{Quoter, ToWire};
 use pillarbox::mail::{Address, Domain, header};
+use pillarbox::mailbox::{FolderName, utf7};
 use pillarbox::net::dns::{Patience, Resolver};
 use pillarbox::net::{Connection, Dots, Line};
 use pillarbox::smtp::command::{Command, ForwardPath};
@@ -17,7 +18,7 @@ use pillarbox::sys::SystemClock;
 use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("smtp_command", smtp_command),
     ("config", configuration),
     ("dns", dns),
+    ("folder_name", folder_name),
+    ("utf7", modified_utf7),
 ];
 
 /// What is an address is written so that it is the same address again, on one line.
@@ -252,4 +255,30 @@ pub fn dns(input: &[u8]) {
         });
         let _ = resolver.mx("fuzz.test");
     });
+}
+
+/// Whatever may be a name comes back from the disk, where it stays below its directory.
+pub fn folder_name(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(name) = FolderName::parse(&text) {
+        let file = name.file();
+        assert_eq!(FolderName::of_file(&file), Some(name.clone()));
+        assert_eq!(FolderName::parse(name.as_str()), Ok(name));
+        assert!(file.as_os_str().len() <= 260);
+        for part in file.components() {
+            assert!(matches!(part, Component::Normal(part) if !part.as_encoded_bytes().starts_with(b".")), "{text:?}");
+        }
+    }
+    if let Some(name) = FolderName::of_file(Path::new(&*text)) {
+        assert_eq!(name.file(), Path::new(&*text));
+    }
+}
+
+/// What is understood has this one form, and any text has one.
+pub fn modified_utf7(input: &[u8]) {
+    if let Ok(text) = utf7::decode(input) {
+        assert_eq!(utf7::encode(&text).as_bytes(), input);
+    }
+    let text = String::from_utf8_lossy(input);
+    assert_eq!(utf7::decode(utf7::encode(&text).as_bytes()).as_deref(), Ok(&*text));
 }
