@@ -72,6 +72,7 @@ fn keep(office: &Office, woken: &Receiver<()>) {
             return;
         }
         quiet = if office.keeper.stirred.swap(false, Ordering::SeqCst) { 0 } else { quiet.saturating_add(1) };
+        office.store.write_back();
         since_checkpoint += 1;
         if since_checkpoint >= CHECKPOINT || asleep {
             since_checkpoint = 0;

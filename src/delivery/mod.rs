@@ -211,6 +211,8 @@ impl Delivery {
             unwritten: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
+        let keeper = Arc::downgrade(&office);
+        office.store.on_work(move || keeper.upgrade().iter().for_each(|office| office.keeper.stir()));
         recover::begin(&office, &unsettled);
         let threads = [runner::start(&office, woken), keeper::start(&office, kept)].into_iter().flatten().collect();
         Delivery { post: Arc::new(Post::new(office.clone())), office, threads: Mutex::new(threads) }

@@ -108,7 +108,7 @@ impl Quoter {
 }
 
 /// Disk form to wire form, in pieces: takes one `>` from each `^>+From ` line and ends lines with CRLF (one that already does, stays).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ToWire {
     beginning: Option<Beginning>,
     /// The last byte was a CR.

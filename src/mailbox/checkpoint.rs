@@ -23,6 +23,7 @@ impl Mailbox {
                 log::warn!("event=expunge-delayed path={} error={error}", self.spot().path.display());
             }
         }
+        self.write_back(&mut inner);
         if inner.hollow {
             if let Err(error) = self.empty(&mut inner) {
                 log::warn!("event=truncate-failed path={} error={error}", self.spot().path.display());
@@ -35,6 +36,7 @@ impl Mailbox {
         self.tell_last_uid(&mut inner);
         let Some((file, id)) = inner.file.clone() else { return durable };
         let (known, from, buried) = (inner.known, inner.unsynced.take(), std::mem::take(&mut inner.buried));
+        let filed = std::mem::take(&mut inner.freshly_filed);
         let copies = std::mem::take(&mut inner.dirty);
         let named = inner.named == Some(id);
         // Deliveries and readers go on while the disk works.
@@ -46,6 +48,7 @@ impl Mailbox {
                 inner.named = Some(id);
                 durable.extend(copies);
                 inner.done(buried.into_iter());
+                self.note_filed(&mut inner, &filed);
                 self.note_durable(&mut inner, &*file, known);
             }
             Ok(false) => {
@@ -57,6 +60,7 @@ impl Mailbox {
                 log::error!("event=sync-failed path={} copies={} error={error}", self.spot().path.display(), copies.len());
                 inner.dirty.splice(0..0, copies);
                 inner.buried.extend(buried);
+                inner.freshly_filed.splice(0..0, filed);
                 from.into_iter().for_each(|from| inner.wrote(from));
             }
         }
@@ -78,8 +82,12 @@ impl Mailbox {
         if inner.dirty.is_empty() && inner.unsynced.is_none() {
             inner.file = None;
         }
-        if self.is_unused(inner) && inner.table.as_ref().is_some_and(|loaded| Arc::strong_count(&loaded.table) == 1) {
+        inner.spare = None;
+        if self.is_unused(inner) && self.seats.is_empty() && !inner.unfiled {
             inner.table = None;
+        }
+        if let Some(log) = inner.log.as_mut() {
+            log.sum.shorten_history(self.seats.known_to_all());
         }
         if let Some(Err(error)) = inner.log.as_mut().map(|log| log.rest(self.shared.clock.now())) {
             log::warn!("event=state-failed path={} error={error}", self.spot().path.display());

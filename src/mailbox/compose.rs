@@ -1,5 +1,6 @@
 //! One copy of a spooled message as it will stand in the file: everything that can be made ready before the file is locked.
 
+use super::flags::{Keywords, Marks};
 use super::mbox::{self, Base, Mark};
 use super::secret::{ENDS, Key, Secret, visible};
 use super::{Copy, MailboxError};
@@ -80,8 +81,8 @@ impl<'a> Letter<'a> {
     }
 
     /// Bytes of the `From ` line.
-    pub fn from(&self) -> u32 {
-        memchr::memchr(b'\n', &self.prefix).map_or(0, |end| end as u32 + 1)
+    pub fn from(&self) -> u16 {
+        memchr::memchr(b'\n', &self.prefix).map_or(0, |end| end as u16 + 1)
     }
 
     /// The record's beginning, up to its reserved block.
@@ -106,7 +107,8 @@ impl<'a> Letter<'a> {
     /// The reserved block.
     pub fn block(&self, base: Option<Base>, uid: u32, seal: u64) -> Vec<u8> {
         let mark = Mark { uid, time: self.copy.time, id: self.copy.id, recipient: self.copy.recipient, seal };
-        mbox::block(base, &mark)
+        // Its longest form fits; a test says so.
+        mbox::block(mbox::BLOCK, base, &mark, Marks::default(), &Keywords::default()).unwrap_or_default().0
     }
 
     /// Writes the record at an offset, after `separator`; a small one in a single call. Returns the crc32c of all that

@@ -59,6 +59,7 @@ impl Mailbox {
         let offset = now.size + separator.len() as u64;
         let (id, recipient, key) = (copy.id, copy.recipient, letter.key);
         inner.dirty.push(Dirty { id, recipient, key, offset, length: letter.len(), check });
+        self.seats.ring();
         Ok(Uid(uid))
     }
 }

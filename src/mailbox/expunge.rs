@@ -4,12 +4,11 @@
 use super::inbox::{Inner, Mailbox, Stamp, Try};
 use super::lock::Guard;
 use super::mbox::{self, Base, Dead};
-use super::state::{Fact, Intent};
-use super::table::{Loaded, Place, Table};
+use super::state::{Fact, Intent, Log};
+use super::table::Row;
 use super::{MailboxError, Uid};
 use crate::sys::File;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 
 /// From so many bytes on, room is given back to the file system instead of written over.
 const WORTH_PUNCHING: u64 = 64 << 10;
@@ -28,30 +27,35 @@ impl Mailbox {
             Err(MailboxError::Busy) if inner.table.is_some() => None,
             Err(error) => return Err(error),
         };
-        let loaded = match (&locked, &inner.table) {
-            (Some((guard, stat)), _) => self.refresh(&mut inner, &*guard.file, (*stat).into())?,
-            (None, Some(loaded)) => loaded.clone(),
+        match (&locked, &inner.table) {
+            (Some((guard, stat)), _) => self.refresh(&mut inner, Some(&*guard.file), (*stat).into())?,
+            (None, Some(_)) => {}
             (None, None) => return Err(MailboxError::Busy),
-        };
-        let doomed: Vec<Place> = uids.iter().filter_map(|uid| loaded.table.find(uid.0)).cloned().collect();
+        }
+        let doomed: Vec<Row> = uids.iter().filter_map(|uid| inner.rows().find(uid.0)).copied().collect();
+        if doomed.is_empty() {
+            return Ok(());
+        }
         let now = self.shared.clock.now();
         let base = self.base(&inner);
+        let modseq = inner.give_modseq(now)?;
         let file = inner.file.as_ref().map(|(file, _)| file.clone()).ok_or(MailboxError::Gone)?;
         let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
-        for place in &doomed {
-            let Place { uid, key, offset, length, .. } = *place;
-            let mut old = vec![0; dead(place, base).map_or(0, |dead| dead.header.len())];
-            let read = file.read_at(&mut old, place.header_at())?;
-            old.truncate(read);
+        for row in &doomed {
+            let Row { uid, key, offset, length, .. } = *row;
+            let old = read_at(&*file, row.header_at(), dead(row, base).map_or(0, |dead| dead.header.len()))?;
             log.put(Fact::Intent(Intent { uid, key, offset, length, old }));
-            if let Some((id, recipient)) = place.id {
-                log.put(Fact::Gone(id, recipient, now));
+            let block = read_at(&*file, row.room_at(), usize::from(row.room))?;
+            if let Some(mark) = mbox::state(&block).mark.filter(|mark| mark.uid == uid) {
+                log.put(Fact::Gone(mark.id, mark.recipient, now));
             }
         }
-        log.sync()?;
-        let mut table = Table::clone(&loaded.table);
-        table.doom(&doomed);
-        inner.table = Some(Loaded { table: Arc::new(table), ..loaded });
+        self.tell_lost(&mut inner, doomed.iter().map(|row| row.uid), modseq);
+        if let Some(loaded) = &mut inner.table {
+            loaded.table.doom(&doomed);
+        }
+        inner.index_behind = true;
+        inner.log.as_mut().map_or(Ok(()), Log::sync)?;
         match locked {
             Some((guard, _)) => self.bury(&mut inner, &guard, &doomed),
             None => Ok(()),
@@ -78,12 +82,12 @@ impl Mailbox {
             Err(MailboxError::Busy) => return Ok(()),
             other => other?,
         };
-        let loaded = self.refresh(inner, &*guard.file, stat.into())?;
-        let doomed = loaded.table.doomed.clone();
+        self.refresh(inner, Some(&*guard.file), stat.into())?;
+        let doomed = inner.rows().doomed.clone();
         for intent in pending.iter().filter(|intent| doomed.iter().all(|place| place.uid != intent.uid)) {
             match half_dead(&*guard.file, intent, self.base(inner))? {
                 Some(place) => {
-                    inner.table = None;
+                    inner.distrust();
                     self.bury(inner, &guard, &[place])?;
                 }
                 None => inner.buried.push(intent.uid),
@@ -105,7 +109,7 @@ impl Mailbox {
     }
 
     /// Overwrites messages of the locked file, which the table describes. One without enough room for the dead form stays, unseen by us.
-    fn bury(&self, inner: &mut Inner, guard: &Guard<'_>, doomed: &[Place]) -> Result<(), MailboxError> {
+    fn bury(&self, inner: &mut Inner, guard: &Guard<'_>, doomed: &[Row]) -> Result<(), MailboxError> {
         let unchanged = inner.is_as_known(guard.file.stat()?.into());
         let base = self.base(inner);
         if inner.unsynced.is_some_and(|from| doomed.iter().any(|place| place.offset >= from)) {
@@ -116,7 +120,7 @@ impl Mailbox {
             let Some(dead) = dead(place, base) else { continue };
             inner.wrote(place.offset);
             if let Err(error) = overwrite(&*guard.file, place.header_at(), &dead) {
-                inner.table = None;
+                inner.distrust();
                 return Err(error.into());
             }
             inner.buried.push(place.uid);
@@ -124,11 +128,9 @@ impl Mailbox {
         let after = Stamp::from(guard.file.stat()?);
         inner.has_become(unchanged, after);
         if let Some(loaded) = &mut inner.table {
-            let mut table = Table::clone(&loaded.table);
-            table.doomed.retain(|place| !inner.buried.contains(&place.uid));
-            table.forget_last(doomed);
-            table.buried |= !doomed.is_empty();
-            loaded.table = Arc::new(table);
+            loaded.table.doomed.retain(|row| !inner.buried.contains(&row.uid));
+            loaded.table.forget_last(doomed);
+            loaded.table.buried |= !doomed.is_empty();
         }
         inner.note_hollow();
         Ok(())
@@ -141,14 +143,14 @@ impl Mailbox {
             _ => return Ok(()),
         }
         let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(()) };
-        self.refresh(inner, &*guard.file, stat.into())?;
+        self.refresh(inner, Some(&*guard.file), stat.into())?;
         if !inner.hollow || !inner.orphans.is_empty() || !self.may_shorten(&stat) {
             return Ok(());
         }
         log::info!("event=mailbox-emptied path={} bytes={}", self.spot().path.display(), stat.size);
         guard.file.set_len(0)?;
         inner.hollow = false;
-        inner.table = None;
+        inner.distrust();
         inner.known = Some(guard.file.stat()?.into());
         inner.wrote(0);
         if let Some(log) = inner.log.as_mut() {
@@ -182,12 +184,19 @@ impl Inner {
 }
 
 /// The dead form in a message's place. The first of a file keeps the base line for those that follow.
-fn dead(place: &Place, base: Base) -> Option<Dead> {
+fn dead(place: &Row, base: Base) -> Option<Dead> {
     mbox::dead(place.length - u64::from(place.from), (place.offset == 0).then_some(base))
 }
 
+fn read_at(file: &dyn File, at: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let read = file.read_at(&mut bytes, at)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
 /// Makes one message dead.
-pub(super) fn overwrite_with_dead(file: &dyn File, place: &Place, base: Base) -> io::Result<()> {
+pub(super) fn overwrite_with_dead(file: &dyn File, place: &Row, base: Base) -> io::Result<()> {
     dead(place, base).map_or(Ok(()), |dead| overwrite(file, place.header_at(), &dead))
 }
 
@@ -212,7 +221,7 @@ fn overwrite(file: &dyn File, at: u64, dead: &Dead) -> io::Result<()> {
 
 /// Was the overwriting of this message begun, and cut short by a crash? Every byte of its beginning must be the old one or the
 /// new one, and the file as the intent says before and after it.
-fn half_dead(file: &dyn File, intent: &Intent, base: Base) -> io::Result<Option<Place>> {
+fn half_dead(file: &dyn File, intent: &Intent, base: Base) -> io::Result<Option<Row>> {
     let mut front = vec![0; mbox::LONGEST_FROM + intent.old.len()];
     let read = file.read_at(&mut front, intent.offset)?;
     front.truncate(read);
@@ -225,13 +234,13 @@ fn half_dead(file: &dyn File, intent: &Intent, base: Base) -> io::Result<Option<
     if !fits {
         return Ok(None);
     }
-    let place = Place {
+    let place = Row {
         uid: intent.uid,
         key: intent.key,
         offset: intent.offset,
         length: intent.length,
-        from: from as u32,
-        ..Place::default()
+        from: from as u16,
+        ..Row::default()
     };
     let Some(dead) = dead(&place, base) else { return Ok(None) };
     let bytes = front.get(from..).unwrap_or_default();

@@ -1,18 +1,21 @@
 //! One mailbox: its file, its state log, its locks. Here is what every act on a mailbox begins with.
 
 use super::MailboxError;
+use super::flags::Marks;
 use super::lock::{Guard, Patience};
 use super::places::{Places, Spot};
+use super::refresh::Loaded;
 use super::scan::{Scan, Scanner};
-use super::state::{Fact, Intent, Log, STRIDE};
+use super::state::{Fact, Log, STRIDE};
 use super::store::{Keys, Shared};
-use super::table::Loaded;
+use super::table::Table;
+use super::uidset::UidSet;
+use super::wake::Seats;
 use super::watch::{self, Watch};
 use crate::host::Account;
 use crate::mailbox::secret::Key;
 use crate::spool::{Outcome, SpoolId, Status};
-use crate::sys::{Disk, File, Open, Stat};
-use std::collections::BTreeMap;
+use crate::sys::{Disk, File, Open, Stat, Time};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,6 +29,8 @@ const IMPATIENCE: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(600);
 /// A newer UIDVALIDITY than the clock's is not believed of others beyond this, in seconds.
 const CLOCK_SLACK: i64 = 86_400;
+/// So much of mod-sequences is reserved at a time: a minute's.
+const MODSEQ_STRIDE: u64 = 60_000_000;
 
 /// One mailbox, shared by all its sessions and the deliveries.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub struct Mailbox {
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Keys,
     pub(super) inner: Mutex<Inner>,
+    /// Who looks at it. Its lock is taken after that of `inner`, never before.
+    pub(super) seats: Seats,
 }
 
 /// Which file this is, and which state of it.
@@ -95,8 +102,20 @@ pub(super) struct Inner {
     pub unsynced: Option<u64>,
     /// The file whose name is durable.
     pub named: Option<(u64, u64)>,
+    /// The greatest mod-sequence given (RFC 7162 §3.1).
+    pub modseq: u64,
     /// Where the messages stand, when somebody asked lately.
     pub table: Option<Loaded>,
+    /// Counts the tables that were lost: views of an earlier one are void.
+    pub generation: u64,
+    /// A scan of the file as the stamp says, made for another reason.
+    pub spare: Option<(Stamp, Scan)>,
+    /// The index on disk is not what the table says.
+    pub index_behind: bool,
+    /// Marks were changed that the file has room for and does not have.
+    pub unfiled: bool,
+    /// Marks that were written into the file since the last checkpoint.
+    pub freshly_filed: Vec<(u32, Marks)>,
     /// Everything in the file is dead: it could be emptied.
     pub hollow: bool,
     /// Messages that were overwritten since the last checkpoint.
@@ -128,6 +147,28 @@ impl Inner {
         Ok(uid)
     }
 
+    /// The next mod-sequence (RFC 7162 §3.1): the time in microseconds, if that is greater than all before.
+    pub fn give_modseq(&mut self, now: Time) -> Result<u64, MailboxError> {
+        let log = self.log.as_mut().ok_or(MailboxError::Gone)?;
+        self.modseq = self.modseq.saturating_add(1).max(u64::try_from(now.0).unwrap_or(0)).min(i64::MAX as u64);
+        if self.modseq > log.sum.modseq {
+            log.put(Fact::Modseq(self.modseq.saturating_add(MODSEQ_STRIDE)));
+        }
+        Ok(self.modseq)
+    }
+
+    /// The table; an empty one if there is none.
+    pub fn rows(&self) -> &Table {
+        static NONE: Table = Table::EMPTY;
+        self.table.as_ref().map_or(&NONE, |loaded| &loaded.table)
+    }
+
+    /// What is in the file is not what the table says.
+    pub fn distrust(&mut self) {
+        self.known = None;
+        self.table.iter_mut().for_each(Loaded::distrust);
+    }
+
     /// Is the file as we left it?
     pub fn is_as_known(&self, now: Stamp) -> (bool, bool) {
         (self.known == Some(now), self.table.as_ref().is_some_and(|loaded| loaded.stamp == now))
@@ -139,12 +180,6 @@ impl Inner {
         if let Some(table) = self.table.as_mut().filter(|_| loaded) {
             table.stamp = now;
         }
-    }
-
-    /// What is to be removed.
-    pub fn intents(&self) -> &BTreeMap<u32, Intent> {
-        static NONE: BTreeMap<u32, Intent> = BTreeMap::new();
-        self.log.as_ref().map_or(&NONE, |log| &log.sum.intents)
     }
 
     pub fn validity(&self) -> u32 {
@@ -165,9 +200,11 @@ impl Mailbox {
         self.inner.lock().unwrap_or_else(|poisoned| {
             self.inner.clear_poison();
             let mut inner = poisoned.into_inner();
-            inner.log = None;
-            inner.known = None;
-            inner.table = None;
+            let generation = inner.generation + 1;
+            let kept = (std::mem::take(&mut inner.dirty), std::mem::take(&mut inner.orphans), inner.unsynced, inner.file.take());
+            *inner = Inner { generation, modseq: inner.modseq, used: inner.used, ..Inner::default() };
+            (inner.dirty, inner.orphans, inner.unsynced, inner.file) = kept;
+            self.seats.ring();
             inner
         })
     }
@@ -316,20 +353,24 @@ impl Mailbox {
         }
         let mut log = Log::open(self.shared.disk.clone(), &self.places.state, &self.places.base)?;
         if log.sum.validity == 0 {
-            self.take_up(&mut log, file, size)?;
+            inner.spare = self.take_up(&mut log, file, size)?;
         }
         inner.next = log.sum.next.unwrap_or_else(|| log.sum.ceiling.saturating_add(1));
+        inner.modseq = inner.modseq.max(log.sum.modseq);
         inner.log = Some(log);
         Ok(())
     }
 
     /// A mailbox without state. UW's and Dovecot's numbers are taken over if they hold together; if there are messages of
     /// ours, then the state was lost, and new numbers begin.
-    fn take_up(&self, log: &mut Log, file: Option<&dyn File>, size: u64) -> Result<(), MailboxError> {
-        let scan = match file.map(|file| self.scan(file, 0, size)) {
+    fn take_up(&self, log: &mut Log, file: Option<&dyn File>, size: u64) -> Result<Option<(Stamp, Scan)>, MailboxError> {
+        let stamp = file.map(|file| file.stat()).transpose()?.map(Stamp::from);
+        let found = match file.map(|file| self.scan(file, 0, size)) {
             Some(Err(error)) if !matches!(error, MailboxError::Refused(_)) => return Err(error),
-            found => found.and_then(Result::ok).unwrap_or_default(),
+            found => found.and_then(Result::ok),
         };
+        let spare = stamp.filter(|_| found.is_some());
+        let scan = found.unwrap_or_default();
         let now = self.shared.clock.now().seconds();
         let mut user = Log::open(self.shared.disk.clone(), &self.places.state, "user")?;
         let fresh = user.sum.validity.saturating_add(1).max(u32::try_from(now).unwrap_or(u32::MAX));
@@ -345,15 +386,12 @@ impl Mailbox {
         user.sync()?;
         log.put(Fact::Validity(validity));
         if let Some((_, last)) = adopted {
-            for message in &scan.messages {
-                if let Some(uid) = message.uid.filter(|uid| *uid > 0) {
-                    log.put(Fact::Row(uid, message.key));
-                }
-            }
+            let rows = scan.messages.iter().filter_map(|message| Some((message.uid.filter(|uid| *uid > 0)?, message.key)));
+            log.put_rows(&rows.collect::<Vec<_>>());
             log.put(Fact::Ceiling(last));
             log.put(Fact::Next(last + 1));
         }
-        Ok(())
+        Ok(spare.map(|stamp| (stamp, scan)))
     }
 
     /// Finds the messages of the file from an offset to the end at `size`.
@@ -377,6 +415,20 @@ impl Mailbox {
         Ok(scan)
     }
 
+    /// These are not there any more: every session will be told.
+    pub(super) fn tell_lost(&self, inner: &mut Inner, gone: impl IntoIterator<Item = u32>, modseq: u64) {
+        let gone: UidSet = gone.into_iter().collect();
+        if let Some(log) = inner.log.as_mut().filter(|_| !gone.is_empty()) {
+            log.put(Fact::Expunged(modseq, gone));
+            self.seats.ring();
+        }
+    }
+
+    /// The file was changed, by whomever.
+    pub(super) fn file_changed(&self) {
+        self.seats.ring();
+    }
+
     pub(super) fn outcome(&self, copy: &Dirty) -> Outcome {
         Outcome {
             id: copy.id,
@@ -389,7 +441,12 @@ impl Mailbox {
 
     pub(super) fn is_idle(&self) -> bool {
         let Ok(inner) = self.inner.try_lock() else { return false };
-        self.is_unused(&inner) && inner.dirty.is_empty() && inner.orphans.is_empty() && inner.file.is_none()
+        self.is_unused(&inner)
+            && self.seats.is_empty()
+            && !inner.unfiled
+            && inner.dirty.is_empty()
+            && inner.orphans.is_empty()
+            && inner.file.is_none()
     }
 
     /// Has nobody come for a while?

@@ -15,6 +15,7 @@
 //! `X-Pillarbox` is ours: UID, internal date, spool id, index of the recipient, and a seal over UIDVALIDITY, UID and
 //! content, so that a UID found in a file is believed only of the message it was given to.
 
+use super::flags::{Filed, Keywords, Marks, from_letters, letters};
 use crate::mail::{Address, ReversePath, date, header};
 use crate::spool::SpoolId;
 use crate::sys::Time;
@@ -74,22 +75,38 @@ fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// The reserved block.
-pub fn block(base: Option<Base>, mark: &Mark) -> Vec<u8> {
-    let mut out = Vec::with_capacity(BLOCK);
+/// A reserved block of `room` bytes, and the bits of the keywords that have a place in it. None: it does not fit.
+pub fn block(room: usize, base: Option<Base>, mark: &Mark, marks: Marks, keywords: &Keywords) -> Option<(Vec<u8>, u64)> {
+    let mut out = Vec::with_capacity(room);
     if let Some(base) = base {
         out.extend_from_slice(base.line().as_bytes());
     }
     let (seconds, micros) = (mark.time.seconds(), mark.time.0.rem_euclid(1_000_000));
+    let (status, x_status) = letters(marks.flags);
     // Writing to a vector does not fail.
+    let _ = write!(out, "X-UID: {:010}\nStatus: ", mark.uid);
+    out.extend_from_slice(&status);
+    out.extend_from_slice(b"\nX-Status: ");
+    out.extend_from_slice(&x_status);
     let _ = write!(
         out,
-        "X-UID: {:010}\nStatus:   \nX-Status:     \nX-Pillarbox: {:010} {seconds}.{micros:06} {} {} {:016x}\nX-Keywords:",
-        mark.uid, mark.uid, mark.id, mark.recipient, mark.seal
+        "\nX-Pillarbox: {:010} {seconds}.{micros:06} {} {} {:016x}\nX-Keywords:",
+        mark.uid, mark.id, mark.recipient, mark.seal
     );
-    out.resize(BLOCK - 1, b' ');
+    let mut written = 0;
+    for name in keywords.of(marks.keywords) {
+        if out.len() + 1 + name.len() < room {
+            out.push(b' ');
+            out.extend_from_slice(name.as_bytes());
+            written |= keywords.bit(name).unwrap_or(0);
+        }
+    }
+    if out.len() >= room {
+        return None;
+    }
+    out.resize(room - 1, b' ');
     out.push(b'\n');
-    out
+    Some((out, written))
 }
 
 /// What a header's state fields say.
@@ -99,33 +116,59 @@ pub struct State {
     pub base: Option<Base>,
     /// Offset of the base field in the header, if it stands exactly as [`Base::line`] writes it.
     pub base_at: Option<usize>,
+    /// Where the base line's keywords stand in the header.
+    pub listed: Option<(usize, usize)>,
     /// `X-UID`.
     pub uid: Option<u32>,
     /// `X-Pillarbox`.
     pub mark: Option<Mark>,
     /// The pseudo-message c-client keeps at the front of a mailbox.
     pub internal: bool,
+    /// `Status` and `X-Status`; keywords are left to who knows the folder's.
+    pub filed: Filed,
+    /// Where the value of `X-Keywords` stands, if it has one.
+    pub keywords: Option<(usize, usize)>,
+    /// The header ends with so many bytes of nothing but state fields.
+    pub room: usize,
 }
 
 /// Reads the state fields of a header.
 pub fn state(bytes: &[u8]) -> State {
     let mut state = State::default();
-    let (mut x_imap, mut subject) = (false, false);
+    let (mut x_imap, mut subject, mut run, mut end) = (false, false, None, 0);
+    let (mut status, mut x_status): (&[u8], &[u8]) = (b"", b"");
     for field in header::fields(bytes) {
         let value = bytes.get(field.value.clone()).unwrap_or_default();
+        end = field.whole.end;
+        if !bytes.get(field.name.clone()).is_some_and(header::is_state) {
+            run = None;
+            subject |= field.is(bytes, "Subject") && memchr::memmem::find(value, b"FOLDER INTERNAL DATA").is_some();
+            continue;
+        }
+        run.get_or_insert(field.whole.start);
         if field.is(bytes, "X-IMAPbase") || field.is(bytes, "X-IMAP") {
             x_imap |= field.is(bytes, "X-IMAP");
             state.base = Base::parse(value);
+            state.listed = state.base.map(|_| (field.value.start, field.value.end));
             let whole = bytes.get(field.whole.clone()).unwrap_or_default();
             state.base_at = state.base.filter(|base| base.line().as_bytes() == whole).map(|_| field.whole.start);
         } else if field.is(bytes, "X-UID") {
             state.uid = std::str::from_utf8(value).ok().and_then(|text| number(text.trim()));
         } else if field.is(bytes, "X-Pillarbox") {
             state.mark = mark(value);
-        } else if field.is(bytes, "Subject") {
-            subject = memchr::memmem::find(value, b"FOLDER INTERNAL DATA").is_some();
+        } else if field.is(bytes, "Status") {
+            status = value;
+        } else if field.is(bytes, "X-Status") {
+            x_status = value;
+        } else if field.is(bytes, "X-Keywords") {
+            state.keywords = Some((field.value.start, field.value.end)).filter(|_| !value.trim_ascii().is_empty());
         }
     }
+    let flags = from_letters(status, x_status);
+    let (ours, x_ours) = letters(flags);
+    let as_written = status.strip_prefix(b" ") == Some(&ours) && x_status.strip_prefix(b" ") == Some(&x_ours);
+    state.filed = Filed { marks: Marks { flags, keywords: 0 }, ours: as_written };
+    state.room = run.map_or(0, |start| end - start);
     state.internal = x_imap && subject;
     state
 }
@@ -156,10 +199,15 @@ pub fn prefix(return_path: &ReversePath, delivered_to: &Address, time: Time) -> 
 
 /// Is this line (without its end) one that begins a message: `From `, a sender, a date as asctime writes it, perhaps a zone?
 pub fn is_from_line(line: &[u8]) -> bool {
+    date_of(line).is_some()
+}
+
+/// The date of a `From ` line; without a zone it is UTC (RFC 4155 appendix A).
+pub fn date_of(line: &[u8]) -> Option<Time> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let Some(rest) = line.strip_prefix(b"From ") else { return false };
+    let rest = line.strip_prefix(b"From ")?;
     if line.len() > LONGEST_FROM {
-        return false;
+        return None;
     }
     let mut words: [&[u8]; 8] = [b""; 8];
     let mut count = 0;
@@ -170,30 +218,49 @@ pub fn is_from_line(line: &[u8]) -> bool {
         }
         count += 1;
     }
-    let Some(words) = words.get_mut(..count) else { return false };
+    let words = words.get_mut(..count)?;
     words.reverse();
-    (1..words.len()).any(|at| words.get(at..).is_some_and(is_date))
+    (1..words.len()).find_map(|at| asctime(words.get(at..)?))
 }
 
-fn is_date(words: &[&[u8]]) -> bool {
+fn asctime(words: &[&[u8]]) -> Option<Time> {
     const DAYS: [&[u8]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
     const MONTHS: [&[u8]; 12] = [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-    let [day, month, number, time, rest @ ..] = words else { return false };
+    let [day, month, number, time, rest @ ..] = words else { return None };
     let digits = |word: &[u8]| word.iter().all(u8::is_ascii_digit);
     let zone = |word: &[u8]| word.iter().all(|b| b.is_ascii_alphabetic()) || matches!(word, [b'+' | b'-', r @ ..] if digits(r));
     let is_time = matches!(time.len(), 5 | 8) && time.iter().all(|b| b.is_ascii_digit() || *b == b':') && time.contains(&b':');
     let year = |word: &[u8]| word.len() == 4 && digits(word);
-    DAYS.contains(day)
-        && MONTHS.contains(month)
-        && number.len() <= 2
-        && digits(number)
-        && is_time
-        && match rest {
-            [y] => year(y),
-            [a, b] => (year(a) && zone(b)) || (zone(a) && year(b)),
-            [a, b, y] => zone(a) && zone(b) && year(y),
-            _ => false,
+    let (year, zone) = match rest {
+        [y] if year(y) => (y, None),
+        [a, b] if year(a) && zone(b) => (a, Some(b)),
+        [a, b] if zone(a) && year(b) => (b, Some(a)),
+        [a, b, y] if zone(a) && zone(b) && year(y) => (y, Some(a)),
+        _ => return None,
+    };
+    if !(DAYS.contains(day) && number.len() <= 2 && digits(number) && is_time) {
+        return None;
+    }
+    let month = MONTHS.iter().position(|name| name == month)?;
+    let value = |word: &[u8]| word.iter().fold(0i64, |sum, byte| sum * 10 + i64::from(byte.wrapping_sub(b'0')));
+    let mut clock = time.split(|byte| *byte == b':').map(value);
+    let mut next = || clock.next().unwrap_or(0);
+    let seconds = next() * 3600 + next() * 60 + next();
+    let offset = match zone {
+        Some([sign @ (b'+' | b'-'), digits @ ..]) if digits.len() == 4 => {
+            let minutes = value(digits) / 100 * 60 + value(digits) % 100;
+            if *sign == b'-' { -minutes } else { minutes }
         }
+        _ => 0,
+    };
+    Some(Time::from_seconds(days(value(year), month as i64 + 1, value(number)) * 86_400 + seconds - offset * 60))
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    // Counted from March on, a leap day is the last of its year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day - 1 - 719_468
 }
 
 /// A message that was removed, in the room it had: what to write, and which bytes between become NUL.
@@ -233,6 +300,7 @@ pub fn is_dead_header(header: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mailbox::flags::Flags;
 
     fn id() -> SpoolId {
         SpoolId { generation: u64::MAX, counter: u64::MAX }
@@ -243,11 +311,17 @@ mod tests {
         let mark = Mark { uid: u32::MAX, time: Time(i64::MAX), id: id(), recipient: u32::MAX, seal: u64::MAX };
         let base = Base { validity: 1_762_000_000, last: 12 };
         for base in [None, Some(base)] {
-            let block = block(base, &mark);
-            assert_eq!(block.len(), BLOCK);
+            let mut keywords = Keywords::default();
+            let names = keywords.add("Work").unwrap() | keywords.add(&"x".repeat(128)).unwrap();
+            let marks = Marks { flags: Flags::SEEN | Flags::DELETED, keywords: names };
+            let (block, written) = block(BLOCK, base, &mark, marks, &keywords).unwrap();
+            assert_eq!((block.len(), written), (BLOCK, 1));
             assert!(block.ends_with(b" \n"), "{}", String::from_utf8_lossy(&block));
             let state = state(&block);
             assert_eq!((state.mark, state.uid, state.base), (Some(mark), Some(u32::MAX), base));
+            assert_eq!((state.filed.marks.flags, state.filed.ours, state.room), (marks.flags, true, BLOCK));
+            let (from, to) = state.keywords.unwrap();
+            assert_eq!(keywords.bits(&block[from..to]), 1);
             assert_eq!(state.base_at, base.map(|_| 0));
         }
         assert_eq!(base.line().len(), BASE_LINE);
@@ -270,6 +344,9 @@ mod tests {
         {
             assert!(!is_from_line(line.as_bytes()), "{line}");
         }
+        assert_eq!(date_of(b"From a Sat Nov  1 12:26:40 2025"), Some(Time::from_seconds(1_762_000_000)));
+        assert_eq!(date_of(b"From a Sat Nov  1 13:26:40 +0100 2025"), Some(Time::from_seconds(1_762_000_000)));
+        assert_eq!(date_of(b"From a Thu Feb 29 00:00 2024"), Some(Time::from_seconds(1_709_164_800)));
         let (prefix, from) = prefix(&ReversePath(None), &"a@b".parse().unwrap(), Time::default());
         assert!(is_from_line(&prefix[..from - 1]));
     }

@@ -40,26 +40,36 @@ mod compose;
 mod deliver;
 mod expunge;
 mod factlog;
+mod flags;
 mod inbox;
 mod lock;
+mod marking;
 mod mbox;
 mod name;
+mod numbering;
 mod places;
+mod read;
 mod reconcile;
 mod recover;
+mod refresh;
 mod scan;
 mod secret;
 mod state;
 mod store;
 mod table;
 pub mod utf7;
+mod uidset;
 mod view;
+mod wake;
 mod watch;
 
+pub use flags::{Flags, Keywords, Marks};
 pub use inbox::Mailbox;
 pub use name::{FolderName, NameError};
+pub use marking::{Change, Marked};
 pub use store::Store;
-pub use view::{Lease, View};
+pub use table::Counts;
+pub use view::{Changes, Lease, View};
 
 use crate::mail::{Address, ReversePath};
 use crate::spool::{Message, Outcome, SpoolError, SpoolId};
@@ -68,7 +78,7 @@ use std::fmt;
 use std::io;
 
 /// A message's number within a mailbox, ascending, never reused (RFC 3501 §2.3.1.1).
-#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Default)]
 pub struct Uid(pub u32);
 
 /// Who must be told when a delivered copy is durable in its mailbox: the journal.
@@ -132,13 +142,19 @@ pub struct Copy<'a> {
     pub message: &'a Message,
 }
 
-/// One message of a view.
-#[derive(Clone, Debug)]
+/// One message, in short.
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// Its number.
     pub uid: Uid,
     /// Bytes in wire form (RFC822.SIZE).
     pub size: u64,
+    /// Flags and keywords.
+    pub marks: Marks,
+    /// Of its last change (RFC 7162 §3.1).
+    pub modseq: u64,
+    /// Internal date (RFC 3501 §2.3.3).
+    pub date: Time,
 }
 
 #[cfg(test)]

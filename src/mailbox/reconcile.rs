@@ -79,6 +79,8 @@ fn by_key(before: Before<'_>, taken: &HashSet<u32>) -> HashMap<Key, VecDeque<u32
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mailbox::flags::Filed;
+    use crate::sys::Time;
     use proptest::prelude::*;
 
     fn message(content: u8) -> Message {
@@ -94,6 +96,10 @@ mod tests {
             mark: None,
             uid: None,
             kind: Kind::Alive,
+            filed: Filed::default(),
+            keywords: None,
+            room: 0,
+            date: Time::default(),
         }
     }
 

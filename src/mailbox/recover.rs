@@ -10,7 +10,7 @@ use super::compose::Letter;
 use super::inbox::{Dirty, Inner, Mailbox};
 use super::mbox::{self, Base};
 use super::scan::{Kind, Message, Scan};
-use super::table::Place;
+use super::table::Row;
 use super::{Copy, MailboxError};
 use crate::mail::date;
 use crate::sys::{File, Open};
@@ -49,12 +49,12 @@ impl Mailbox {
         let start = durable_end(&inner, file, stat.size)?;
         if start > 0 {
             if let Ok(scan) = self.scan(file, start, stat.size) {
-                self.look(&mut inner, file, &scan, &mut wanted)?;
+                self.look_for(&mut inner, file, &scan, &mut wanted)?;
             }
         }
         if wanted.iter().any(|wanted| !wanted.found || wanted.removed) {
             match self.scan(file, 0, stat.size) {
-                Ok(scan) => self.look(&mut inner, file, &scan, &mut wanted)?,
+                Ok(scan) => self.look_for(&mut inner, file, &scan, &mut wanted)?,
                 Err(MailboxError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -78,7 +78,7 @@ impl Mailbox {
     }
 
     /// Looks for copies by id and content.
-    fn look(&self, inner: &mut Inner, file: &dyn File, scan: &Scan, wanted: &mut [Wanted<'_>]) -> Result<(), MailboxError> {
+    fn look_for(&self, inner: &mut Inner, file: &dyn File, scan: &Scan, wanted: &mut [Wanted<'_>]) -> Result<(), MailboxError> {
         for wanted in wanted.iter_mut().filter(|wanted| !wanted.found) {
             for message in scan.messages.iter().filter(|message| is_of(message, wanted)) {
                 if wanted.letter.has_body(file, message.body_at(), message.body)? {
@@ -179,12 +179,12 @@ impl Mailbox {
         let validity = inner.validity();
         let base = (at == 0).then_some(Base { validity, last: uid });
         let seal = self.keys.secret.seal(&self.places.label, validity, uid, &torn.letter.key);
-        (inner.known, inner.table) = (None, None);
+        inner.distrust();
         let check = torn.letter.write(file, at, b"", &torn.letter.block(base, uid, seal))?;
         inner.wrote(at);
         if torn.removed {
             torn.removed = false;
-            let place = Place { offset: at, length: torn.letter.len(), from: torn.letter.from(), ..Place::default() };
+            let place = Row { offset: at, length: torn.letter.len(), from: torn.letter.from(), ..Row::default() };
             super::expunge::overwrite_with_dead(file, &place, self.base(inner))?;
             return Ok(at + torn.letter.len());
         }
@@ -207,7 +207,7 @@ impl Mailbox {
         if !pieces(file, at, next, |bytes| bytes.iter().all(|byte| *byte == 0))? {
             self.save(file, at, next)?;
         }
-        (inner.known, inner.table) = (None, None);
+        inner.distrust();
         if next == size {
             file.set_len(at)?;
             file.sync()?;

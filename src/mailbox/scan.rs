@@ -4,9 +4,11 @@
 //! before the next `From ` line belongs to neither body. `Content-Length` is not looked at: our own bodies are quoted, and
 //! programs that write it quote or are misread by everybody else too.
 
+use super::flags::Filed;
 use super::mbox::{self, Base, Mark};
 use super::secret::{ENDS, Hasher, Key, Secret, visible};
 use crate::mail::header;
+use crate::sys::Time;
 use memchr::memmem::Finder;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -56,6 +58,14 @@ pub struct Message {
     pub uid: Option<u32>,
     /// Mail or not.
     pub kind: Kind,
+    /// What `Status` and `X-Status` say.
+    pub filed: Filed,
+    /// What `X-Keywords` says, if it says anything.
+    pub keywords: Option<Box<[u8]>>,
+    /// The header ends with so many bytes of nothing but state fields.
+    pub room: u16,
+    /// Internal date: ours, else that of the `From ` line.
+    pub date: Time,
 }
 
 impl Message {
@@ -82,6 +92,8 @@ pub struct Scan {
     pub messages: Vec<Message>,
     /// From the first message, if the scan began at the start of the file; and where the line stands, if it is as we write it.
     pub base: Option<(Base, Option<u64>)>,
+    /// The words of the base line: UIDVALIDITY, last UID, keywords.
+    pub listed: Option<Box<[u8]>>,
     /// What was given does not begin with a `From ` line: nothing was looked at.
     pub alien: bool,
 }
@@ -222,10 +234,10 @@ impl<'a> Scanner<'a> {
         let from = memchr::memchr(b'\n', rest).map(|end| end + 1);
         let Some(from) = from.or((last || rest.len() > mbox::LONGEST_FROM).then_some(rest.len())) else { return false };
         let line = rest.get(..from).unwrap_or_default();
-        if rest.is_empty() || !mbox::is_from_line(line.strip_suffix(b"\n").unwrap_or(line)) {
+        let Some(date) = mbox::date_of(line.strip_suffix(b"\n").unwrap_or(line)) else {
             self.scan.alien = !rest.is_empty();
             return false;
-        }
+        };
         let after = rest.get(from..).unwrap_or_default();
         let most = after.get(..LONGEST_HEADER).unwrap_or(after);
         let mut end = header::end(most);
@@ -242,6 +254,7 @@ impl<'a> Scanner<'a> {
         if self.at == 0 {
             let place = |at: usize| (from + at) as u64;
             self.scan.base = state.base.map(|base| (base, state.base_at.map(place)));
+            self.scan.listed = state.listed.and_then(|(from, to)| bytes.get(from..to)).map(Box::from);
         }
         let mut hasher = self.secret.hasher();
         hasher.header(&bytes);
@@ -257,6 +270,10 @@ impl<'a> Scanner<'a> {
             mark: state.mark,
             uid: state.uid,
             kind: if self.at == 0 && state.internal { Kind::Internal } else { Kind::Alive },
+            filed: state.filed,
+            keywords: state.keywords.and_then(|(from, to)| bytes.get(from..to)).map(Box::from),
+            room: u16::try_from(state.room).unwrap_or(0),
+            date: state.mark.map_or(date, |mark| mark.time),
         };
         self.message = Some(Body {
             message,

@@ -29,13 +29,29 @@ impl fmt::Display for Key {
     }
 }
 
+impl Key {
+    /// Appends it as 32 hexadecimal digits; there may be many.
+    pub fn push_hex(&self, out: &mut String) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for byte in self.0 {
+            out.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
+        }
+    }
+}
+
 impl std::str::FromStr for Key {
     type Err = ();
     fn from_str(text: &str) -> Result<Key, ()> {
-        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let digit = |byte: &u8| (*byte as char).to_digit(16).map(|digit| digit as u8);
+        let mut key = Key::default();
+        if text.len() != 2 * key.0.len() {
             return Err(());
         }
-        u128::from_str_radix(text, 16).map(|key| Key(key.to_be_bytes())).map_err(|_| ())
+        for (byte, pair) in key.0.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let [high, low] = pair else { return Err(()) };
+            *byte = digit(high).ok_or(())? << 4 | digit(low).ok_or(())?;
+        }
+        Ok(key)
     }
 }
 

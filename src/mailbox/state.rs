@@ -1,10 +1,12 @@
 //! The state log of a folder: what must outlive the mbox file's own words. ([`factlog`](super::factlog) keeps it.)
 
 use super::factlog::{self, FactLog};
+use super::flags::{Flags, Keywords, Marks};
 use super::secret::Key;
+use super::uidset::UidSet;
 use crate::spool::SpoolId;
 use crate::sys::Time;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt::Write;
 
 /// So many UIDs are reserved at a time.
@@ -13,6 +15,10 @@ pub const STRIDE: u32 = 1_000;
 const SHORTEST_RAISE: usize = 18;
 /// What may come twice from the journal comes within this time.
 const KEEP_GONE: i64 = 7 * 86_400;
+/// Expunges that are remembered, for clients that come back (RFC 7162 §3.2.5) and for sessions that were not told yet.
+pub const HISTORY: usize = 10_000;
+/// Keys in one line.
+const KEYS: usize = 100;
 
 /// An expunge that is not over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +44,8 @@ pub enum Fact {
     Ceiling(u32),
     /// A clean end: the next UID. Void as soon as anything follows.
     Next(u32),
-    /// The UID of a message that does not carry it itself.
-    Row(u32, Key),
+    /// UIDs of messages that don't carry them themselves: the first, and the keys of it and those that follow it.
+    Rows(u32, Vec<Key>),
     /// That row's message is gone.
     Lost(u32),
     /// A message is to be removed.
@@ -50,6 +56,20 @@ pub enum Fact {
     Gone(SpoolId, u32, Time),
     /// The file ended here, all of it durable; and the crc32c of the last bytes before.
     Durable(u64, u32),
+    /// Mod-sequences up to this one may have been given.
+    Modseq(u64),
+    /// Messages that went away at this mod-sequence.
+    Expunged(u64, UidSet),
+    /// What went away up to this mod-sequence is not remembered.
+    Floor(u64),
+    /// The next keyword.
+    Keyword(String),
+    /// Messages have the first marks; the file says the second.
+    Marks(UidSet, Marks, Marks),
+    /// The file has the marks of these, durably.
+    Filed(UidSet),
+    /// Some session was told of all messages below this UID: they are not recent any more.
+    Told(u32),
 }
 
 /// All facts, summed up.
@@ -63,6 +83,18 @@ pub struct Sum {
     pub next: Option<u32>,
     /// UIDs of messages that don't carry them.
     pub rows: BTreeMap<u32, Key>,
+    /// Mod-sequences up to this one may have been given.
+    pub modseq: u64,
+    /// What went away and when, the oldest first.
+    pub expunged: VecDeque<(u64, u32)>,
+    /// Of what went away up to this mod-sequence not all is remembered.
+    pub floor: u64,
+    /// Of the folder.
+    pub keywords: Keywords,
+    /// Marks that the file may not have, and what it said when they were noted.
+    pub marks: BTreeMap<u32, (Marks, Marks)>,
+    /// Messages below this UID are not recent.
+    pub told: u32,
     /// What is to be removed, by UID.
     pub intents: BTreeMap<u32, Intent>,
     /// What was removed and may not come again.
@@ -81,8 +113,11 @@ impl factlog::Sum for Sum {
             Fact::Validity(validity) => self.validity = validity,
             Fact::Ceiling(ceiling) => self.ceiling = self.ceiling.max(ceiling),
             Fact::Next(next) => self.next = Some(next),
-            Fact::Row(uid, key) => drop(self.rows.insert(uid, key)),
-            Fact::Lost(uid) => drop(self.rows.remove(&uid)),
+            Fact::Rows(first, keys) => self.rows.extend((first..).zip(keys)),
+            Fact::Lost(uid) => {
+                self.rows.remove(&uid);
+                self.marks.remove(&uid);
+            }
             Fact::Intent(intent) => drop(self.intents.insert(intent.uid, intent)),
             Fact::Done(uid) => {
                 self.intents.remove(&uid);
@@ -94,12 +129,38 @@ impl factlog::Sum for Sum {
                 }
             }
             Fact::Durable(size, check) => self.durable = Some((size, check)),
+            Fact::Modseq(modseq) => self.modseq = self.modseq.max(modseq),
+            Fact::Expunged(modseq, uids) => {
+                for uid in uids.iter() {
+                    self.expunged.push_back((modseq, uid));
+                    self.marks.remove(&uid);
+                }
+            }
+            Fact::Floor(modseq) => self.floor = self.floor.max(modseq),
+            Fact::Keyword(name) => drop(self.keywords.add(&name)),
+            Fact::Marks(uids, marks, filed) => self.marks.extend(uids.iter().map(|uid| (uid, (marks, filed)))),
+            Fact::Filed(uids) => uids.iter().for_each(|uid| {
+                self.marks.remove(&uid);
+            }),
+            Fact::Told(uid) => self.told = self.told.max(uid),
         }
     }
 
     fn facts(&self) -> Vec<Fact> {
         let mut facts = vec![Fact::Validity(self.validity), Fact::Ceiling(self.ceiling)];
-        facts.extend(self.rows.iter().map(|(uid, key)| Fact::Row(*uid, *key)));
+        facts.extend(runs(self.rows.iter().map(|(uid, key)| (*uid, *key))));
+        facts.extend([Fact::Modseq(self.modseq), Fact::Floor(self.floor), Fact::Told(self.told)]);
+        facts.extend(self.keywords.names().iter().cloned().map(Fact::Keyword));
+        let moments: Vec<(u64, u32)> = self.expunged.iter().copied().collect();
+        let at_once =
+            |moment: &[(u64, u32)]| Some(Fact::Expunged(moment.first()?.0, moment.iter().map(|(_, uid)| *uid).collect()));
+        facts.extend(moments.chunk_by(|(one, _), (other, _)| one == other).filter_map(at_once));
+        let mut alike: BTreeMap<[u64; 4], Vec<u32>> = BTreeMap::new();
+        self.marks.iter().for_each(|(uid, (marks, filed))| alike.entry(numbers(marks, filed)).or_default().push(*uid));
+        facts.extend(alike.into_iter().map(|(marks, uids)| {
+            let (marks, filed) = marks_of(marks);
+            Fact::Marks(uids.into_iter().collect(), marks, filed)
+        }));
         facts.extend(self.intents.values().cloned().map(Fact::Intent));
         facts.extend(self.gone_at.iter().map(|(id, recipient, time)| Fact::Gone(*id, *recipient, *time)));
         facts.extend(self.durable.map(|(size, check)| Fact::Durable(size, check)));
@@ -128,15 +189,79 @@ impl factlog::Sum for Sum {
     }
 }
 
+impl Sum {
+    /// What went away, as far as it is remembered.
+    pub fn expunged_uids(&self) -> HashSet<u32> {
+        self.expunged.iter().map(|(_, uid)| *uid).collect()
+    }
+
+    /// Forgets the oldest expunges, if there are more than [`HISTORY`], but none that somebody was not told of yet.
+    pub fn shorten_history(&mut self, known_to_all: u64) {
+        while self.expunged.len() > HISTORY {
+            let Some((modseq, _)) = self.expunged.front().copied().filter(|(modseq, _)| *modseq <= known_to_all) else { return };
+            self.expunged.pop_front();
+            self.floor = self.floor.max(modseq);
+        }
+    }
+}
+
+/// Rows whose UIDs follow each other, together.
+fn runs(rows: impl IntoIterator<Item = (u32, Key)>) -> Vec<Fact> {
+    let mut runs: Vec<Fact> = Vec::new();
+    for (uid, key) in rows {
+        match runs.last_mut() {
+            Some(Fact::Rows(first, keys)) if keys.len() < KEYS && *first + keys.len() as u32 == uid => keys.push(key),
+            _ => runs.push(Fact::Rows(uid, vec![key])),
+        }
+    }
+    runs
+}
+
 /// The log of a folder.
 pub type Log = FactLog<Sum>;
+
+impl Log {
+    /// Puts rows, in as few facts as it takes.
+    pub fn put_rows(&mut self, rows: &[(u32, Key)]) {
+        runs(rows.iter().copied()).into_iter().for_each(|fact| self.put(fact));
+    }
+
+    /// Takes up the keywords that a base line lists, after its two numbers, as far as there is room. Gives their bits.
+    pub fn list_keywords(&mut self, words: &[u8]) -> u64 {
+        let names = words.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).skip(2);
+        let mut bits = 0;
+        for name in names.filter_map(|name| std::str::from_utf8(name).ok()) {
+            if self.sum.keywords.bit(name).is_none() && self.sum.keywords.clone().add(name).is_some() {
+                self.put(Fact::Keyword(name.to_owned()));
+            }
+            bits |= self.sum.keywords.bit(name).unwrap_or(0);
+        }
+        bits
+    }
+}
+
+fn numbers(marks: &Marks, filed: &Marks) -> [u64; 4] {
+    [u64::from(marks.flags.0), marks.keywords, u64::from(filed.flags.0), filed.keywords]
+}
+
+fn marks_of([flags, keywords, filed, filed_keywords]: [u64; 4]) -> (Marks, Marks) {
+    let marks = |flags: u64, keywords| Marks { flags: Flags(flags as u8), keywords };
+    (marks(flags, keywords), marks(filed, filed_keywords))
+}
 
 fn print(fact: &Fact) -> String {
     match fact {
         Fact::Validity(validity) => format!("validity {validity}"),
         Fact::Ceiling(ceiling) => format!("ceiling {ceiling}"),
         Fact::Next(next) => format!("next {next}"),
-        Fact::Row(uid, key) => format!("row {uid} {key}"),
+        Fact::Rows(first, keys) => {
+            let mut line = format!("rows {first}");
+            keys.iter().for_each(|key| {
+                line.push(' ');
+                key.push_hex(&mut line);
+            });
+            line
+        }
         Fact::Lost(uid) => format!("lost {uid}"),
         Fact::Intent(i) => {
             let old = i.old.iter().fold(String::new(), |mut old, byte| {
@@ -148,6 +273,16 @@ fn print(fact: &Fact) -> String {
         Fact::Done(uid) => format!("done {uid}"),
         Fact::Gone(id, recipient, time) => format!("gone {id} {recipient} {}", time.0),
         Fact::Durable(size, check) => format!("durable {size} {check:08x}"),
+        Fact::Modseq(modseq) => format!("modseq {modseq}"),
+        Fact::Expunged(modseq, uids) => format!("expunged {modseq} {uids}"),
+        Fact::Floor(modseq) => format!("floor {modseq}"),
+        Fact::Keyword(name) => format!("keyword {name}"),
+        Fact::Marks(uids, marks, filed) => {
+            let [flags, keywords, filed, filed_keywords] = numbers(marks, filed);
+            format!("marks {uids} {flags} {keywords:x} {filed} {filed_keywords:x}")
+        }
+        Fact::Filed(uids) => format!("filed {uids}"),
+        Fact::Told(uid) => format!("told {uid}"),
     }
 }
 
@@ -160,7 +295,7 @@ fn parse(line: &str) -> Option<Fact> {
         "validity" => Fact::Validity(number(word())?),
         "ceiling" => Fact::Ceiling(number(word())?),
         "next" => Fact::Next(number(word())?),
-        "row" => Fact::Row(number(word())?, word()?.parse().ok()?),
+        "rows" => Fact::Rows(number(word())?, words.map(|word| word.parse().ok()).collect::<Option<_>>()?),
         "lost" => Fact::Lost(number(word())?),
         "intent" => Fact::Intent(Intent {
             uid: number(word())?,
@@ -172,6 +307,19 @@ fn parse(line: &str) -> Option<Fact> {
         "done" => Fact::Done(number(word())?),
         "gone" => Fact::Gone(word()?.parse().ok()?, number(word())?, Time(word()?.parse().ok()?)),
         "durable" => Fact::Durable(word()?.parse().ok()?, u32::from_str_radix(word()?, 16).ok()?),
+        "modseq" => Fact::Modseq(word()?.parse().ok()?),
+        "expunged" => Fact::Expunged(word()?.parse().ok()?, word()?.parse().ok()?),
+        "floor" => Fact::Floor(word()?.parse().ok()?),
+        "keyword" => Fact::Keyword(word()?.to_owned()),
+        "marks" => {
+            let uids = word()?.parse().ok()?;
+            let flags = |word: Option<&str>| number(word).filter(|flags| *flags < 64).map(u64::from);
+            let bits = |word: Option<&str>| u64::from_str_radix(word?, 16).ok();
+            let (marks, filed) = marks_of([flags(word())?, bits(word())?, flags(word())?, bits(word())?]);
+            Fact::Marks(uids, marks, filed)
+        }
+        "filed" => Fact::Filed(word()?.parse().ok()?),
+        "told" => Fact::Told(number(word())?),
         _ => return None,
     })
 }
@@ -188,17 +336,33 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
+    fn set(uids: &[u32]) -> UidSet {
+        uids.iter().copied().collect()
+    }
+
+    fn marks(flags: Flags) -> Marks {
+        Marks { flags, keywords: 1 }
+    }
+
     fn some() -> Vec<Fact> {
         let id = SpoolId { generation: 7, counter: 8 };
         vec![
             Fact::Validity(1_762_000_000),
             Fact::Ceiling(1_000),
-            Fact::Row(12, Key([3; 16])),
-            Fact::Row(13, Key([4; 16])),
+            Fact::Rows(12, vec![Key([3; 16])]),
+            Fact::Rows(13, vec![Key([4; 16]), Key([5; 16])]),
             Fact::Lost(13),
             Fact::Intent(Intent { uid: 12, key: Key([3; 16]), offset: 5, length: 9, old: b"abc\n".to_vec() }),
             Fact::Gone(id, 3, Time(55)),
             Fact::Durable(99, 0xabc),
+            Fact::Modseq(77),
+            Fact::Expunged(70, set(&[1, 2])),
+            Fact::Expunged(71, set(&[9])),
+            Fact::Floor(5),
+            Fact::Keyword("Work".into()),
+            Fact::Marks(set(&[12, 14]), marks(Flags::SEEN), marks(Flags::NONE)),
+            Fact::Filed(set(&[14])),
+            Fact::Told(12),
             Fact::Next(14),
         ]
     }
@@ -214,7 +378,9 @@ mod tests {
         some().into_iter().for_each(|fact| log.put(fact));
         log.sync().unwrap();
         let sum = log.sum.clone();
-        assert_eq!((sum.next, sum.rows.len(), sum.intents.len(), sum.durable), (Some(14), 1, 1, Some((99, 0xabc))));
+        assert_eq!((sum.next, sum.rows.len(), sum.intents.len(), sum.durable), (Some(14), 2, 1, Some((99, 0xabc))));
+        assert_eq!((sum.modseq, sum.floor, sum.told, sum.expunged.len(), sum.marks.len()), (77, 5, 12, 3, 1));
+        assert_eq!(sum.keywords.names(), ["Work"]);
         for seed in 0..20 {
             let again = Log::open(Arc::new(disk.after_power_cut(seed)), dir, "INBOX").unwrap();
             assert_eq!(again.sum, sum);
@@ -223,7 +389,7 @@ mod tests {
         again.put(Fact::Done(12));
         again.rewrite().unwrap();
         let again = Log::open(Arc::new(disk), dir, "INBOX").unwrap();
-        assert_eq!((again.sum.next, again.sum.rows.len(), again.sum.intents.len()), (None, 0, 0));
+        assert_eq!((again.sum.next, again.sum.rows.len(), again.sum.intents.len()), (None, 1, 0));
         assert_eq!(again.sum.gone, sum.gone);
     }
 

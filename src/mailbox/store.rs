@@ -3,13 +3,16 @@
 use super::lock::Locker;
 use super::places::Places;
 use super::secret::Secret;
+use super::wake::{Seats, Waker};
 use super::watch::Watch;
 use super::{Ledger, MailboxError};
 use crate::host::{Account, Host};
 use crate::mailbox::inbox::{Inner, Mailbox};
 use crate::sys::{Clock, Disk};
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// All mailboxes of this host.
@@ -31,6 +34,19 @@ pub(super) struct Shared {
     pub spool: PathBuf,
     keys: OnceLock<Keys>,
     watch: OnceLock<Watch>,
+    waker: Waker,
+    /// Some mailbox has marks that its file has not.
+    unfiled: AtomicBool,
+    stir: OnceLock<Stir>,
+}
+
+/// Tells the keeper that there is work.
+struct Stir(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Stir {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Stir")
+    }
 }
 
 /// What only this spool has.
@@ -44,6 +60,19 @@ impl Shared {
     /// Who else opens files in the mail directory.
     pub fn watch(&self) -> &Watch {
         self.watch.get_or_init(|| Watch::new(&self.mail, self.clock.elapsed()))
+    }
+
+    /// Who waits for files to change.
+    pub fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// There are marks to be written by [`Store::write_back`].
+    pub fn stir(&self) {
+        self.unfiled.store(true, Ordering::SeqCst);
+        if let Some(Stir(stir)) = self.stir.get() {
+            stir();
+        }
     }
 
     /// The spool's secret, made when there is none.
@@ -67,8 +96,36 @@ impl Store {
         mail: PathBuf,
         spool: PathBuf,
     ) -> Arc<Store> {
-        let shared = Arc::new(Shared { disk, clock, host, ledger, mail, spool, keys: OnceLock::new(), watch: OnceLock::new() });
-        Arc::new(Store { shared, mailboxes: Mutex::default() })
+        let shared = Shared {
+            disk,
+            clock,
+            host,
+            ledger,
+            mail,
+            spool,
+            keys: OnceLock::new(),
+            watch: OnceLock::new(),
+            waker: Waker::default(),
+            unfiled: AtomicBool::new(false),
+            stir: OnceLock::new(),
+        };
+        Arc::new(Store { shared: Arc::new(shared), mailboxes: Mutex::default() })
+    }
+
+    /// `stir` is called when there is work for [`Store::write_back`], which is to come within a second.
+    pub fn on_work(&self, stir: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.stir.set(Stir(Box::new(stir)));
+    }
+
+    /// Writes changed marks into the files.
+    pub fn write_back(&self) {
+        if self.shared.unfiled.swap(false, Ordering::SeqCst) {
+            self.all().iter().for_each(|mailbox| mailbox.write_back(&mut mailbox.inner()));
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Mailbox>> {
+        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// The account's INBOX. (Folders come with the engine.) Nothing is opened yet.
@@ -92,6 +149,7 @@ impl Store {
             shared: self.shared.clone(),
             keys,
             inner: Mutex::new(Inner::default()),
+            seats: Seats::default(),
         });
         mailboxes.insert((name.clone(), account.uid), mailbox.clone());
         Ok(mailbox)
@@ -99,7 +157,7 @@ impl Store {
 
     /// Makes every delivered copy durable and tells the ledger. Called by the keeper every few seconds, and at the end.
     pub fn checkpoint(&self) {
-        let all: Vec<Arc<Mailbox>> = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let all = self.all();
         let mut settled = Vec::new();
         let mut done = Vec::new();
         for mailbox in all {

@@ -1,37 +1,44 @@
-//! Where each message of a mailbox stands: the outcome of a scan, kept while the file is as it was, and shared by all
-//! sessions. After an append only the new part is looked at, after any other change the whole file.
+//! Where each message of a mailbox stands and how it is marked: one table for all sessions of a mailbox. Pure.
+//!
+//! A session's view is this table up to the last message it was told of, and what was expunged since and it was not told.
 
-use super::inbox::{Inner, Mailbox, Stamp};
-use super::lock::Patience;
-use super::mbox::Mark;
-use super::reconcile::{Before, reconcile};
+use super::flags::{Filed, Flags, Keywords, Marks, merge};
 use super::scan::{Kind, Message, Scan};
 use super::secret::Key;
-use super::state::{Fact, Intent};
-use super::{MailboxError, Summary, Uid};
-use crate::spool::SpoolId;
-use crate::sys::{File, Lock, Stat};
+use super::state::Intent;
+use crate::sys::Time;
 use std::collections::{BTreeMap, HashSet};
-use std::io::ErrorKind;
-use std::sync::Arc;
 
 /// One message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Row {
     pub uid: u32,
+    /// Bytes of the header.
+    pub header: u32,
+    /// Bytes of the `From ` line.
+    pub from: u16,
+    /// Bytes of the state fields that end the header, if the message carries its UID in them; else zero.
+    pub room: u16,
+    /// Bytes of the empty line after the header.
+    pub blank: u8,
+    /// The file is behind `marks`, and has room for them.
+    pub pending: bool,
     pub offset: u64,
     pub length: u64,
-    pub from: u32,
-    pub header: u32,
-    pub blank: u8,
     pub body: u64,
+    /// Bytes in wire form.
     pub wire: u64,
     pub key: Key,
-    /// Where it came from, if it is one of ours.
-    pub id: Option<(SpoolId, u32)>,
+    pub marks: Marks,
+    /// What the file said of them when it was last looked at or written.
+    pub filed: Marks,
+    /// Of the last change to the marks, or of the arrival (RFC 7162 §3).
+    pub modseq: u64,
+    /// Internal date.
+    pub date: Time,
 }
 
-impl Place {
+impl Row {
     /// Where the header begins in the file.
     pub fn header_at(&self) -> u64 {
         self.offset + u64::from(self.from)
@@ -41,235 +48,214 @@ impl Place {
     pub fn body_at(&self) -> u64 {
         self.header_at() + u64::from(self.header) + u64::from(self.blank)
     }
+
+    /// Where the state fields begin that may be written over.
+    pub fn room_at(&self) -> u64 {
+        self.header_at() + u64::from(self.header) - u64::from(self.room)
+    }
+
+    /// Are the marks what the file says?
+    pub fn is_filed(&self) -> bool {
+        self.marks == self.filed
+    }
+
+    fn new(uid: u32, carries: bool, message: &Message, filed: Filed) -> Row {
+        Row {
+            uid,
+            header: message.header,
+            from: u16::try_from(message.from).unwrap_or(u16::MAX),
+            room: if carries { message.room } else { 0 },
+            blank: message.blank,
+            pending: false,
+            offset: message.offset,
+            length: message.length,
+            body: message.body,
+            wire: message.wire,
+            key: message.key,
+            marks: filed.marks,
+            filed: filed.marks,
+            modseq: 0,
+            date: message.date,
+        }
+    }
 }
 
 /// All messages that are mail, in UID order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Table {
-    pub places: Vec<Place>,
-    /// The same, as sessions see them.
-    pub summaries: Vec<Summary>,
+    pub rows: Vec<Row>,
+    /// No message that was ever in this table has this UID or a greater one.
+    pub top: u32,
     /// The last message of the file, mail or not.
-    last: Option<(u64, Key)>,
+    pub last: Option<(u64, Key)>,
     /// Mail that is to be removed, and not shown.
-    pub doomed: Vec<Place>,
+    pub doomed: Vec<Row>,
     /// There are dead messages in the file.
     pub buried: bool,
     /// There is c-client's pseudo-message.
-    internal: bool,
+    pub internal: bool,
 }
 
-/// A table and the file it describes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Loaded {
-    pub table: Arc<Table>,
-    /// The file, as we know it to be.
-    pub stamp: Stamp,
-    /// The table covers so much of it.
-    pub covered: u64,
+/// What is known of messages apart from the file.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    /// What is to be removed.
+    pub intents: &'a BTreeMap<u32, Intent>,
+    /// Marks that the file may not have, and what it said when they were noted.
+    pub marks: &'a BTreeMap<u32, (Marks, Marks)>,
+    pub keywords: &'a Keywords,
+    /// Those of them that the base line lists: messages of other servers may have these (`X-Keywords`), and no others.
+    pub listed: u64,
+}
+
+/// What a look into the file changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// Messages that are not there any more.
+    pub gone: Vec<u32>,
+    /// Messages came, or marks changed.
+    pub news: bool,
+}
+
+/// A message of a scan and what it is called.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Named<'a> {
+    pub uid: u32,
+    /// The file itself says so.
+    pub carries: bool,
+    pub message: &'a Message,
 }
 
 impl Table {
-    /// The message of that UID.
-    pub fn find(&self, uid: u32) -> Option<&Place> {
-        let at = self.places.binary_search_by_key(&uid, |place| place.uid).ok()?;
-        self.places.get(at)
+    /// Of a mailbox without messages.
+    pub const EMPTY: Table = Table { rows: Vec::new(), top: 0, last: None, doomed: Vec::new(), buried: false, internal: false };
+
+    /// Where the message of that UID is in `rows`.
+    pub fn at(&self, uid: u32) -> Option<usize> {
+        self.rows.binary_search_by_key(&uid, |row| row.uid).ok()
     }
 
-    /// Takes in what a scan found. Messages with an intent open are doomed.
-    fn add(&mut self, scan: Scan, uids: &[Option<u32>], intents: &BTreeMap<u32, Intent>) {
-        self.last = scan.messages.last().map(|message| (message.offset, message.key)).or(self.last);
-        for (message, uid) in scan.messages.into_iter().zip(uids) {
-            match uid {
-                Some(uid) if intents.get(uid).is_some_and(|intent| intent.key == message.key) => {
-                    self.doomed.push(place(*uid, message));
-                }
-                Some(uid) => self.places.push(place(*uid, message)),
+    /// The message of that UID.
+    pub fn find(&self, uid: u32) -> Option<&Row> {
+        self.rows.get(self.at(uid)?)
+    }
+
+    /// How many messages have a UID below this one.
+    pub fn below(&self, uid: u32) -> usize {
+        self.rows.partition_point(|row| row.uid < uid)
+    }
+
+    /// Takes in what a scan found: of the whole file, or of what came behind what the table has. What changes gets `modseq`.
+    pub fn take(
+        &mut self,
+        scan: &Scan,
+        named: &[Option<(u32, bool)>],
+        whole: bool,
+        known: &Known<'_>,
+        modseq: u64,
+    ) -> Difference {
+        self.last = scan.messages.last().map(|message| (message.offset, message.key)).or(self.last.filter(|_| !whole));
+        let before = if whole { std::mem::take(&mut self.rows) } else { Vec::new() };
+        if whole {
+            (self.doomed, self.buried, self.internal) = (Vec::new(), false, false);
+        }
+        let mut found: Vec<Named<'_>> = Vec::with_capacity(scan.messages.len());
+        for (message, name) in scan.messages.iter().zip(named) {
+            match name {
+                Some((uid, carries)) => found.push(Named { uid: *uid, carries: *carries, message }),
                 None => {
                     self.buried |= message.kind == Kind::Dead;
                     self.internal |= message.kind == Kind::Internal;
                 }
             }
         }
-        self.sort();
+        found.sort_by_key(|named| named.uid);
+        let mut difference = Difference::default();
+        let mut before = before.into_iter().peekable();
+        // Mailboxes grow a little at a time; to double them would be a waste.
+        if self.rows.capacity() < self.rows.len() + found.len() {
+            self.rows.reserve_exact(if whole { found.len() } else { found.len().max(self.rows.len() / 16) });
+        }
+        for named in found {
+            while let Some(old) = before.next_if(|old| old.uid < named.uid) {
+                difference.gone.push(old.uid);
+            }
+            let old = before.next_if(|old| old.uid == named.uid).filter(|old| old.key == named.message.key);
+            self.enter(named, old, known, modseq, &mut difference);
+        }
+        difference.gone.extend(before.map(|old| old.uid));
+        self.top = self.rows.last().map_or(self.top, |row| self.top.max(row.uid.saturating_add(1)));
+        difference
+    }
+
+    fn enter(&mut self, named: Named<'_>, old: Option<Row>, known: &Known<'_>, modseq: u64, difference: &mut Difference) {
+        let Named { uid, carries, message } = named;
+        let before = old.map(|old| (old.marks, old.filed)).or(known.marks.get(&uid).copied());
+        let mut filed = message.filed;
+        let told = message.keywords.as_deref().map_or(0, |names| known.keywords.bits(names));
+        filed.marks.keywords = match carries {
+            true => told,
+            // Of the others the file has nothing to say.
+            false => (told & known.listed) | before.map_or(0, |(_, before)| before.keywords & !known.listed),
+        };
+        let mut row = Row::new(uid, carries, message, filed);
+        if known.intents.get(&uid).is_some_and(|intent| intent.key == message.key) {
+            self.doomed.push(row);
+            return;
+        }
+        row.modseq = modseq;
+        if let Some((marks, before)) = before {
+            row.marks = merge(marks, before, filed);
+        }
+        match old {
+            Some(old) if old.marks == row.marks => row.modseq = old.modseq,
+            _ => difference.news = true,
+        }
+        row.pending = row.room > 0 && !row.is_filed();
+        self.rows.push(row);
     }
 
     /// Nothing but the dead?
     pub fn is_hollow(&self) -> bool {
-        self.buried && !self.internal && self.places.is_empty() && self.doomed.is_empty()
-    }
-
-    fn sort(&mut self) {
-        if !self.places.is_sorted_by_key(|place| place.uid) {
-            self.places.sort_unstable_by_key(|place| place.uid);
-        }
-        self.summaries = self.places.iter().map(|place| Summary { uid: Uid(place.uid), size: place.wire }).collect();
+        self.buried && !self.internal && self.rows.is_empty() && self.doomed.is_empty()
     }
 
     /// These are not shown any more.
-    pub fn doom(&mut self, doomed: &[Place]) {
-        let uids: HashSet<u32> = doomed.iter().map(|place| place.uid).collect();
-        self.places.retain(|place| !uids.contains(&place.uid));
+    pub fn doom(&mut self, doomed: &[Row]) {
+        let uids: HashSet<u32> = doomed.iter().map(|row| row.uid).collect();
+        self.rows.retain(|row| !uids.contains(&row.uid));
         self.doomed.extend_from_slice(doomed);
-        self.sort();
     }
 
     /// If the last message of the file is among these, another is the last we know.
-    pub fn forget_last(&mut self, gone: &[Place]) {
-        if self.last.is_some_and(|(offset, _)| gone.iter().any(|place| place.offset == offset)) {
-            let last = self.places.iter().max_by_key(|place| place.offset);
-            self.last = last.map(|place| (place.offset, place.key));
+    pub fn forget_last(&mut self, gone: &[Row]) {
+        if self.last.is_some_and(|(offset, _)| gone.iter().any(|row| row.offset == offset)) {
+            let last = self.rows.iter().max_by_key(|row| row.offset);
+            self.last = last.map(|row| (row.offset, row.key));
         }
+    }
+
+    /// Messages, unseen ones, those marked as deleted, and bytes in wire form (RFC 3501 §6.3.10, RFC 9051 §6.3.11).
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts { messages: self.rows.len() as u32, ..Counts::default() };
+        for row in &self.rows {
+            counts.unseen += u32::from(!row.marks.flags.has(Flags::SEEN));
+            counts.deleted += u32::from(row.marks.flags.has(Flags::DELETED));
+            counts.size += row.wire;
+        }
+        counts
     }
 }
 
-fn place(uid: u32, m: Message) -> Place {
-    let id = m.mark.map(|mark| (mark.id, mark.recipient));
-    let Message { offset, length, from, header, blank, body, wire, key, .. } = m;
-    Place { uid, offset, length, from, header, blank, body, wire, key, id }
-}
-
-/// A file locked for reading. Dropping it gives the lock back.
-#[derive(Debug)]
-pub(super) struct Reading {
-    pub file: Arc<dyn File>,
-    pub stat: Stat,
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        let _ = self.file.unlock();
-    }
-}
-
-impl Mailbox {
-    /// Locks the file for reading. None: there is no file.
-    pub(super) fn lock_for_reading(&self, inner: &mut Inner) -> Result<Option<Reading>, MailboxError> {
-        let mut patience = Patience::new(&*self.shared.clock, super::inbox::PATIENCE);
-        for _ in 0..100 {
-            let stat = match self.disk.stat(&self.spot().path) {
-                Ok(stat) => stat,
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.forget_file(inner);
-                    return Ok(None);
-                }
-                Err(error) => return Err(error.into()),
-            };
-            self.check(&stat)?;
-            if inner.file.as_ref().is_some_and(|(_, id)| *id != stat.file) {
-                self.forget_file(inner);
-            }
-            let Some((file, id)) = inner.file.clone().map_or_else(|| self.open(false), |open| Ok(Some(open)))? else { continue };
-            inner.file = Some((file.clone(), id));
-            if !file.try_lock(Lock::Shared)? {
-                patience.wait()?;
-                continue;
-            }
-            let reading = Reading { stat: file.stat()?, file };
-            if reading.stat.file == stat.file && reading.stat.links == 1 {
-                return Ok(Some(reading));
-            }
-        }
-        Err(MailboxError::Busy)
-    }
-
-    /// The table for the locked file as it is now. What it shows is durable in the state first.
-    pub(super) fn refresh(&self, inner: &mut Inner, file: &dyn File, now: Stamp) -> Result<Loaded, MailboxError> {
-        self.ready(inner, Some(file), now.size)?;
-        let old = inner.table.take();
-        if let Some(loaded) = old.clone().filter(|old| old.stamp == now && old.covered == now.size) {
-            self.sync_state(inner)?;
-            inner.table = Some(loaded.clone());
-            return Ok(loaded);
-        }
-        let grown = match &old {
-            Some(old) if old.stamp == now || (old.stamp.file == now.file && old.stamp.size < now.size) => {
-                self.look_at_tail(inner, old, file, now)?
-            }
-            _ => None,
-        };
-        let table = match grown {
-            Some(table) => table,
-            None => {
-                let mut scan = self.scan(file, 0, now.size)?;
-                let seen: Vec<(u32, Key)> =
-                    old.iter().flat_map(|old| &old.table.places).map(|place| (place.uid, place.key)).collect();
-                let mut table = Table::default();
-                let uids = self.number(inner, &mut scan, &seen, true)?;
-                table.add(scan, &uids, inner.intents());
-                table
-            }
-        };
-        self.sync_state(inner)?;
-        let loaded = Loaded { table: Arc::new(table), stamp: now, covered: now.size };
-        inner.table = Some(loaded.clone());
-        inner.note_hollow();
-        Ok(loaded)
-    }
-
-    /// Only the end of the file is new, if the last message we know is still there.
-    fn look_at_tail(&self, inner: &mut Inner, old: &Loaded, file: &dyn File, now: Stamp) -> Result<Option<Table>, MailboxError> {
-        let Some((offset, key)) = old.table.last else { return Ok(None) };
-        let Ok(mut scan) = self.scan(file, offset, now.size) else { return Ok(None) };
-        if scan.messages.first().is_none_or(|first| first.key != key) {
-            return Ok(None);
-        }
-        let first = scan.messages.remove(0);
-        let mut table = Table::clone(&old.table);
-        // An empty line may have been added to it.
-        table.places.iter_mut().filter(|place| place.offset == first.offset).for_each(|place| place.length = first.length);
-        let seen: Vec<(u32, Key)> = table.places.iter().map(|place| (place.uid, place.key)).collect();
-        let uids = self.number(inner, &mut scan, &seen, false)?;
-        table.add(scan, &uids, inner.intents());
-        Ok(Some(table))
-    }
-
-    /// Numbers messages. `whole`: these are all there are; else those in `seen` are there too.
-    fn number(
-        &self,
-        inner: &mut Inner,
-        scan: &mut Scan,
-        seen: &[(u32, Key)],
-        whole: bool,
-    ) -> Result<Vec<Option<u32>>, MailboxError> {
-        let next = inner.next;
-        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
-        let validity = log.sum.validity;
-        // A field with a bad seal may come from anywhere.
-        for message in &mut scan.messages {
-            let good = |mark: &Mark| mark.seal == self.keys.secret.seal(&self.places.label, validity, mark.uid, &message.key);
-            message.mark = message.mark.filter(|mark| mark.uid > 0 && good(mark));
-        }
-        let free = |uid: &u32| whole || seen.binary_search_by_key(uid, |(uid, _)| *uid).is_err();
-        let sealed = |message: &Message| message.mark.map(|mark| mark.uid).filter(free);
-        let none = BTreeMap::new();
-        let before = match whole {
-            true => Before { seen, rows: &log.sum.rows, next },
-            false => Before { seen: &[], rows: &none, next },
-        };
-        let changes = reconcile(before, &scan.messages, sealed);
-        for (uid, key) in &changes.rows {
-            log.put(Fact::Row(*uid, *key));
-        }
-        for uid in changes.lost.iter().filter(|uid| !log.sum.intents.contains_key(uid)).copied().collect::<Vec<_>>() {
-            log.put(Fact::Lost(uid));
-        }
-        let last = changes.next.saturating_sub(1);
-        if last > log.sum.ceiling {
-            log.put(Fact::Ceiling(last.saturating_add(super::state::STRIDE)));
-        }
-        inner.next = changes.next;
-        Ok(changes.uids)
-    }
-
-    /// Makes durable what is about to be shown.
-    pub(super) fn sync_state(&self, inner: &mut Inner) -> Result<(), MailboxError> {
-        // A clean end that is noted there is history once a UID was shown after it.
-        let next = inner.next;
-        let Some(log) = inner.log.as_mut() else { return Ok(()) };
-        if log.sum.next.is_some_and(|noted| noted != next) {
-            log.put(Fact::Ceiling(log.sum.ceiling));
-        }
-        log.sync().map_err(MailboxError::from)
-    }
+/// What STATUS tells.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages.
+    pub messages: u32,
+    /// Of these without `\Seen`.
+    pub unseen: u32,
+    /// Of these with `\Deleted`.
+    pub deleted: u32,
+    /// Bytes in wire form.
+    pub size: u64,
 }

@@ -1,44 +1,48 @@
-//! What one session sees of a mailbox, and messages in wire form.
-//!
-//! Blocks of the file are read under a shared lock, and only while the file is the one the table describes; else the
-//! table is brought up to date first, and the message found again by UID and content. What was read stays true of the
-//! message it was read for, so many small messages are served from one block.
+//! What one session sees of a mailbox: its own numbering of the shared table, and what changed since it last looked.
 
-use super::inbox::{Mailbox, Stamp};
-use super::scan::closed;
-use super::secret::{Key, visible};
-use super::table::{Loaded, Place};
+use super::flags::{Flags, Keywords};
+use super::inbox::{Inner, Mailbox, PATIENCE};
+use super::lock::Patience;
+use super::numbering::Numbering;
+use super::read::Block;
+use super::table::{Counts, Row};
+use super::wake::Seat;
 use super::{MailboxError, Summary, Uid};
-use crate::mail::mboxrd::ToWire;
 use crate::sys::{File, Lock, Open};
-use std::io::{self, ErrorKind, Read};
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes read from the file at a time.
-const BLOCK: usize = 256 << 10;
-/// Bytes of a message that are made ready at a time.
-const PIECE: usize = 64 << 10;
-/// So often a message is looked for again, while the file changes under us, before we give up.
-const TRIES: usize = 20;
-
-/// What one session sees: the messages that were there when it looked.
+/// What one session sees. It may be shared by the threads of one session, no further.
 #[derive(Debug)]
 pub struct View {
-    mailbox: Arc<Mailbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     validity: u32,
-    /// As it was when the view was taken.
-    loaded: Loaded,
-    current: Mutex<Current>,
+    seat: Arc<Seat>,
+    told: Mutex<Told>,
+    pub(super) block: Mutex<Block>,
 }
 
-/// Where the messages are now.
+/// What the session was told.
 #[derive(Debug)]
-struct Current {
-    loaded: Loaded,
-    /// A part of the file `loaded` describes, from this offset on.
-    block: Vec<u8>,
-    at: u64,
+pub(super) struct Told {
+    numbering: Numbering,
+    /// Marks up to this modseq.
+    modseq: u64,
+    /// The table this is about ([`Inner::generation`]).
+    generation: u64,
+    /// Messages that this session was the first to be told of, ascending.
+    recent: Vec<u32>,
+}
+
+/// What changed since a session last looked, in the order in which it is to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Number and UID of messages that are gone, the last first: each number is right once those before it were told.
+    pub gone: Vec<(u32, Uid)>,
+    /// How many messages there are now, if some came.
+    pub exists: Option<u32>,
+    /// Number and UID of messages the session knew, whose marks changed.
+    pub marked: Vec<(u32, Uid)>,
 }
 
 /// POP3's exclusive access: other programs and deliveries go on, other POP3 sessions wait.
@@ -46,13 +50,6 @@ struct Current {
 pub struct Lease {
     /// Holds the lock; closing it gives the lease back.
     _file: Arc<dyn File>,
-}
-
-impl Current {
-    /// Is this range of the file in the block?
-    fn covers(&self, from: u64, length: u64) -> bool {
-        from >= self.at && from + length <= self.at + self.block.len() as u64
-    }
 }
 
 impl Mailbox {
@@ -66,25 +63,22 @@ impl Mailbox {
         Ok(Lease { _file: file })
     }
 
-    /// The messages that are there now, in UID order. An account that never got mail has an empty mailbox.
+    /// The messages that are there now. An account that never got mail has an empty mailbox.
     pub fn view(self: &Arc<Self>) -> Result<View, MailboxError> {
         let mut inner = self.enter();
         self.wait_for_writers();
         self.finish_intents(&mut inner)?;
-        let loaded = match self.lock_for_reading(&mut inner)? {
-            Some(reading) => self.refresh(&mut inner, &*reading.file, reading.stat.into())?,
-            None => {
-                self.sync_state(&mut inner)?;
-                Loaded::default()
-            }
-        };
-        let current = Current { loaded: loaded.clone(), block: Vec::new(), at: 0 };
-        Ok(View { validity: inner.validity(), loaded, current: Mutex::new(current), mailbox: self.clone() })
+        drop(self.look(&mut inner)?);
+        let modseq = inner.modseq;
+        let seat = self.seats.take(modseq);
+        let numbering = Numbering { top: inner.table.as_ref().map_or(0, |loaded| loaded.table.top), gone: Vec::new() };
+        let told = Mutex::new(Told { numbering, modseq, generation: inner.generation, recent: Vec::new() });
+        Ok(View { validity: inner.validity(), seat, told, block: Mutex::default(), mailbox: self.clone() })
     }
 
     /// Some programs that write hold a dotlock only. They are waited for a little; to read beside them does no harm.
     fn wait_for_writers(&self) {
-        let mut patience = super::lock::Patience::new(&*self.shared.clock, super::inbox::PATIENCE / 4);
+        let mut patience = Patience::new(&*self.shared.clock, PATIENCE / 4);
         let (disk, clock, spot) = (&*self.disk, &*self.shared.clock, self.spot());
         while disk.stat(&spot.dotlock).is_ok() && !self.keys.locker.remove_stale(disk, clock, &spot.dotlock) {
             if patience.wait().is_err() {
@@ -100,195 +94,139 @@ impl View {
         self.validity
     }
 
-    /// In UID order.
-    pub fn messages(&self) -> &[Summary] {
-        &self.loaded.table.summaries
+    /// No message will get a lower UID (RFC 3501 §2.3.1.1).
+    pub fn uid_next(&self) -> u32 {
+        self.mailbox.inner().next
     }
 
-    /// The message in wire form (CRLF, unquoted, without state fields): as many bytes as its summary says, or an error of
-    /// the stream, after which the caller closes the connection. Never bytes of another message.
-    pub fn read(&self, uid: Uid) -> Result<Box<dyn Read + '_>, MailboxError> {
-        let place = self.loaded.table.find(uid.0).ok_or(MailboxError::Gone)?;
-        self.current().loaded.table.find(uid.0).ok_or(MailboxError::Gone)?;
-        Ok(Box::new(Stream {
-            view: self,
-            uid: uid.0,
-            key: place.key,
-            left: place.wire,
-            stage: Stage::Header,
-            to_wire: ToWire::default(),
-            out: Vec::new(),
-            sent: 0,
-        }))
+    /// The keywords of the folder.
+    pub fn keywords(&self) -> Keywords {
+        self.mailbox.inner().log.as_ref().map(|log| log.sum.keywords.clone()).unwrap_or_default()
+    }
+
+    /// How many messages the session knows of.
+    pub fn count(&self) -> Result<u32, MailboxError> {
+        self.with(|told, inner| told.numbering.count(inner.rows()) as u32)
+    }
+
+    /// Messages, unseen ones and so on of the whole mailbox, known to the session or not.
+    pub fn counts(&self) -> Counts {
+        self.mailbox.inner().rows().counts()
+    }
+
+    /// The number of a message (RFC 3501 §2.3.1.2).
+    pub fn number(&self, uid: Uid) -> Result<Option<u32>, MailboxError> {
+        self.with(|told, inner| told.numbering.number(inner.rows(), uid.0))
+    }
+
+    /// The UID of the message of that number.
+    pub fn uid(&self, number: u32) -> Result<Option<Uid>, MailboxError> {
+        self.with(|told, inner| told.numbering.uid(inner.rows(), number).map(Uid))
+    }
+
+    /// The messages the session knows of and that are still there, in UID order.
+    pub fn messages(&self) -> Result<Vec<Summary>, MailboxError> {
+        self.with(|told, inner| {
+            let known = inner.rows().rows.iter().take_while(|row| row.uid < told.numbering.top);
+            known.map(Summary::from).collect()
+        })
+    }
+
+    /// One message; none if it is gone, or the session was not told of it.
+    pub fn message(&self, uid: Uid) -> Result<Option<Summary>, MailboxError> {
+        self.with(|told, inner| inner.rows().find(uid.0).filter(|row| row.uid < told.numbering.top).map(Summary::from))
+    }
+
+    /// Looks what changed. Without `tell_gone` the session's numbers stay as they are; expunges wait until it is told (RFC 3501 §7.4.1).
+    pub fn sync(&self, tell_gone: bool) -> Result<Changes, MailboxError> {
+        let mut inner = self.mailbox.enter();
+        self.seat.quiet();
+        drop(self.mailbox.look(&mut inner)?);
+        let mut told = self.absorb(&inner)?;
+        let table = inner.rows();
+        let mut changes = Changes::default();
+        if told.modseq < inner.modseq {
+            let known = table.rows.iter().take_while(|row| row.uid < told.numbering.top);
+            for row in known.filter(|row| row.modseq > told.modseq) {
+                changes.marked.extend(told.numbering.number(table, row.uid).map(|number| (number, Uid(row.uid))));
+            }
+        }
+        if tell_gone {
+            changes.gone = told.numbering.tell_gone(table).into_iter().map(|(number, uid)| (number, Uid(uid))).collect();
+            // They are told after the others went.
+            for (number, uid) in &mut changes.marked {
+                *number = told.numbering.number(table, uid.0).unwrap_or(*number);
+            }
+        }
+        if table.top > told.numbering.top {
+            let before = told.numbering.count(table);
+            told.numbering.top = table.top;
+            let now = told.numbering.count(table);
+            changes.exists = (now > before).then_some(now as u32);
+        }
+        told.modseq = inner.modseq;
+        Ok(changes)
+    }
+
+    /// From now on this session, and no other, has the messages it knows of and nobody was told of before as recent (RFC 3501 §2.3.2).
+    pub fn claim_recent(&self) -> Result<(), MailboxError> {
+        let mut inner = self.mailbox.enter();
+        let mut told = self.absorb(&inner)?;
+        let (Some(log), Some(loaded)) = (inner.log.as_ref(), inner.table.as_ref()) else { return Ok(()) };
+        let (from, to) = (log.sum.told, told.numbering.top);
+        if from >= to {
+            return Ok(());
+        }
+        let fresh = loaded.table.rows.iter().skip(loaded.table.below(from)).take_while(|row| row.uid < to);
+        let fresh: Vec<u32> = fresh.filter(|row| !row.marks.flags.has(Flags::OLD)).map(|row| row.uid).collect();
+        told.recent.extend(&fresh);
+        drop(told);
+        self.mailbox.make_old(&mut inner, to)
+    }
+
+    /// Was this session the first to be told of it?
+    pub fn is_recent(&self, uid: Uid) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.recent.binary_search(&uid.0).is_ok()
+    }
+
+    /// Readable when there may be something to [`View::sync`].
+    pub fn watch(&self) -> Result<BorrowedFd<'_>, MailboxError> {
+        self.mailbox.shared.waker().await_file(&self.mailbox);
+        Ok(self.seat.watch()?)
     }
 
     /// Gives buffers back, before a long wait.
     pub fn rest(&self) {
-        self.current().block = Vec::new();
+        *self.block.lock().unwrap_or_else(PoisonError::into_inner) = Block::default();
     }
 
-    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at the table, after what is gone was noted.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&Told, &Inner) -> T) -> Result<T, MailboxError> {
+        let inner = self.mailbox.inner();
+        let told = self.absorb(&inner)?;
+        Ok(look(&told, &inner))
     }
 
-    /// Reads a block from what `from` says of the message. Returns the place for which it was read.
-    fn load(&self, current: &mut Current, uid: u32, key: Key, from: impl Fn(&Place) -> u64) -> Result<Place, MailboxError> {
-        for _ in 0..TRIES {
-            let mut inner = self.mailbox.inner();
-            let reading = self.mailbox.lock_for_reading(&mut inner)?.ok_or(MailboxError::Gone)?;
-            let now = Stamp::from(reading.stat);
-            if now != current.loaded.stamp {
-                current.block.clear();
-                current.loaded = self.mailbox.refresh(&mut inner, &*reading.file, now)?;
-            }
-            let place = current.loaded.table.find(uid).filter(|place| place.key == key).ok_or(MailboxError::Gone)?;
-            let at = from(place);
-            current.block.resize(BLOCK, 0);
-            let read = reading.file.read_at(&mut current.block, at)?;
-            current.block.truncate(read);
-            current.at = at;
-            // Programs that lock in another way than we do may have written meanwhile.
-            if Stamp::from(reading.file.stat()?) == now {
-                return Ok(place.clone());
-            }
-            current.block.clear();
+    /// Takes in what was expunged since. The numbers hold for the table from then on, as long as `inner` is held.
+    fn absorb(&self, inner: &Inner) -> Result<MutexGuard<'_, Told>, MailboxError> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.generation != inner.generation {
+            return Err(MailboxError::Gone);
         }
-        Err(MailboxError::Busy)
+        let since = self.seat.position();
+        let expunged = inner.log.iter().flat_map(|log| log.sum.expunged.iter().rev());
+        for (_, uid) in expunged.take_while(|(modseq, _)| *modseq > since) {
+            told.numbering.lose(*uid);
+        }
+        self.seat.advance(inner.modseq);
+        Ok(told)
     }
 }
 
-/// How far a message is sent.
-#[derive(Debug)]
-enum Stage {
-    Header,
-    /// So much of the body is done; its last byte.
-    Body(u64, u8),
-    End,
-}
-
-/// One message on its way.
-#[derive(Debug)]
-struct Stream<'a> {
-    view: &'a View,
-    uid: u32,
-    key: Key,
-    /// Of the announced size.
-    left: u64,
-    stage: Stage,
-    to_wire: ToWire,
-    out: Vec<u8>,
-    sent: usize,
-}
-
-impl Read for Stream<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.sent == self.out.len() {
-            if matches!(self.stage, Stage::End) {
-                return Ok(0);
-            }
-            self.out.clear();
-            self.sent = 0;
-            self.step().map_err(io::Error::other)?;
-            self.left = self.left.checked_sub(self.out.len() as u64).ok_or(ErrorKind::InvalidData)?;
-            if matches!(self.stage, Stage::End) && self.left > 0 {
-                return Err(ErrorKind::InvalidData.into());
-            }
-        }
-        let rest = self.out.get(self.sent..).unwrap_or_default();
-        let most = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..most), rest.get(..most)) {
-            to.copy_from_slice(from);
-        }
-        self.sent += most;
-        Ok(most)
-    }
-}
-
-impl Stream<'_> {
-    fn step(&mut self) -> Result<(), MailboxError> {
-        let view = self.view;
-        let mut current = view.current();
-        match self.stage {
-            Stage::Header => self.header(&mut current),
-            Stage::Body(done, last) => self.body(&mut current, done, last),
-            Stage::End => Ok(()),
-        }
-    }
-
-    /// The message's place, if its part `from..` is at least partly in the block; else a block is read.
-    fn fetch(
-        &self,
-        current: &mut Current,
-        from: impl Fn(&Place) -> u64,
-        most: u64,
-    ) -> Result<(Place, Range<usize>), MailboxError> {
-        let place = current.loaded.table.find(self.uid).filter(|place| place.key == self.key).cloned();
-        let covered = place.as_ref().is_some_and(|place| current.covers(from(place), most));
-        let place = match place {
-            Some(place) if covered => place,
-            _ => self.view.load(current, self.uid, self.key, &from)?,
-        };
-        let start = usize::try_from(from(&place) - current.at).unwrap_or(usize::MAX);
-        let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(current.block.len());
-        Ok((place, start.min(end)..end))
-    }
-
-    fn header(&mut self, current: &mut Current) -> Result<(), MailboxError> {
-        let mut bytes = Vec::new();
-        let mut before = None;
-        loop {
-            let done = bytes.len() as u64;
-            let most = current
-                .loaded
-                .table
-                .find(self.uid)
-                .map_or(1, |place| u64::from(place.header) - done.min(u64::from(place.header)));
-            let (place, more) = self.fetch(current, |place| place.header_at() + done, most)?;
-            if before.as_ref().is_some_and(|before| *before != place) {
-                // It was moved while we read: from the start.
-                (bytes, before) = (Vec::new(), None);
-                continue;
-            }
-            let more = current.block.get(more).unwrap_or_default();
-            bytes.extend_from_slice(more);
-            bytes.truncate(place.header as usize);
-            if bytes.len() == place.header as usize {
-                visible(&closed(&bytes), |part| self.to_wire.push(part, &mut self.out));
-                if place.blank > 0 || place.body == 0 {
-                    self.to_wire.push(b"\n", &mut self.out);
-                }
-                self.stage = Stage::Body(0, b'\n');
-                return self.body(current, 0, b'\n');
-            }
-            if more.is_empty() {
-                return Err(MailboxError::Gone);
-            }
-            before = Some(place);
-        }
-    }
-
-    fn body(&mut self, current: &mut Current, done: u64, last: u8) -> Result<(), MailboxError> {
-        let body = current.loaded.table.find(self.uid).map_or(0, |place| place.body);
-        let mut done = done;
-        let mut last = last;
-        if done < body {
-            let most = (body - done).min(PIECE as u64);
-            let (place, range) = self.fetch(current, |place| place.body_at() + done, most)?;
-            let bytes = current.block.get(range).unwrap_or_default();
-            let bytes =
-                bytes.get(..usize::try_from(place.body - done).unwrap_or(usize::MAX).min(bytes.len())).unwrap_or_default();
-            last = *bytes.last().ok_or(MailboxError::Gone)?;
-            self.to_wire.push(bytes, &mut self.out);
-            done += bytes.len() as u64;
-        }
-        self.stage = Stage::Body(done, last);
-        if done >= body {
-            if last != b'\n' {
-                self.to_wire.push(b"\n", &mut self.out);
-            }
-            std::mem::take(&mut self.to_wire).finish(&mut self.out);
-            self.stage = Stage::End;
-        }
-        Ok(())
+impl From<&Row> for Summary {
+    fn from(row: &Row) -> Summary {
+        let Row { uid, wire, marks, modseq, date, .. } = *row;
+        Summary { uid: Uid(uid), size: wire, marks, modseq, date }
     }
 }

@@ -59,7 +59,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn messages(sizes: &[u64]) -> Vec<Summary> {
-        sizes.iter().zip(11..).map(|(size, uid)| Summary { uid: Uid(uid), size: *size }).collect()
+        sizes.iter().zip(11..).map(|(size, uid)| Summary { uid: Uid(uid), size: *size, ..Summary::default() }).collect()
     }
 
     fn number(value: usize) -> Number {

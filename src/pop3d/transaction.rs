@@ -15,6 +15,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Maildrop {
     view: View,
+    /// As it was at the start: numbers never shift during a session.
+    messages: Vec<Summary>,
     marks: Marks,
     mailbox: Arc<Mailbox>,
     /// The session's name in the log.
@@ -29,7 +31,8 @@ impl Maildrop {
         let mailbox = store.inbox(account)?;
         let lease = mailbox.lease()?;
         let view = mailbox.view()?;
-        Ok(Maildrop { view, marks: Marks::default(), mailbox, session: session.to_owned(), _lease: lease })
+        let messages = view.messages()?;
+        Ok(Maildrop { view, messages, marks: Marks::default(), mailbox, session: session.to_owned(), _lease: lease })
     }
 
     /// The table of this phase.
@@ -56,7 +59,7 @@ impl Maildrop {
 
     /// How many messages are not marked as deleted, and their bytes.
     pub(super) fn count(&self) -> (usize, u64) {
-        self.marks.count(self.view.messages())
+        self.marks.count(&self.messages)
     }
 
     fn stat(&self) -> Outcome<'static> {
@@ -72,7 +75,7 @@ impl Maildrop {
 
     fn list<T: Display>(&self, first: &'static str, show: impl Fn(&Summary) -> T) -> Outcome<'static> {
         let mut lines = String::new();
-        for (number, message) in self.marks.alive(self.view.messages()) {
+        for (number, message) in self.marks.alive(&self.messages) {
             // Writing to a string does not fail.
             let _ = write!(lines, "{number} {}\r\n", show(message));
         }
@@ -80,14 +83,14 @@ impl Maildrop {
     }
 
     fn list_one<T: Display>(&self, number: Number, show: impl Fn(&Summary) -> T) -> Outcome<'static> {
-        match self.marks.find(self.view.messages(), number) {
+        match self.marks.find(&self.messages, number) {
             Some(message) => Reply::done(format!("{number} {}", show(message))).into(),
             None => Reply::no_such_message().into(),
         }
     }
 
     fn send(&self, number: Number, top: Option<Top>) -> Outcome<'_> {
-        let Some(message) = self.marks.find(self.view.messages(), number) else {
+        let Some(message) = self.marks.find(&self.messages, number) else {
             return Reply::no_such_message().into();
         };
         let begun =
@@ -104,7 +107,7 @@ impl Maildrop {
     }
 
     fn dele(&mut self, number: Number) -> Outcome<'static> {
-        if self.marks.mark(self.view.messages(), number) {
+        if self.marks.mark(&self.messages, number) {
             Reply::done("it goes away when you quit").into()
         } else {
             Reply::no_such_message().into()
@@ -119,7 +122,7 @@ impl Maildrop {
     /// The update phase: removes what is marked, gives the maildrop back, and only then is there anything to say. Gives
     /// the reply and how many were removed.
     pub(super) fn update(self) -> (Reply, usize) {
-        let doomed = self.marks.doomed(self.view.messages());
+        let doomed = self.marks.doomed(&self.messages);
         if doomed.is_empty() {
             return (goodbye(), 0);
         }

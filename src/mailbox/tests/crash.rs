@@ -31,7 +31,7 @@ fn life(world: &World, known: &mut Known) -> Result<(), MailboxError> {
         if n == 5 {
             let view = inbox.view()?;
             known.validity = view.uid_validity();
-            for message in view.messages() {
+            for message in view.messages().unwrap() {
                 let mut bytes = Vec::new();
                 view.read(message.uid)?.read_to_end(&mut bytes).map_err(MailboxError::Io)?;
                 known.shown.insert(message.uid.0, number(&bytes));
@@ -76,8 +76,8 @@ fn restart(disk: SimDisk, ledger: Arc<TestLedger>, known: &Known, case: &str) {
     let check = |when: &str| {
         let view = inbox.view().unwrap();
         let mut count: BTreeMap<u64, usize> = BTreeMap::new();
-        for summary in view.messages() {
-            let bytes = read(&view, summary);
+        for summary in view.messages().unwrap() {
+            let bytes = read(&view, &summary);
             let n = number(&bytes);
             assert!(
                 bytes.ends_with(&sent(n)),
@@ -109,7 +109,7 @@ fn restart(disk: SimDisk, ledger: Arc<TestLedger>, known: &Known, case: &str) {
     // Nothing odd is left in the file.
     let scan = scanning::scan_in_pieces(&world.file("alice"), 1 << 20);
     let live = scan.messages.iter().filter(|m| m.kind == Kind::Alive).count();
-    assert_eq!(live, inbox.view().unwrap().messages().len(), "{case}");
+    assert_eq!(live, inbox.view().unwrap().messages().unwrap().len(), "{case}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod basic;
 mod crash;
+mod marking;
 mod others;
 mod scanning;
 mod viewing;
@@ -124,7 +125,7 @@ impl World {
     /// What a new session sees: UIDs and messages.
     pub fn seen(&self, name: &str) -> Vec<(u32, Vec<u8>)> {
         let view = self.inbox(name).view().unwrap();
-        view.messages().iter().map(|m| (m.uid.0, read(&view, m))).collect()
+        view.messages().unwrap().iter().map(|m| (m.uid.0, read(&view, m))).collect()
     }
 
     pub fn write(&self, name: &str, bytes: &[u8]) {

@@ -1,0 +1,195 @@
+//! Changes marks: in the table and the state log at once, seen by all sessions; in the file at once if it is a few, else in
+//! one pass within a second. Only the reserved blocks are written, in place, after each was looked at.
+
+use super::flags::{Flags, Marks};
+use super::inbox::{Inner, Mailbox, Try};
+use super::lock::Guard;
+use super::mbox;
+use super::state::Fact;
+use super::table::Row;
+use super::uidset::UidSet;
+use super::{MailboxError, Uid};
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+
+/// So many changes are written into the file before the session is answered.
+const AT_ONCE: usize = 32;
+
+/// How to change marks.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Set these, leave the others.
+    Add,
+    /// Clear these, leave the others.
+    Remove,
+    /// These and no others.
+    Replace,
+}
+
+impl Change {
+    fn apply(self, before: Marks, marks: Marks) -> Marks {
+        let flags = marks.flags & Flags::ALL;
+        match self {
+            Change::Add => Marks { flags: before.flags | flags, keywords: before.keywords | marks.keywords },
+            Change::Remove => Marks { flags: before.flags & !flags, keywords: before.keywords & !marks.keywords },
+            Change::Replace => Marks { flags: (before.flags & !Flags::ALL) | flags, keywords: marks.keywords },
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marked {
+    /// Their marks are as asked for.
+    pub done: Vec<Uid>,
+    /// They were changed after the given modseq, and left alone (RFC 7162 §3.1.3).
+    pub modified: Vec<Uid>,
+}
+
+impl Mailbox {
+    /// Changes the marks of messages; those that are gone are passed over. With `unchanged_since`, those whose modseq is greater
+    /// stay as they are. Bits of keywords come from [`Mailbox::keyword`].
+    pub fn mark(&self, uids: &[Uid], change: Change, marks: Marks, unchanged_since: Option<u64>) -> Result<Marked, MailboxError> {
+        let mut inner = self.enter();
+        match self.look(&mut inner) {
+            // What we know of it will do; the file is brought up to it later.
+            Err(MailboxError::Busy) if inner.table.is_some() => {}
+            other => drop(other?),
+        }
+        let modseq = inner.give_modseq(self.shared.clock.now())?;
+        let mut marked = Marked::default();
+        let mut facts: HashMap<(Marks, Marks), Vec<u32>> = HashMap::new();
+        let Some(loaded) = inner.table.as_mut() else { return Ok(marked) };
+        let (mut changed, mut waiting) = (Vec::new(), 0);
+        for uid in uids {
+            let Some(row) = loaded.table.at(uid.0).and_then(|at| loaded.table.rows.get_mut(at)) else { continue };
+            if unchanged_since.is_some_and(|since| row.modseq > since) {
+                marked.modified.push(*uid);
+                continue;
+            }
+            marked.done.push(*uid);
+            let now = change.apply(row.marks, marks);
+            if now != row.marks {
+                (row.marks, row.modseq) = (now, modseq);
+                row.pending = row.room > 0;
+                waiting += usize::from(row.pending);
+                facts.entry((now, row.filed)).or_default().push(uid.0);
+                changed.push(uid.0);
+            }
+        }
+        if changed.is_empty() {
+            return Ok(marked);
+        }
+        inner.index_behind = true;
+        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+        for ((marks, filed), uids) in facts {
+            log.put(Fact::Marks(uids.into_iter().collect(), marks, filed));
+        }
+        // Not synced: a power cut may cost a flag, a crash of ours must not.
+        log.flush()?;
+        self.seats.ring();
+        if waiting > 0 {
+            inner.unfiled = true;
+            if waiting > AT_ONCE || !self.file_marks(&mut inner)? {
+                self.shared.stir();
+            }
+        }
+        Ok(marked)
+    }
+
+    /// The bit of a keyword, which becomes one of the folder's if it is not yet. None: it can't (there are 64, or this is no keyword).
+    pub fn keyword(&self, name: &str) -> Result<Option<u64>, MailboxError> {
+        let mut inner = self.enter();
+        drop(self.look(&mut inner)?);
+        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+        if let Some(bit) = log.sum.keywords.bit(name) {
+            return Ok(Some(bit));
+        }
+        let Some(bit) = log.sum.keywords.clone().add(name) else { return Ok(None) };
+        log.put(Fact::Keyword(name.to_owned()));
+        log.sync()?;
+        Ok(Some(bit))
+    }
+
+    /// No message below this UID is recent any more. Other programs see that (`O`) when the file is written to anyway.
+    pub(super) fn make_old(&self, inner: &mut Inner, top: u32) -> Result<(), MailboxError> {
+        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+        let from = log.sum.told;
+        log.put(Fact::Told(top));
+        log.flush()?;
+        let Some(loaded) = inner.table.as_mut() else { return Ok(()) };
+        let first = loaded.table.below(from);
+        for row in loaded.table.rows.iter_mut().skip(first).take_while(|row| row.uid < top) {
+            row.marks.flags = row.marks.flags | Flags::OLD;
+            row.pending |= row.room > 0 && !row.is_filed();
+            inner.unfiled |= row.pending;
+        }
+        Ok(())
+    }
+
+    /// Brings the file up to the marks of the table, if it can be locked now. False: not yet.
+    pub(super) fn file_marks(&self, inner: &mut Inner) -> Result<bool, MailboxError> {
+        if !inner.unfiled || !self.exists()? {
+            return Ok(true);
+        }
+        let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(false) };
+        self.refresh(inner, Some(&*guard.file), stat.into())?;
+        let before = inner.is_as_known(guard.file.stat()?.into());
+        let Some(mut loaded) = inner.table.take() else { return Ok(true) };
+        let mut result = Ok(());
+        for row in loaded.table.rows.iter_mut().filter(|row| row.pending) {
+            result = self.file_one(inner, &guard, row);
+            if result.is_err() {
+                break;
+            }
+        }
+        inner.unfiled = result.is_err();
+        inner.table = Some(loaded);
+        inner.has_become(before, guard.file.stat()?.into());
+        result.map(|()| true).map_err(MailboxError::from)
+    }
+
+    /// As [`Mailbox::file_marks`], when nobody waits for it.
+    pub(super) fn write_back(&self, inner: &mut Inner) {
+        match self.file_marks(inner) {
+            Ok(true) => {}
+            Ok(false) => self.shared.stir(),
+            Err(error) => log::warn!("event=marks-delayed path={} error={error}", self.spot().path.display()),
+        }
+    }
+
+    /// Writes one message's reserved block, if what stands there is one, of this message.
+    fn file_one(&self, inner: &mut Inner, guard: &Guard<'_>, row: &mut Row) -> io::Result<()> {
+        row.pending = false;
+        let mut block = vec![0; usize::from(row.room)];
+        guard.file.read_exact_at(&mut block, row.room_at())?;
+        let state = mbox::state(&block);
+        let Some(log) = inner.log.as_ref() else { return Ok(()) };
+        let mark = state.mark.filter(|mark| mark.uid == row.uid && state.room == block.len());
+        let Some(mark) = mark else {
+            log::error!("event=no-block path={} uid={}", self.spot().path.display(), row.uid);
+            return Ok(());
+        };
+        // The base line stays as it is: another act brings it up to date.
+        let fresh = mbox::block(block.len(), state.base, &mark, row.marks, &log.sum.keywords);
+        let Some((fresh, keywords)) = fresh else { return Ok(()) };
+        if fresh != block {
+            inner.wrote(row.room_at());
+            guard.file.write_at(&[IoSlice::new(&fresh)], row.room_at())?;
+        }
+        row.filed = Marks { flags: row.marks.flags, keywords };
+        inner.freshly_filed.push((row.uid, row.filed));
+        Ok(())
+    }
+
+    /// The file with these marks is durable: the state log need not keep them, but for what the file has no room for.
+    pub(super) fn note_filed(&self, inner: &mut Inner, filed: &[(u32, Marks)]) {
+        let (Some(loaded), Some(log)) = (inner.table.as_ref(), inner.log.as_mut()) else { return };
+        let as_filed =
+            |(uid, marks): &&(u32, Marks)| loaded.table.find(*uid).is_none_or(|row| row.filed == *marks && row.is_filed());
+        let uids: UidSet = filed.iter().filter(as_filed).map(|(uid, _)| *uid).collect();
+        if !uids.is_empty() {
+            log.put(Fact::Filed(uids));
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Messages in wire form: CRLF, unquoted, without state fields.
+//!
+//! Blocks of the file are read under a shared lock, and only while the file is the one the table describes; else the
+//! table is brought up to date first, and the message found again by UID and content. What was read stays true of the
+//! message it was read for, so many small messages are served from one block.
+
+use super::inbox::Stamp;
+use super::scan::closed;
+use super::secret::visible;
+use super::table::Row;
+use super::view::View;
+use super::{MailboxError, Uid};
+use crate::mail::mboxrd::ToWire;
+use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
+use std::sync::{MutexGuard, PoisonError};
+
+/// Bytes read from the file at a time.
+const BLOCK: usize = 256 << 10;
+/// Bytes of a message that are made ready at a time.
+const PIECE: usize = 64 << 10;
+/// So often a message is looked for again, while the file changes under us, before we give up.
+const TRIES: usize = 20;
+
+/// A part of the file, and where the last partial read of a message got to.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    bytes: Vec<u8>,
+    at: u64,
+    /// Of the table it was read for.
+    epoch: u64,
+    bookmark: Option<(Row, Pace)>,
+}
+
+impl Block {
+    /// Is this range of the file in the block?
+    fn covers(&self, from: u64, length: u64) -> bool {
+        from >= self.at && from + length <= self.at + self.bytes.len() as u64
+    }
+}
+
+/// How far a message is made ready.
+#[derive(Clone, Debug)]
+struct Pace {
+    /// Bytes in wire form before this point.
+    wire: u64,
+    stage: Stage,
+    to_wire: ToWire,
+}
+
+#[derive(Copy, Clone, Debug)]
+enum Stage {
+    Header,
+    /// So much of the body is done; its last byte.
+    Body(u64, u8),
+    End,
+}
+
+/// One message, or a part of it, on its way.
+#[derive(Debug)]
+struct Stream<'a> {
+    view: &'a View,
+    row: Row,
+    /// Of the table the row is from.
+    epoch: u64,
+    pace: Pace,
+    /// Before the piece in `out`.
+    before: Pace,
+    /// Bytes to be left out, and then to be sent.
+    skip: u64,
+    left: u64,
+    out: Vec<u8>,
+    sent: usize,
+}
+
+impl View {
+    /// The message in wire form: as many bytes as its summary says, or an error of the stream, after which the caller
+    /// closes the connection. Never bytes of another message.
+    pub fn read(&self, uid: Uid) -> Result<Box<dyn Read + '_>, MailboxError> {
+        self.read_part(uid, 0..u64::MAX)
+    }
+
+    /// A range of the message's bytes in wire form; what lies behind its end is left out. Parts that are asked for in
+    /// order do not begin from the start again.
+    pub fn read_part(&self, uid: Uid, range: Range<u64>) -> Result<Box<dyn Read + '_>, MailboxError> {
+        let found =
+            self.with(|_, inner| inner.table.as_ref().and_then(|loaded| Some((*loaded.table.find(uid.0)?, loaded.epoch))))?;
+        let (row, epoch) = found.ok_or(MailboxError::Gone)?;
+        let (from, to) = (range.start.min(row.wire), range.end.min(row.wire));
+        let start = Pace { wire: 0, stage: Stage::Header, to_wire: ToWire::default() };
+        let bookmark = self.block().bookmark.clone();
+        let pace = bookmark.filter(|(marked, pace)| (marked.uid, marked.key) == (row.uid, row.key) && pace.wire <= from);
+        let pace = pace.map_or(start, |(_, pace)| pace);
+        let (skip, left) = (from - pace.wire, to.saturating_sub(from));
+        Ok(Box::new(Stream { view: self, row, epoch, before: pace.clone(), pace, skip, left, out: Vec::new(), sent: 0 }))
+    }
+
+    fn block(&self) -> MutexGuard<'_, Block> {
+        self.block.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.sent == self.out.len() {
+            if self.left == 0 {
+                self.view.block().bookmark = Some((self.row, self.before.clone()));
+                return Ok(0);
+            }
+            if matches!(self.pace.stage, Stage::End) {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            self.next_piece()?;
+        }
+        let rest = self.out.get(self.sent..).unwrap_or_default();
+        let most = rest.len().min(buffer.len()).min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if let (Some(to), Some(from)) = (buffer.get_mut(..most), rest.get(..most)) {
+            to.copy_from_slice(from);
+        }
+        self.sent += most;
+        self.left -= most as u64;
+        if self.left == 0 {
+            self.end()?;
+        }
+        Ok(most)
+    }
+}
+
+impl Stream<'_> {
+    fn next_piece(&mut self) -> io::Result<()> {
+        self.out.clear();
+        self.before = self.pace.clone();
+        self.step().map_err(io::Error::other)?;
+        self.pace.wire += self.out.len() as u64;
+        let over = self.pace.wire > self.row.wire;
+        let short = matches!(self.pace.stage, Stage::End) && self.pace.wire < self.row.wire;
+        if over || short {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let skip = self.skip.min(self.out.len() as u64);
+        self.skip -= skip;
+        self.sent = skip as usize;
+        Ok(())
+    }
+
+    /// All is handed out: what is left of the last piece is not wanted.
+    fn end(&mut self) -> io::Result<()> {
+        self.view.block().bookmark = Some((self.row, self.before.clone()));
+        self.sent = self.out.len();
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), MailboxError> {
+        let view = self.view;
+        let mut block = view.block();
+        match self.pace.stage {
+            Stage::Header => self.header(&mut block),
+            Stage::Body(done, last) => self.body(&mut block, done, last),
+            Stage::End => Ok(()),
+        }
+    }
+
+    /// Where in the block the file's bytes from `from` on are, at most so many; a block is read if they are not in it.
+    fn fetch(&mut self, block: &mut Block, from: impl Fn(&Row) -> u64, most: u64) -> Result<Range<usize>, MailboxError> {
+        if block.epoch != self.epoch || block.bytes.is_empty() || !block.covers(from(&self.row), most) {
+            self.load(block, &from)?;
+        }
+        let start = usize::try_from(from(&self.row) - block.at).unwrap_or(usize::MAX);
+        let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(block.bytes.len());
+        Ok(start.min(end)..end)
+    }
+
+    /// Reads a block from what `from` says of the message, after that was found again.
+    fn load(&mut self, block: &mut Block, from: impl Fn(&Row) -> u64) -> Result<(), MailboxError> {
+        let mailbox = &self.view.mailbox;
+        block.bytes.clear();
+        for _ in 0..TRIES {
+            let mut inner = mailbox.inner();
+            let reading = mailbox.look(&mut inner)?.ok_or(MailboxError::Gone)?;
+            let loaded = inner.table.as_ref().ok_or(MailboxError::Gone)?;
+            let row = loaded.table.find(self.row.uid).filter(|row| row.key == self.row.key);
+            self.row = *row.ok_or(MailboxError::Gone)?;
+            self.epoch = loaded.epoch;
+            (block.at, block.epoch) = (from(&self.row), loaded.epoch);
+            block.bytes.resize(BLOCK, 0);
+            let read = reading.file.read_at(&mut block.bytes, block.at)?;
+            block.bytes.truncate(read);
+            // Programs that lock in another way than we do may have written meanwhile.
+            if Stamp::from(reading.file.stat()?) == loaded.stamp {
+                return Ok(());
+            }
+            block.bytes.clear();
+        }
+        Err(MailboxError::Busy)
+    }
+
+    fn header(&mut self, block: &mut Block) -> Result<(), MailboxError> {
+        let mut bytes = Vec::new();
+        let mut epoch = None;
+        loop {
+            let done = bytes.len() as u64;
+            let most = u64::from(self.row.header) - done.min(u64::from(self.row.header));
+            let more = self.fetch(block, |row| row.header_at() + done, most)?;
+            if epoch.is_some_and(|epoch| epoch != self.epoch) {
+                // It was moved while we read, and its state fields may be others: from the start.
+                (bytes, epoch) = (Vec::new(), None);
+                continue;
+            }
+            epoch = Some(self.epoch);
+            let more = block.bytes.get(more).unwrap_or_default();
+            bytes.extend_from_slice(more);
+            bytes.truncate(self.row.header as usize);
+            if bytes.len() == self.row.header as usize {
+                break;
+            }
+            if more.is_empty() {
+                return Err(MailboxError::Gone);
+            }
+        }
+        visible(&closed(&bytes), |part| self.pace.to_wire.push(part, &mut self.out));
+        if self.row.blank > 0 || self.row.body == 0 {
+            self.pace.to_wire.push(b"\n", &mut self.out);
+        }
+        self.pace.stage = Stage::Body(0, b'\n');
+        self.body(block, 0, b'\n')
+    }
+
+    fn body(&mut self, block: &mut Block, done: u64, last: u8) -> Result<(), MailboxError> {
+        let (mut done, mut last) = (done, last);
+        if done < self.row.body {
+            let most = (self.row.body - done).min(PIECE as u64);
+            let range = self.fetch(block, |row| row.body_at() + done, most)?;
+            let bytes = block.bytes.get(range).unwrap_or_default();
+            let left = usize::try_from(self.row.body - done).unwrap_or(usize::MAX);
+            let bytes = bytes.get(..left.min(bytes.len())).unwrap_or_default();
+            last = *bytes.last().ok_or(MailboxError::Gone)?;
+            self.pace.to_wire.push(bytes, &mut self.out);
+            done += bytes.len() as u64;
+        }
+        self.pace.stage = Stage::Body(done, last);
+        if done >= self.row.body {
+            if last != b'\n' {
+                self.pace.to_wire.push(b"\n", &mut self.out);
+            }
+            std::mem::take(&mut self.pace.to_wire).finish(&mut self.out);
+            self.pace.stage = Stage::End;
+        }
+        Ok(())
+    }
+}

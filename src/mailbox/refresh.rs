@@ -1,0 +1,220 @@
+//! Brings the table of a mailbox up to date with its file: after an append only the new part is looked at, after any
+//! other change the whole file.
+
+use super::MailboxError;
+use super::inbox::{Inner, Mailbox, Stamp};
+use super::lock::Patience;
+use super::mbox::Mark;
+use super::reconcile::{Before, reconcile};
+use super::scan::{Message, Scan};
+use super::secret::Key;
+use super::state::Fact;
+use super::table::{Known, Table};
+use crate::sys::{File, Lock, Stat};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+/// A table and the file it describes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Loaded {
+    pub table: Table,
+    /// The file, as we know it to be.
+    pub stamp: Stamp,
+    /// The table covers so much of it.
+    pub covered: u64,
+    /// Counts the looks after which messages may stand elsewhere.
+    pub epoch: u64,
+}
+
+impl Loaded {
+    /// What is in the file is not what the table says, wherever that is.
+    pub fn distrust(&mut self) {
+        self.stamp = Stamp::default();
+    }
+}
+
+/// A file locked for reading. Dropping it gives the lock back.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub file: Arc<dyn File>,
+    pub stat: Stat,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
+impl Mailbox {
+    /// Locks the file for reading. None: there is no file.
+    pub(super) fn lock_for_reading(&self, inner: &mut Inner) -> Result<Option<Reading>, MailboxError> {
+        let mut patience = Patience::new(&*self.shared.clock, super::inbox::PATIENCE);
+        for _ in 0..100 {
+            let stat = match self.disk.stat(&self.spot().path) {
+                Ok(stat) => stat,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.forget_file(inner);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.check(&stat)?;
+            if inner.file.as_ref().is_some_and(|(_, id)| *id != stat.file) {
+                self.forget_file(inner);
+            }
+            let Some((file, id)) = inner.file.clone().map_or_else(|| self.open(false), |open| Ok(Some(open)))? else { continue };
+            inner.file = Some((file.clone(), id));
+            if !file.try_lock(Lock::Shared)? {
+                patience.wait()?;
+                continue;
+            }
+            let reading = Reading { stat: file.stat()?, file };
+            if reading.stat.file == stat.file && reading.stat.links == 1 {
+                return Ok(Some(reading));
+            }
+        }
+        Err(MailboxError::Busy)
+    }
+
+    /// Locks the file for reading and brings the table up to date.
+    pub(super) fn look(&self, inner: &mut Inner) -> Result<Option<Reading>, MailboxError> {
+        let reading = self.lock_for_reading(inner)?;
+        match &reading {
+            Some(reading) => self.refresh(inner, Some(&*reading.file), reading.stat.into())?,
+            None => self.refresh(inner, None, Stamp::default())?,
+        }
+        Ok(reading)
+    }
+
+    /// Makes [`Inner::table`] the one of the locked file as it is now; no file is an empty one. What it shows is durable in
+    /// the state when this returns.
+    pub(super) fn refresh(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
+        self.ready(inner, file, now.size)?;
+        let Some(file) = file else { return self.look_at_all(inner, Scan::default(), now) };
+        match &inner.table {
+            Some(old) if old.stamp == now && old.covered == now.size => return self.sync_state(inner),
+            Some(old) if old.stamp == now || (old.stamp.file == now.file && old.stamp.size < now.size) => {
+                let (ours, covered) = (old.stamp == now, old.covered);
+                if (ours && self.look_behind(inner, file, covered, now)?) || self.look_at_tail(inner, file, now)? {
+                    return self.sync_state(inner);
+                }
+            }
+            _ => {}
+        }
+        let scan = match inner.spare.take().filter(|(stamp, _)| *stamp == now) {
+            Some((_, scan)) => scan,
+            None => self.scan(file, 0, now.size)?,
+        };
+        self.look_at_all(inner, scan, now)
+    }
+
+    /// Nobody but us wrote since: what is new begins where the table ends.
+    fn look_behind(&self, inner: &mut Inner, file: &dyn File, covered: u64, now: Stamp) -> Result<bool, MailboxError> {
+        let Ok(scan) = self.scan(file, covered, now.size) else { return Ok(false) };
+        if covered == 0 && scan.base.is_none() {
+            return Ok(false);
+        }
+        self.take_in(inner, scan, now, false)?;
+        Ok(true)
+    }
+
+    /// Only the end of the file is new, if the last message we know is still there.
+    fn look_at_tail(&self, inner: &mut Inner, file: &dyn File, now: Stamp) -> Result<bool, MailboxError> {
+        let Some((offset, key)) = inner.table.as_ref().and_then(|old| old.table.last) else { return Ok(false) };
+        let Ok(mut scan) = self.scan(file, offset, now.size) else { return Ok(false) };
+        if scan.messages.first().is_none_or(|first| first.key != key) {
+            return Ok(false);
+        }
+        let first = scan.messages.remove(0);
+        // An empty line may have been added to it.
+        let table = inner.table.iter_mut().flat_map(|old| old.table.rows.iter_mut());
+        table.filter(|row| row.offset == first.offset).for_each(|row| row.length = first.length);
+        self.take_in(inner, scan, now, false)?;
+        Ok(true)
+    }
+
+    fn look_at_all(&self, inner: &mut Inner, scan: Scan, now: Stamp) -> Result<(), MailboxError> {
+        if inner.table.as_ref().is_some_and(|old| old.stamp == now && old.covered == now.size) {
+            return self.sync_state(inner);
+        }
+        self.take_in(inner, scan, now, true)?;
+        self.sync_state(inner)
+    }
+
+    /// Numbers what was found and puts it into the table.
+    fn take_in(&self, inner: &mut Inner, mut scan: Scan, now: Stamp, whole: bool) -> Result<(), MailboxError> {
+        let named = self.number(inner, &mut scan, whole)?;
+        let modseq = inner.give_modseq(self.shared.clock.now())?;
+        let mut loaded = inner.table.take().unwrap_or_default();
+        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+        let listed = log.list_keywords(scan.listed.as_deref().unwrap_or_default());
+        let known = Known { intents: &log.sum.intents, marks: &log.sum.marks, keywords: &log.sum.keywords, listed };
+        let difference = loaded.table.take(&scan, &named, whole, &known, modseq);
+        inner.unfiled |= loaded.table.rows.iter().rev().take(scan.messages.len()).any(|row| row.pending);
+        (loaded.stamp, loaded.covered) = (now, now.size);
+        loaded.epoch += u64::from(whole);
+        inner.table = Some(loaded);
+        inner.note_hollow();
+        inner.index_behind = true;
+        self.tell_lost(inner, difference.gone, modseq);
+        if difference.news {
+            self.seats.ring();
+        }
+        Ok(())
+    }
+
+    /// Numbers messages: all there are, or those that came behind what the table has. Tells the UID of each, and whether the
+    /// file itself says so.
+    fn number(&self, inner: &mut Inner, scan: &mut Scan, whole: bool) -> Result<Vec<Option<(u32, bool)>>, MailboxError> {
+        let next = inner.next;
+        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+        let validity = log.sum.validity;
+        // A field with a bad seal may come from anywhere.
+        for message in &mut scan.messages {
+            let good = |mark: &Mark| mark.seal == self.keys.secret.seal(&self.places.label, validity, mark.uid, &message.key);
+            message.mark = message.mark.filter(|mark| mark.uid > 0 && good(mark));
+        }
+        let old = inner.table.as_ref().map(|loaded| &loaded.table);
+        // A message that went away does not come back under its number: sessions were told that it is gone.
+        let expunged = if old.is_none() { log.sum.expunged_uids() } else { Default::default() };
+        let free = |message: &Message, uid: u32| match old {
+            Some(old) if whole => {
+                uid >= old.top || old.find(uid).is_some_and(|row| row.key == message.key) || log.sum.intents.contains_key(&uid)
+            }
+            Some(old) => uid >= old.top,
+            None => !expunged.contains(&uid),
+        };
+        let sealed = |message: &Message| message.mark.map(|mark| mark.uid).filter(|uid| free(message, *uid));
+        let (seen, none): (Vec<(u32, Key)>, _) = match old {
+            Some(old) if whole => (old.rows.iter().map(|row| (row.uid, row.key)).collect(), BTreeMap::new()),
+            _ => (Vec::new(), BTreeMap::new()),
+        };
+        let rows = if whole { &log.sum.rows } else { &none };
+        let changes = reconcile(Before { seen: &seen, rows, next }, &scan.messages, sealed);
+        let carries =
+            |(message, uid): (&Message, &Option<u32>)| uid.map(|uid| (uid, message.mark.is_some_and(|mark| mark.uid == uid)));
+        let named = scan.messages.iter().zip(&changes.uids).map(carries).collect();
+        let lost: Vec<u32> = changes.lost.iter().filter(|uid| !log.sum.intents.contains_key(uid)).copied().collect();
+        log.put_rows(&changes.rows);
+        lost.into_iter().for_each(|uid| log.put(Fact::Lost(uid)));
+        let last = changes.next.saturating_sub(1);
+        if last > log.sum.ceiling {
+            log.put(Fact::Ceiling(last.saturating_add(super::state::STRIDE)));
+        }
+        inner.next = changes.next;
+        Ok(named)
+    }
+
+    /// Makes durable what is about to be shown.
+    pub(super) fn sync_state(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+        // A clean end that is noted there is history once a UID was shown after it.
+        let next = inner.next;
+        let Some(log) = inner.log.as_mut() else { return Ok(()) };
+        if log.sum.next.is_some_and(|noted| noted != next) {
+            log.put(Fact::Ceiling(log.sum.ceiling));
+        }
+        log.sync().map_err(MailboxError::from)
+    }
+}
