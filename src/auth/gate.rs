@@ -169,7 +169,10 @@ mod tests {
             }
             Ok((password == b"right").then(|| Account { name: name.into(), uid: 0, gid: 0, home: None }))
         }
-        fn open_mailbox(&self, _: &Account, _: &Path, _: Open) -> io::Result<Arc<dyn File>> {
+        fn open_mailbox(&self, _: &Account, _: &Path, _: &Path, _: Open) -> io::Result<Arc<dyn File>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn make_folders(&self, _: &Account, _: &Path, _: &Path) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
         }
         fn reload(&self) -> io::Result<()> {

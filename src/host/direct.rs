@@ -125,8 +125,18 @@ impl Host for Direct {
     }
 
     /// As the daemon itself. Whether the file is one that may be touched is for the mailbox room to see.
-    fn open_mailbox(&self, _account: &Account, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        self.disk.open(path, how)
+    fn open_mailbox(&self, _account: &Account, root: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        if path.parent() == Some(root) {
+            return self.disk.open(path, how);
+        }
+        self.disk.beneath(root).open(path, how)
+    }
+
+    fn make_folders(&self, _account: &Account, root: &Path, path: &Path) -> io::Result<()> {
+        if let Some(above) = root.parent() {
+            self.disk.make_dir(above, 0o711)?;
+        }
+        self.disk.beneath(root).make_dir(path, 0o2770)
     }
 
     fn reload(&self) -> io::Result<()> {

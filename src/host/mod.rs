@@ -31,8 +31,11 @@ pub trait Host: Send + Sync + Debug {
     fn account(&self, name: &str) -> io::Result<Option<Account>>;
     /// Is this the password? Costs the same time for a name that does not exist.
     fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>>;
-    /// Opens a user's mailbox file, as that user.
-    fn open_mailbox(&self, account: &Account, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+    /// Opens a user's mailbox file, as that user. Below the directory `root` no symbolic link is followed.
+    fn open_mailbox(&self, account: &Account, root: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+    /// Makes a directory for a user's folders, as that user, and those between `root` and it; they get mode 2770. One that is
+    /// there is fine; a symbolic link is not.
+    fn make_folders(&self, account: &Account, root: &Path, path: &Path) -> io::Result<()>;
     /// Reads again what may have changed.
     fn reload(&self) -> io::Result<()>;
 }

@@ -281,7 +281,7 @@ impl Mailbox {
     pub(super) fn open(&self, make: bool) -> Result<Option<(Arc<dyn File>, (u64, u64))>, MailboxError> {
         let spot = self.spot();
         let open = |how| {
-            let open = || self.shared.host.open_mailbox(&self.account, &spot.path, how);
+            let open = || self.shared.host.open_mailbox(&self.account, &self.places.root, &spot.path, how);
             match self.watch() {
                 Some((watch, name)) => watch.own(&name, self.shared.clock.elapsed(), open),
                 None => open(),

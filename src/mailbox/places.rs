@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// All places of one mailbox.
 #[derive(Debug)]
 pub(super) struct Places {
+    /// Below this directory no symbolic link is followed.
+    pub root: PathBuf,
     /// The directory of its user's state.
     pub state: PathBuf,
     /// What its own files there are called.
@@ -30,8 +32,9 @@ pub(super) struct Spot {
 
 impl Places {
     /// The INBOX of this user; `base` is a mailbox id for any other folder.
-    pub fn new(spool: &Path, user: &str, base: &str, file: PathBuf) -> Places {
+    pub fn new(spool: &Path, user: &str, base: &str, root: &Path, file: PathBuf) -> Places {
         Places {
+            root: root.to_owned(),
             state: spool.join("state").join(user),
             base: base.into(),
             label: format!("{user}/{base}"),

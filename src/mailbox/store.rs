@@ -144,7 +144,7 @@ impl Store {
         let path = self.shared.mail.join(name);
         let mailbox = Arc::new(Mailbox {
             disk: self.shared.disk.clone(),
-            places: Places::new(&self.shared.spool, name, "INBOX", path),
+            places: Places::new(&self.shared.spool, name, "INBOX", &self.shared.mail, path),
             account: account.clone(),
             shared: self.shared.clone(),
             keys,

@@ -43,8 +43,11 @@ impl Host for TwoUsers {
         }
         Ok(TwoUsers::made(name).filter(|_| password == b"secret" || password == b" two  words "))
     }
-    fn open_mailbox(&self, _: &Account, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+    fn open_mailbox(&self, _: &Account, _: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         self.0.open(path, how)
+    }
+    fn make_folders(&self, _: &Account, _: &Path, path: &Path) -> io::Result<()> {
+        self.0.make_dir(path, 0o2770)
     }
     fn reload(&self) -> io::Result<()> {
         Ok(())

@@ -75,12 +75,17 @@ pub trait Disk: Send + Sync + Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes a directory and those above it, with these permission bits; one that is there is fine.
     fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Takes an empty directory away.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// The names in a directory, in no order.
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Bytes that may still be written where `path` lies.
     fn free(&self, path: &Path) -> io::Result<u64>;
+    /// The same disk, for paths at or below this directory only, and without following a symbolic link there. See
+    /// [`Beneath`](super::beneath::Beneath).
+    fn beneath(&self, dir: &Path) -> Arc<dyn Disk>;
 }
 
 /// An open file. Dropping the last handle closes it and gives its lock back.
@@ -149,6 +154,10 @@ impl Disk for RealDisk {
         fs::DirBuilder::new().recursive(true).mode(mode).create(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
     }
@@ -160,6 +169,10 @@ impl Disk for RealDisk {
     fn free(&self, path: &Path) -> io::Result<u64> {
         let stat = nix::sys::statvfs::statvfs(path)?;
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    fn beneath(&self, dir: &Path) -> Arc<dyn Disk> {
+        Arc::new(super::beneath::Beneath::new(dir))
     }
 }
 

@@ -3,7 +3,7 @@
 //! ([`SimDisk::after_power_cut`]: what was synced, and of the rest any part, sector by sector, name by name).
 
 use super::disk::{Disk, File, Lock, Open, Stat};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
@@ -149,6 +149,11 @@ impl SimDisk {
             }
             apply_names(&mut names, change);
         }
+        // A directory comes back with a name in it whose removal did not last.
+        let mut dirs = state.dirs.clone();
+        let above = names.keys().filter_map(|name| name.parent()).flat_map(Path::ancestors);
+        let back: BTreeSet<&Path> = above.filter(|dir| !state.dirs.iter().any(|known| known == dir)).collect();
+        dirs.extend(back.into_iter().map(PathBuf::from));
         let mut inodes = HashMap::new();
         for (&number, inode) in &state.inodes {
             let content = torn(inode, &mut random);
@@ -159,7 +164,7 @@ impl SimDisk {
             inodes,
             durable_names: names.clone(),
             names,
-            dirs: state.dirs.clone(),
+            dirs,
             next: state.next,
             ticks: state.ticks,
             ..State::default()
@@ -242,6 +247,12 @@ impl State {
         self.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into())
     }
 
+    /// Is the directory there in which this path is, or could be?
+    fn find_dir_of(&self, path: &Path) -> io::Result<()> {
+        let there = path.parent().is_some_and(|dir| self.dirs.iter().any(|known| known == dir));
+        if there { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
+    }
+
     fn stat(&self, number: u64) -> io::Result<Stat> {
         let inode = self.inodes.get(&number).ok_or(ErrorKind::NotFound)?;
         Ok(Stat {
@@ -276,9 +287,7 @@ impl Disk for SimDisk {
             (_, Ok(number)) => number,
             (Open::Create(mode) | Open::CreateNew(mode), Err(error)) if error.kind() == ErrorKind::NotFound => {
                 state.count()?;
-                if !path.parent().is_some_and(|dir| state.dirs.iter().any(|known| known == dir)) {
-                    return Err(ErrorKind::NotFound.into());
-                }
+                state.find_dir_of(path)?;
                 state.next += 1;
                 let number = state.next;
                 state.inodes.insert(number, Inode { mode, ..Inode::default() });
@@ -301,6 +310,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         let number = state.find(from)?;
         state.count()?;
+        state.find_dir_of(to)?;
         state.change_names(to, vec![(from.to_owned(), None), (to.to_owned(), Some(number))]);
         Ok(())
     }
@@ -309,6 +319,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         let number = state.find(from)?;
         state.count()?;
+        state.find_dir_of(to)?;
         if state.names.contains_key(to) {
             return Err(ErrorKind::AlreadyExists.into());
         }
@@ -336,6 +347,18 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    /// Durable at once, too.
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.count()?;
+        if state.names.keys().chain(&state.dirs).any(|name| name != path && name.starts_with(path)) {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        let before = state.dirs.len();
+        state.dirs.retain(|dir| dir != path);
+        if state.dirs.len() < before { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let state = self.state();
         state.alive()?;
@@ -361,6 +384,11 @@ impl Disk for SimDisk {
         state.alive()?;
         let used: u64 = state.names.values().filter_map(|n| state.inodes.get(n)).map(|inode| inode.content.len() as u64).sum();
         Ok(state.capacity.map_or(u64::MAX / 2, |capacity| capacity.saturating_sub(used)))
+    }
+
+    /// There are no symbolic links.
+    fn beneath(&self, _dir: &Path) -> Arc<dyn Disk> {
+        Arc::new(self.clone())
     }
 }
 

@@ -32,8 +32,11 @@ impl Host for TestHost {
     fn verify(&self, _name: &str, _password: &[u8]) -> io::Result<Option<Account>> {
         Ok(None)
     }
-    fn open_mailbox(&self, _account: &Account, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        self.0.open(path, how)
+    fn open_mailbox(&self, _: &Account, root: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        self.0.beneath(root).open(path, how)
+    }
+    fn make_folders(&self, _: &Account, root: &Path, path: &Path) -> io::Result<()> {
+        self.0.beneath(root).make_dir(path, 0o2770)
     }
     fn reload(&self) -> io::Result<()> {
         Ok(())

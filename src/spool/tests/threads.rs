@@ -37,6 +37,9 @@ impl Disk for Counting {
     fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         RealDisk.make_dir(path, mode)
     }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(path)
+    }
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         RealDisk.list(path)
     }
@@ -45,6 +48,9 @@ impl Disk for Counting {
     }
     fn free(&self, path: &Path) -> io::Result<u64> {
         RealDisk.free(path)
+    }
+    fn beneath(&self, dir: &Path) -> Arc<dyn Disk> {
+        RealDisk.beneath(dir)
     }
 }
 
