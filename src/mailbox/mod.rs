@@ -57,16 +57,16 @@ mod secret;
 mod state;
 mod store;
 mod table;
-pub mod utf7;
 mod uidset;
+pub mod utf7;
 mod view;
 mod wake;
 mod watch;
 
 pub use flags::{Flags, Keywords, Marks};
 pub use inbox::Mailbox;
-pub use name::{FolderName, NameError};
 pub use marking::{Change, Marked};
+pub use name::{FolderName, NameError};
 pub use store::Store;
 pub use table::Counts;
 pub use view::{Changes, Lease, View};

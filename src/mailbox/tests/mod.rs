@@ -33,7 +33,8 @@ impl Host for TestHost {
         Ok(None)
     }
     fn open_mailbox(&self, _: &Account, root: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        self.0.beneath(root).open(path, how)
+        // As for the real one, the way to the root is trusted.
+        if path.parent() == Some(root) { self.0.open(path, how) } else { self.0.beneath(root).open(path, how) }
     }
     fn make_folders(&self, _: &Account, root: &Path, path: &Path) -> io::Result<()> {
         self.0.beneath(root).make_dir(path, 0o2770)
