@@ -76,7 +76,11 @@ impl Secret {
         let path = spool.join("secret");
         match read(disk, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+            found => {
+                // Whoever made it may have been killed before its name was durable.
+                disk.sync_dir(spool)?;
+                return found;
+            }
         }
         let mut bytes = [0; 40];
         getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
