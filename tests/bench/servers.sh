@@ -7,8 +7,19 @@ tracer=''
 # What Pillarbox delivers itself, what it sends on, and where to; who owns its mailboxes.
 local_domain=test.example routed_domain=relay.example routed_port='' mail_owner='' smtp_tls=none
 
+# Outside the range from which the system hands out ports, so that no connection takes it meanwhile.
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c '
+import random, socket
+while True:
+    port = random.randrange(10000, 32000)
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+    print(port)
+    break'
 }
 sink_port=$(free_port)
 
@@ -48,7 +59,7 @@ cpu_of() { # the option that tells smtp_bench.py where to read the server's CPU
 wait_for_port() {
     python3 - "$1" <<'PY'
 import socket, sys, time
-end = time.monotonic() + 20
+end = time.monotonic() + 60
 while time.monotonic() < end:
     try:
         socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1).close()
@@ -64,7 +75,8 @@ write_pillarbox_config() {
     chmod 755 "$dir/pillarbox" "$dir/pillarbox/mail"
     smtp_port=${smtp_port:-$(free_port)} pop3_port=$(free_port)
     cat > "$dir/pillarbox.conf" <<CONF
-hostname = "bench.example"
+# Not the name of Postfix: between two hosts of one name mail would loop.
+hostname = "pillarbox.example"
 domains  = ["$local_domain"]
 users    = ["$dir/pillarbox/users"]
 user     = ""

@@ -36,9 +36,9 @@ if [ ! -e "$etc/passwd" ]; then
     mv "$etc.new" "$etc"
 fi
 
+export root etc
+lay='mount -t overlay overlay -o "lowerdir=$root/usr:/usr" /usr && mount -t overlay overlay -o "lowerdir=$etc:$root/etc:/etc" /etc'
+unshare --mount --propagation private sh -c "$lay" || { echo "skipped: no overlay mounts here"; exit 77; }
 PILLARBOX_PEER_ROOT=$root
-export PILLARBOX_PEER_ROOT root etc
-exec unshare --mount --propagation private sh -euc '
-    mount -t overlay overlay -o "lowerdir=$root/usr:/usr" /usr
-    mount -t overlay overlay -o "lowerdir=$etc:$root/etc:/etc" /etc
-    exec "$@"' sh "$@"
+export PILLARBOX_PEER_ROOT
+exec unshare --mount --propagation private sh -euc "$lay; "'exec "$@"' sh "$@"

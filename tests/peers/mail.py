@@ -2,10 +2,11 @@
 """Sends numbered mail and looks whether each message arrived once and unaltered.
 
     mail.py send PORT RECORD --to ADDRESS... [--count N] [--threads T] [--from ADDRESS] [--tls]
-    mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD   [--seconds S]
+    mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD [--quoted]   [--seconds S]
     mail.py wait MBOX TEXT [--seconds S]
 
-RECORD remembers what was accepted, a JSON line each. PATTERN holds {user}.
+RECORD remembers what was accepted, a JSON line each. PATTERN holds {user}. --quoted: that server hands
+out the lines of an mbox as they are, with the > before From.
 """
 import argparse
 import hashlib
@@ -72,7 +73,11 @@ def messages_of_mbox(path):
     except FileNotFoundError:
         return
     for part in re.split(rb"(?m)^From [^\n]*\n", b"\n" + data)[1:]:
-        yield re.sub(rb"(?m)^>(>*From )", rb"\1", part)
+        yield unquoted(part)
+
+
+def unquoted(text):
+    return re.sub(rb"(?m)^>(>*From )", rb"\1", text)
 
 
 def messages_of_pop3(port, user, password):
@@ -94,6 +99,8 @@ def check(args):
         for user in users:
             if args.pop3:
                 found = messages_of_pop3(int(args.pop3[0]), user, args.pop3[1])
+                if args.quoted:
+                    found = map(unquoted, found)
             else:
                 found = messages_of_mbox(args.mbox.format(user=user))
             for message in found:
@@ -148,6 +155,7 @@ def main():
     sub.add_argument("record")
     sub.add_argument("--mbox")
     sub.add_argument("--pop3", nargs=2)
+    sub.add_argument("--quoted", action="store_true")
     sub.add_argument("--seconds", type=float, default=60)
     sub = commands.add_parser("wait")
     sub.add_argument("mbox")
