@@ -80,6 +80,9 @@ impl Mailbox {
     /// Gives back what an idle mailbox does not need.
     fn rest(&self, inner: &mut Inner) {
         if inner.dirty.is_empty() && inner.unsynced.is_none() {
+            if let Err(error) = self.save_index(inner) {
+                log::warn!("event=index-failed path={} error={error}", self.places.index.display());
+            }
             inner.file = None;
         }
         inner.spare = None;

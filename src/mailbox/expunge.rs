@@ -6,6 +6,7 @@ use super::lock::Guard;
 use super::mbox::{self, Base, Dead};
 use super::state::{Fact, Intent, Log};
 use super::table::Row;
+use super::uidset::UidSet;
 use super::{MailboxError, Uid};
 use crate::sys::File;
 use std::io::{self, IoSlice};
@@ -116,6 +117,9 @@ impl Mailbox {
             // After a power cut the two layers could not be told apart.
             guard.file.sync()?;
         }
+        if !doomed.is_empty() {
+            self.index_goes_stale(inner)?;
+        }
         for place in doomed {
             let Some(dead) = dead(place, base) else { continue };
             inner.wrote(place.offset);
@@ -148,6 +152,7 @@ impl Mailbox {
             return Ok(());
         }
         log::info!("event=mailbox-emptied path={} bytes={}", self.spot().path.display(), stat.size);
+        self.index_goes_stale(inner)?;
         guard.file.set_len(0)?;
         inner.hollow = false;
         inner.distrust();
@@ -177,8 +182,9 @@ impl Inner {
 
     /// These are dead, and durably so.
     pub(super) fn done(&mut self, uids: impl Iterator<Item = u32>) {
-        if let Some(log) = self.log.as_mut() {
-            uids.for_each(|uid| log.put(Fact::Done(uid)));
+        let uids: UidSet = uids.collect();
+        if let Some(log) = self.log.as_mut().filter(|_| !uids.is_empty()) {
+            log.put(Fact::Done(uids));
         }
     }
 }

@@ -174,6 +174,7 @@ impl Mailbox {
         let fresh = mbox::block(block.len(), state.base, &mark, row.marks, &log.sum.keywords);
         let Some((fresh, keywords)) = fresh else { return Ok(()) };
         if fresh != block {
+            self.index_goes_stale(inner)?;
             inner.wrote(row.room_at());
             guard.file.write_at(&[IoSlice::new(&fresh)], row.room_at())?;
         }

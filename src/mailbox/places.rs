@@ -14,6 +14,8 @@ pub(super) struct Places {
     pub root: PathBuf,
     /// The directory of its user's state.
     pub state: PathBuf,
+    /// Its index.
+    pub index: PathBuf,
     /// What its own files there are called.
     pub base: String,
     /// Names it in seals.
@@ -36,6 +38,7 @@ impl Places {
         Places {
             root: root.to_owned(),
             state: spool.join("state").join(user),
+            index: spool.join("index").join(user).join(format!("{base}.idx")),
             base: base.into(),
             label: format!("{user}/{base}"),
             spot: Mutex::new(Arc::new(Spot::at(file))),

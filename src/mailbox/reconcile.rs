@@ -6,7 +6,8 @@
 
 use super::scan::{Kind, Message};
 use super::secret::Key;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use super::uidmap::UidMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// What is known before.
 #[derive(Copy, Clone, Debug)]
@@ -14,7 +15,7 @@ pub struct Before<'a> {
     /// UIDs and contents when we last looked.
     pub seen: &'a [(u32, Key)],
     /// UIDs and contents of messages that don't carry their UID.
-    pub rows: &'a BTreeMap<u32, Key>,
+    pub rows: &'a UidMap,
     /// The next UID.
     pub next: u32,
 }
@@ -41,7 +42,7 @@ pub fn reconcile(before: Before<'_>, scan: &[Message], sealed: impl Fn(&Message)
         if message.kind != Kind::Alive {
             continue;
         }
-        *uid = sealed(message).filter(|uid| before.rows.get(uid).is_none_or(|key| *key == message.key) && taken.insert(*uid));
+        *uid = sealed(message).filter(|uid| before.rows.get(*uid).is_none_or(|key| *key == message.key) && taken.insert(*uid));
         match *uid {
             Some(uid) => changes.next = changes.next.max(uid.saturating_add(1)),
             None => unknown.push(at),
@@ -57,18 +58,18 @@ pub fn reconcile(before: Before<'_>, scan: &[Message], sealed: impl Fn(&Message)
         });
         taken.insert(given);
         *uid = Some(given);
-        if before.rows.get(&given) != Some(&message.key) {
+        if before.rows.get(given) != Some(&message.key) {
             changes.rows.push((given, message.key));
         }
     }
-    changes.lost = before.rows.keys().copied().filter(|uid| !taken.contains(uid)).collect();
+    changes.lost = before.rows.iter().map(|(uid, _)| uid).filter(|uid| !taken.contains(uid)).collect();
     changes
 }
 
 /// The UIDs not taken yet of each content, ascending.
 fn by_key(before: Before<'_>, taken: &HashSet<u32>) -> HashMap<Key, VecDeque<u32>> {
-    let rows = before.rows.iter().map(|(uid, key)| (*uid, *key));
-    let seen = before.seen.iter().copied().filter(|(uid, _)| !before.rows.contains_key(uid));
+    let rows = before.rows.iter();
+    let seen = before.seen.iter().copied().filter(|(uid, _)| before.rows.get(*uid).is_none());
     let mut all: Vec<(u32, Key)> = rows.chain(seen).filter(|(uid, _)| !taken.contains(uid)).collect();
     all.sort_unstable_by_key(|(uid, _)| *uid);
     let mut known: HashMap<Key, VecDeque<u32>> = HashMap::new();
@@ -113,12 +114,12 @@ mod tests {
 
     #[test]
     fn the_unknown_get_the_next_numbers_and_keep_them() {
-        let rows = BTreeMap::new();
+        let rows = UidMap::default();
         let file = vec![(1, Some(5)), (2, None), (1, Some(5)), (2, None)];
         let changes = run(Before { seen: &[], rows: &rows, next: 3 }, &file);
         assert_eq!(changes.uids, [Some(5), Some(6), Some(7), Some(8)]);
         assert_eq!(changes.next, 9);
-        let rows: BTreeMap<u32, Key> = changes.rows.iter().copied().collect();
+        let rows: UidMap = changes.rows.iter().copied().collect();
         let file = vec![(2, None), (1, Some(5)), (2, None)];
         let changes = run(Before { seen: &[], rows: &rows, next: 9 }, &file);
         assert_eq!(changes.uids, [Some(6), Some(5), Some(8)]);
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_lost_seal_is_made_good_by_memory() {
-        let rows = BTreeMap::new();
+        let rows = UidMap::default();
         let seen = [(4, Key([1; 16])), (9, Key([2; 16]))];
         let changes = run(Before { seen: &seen, rows: &rows, next: 10 }, &vec![(2, None), (1, None), (3, None)]);
         assert_eq!(changes.uids, [Some(9), Some(4), Some(10)]);
@@ -141,7 +142,7 @@ mod tests {
             rounds in proptest::collection::vec((proptest::collection::vec((0u8..6, any::<bool>()), 0..6), any::<u64>(), any::<bool>()), 1..8)
         ) {
             let mut file: File = Vec::new();
-            let (mut rows, mut shown, mut next) = (BTreeMap::new(), HashMap::new(), 1);
+            let (mut rows, mut shown, mut next) = (UidMap::default(), HashMap::new(), 1);
             let mut seen: Vec<(u32, Key)> = Vec::new();
             for (added, shuffle, forget) in rounds {
                 for (content, ours) in added {
@@ -176,8 +177,8 @@ mod tests {
                     let kept = file.iter().zip(&uids).filter(|((c, _), uid)| *c == content && untouched.contains(&(content, **uid))).count();
                     prop_assert!(kept >= had.min(has).saturating_sub(file.iter().filter(|(c, own)| *c == content && own.is_some()).count()));
                 }
-                rows.retain(|uid, _| !changes.lost.contains(uid));
-                rows.extend(changes.rows.iter().copied());
+                rows.remove(|uid| changes.lost.contains(&uid));
+                changes.rows.iter().for_each(|(uid, key)| rows.put(*uid, *key));
                 next = changes.next;
                 seen = file.iter().zip(&uids).map(|((content, _), uid)| (*uid, Key([*content; 16]))).collect();
             }

@@ -173,8 +173,8 @@ impl Mailbox {
 
     /// Does that, or the state, vouch for it? (Not for what was never looked at without suspicion.)
     fn is_known(&self, inner: &Inner, told: u32, message: &Message) -> bool {
-        let rows = inner.log.iter().flat_map(|log| log.sum.rows.values());
-        self.is_sealed(inner, told, message) || rows.into_iter().any(|key| *key == message.key)
+        let mut rows = inner.log.iter().flat_map(|log| log.sum.rows.iter());
+        self.is_sealed(inner, told, message) || rows.any(|(_, key)| key == message.key)
     }
 
     /// Writes a record that was torn once more into its place. Returns where it ends.
@@ -184,6 +184,7 @@ impl Mailbox {
         let base = (at == 0).then_some(Base { validity, last: uid });
         let seal = self.keys.secret.seal(&self.places.label, validity, uid, &torn.letter.key);
         inner.distrust();
+        self.index_goes_stale(inner)?;
         let check = torn.letter.write(file, at, b"", &torn.letter.block(base, uid, seal))?;
         inner.wrote(at);
         if torn.removed {
@@ -212,6 +213,7 @@ impl Mailbox {
             self.save(file, at, next)?;
         }
         inner.distrust();
+        self.index_goes_stale(inner)?;
         if next == size {
             file.set_len(at)?;
             file.sync()?;

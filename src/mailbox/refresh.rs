@@ -10,8 +10,9 @@ use super::scan::{Message, Scan};
 use super::secret::Key;
 use super::state::Fact;
 use super::table::{Known, Table};
+use super::uidmap::UidMap;
+use super::uidset::UidSet;
 use crate::sys::{File, Lock, Stat};
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -92,6 +93,9 @@ impl Mailbox {
     /// the state when this returns.
     pub(super) fn refresh(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
         self.ready(inner, file, now.size)?;
+        if inner.table.is_none() {
+            self.load_index(inner);
+        }
         let Some(file) = file else { return self.look_at_all(inner, Scan::default(), now) };
         match &inner.table {
             Some(old) if old.stamp == now && old.covered == now.size => return self.sync_state(inner),
@@ -187,18 +191,21 @@ impl Mailbox {
             None => !expunged.contains(&uid),
         };
         let sealed = |message: &Message| message.mark.map(|mark| mark.uid).filter(|uid| free(message, *uid));
-        let (seen, none): (Vec<(u32, Key)>, _) = match old {
-            Some(old) if whole => (old.rows.iter().map(|row| (row.uid, row.key)).collect(), BTreeMap::new()),
-            _ => (Vec::new(), BTreeMap::new()),
+        let seen: Vec<(u32, Key)> = match old {
+            Some(old) if whole => old.rows.iter().map(|row| (row.uid, row.key)).collect(),
+            _ => Vec::new(),
         };
+        let none = UidMap::default();
         let rows = if whole { &log.sum.rows } else { &none };
         let changes = reconcile(Before { seen: &seen, rows, next }, &scan.messages, sealed);
         let carries =
             |(message, uid): (&Message, &Option<u32>)| uid.map(|uid| (uid, message.mark.is_some_and(|mark| mark.uid == uid)));
         let named = scan.messages.iter().zip(&changes.uids).map(carries).collect();
-        let lost: Vec<u32> = changes.lost.iter().filter(|uid| !log.sum.intents.contains_key(uid)).copied().collect();
+        let lost: UidSet = changes.lost.iter().filter(|uid| !log.sum.intents.contains_key(uid)).copied().collect();
         log.put_rows(&changes.rows);
-        lost.into_iter().for_each(|uid| log.put(Fact::Lost(uid)));
+        if !lost.is_empty() {
+            log.put(Fact::Lost(lost));
+        }
         let last = changes.next.saturating_sub(1);
         if last > log.sum.ceiling {
             log.put(Fact::Ceiling(last.saturating_add(super::state::STRIDE)));

@@ -8,9 +8,10 @@ use super::flags::Filed;
 use super::mbox::{self, Base, Mark};
 use super::secret::{ENDS, Hasher, Key, Secret, visible};
 use crate::mail::header;
-use crate::sys::Time;
+use crate::sys::{File, Time};
 use memchr::memmem::Finder;
 use std::borrow::Cow;
+use std::io;
 use std::sync::LazyLock;
 
 /// A header that goes on for longer ends here, in the middle.
@@ -173,6 +174,30 @@ impl Count {
             _ => 2,
         };
         length + self.lf - self.crlf - self.quoted + end
+    }
+}
+
+/// Where the first message at or behind an offset begins, as a scan from the start would find it too.
+pub fn next_message(file: &dyn File, from: u64, to: u64) -> io::Result<Option<u64>> {
+    // A `From ` line that is cut by a piece's end is found in the next.
+    const OVERLAP: usize = mbox::LONGEST_FROM + 8;
+    let mut piece = vec![0; 64 << 10];
+    let mut at = from.saturating_sub(3);
+    loop {
+        let most = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX).min(piece.len());
+        let read = file.read_at(piece.get_mut(..most).unwrap_or_default(), at)?;
+        let bytes = piece.get(..read).unwrap_or_default();
+        for found in FROM.find_iter(bytes) {
+            let before = bytes.get(..found).unwrap_or_default();
+            let begins = before.ends_with(b"\n\n") || before.ends_with(b"\n\r\n");
+            if begins && at + found as u64 >= from && mbox::is_from_line(line_at(bytes, found)) {
+                return Ok(Some(at + found as u64));
+            }
+        }
+        if read < piece.len() {
+            return Ok(None);
+        }
+        at += (read - OVERLAP) as u64;
     }
 }
 

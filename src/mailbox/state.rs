@@ -3,6 +3,7 @@
 use super::factlog::{self, FactLog};
 use super::flags::{Flags, Keywords, Marks};
 use super::secret::Key;
+use super::uidmap::UidMap;
 use super::uidset::UidSet;
 use crate::spool::SpoolId;
 use crate::sys::Time;
@@ -46,12 +47,12 @@ pub enum Fact {
     Next(u32),
     /// UIDs of messages that don't carry them themselves: the first, and the keys of it and those that follow it.
     Rows(u32, Vec<Key>),
-    /// That row's message is gone.
-    Lost(u32),
+    /// The messages of these rows are gone.
+    Lost(UidSet),
     /// A message is to be removed.
     Intent(Intent),
-    /// It is removed.
-    Done(u32),
+    /// These are removed.
+    Done(UidSet),
     /// A copy that was delivered and removed since: not to be delivered again.
     Gone(SpoolId, u32, Time),
     /// The file ended here, all of it durable; and the crc32c of the last bytes before.
@@ -82,7 +83,7 @@ pub struct Sum {
     /// The next UID, after a clean end.
     pub next: Option<u32>,
     /// UIDs of messages that don't carry them.
-    pub rows: BTreeMap<u32, Key>,
+    pub rows: UidMap,
     /// Mod-sequences up to this one may have been given.
     pub modseq: u64,
     /// What went away and when, the oldest first.
@@ -113,15 +114,17 @@ impl factlog::Sum for Sum {
             Fact::Validity(validity) => self.validity = validity,
             Fact::Ceiling(ceiling) => self.ceiling = self.ceiling.max(ceiling),
             Fact::Next(next) => self.next = Some(next),
-            Fact::Rows(first, keys) => self.rows.extend((first..).zip(keys)),
-            Fact::Lost(uid) => {
-                self.rows.remove(&uid);
-                self.marks.remove(&uid);
+            Fact::Rows(first, keys) => (first..).zip(keys).for_each(|(uid, key)| self.rows.put(uid, key)),
+            Fact::Lost(uids) => {
+                self.rows.remove(|uid| uids.has(uid));
+                uids.iter().for_each(|uid| {
+                    self.marks.remove(&uid);
+                });
             }
             Fact::Intent(intent) => drop(self.intents.insert(intent.uid, intent)),
-            Fact::Done(uid) => {
-                self.intents.remove(&uid);
-                self.rows.remove(&uid);
+            Fact::Done(uids) => {
+                self.rows.remove(|uid| uids.has(uid));
+                uids.iter().for_each(|uid| drop(self.intents.remove(&uid)));
             }
             Fact::Gone(id, recipient, time) => {
                 if self.gone.insert((id, recipient)) {
@@ -148,7 +151,7 @@ impl factlog::Sum for Sum {
 
     fn facts(&self) -> Vec<Fact> {
         let mut facts = vec![Fact::Validity(self.validity), Fact::Ceiling(self.ceiling)];
-        facts.extend(runs(self.rows.iter().map(|(uid, key)| (*uid, *key))));
+        facts.extend(runs(self.rows.iter()));
         facts.extend([Fact::Modseq(self.modseq), Fact::Floor(self.floor), Fact::Told(self.told)]);
         facts.extend(self.keywords.names().iter().cloned().map(Fact::Keyword));
         let moments: Vec<(u64, u32)> = self.expunged.iter().copied().collect();
@@ -262,7 +265,7 @@ fn print(fact: &Fact) -> String {
             });
             line
         }
-        Fact::Lost(uid) => format!("lost {uid}"),
+        Fact::Lost(uids) => format!("lost {uids}"),
         Fact::Intent(i) => {
             let old = i.old.iter().fold(String::new(), |mut old, byte| {
                 let _ = write!(old, "{byte:02x}");
@@ -270,7 +273,7 @@ fn print(fact: &Fact) -> String {
             });
             format!("intent {} {} {} {} {old}", i.uid, i.key, i.offset, i.length)
         }
-        Fact::Done(uid) => format!("done {uid}"),
+        Fact::Done(uids) => format!("done {uids}"),
         Fact::Gone(id, recipient, time) => format!("gone {id} {recipient} {}", time.0),
         Fact::Durable(size, check) => format!("durable {size} {check:08x}"),
         Fact::Modseq(modseq) => format!("modseq {modseq}"),
@@ -296,7 +299,7 @@ fn parse(line: &str) -> Option<Fact> {
         "ceiling" => Fact::Ceiling(number(word())?),
         "next" => Fact::Next(number(word())?),
         "rows" => Fact::Rows(number(word())?, words.map(|word| word.parse().ok()).collect::<Option<_>>()?),
-        "lost" => Fact::Lost(number(word())?),
+        "lost" => Fact::Lost(word()?.parse().ok()?),
         "intent" => Fact::Intent(Intent {
             uid: number(word())?,
             key: word()?.parse().ok()?,
@@ -304,7 +307,7 @@ fn parse(line: &str) -> Option<Fact> {
             length: word()?.parse().ok()?,
             old: hex(word()?)?,
         }),
-        "done" => Fact::Done(number(word())?),
+        "done" => Fact::Done(word()?.parse().ok()?),
         "gone" => Fact::Gone(word()?.parse().ok()?, number(word())?, Time(word()?.parse().ok()?)),
         "durable" => Fact::Durable(word()?.parse().ok()?, u32::from_str_radix(word()?, 16).ok()?),
         "modseq" => Fact::Modseq(word()?.parse().ok()?),
@@ -351,7 +354,7 @@ mod tests {
             Fact::Ceiling(1_000),
             Fact::Rows(12, vec![Key([3; 16])]),
             Fact::Rows(13, vec![Key([4; 16]), Key([5; 16])]),
-            Fact::Lost(13),
+            Fact::Lost(set(&[13])),
             Fact::Intent(Intent { uid: 12, key: Key([3; 16]), offset: 5, length: 9, old: b"abc\n".to_vec() }),
             Fact::Gone(id, 3, Time(55)),
             Fact::Durable(99, 0xabc),
@@ -386,7 +389,7 @@ mod tests {
             assert_eq!(again.sum, sum);
         }
         let mut again = Log::open(Arc::new(disk.clone()), dir, "INBOX").unwrap();
-        again.put(Fact::Done(12));
+        again.put(Fact::Done(set(&[12])));
         again.rewrite().unwrap();
         let again = Log::open(Arc::new(disk), dir, "INBOX").unwrap();
         assert_eq!((again.sum.next, again.sum.rows.len(), again.sum.intents.len()), (None, 1, 0));

@@ -22,6 +22,12 @@ impl UidSet {
         self.0.iter().flat_map(|(first, last)| *first..=*last)
     }
 
+    /// Is this one of them?
+    pub fn has(&self, uid: u32) -> bool {
+        let after = self.0.partition_point(|(first, _)| *first <= uid);
+        after.checked_sub(1).and_then(|at| self.0.get(at)).is_some_and(|(_, last)| uid <= *last)
+    }
+
     /// None?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -81,6 +87,7 @@ mod tests {
             uids.sort_unstable();
             uids.dedup();
             prop_assert!(set.iter().eq(uids.iter().copied()));
+            prop_assert!((0..70).all(|uid| set.has(uid) == uids.contains(&uid)));
             prop_assert_eq!(set.to_string().parse::<UidSet>(), Ok(set));
         }
     }

@@ -3,6 +3,7 @@
 mod basic;
 mod crash;
 mod marking;
+mod measure;
 mod others;
 mod scanning;
 mod viewing;

@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::thread;
 
-fn real(root: &Path) -> Arc<Store> {
+pub fn real(root: &Path) -> Arc<Store> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let host = Arc::new(TestHost(disk.clone()));
     let (mail, spool) = (root.join("mail"), root.join("spool"));

@@ -1,8 +1,11 @@
 use crate::mail::mboxrd::ToWire;
 use crate::mailbox::mbox;
-use crate::mailbox::scan::{Kind, Message, Scan, Scanner};
+use crate::mailbox::scan::{Kind, Message, Scan, Scanner, next_message};
 use crate::mailbox::secret::{Secret, visible};
+use crate::sys::sim::SimDisk;
+use crate::sys::{Disk, Open};
 use proptest::prelude::*;
+use std::path::Path;
 
 pub fn secret() -> Secret {
     Secret::new(&[7; 32])
@@ -85,6 +88,15 @@ proptest! {
             }
         }
         prop_assert_eq!(at, bytes.len() as u64);
+        // A stretch of the file can be scanned for itself.
+        let disk = SimDisk::default();
+        disk.make_dir(Path::new("/w"), 0o700).unwrap();
+        let file = disk.open(Path::new("/w/box"), Open::Create(0o600)).unwrap();
+        file.write_at(&[std::io::IoSlice::new(&bytes)], 0).unwrap();
+        for from in 1..=bytes.len() as u64 {
+            let start = scan.messages.iter().map(|message| message.offset).find(|offset| *offset >= from);
+            prop_assert_eq!(next_message(&*file, from, bytes.len() as u64).unwrap(), start);
+        }
         // What comes after makes no difference to what was there.
         let more = [bytes.as_slice(), super::super::deliver::end_of(&bytes), b"From n Sat Nov  1 12:26:40 2025\nB: c\n\nnew\n\n"].concat();
         let after = scan_in_pieces(&more, 1 << 20);

@@ -1,0 +1,394 @@
+//! The index of a mailbox: its table on disk, so that to open a mailbox is not to read it. A cache, private to the daemon:
+//! what does not fit, or is damaged, is not used.
+//!
+//! `<spool>/index/u/<base>.idx` is a head of [`HEAD`] bytes, then one record of [`RECORD`] bytes for each message in UID order,
+//! first those that are shown, then those that are being removed. Numbers are little-endian. The head tells which file it is
+//! about, and in which state that was; all bytes are under a crc32c.
+//!
+//! It is written when the file is durable and nobody looks at the mailbox, and now and then while somebody does; under another
+//! name, then renamed. An index that is older than its file still saves the work: only what came since is looked at. That is
+//! wrong after a change in the middle, so before we make the first one, the index is marked as stale, durably: then the whole
+//! file is looked at, and the index tells what the numbers and marks were before.
+
+use super::MailboxError;
+use super::flags::{Flags, Marks};
+use super::inbox::{Inner, Mailbox, Stamp};
+use super::refresh::Loaded;
+use super::secret::Key;
+use super::state::Sum;
+use super::table::{Row, Table};
+use crate::sys::{Disk, File, Open, Time};
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::time::Duration;
+
+const MAGIC: &[u8; 8] = b"PBXIDX\x01\n";
+/// Bytes of the head.
+const HEAD: usize = 192;
+/// Where the head says that it is stale: any byte but zero. It is not under the checksum.
+const STALE: u64 = HEAD as u64 - 5;
+/// Bytes of a record.
+const RECORD: usize = 96;
+/// Records that are read or written at a time.
+const BATCH: usize = 1024;
+/// While somebody looks at a mailbox, its index is written this often at the most.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Bytes in the order of an index.
+struct Writer<'a>(&'a mut Vec<u8>);
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+}
+
+/// Takes numbers from the front of some bytes; zero behind the end.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        match self.0.split_first_chunk::<N>() {
+            Some((bytes, rest)) => {
+                self.0 = rest;
+                *bytes
+            }
+            None => [0; N],
+        }
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.take())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.take())
+    }
+}
+
+/// What an index says before its records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Head {
+    validity: u32,
+    top: u32,
+    rows: u32,
+    doomed: u32,
+    stamp: Stamp,
+    last: Option<(u64, Key)>,
+    buried: bool,
+    internal: bool,
+    modseq: u64,
+    /// Of all records.
+    check: u32,
+}
+
+impl Head {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEAD);
+        let (offset, key) = self.last.unwrap_or_default();
+        let bits = u8::from(self.last.is_some()) | u8::from(self.buried) << 1 | u8::from(self.internal) << 2;
+        Writer(&mut out)
+            .put(MAGIC)
+            .put(&self.validity.to_le_bytes())
+            .put(&self.top.to_le_bytes())
+            .put(&self.rows.to_le_bytes())
+            .put(&self.doomed.to_le_bytes())
+            .put(&self.stamp.file.0.to_le_bytes())
+            .put(&self.stamp.file.1.to_le_bytes())
+            .put(&self.stamp.size.to_le_bytes())
+            .put(&self.stamp.mtime.to_le_bytes())
+            .put(&self.stamp.ctime.to_le_bytes())
+            .put(&offset.to_le_bytes())
+            .put(&key.0)
+            .put(&self.modseq.to_le_bytes())
+            .put(&self.check.to_le_bytes())
+            .put(&[bits]);
+        out.resize(HEAD - 5, 0);
+        let check = crc32c::crc32c(&out);
+        out.push(0);
+        out.extend_from_slice(&check.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Head> {
+        let (body, check) = bytes.split_last_chunk::<4>()?;
+        let (stale, body) = body.split_last()?;
+        if bytes.len() != HEAD || crc32c::crc32c(body) != u32::from_le_bytes(*check) {
+            return None;
+        }
+        let mut from = Reader(body.strip_prefix(MAGIC)?);
+        let (validity, top, rows, doomed) = (from.u32(), from.u32(), from.u32(), from.u32());
+        let file = (from.u64(), from.u64());
+        let (size, mtime, ctime) = (from.u64(), i128::from_le_bytes(from.take()), i128::from_le_bytes(from.take()));
+        let last = (from.u64(), Key(from.take()));
+        let (modseq, check, [bits]) = (from.u64(), from.u32(), from.take());
+        let last = (bits & 1 == 1).then_some(last);
+        let stamp = Stamp { file, size, mtime, ctime };
+        let stamp = if *stale == 0 { stamp } else { Stamp::default() };
+        Some(Head { validity, top, rows, doomed, stamp, last, buried: bits & 2 > 0, internal: bits & 4 > 0, modseq, check })
+    }
+}
+
+/// The head, the messages that are shown, and those that are being removed.
+type Contents = (Head, Vec<Row>, Vec<Row>);
+
+fn encode(row: &Row, out: &mut Vec<u8>) {
+    Writer(out)
+        .put(&row.uid.to_le_bytes())
+        .put(&row.header.to_le_bytes())
+        .put(&row.from.to_le_bytes())
+        .put(&row.room.to_le_bytes())
+        .put(&[row.blank, u8::from(row.pending), row.marks.flags.0, row.filed.flags.0])
+        .put(&row.offset.to_le_bytes())
+        .put(&row.length.to_le_bytes())
+        .put(&row.body.to_le_bytes())
+        .put(&row.wire.to_le_bytes())
+        .put(&row.key.0)
+        .put(&row.marks.keywords.to_le_bytes())
+        .put(&row.filed.keywords.to_le_bytes())
+        .put(&row.modseq.to_le_bytes())
+        .put(&row.date.0.to_le_bytes());
+}
+
+fn decode(record: &[u8]) -> Row {
+    let mut from = Reader(record);
+    let (uid, header) = (from.u32(), from.u32());
+    let [f0, f1, r0, r1, blank, pending, flags, filed] = from.take();
+    let (offset, length, body, wire) = (from.u64(), from.u64(), from.u64(), from.u64());
+    let key = Key(from.take());
+    let (keywords, filed_keywords, modseq) = (from.u64(), from.u64(), from.u64());
+    Row {
+        uid,
+        header,
+        from: u16::from_le_bytes([f0, f1]),
+        room: u16::from_le_bytes([r0, r1]),
+        blank,
+        pending: pending > 0,
+        offset,
+        length,
+        body,
+        wire,
+        key,
+        marks: Marks { flags: Flags(flags), keywords },
+        filed: Marks { flags: Flags(filed), keywords: filed_keywords },
+        modseq,
+        date: Time(i64::from_le_bytes(from.take())),
+    }
+}
+
+/// Reads an index of this mailbox. None: there is none that can be used.
+fn read(file: &dyn File, validity: u32) -> io::Result<Option<Contents>> {
+    let mut head = vec![0; HEAD];
+    let read = file.read_at(&mut head, 0)?;
+    let Some(head) = Head::decode(head.get(..read).unwrap_or_default()).filter(|head| head.validity == validity) else {
+        return Ok(None);
+    };
+    let count = head.rows as usize + head.doomed as usize;
+    let size = file.stat()?.size;
+    if size != HEAD as u64 + count as u64 * RECORD as u64 {
+        return Ok(None);
+    }
+    let (mut rows, mut check) = (Vec::with_capacity(count), 0);
+    let mut batch = vec![0; BATCH * RECORD];
+    let mut at = HEAD as u64;
+    while at < size {
+        let read = file.read_at(&mut batch, at)?;
+        let records = batch.get(..read - read % RECORD).filter(|records| !records.is_empty());
+        let Some(records) = records else { return Ok(None) };
+        check = crc32c::crc32c_append(check, records);
+        rows.extend(records.chunks_exact(RECORD).map(decode));
+        at += records.len() as u64;
+    }
+    let doomed = rows.split_off(head.rows as usize);
+    let ascending = rows.is_sorted_by(|one, other| one.uid < other.uid) && rows.last().is_none_or(|row| row.uid < head.top);
+    Ok((check == head.check && ascending).then_some((head, rows, doomed)))
+}
+
+fn write(disk: &dyn Disk, path: &Path, loaded: &Loaded, validity: u32, modseq: u64) -> io::Result<()> {
+    let table = &loaded.table;
+    let mut head = Head {
+        validity,
+        top: table.top,
+        rows: u32::try_from(table.rows.len()).map_err(|_| io::ErrorKind::FileTooLarge)?,
+        doomed: u32::try_from(table.doomed.len()).map_err(|_| io::ErrorKind::FileTooLarge)?,
+        stamp: loaded.stamp,
+        last: table.last,
+        buried: table.buried,
+        internal: table.internal,
+        modseq,
+        check: 0,
+    };
+    let fresh = path.with_extension("new");
+    let file = disk.open(&fresh, Open::Create(0o600))?;
+    file.set_len(0)?;
+    let (mut at, mut batch) = (HEAD as u64, Vec::with_capacity(BATCH * RECORD));
+    for rows in [&table.rows, &table.doomed] {
+        for some in rows.chunks(BATCH) {
+            batch.clear();
+            some.iter().for_each(|row| encode(row, &mut batch));
+            head.check = crc32c::crc32c_append(head.check, &batch);
+            file.write_at(&[IoSlice::new(&batch)], at)?;
+            at += batch.len() as u64;
+        }
+    }
+    file.write_at(&[IoSlice::new(&head.encode())], 0)?;
+    disk.rename(&fresh, path)
+}
+
+impl Mailbox {
+    /// Takes the table from the index, if there is a good one. It is brought up to date by the next look.
+    pub(super) fn load_index(&self, inner: &mut Inner) {
+        let Some(log) = inner.log.as_ref() else { return };
+        let found = self.shared.disk.open(&self.places.index, Open::Read).and_then(|file| read(&*file, log.sum.validity));
+        let (head, rows, doomed) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return log::info!("event=index-unusable path={}", self.places.index.display()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return log::warn!("event=index-failed path={} error={error}", self.places.index.display()),
+        };
+        let Head { top, stamp, last, buried, internal, modseq, .. } = head;
+        let mut table = Table { rows, top, last, doomed, buried, internal };
+        catch_up(&mut table, &log.sum);
+        inner.modseq = inner.modseq.max(modseq);
+        inner.next = inner.next.max(top);
+        inner.unfiled |= table.rows.iter().any(|row| row.pending);
+        inner.table = Some(Loaded { table, stamp, covered: stamp.size, epoch: 1 });
+        inner.note_hollow();
+    }
+
+    /// Writes the index, if it is behind and this is the time. The file is durable.
+    pub(super) fn save_index(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+        let now = self.shared.clock.elapsed();
+        let early = inner.index_saved.is_some_and(|saved| now.saturating_sub(saved) < PAUSE);
+        let (Some(loaded), false) = (&inner.table, early && !self.seats.is_empty()) else { return Ok(()) };
+        // Of what nobody has looked at yet there is nothing to tell.
+        if !inner.index_behind || loaded.covered != loaded.stamp.size || loaded.stamp == Stamp::default() {
+            return Ok(());
+        }
+        if let Some((file, _)) = &inner.file {
+            // Other programs don't sync what they write. What the index describes has to outlive what the index outlives.
+            file.sync()?;
+        }
+        if let Some(dir) = self.places.index.parent() {
+            self.shared.disk.make_dir(dir, 0o700)?;
+        }
+        write(&*self.shared.disk, &self.places.index, loaded, inner.validity(), inner.modseq)?;
+        (inner.index_behind, inner.index_stale, inner.index_saved) = (false, false, Some(now));
+        Ok(())
+    }
+
+    /// The file is about to be changed elsewhere than at its end.
+    pub(super) fn index_goes_stale(&self, inner: &mut Inner) -> io::Result<()> {
+        inner.index_behind = true;
+        if inner.index_stale {
+            return Ok(());
+        }
+        match self.shared.disk.open(&self.places.index, Open::Write) {
+            Ok(file) => {
+                file.write_at(&[IoSlice::new(&[1])], STALE)?;
+                file.sync()?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        inner.index_stale = true;
+        Ok(())
+    }
+}
+
+/// The state log may know more than the index.
+fn catch_up(table: &mut Table, sum: &Sum) {
+    let intended = |row: &Row| sum.intents.get(&row.uid).is_some_and(|intent| intent.key == row.key);
+    table.doomed.retain(intended);
+    if !sum.intents.is_empty() {
+        let doomed: Vec<Row> = table.rows.iter().filter(|row| intended(row)).copied().collect();
+        table.doom(&doomed);
+    }
+    for (uid, (marks, filed)) in &sum.marks {
+        let at = table.at(*uid);
+        if let Some(row) = at.and_then(|at| table.rows.get_mut(at)).filter(|row| row.marks != *marks) {
+            (row.marks, row.filed) = (*marks, *filed);
+            row.modseq = sum.modseq;
+            row.pending = row.room > 0 && !row.is_filed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::sim::SimDisk;
+    use proptest::prelude::*;
+
+    fn some(count: u32) -> Loaded {
+        let row = |uid: u32| Row {
+            uid,
+            header: uid * 3,
+            from: 40,
+            room: 256,
+            blank: 1,
+            pending: uid % 2 == 0,
+            offset: u64::from(uid) << 33,
+            length: 7,
+            body: 5,
+            wire: 6,
+            key: Key([uid as u8; 16]),
+            marks: Marks { flags: Flags(uid as u8 % 64), keywords: u64::MAX - u64::from(uid) },
+            filed: Marks { flags: Flags(3), keywords: 1 },
+            modseq: u64::MAX / 2,
+            date: Time(-5),
+        };
+        let stamp = Stamp { file: (1, 2), size: 77, mtime: i128::MAX, ctime: -1 };
+        let table = Table {
+            rows: (1..=count).map(row).collect(),
+            top: count + 1,
+            last: Some((3, Key([9; 16]))),
+            doomed: vec![row(count + 5)],
+            buried: true,
+            internal: false,
+        };
+        Loaded { table, stamp, covered: 77, epoch: 1 }
+    }
+
+    fn read_again(disk: &SimDisk, validity: u32) -> Option<Contents> {
+        read(&*disk.open(Path::new("/x/i"), Open::Read).unwrap(), validity).unwrap()
+    }
+
+    #[test]
+    fn a_table_comes_back() {
+        for count in [0, 1, 1023, 1024, 3000] {
+            let disk = SimDisk::default();
+            disk.make_dir(Path::new("/x"), 0o700).unwrap();
+            let loaded = some(count);
+            write(&disk, Path::new("/x/i"), &loaded, 8, 99).unwrap();
+            let (head, rows, doomed) = read_again(&disk, 8).unwrap();
+            assert_eq!((rows, doomed), (loaded.table.rows, loaded.table.doomed));
+            assert_eq!((head.stamp, head.last, head.top, head.buried), (loaded.stamp, loaded.table.last, count + 1, true));
+            assert!(read_again(&disk, 9).is_none());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_noticed(at in any::<prop::sample::Index>(), bit in 0..8u8, cut in any::<prop::sample::Index>()) {
+            let disk = SimDisk::default();
+            disk.make_dir(Path::new("/x"), 0o700).unwrap();
+            write(&disk, Path::new("/x/i"), &some(3), 8, 99).unwrap();
+            let file = disk.open(Path::new("/x/i"), Open::Write).unwrap();
+            let size = file.stat().unwrap().size;
+            let at = at.index(size as usize) as u64;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_at(&[IoSlice::new(&[byte[0] ^ (1 << bit)])], at).unwrap();
+            match read_again(&disk, 8) {
+                Some((head, ..)) => prop_assert_eq!((at, head.stamp), (STALE, Stamp::default())),
+                None => prop_assert_ne!(at, STALE),
+            }
+            file.write_at(&[IoSlice::new(&byte)], at).unwrap();
+            prop_assert!(read_again(&disk, 8).is_some());
+            file.set_len(cut.index(size as usize) as u64).unwrap();
+            prop_assert!(read_again(&disk, 8).is_none());
+        }
+    }
+}
