@@ -574,7 +574,7 @@ mod tests {
             let cut = disk.after_power_cut(seed);
             ["/d/a", "/d/b"].map(|path| cut.stat(Path::new(path)).is_ok())
         };
-        let images: std::collections::BTreeSet<[bool; 2]> = (0..50).map(names).collect();
+        let images: BTreeSet<[bool; 2]> = (0..50).map(names).collect();
         assert_eq!(images.len(), 4, "{images:?}");
     }
 

@@ -127,7 +127,7 @@ fn nothing_is_deleted_without_quit() {
     client.hang_up();
     let mut client = marked();
     house.registry.tell_all_to_leave();
-    client.expect("", "-ERR [SYS/TEMP]");
+    assert!(client.line().starts_with("-ERR [SYS/TEMP]"));
     client.ended();
     assert_eq!(fs::read_to_string(house.mbox()).unwrap().matches("Subject: ").count(), 3);
 }
