@@ -60,7 +60,7 @@ impl Journal {
         let (disk, dir) = (&*self.disk, &self.options.dir);
         let theirs = dir.parent().unwrap_or(Path::new("")).join(host);
         let (begun, done) = (dir.join(format!("{host}.adopting")), dir.join(format!("{host}.adopted")));
-        let _guard = files::take_lock(disk, &theirs)?;
+        let _guard = files::take_lock(disk, &*self.clock, &theirs)?;
         if disk.stat(&done).is_err() {
             disk.open(&begun, Open::Create(0o600))?.sync()?;
             disk.sync_dir(dir)?;
@@ -83,7 +83,7 @@ impl Journal {
             if *copied {
                 // All of that journal's mail is in this one.
                 let dir = theirs.parent().unwrap_or(Path::new("")).join(third);
-                let _guard = files::take_lock(&*self.disk, &dir)?;
+                let _guard = files::take_lock(&*self.disk, &*self.clock, &dir)?;
                 remove_all(&*self.disk, &dir)?;
             } else {
                 // What was copied from there is there still.

@@ -251,9 +251,13 @@ impl Journal {
     }
 
     fn no_room(&self, number: u64, job: LineJob, error: SpoolError) {
-        match job.ticket {
-            Some(ticket) => ticket.answer(&Err(error)),
-            None => lock(&self.table).lines.entry(number).or_default().push(job),
+        let LineJob { bytes, apply, release, ticket } = job;
+        // Marks hold in memory already, so they must come to stand in the log too.
+        if apply.is_empty() {
+            lock(&self.table).lines.entry(number).or_default().push(LineJob { bytes, apply, release, ticket: None });
+        }
+        if let Some(ticket) = ticket {
+            ticket.answer(&Err(error));
         }
     }
 

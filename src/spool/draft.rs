@@ -5,7 +5,7 @@ use super::journal::{Journal, lock};
 use super::log::{Place, What};
 use super::replay::Live;
 use super::segment::{self, OwnFile, Record};
-use super::table::RecordJob;
+use super::table::{RecordJob, next_mark};
 use super::text::Mark;
 use super::writer::own_path;
 use super::{Entry, Message, Outcome, SpoolError, SpoolId, Status};
@@ -64,7 +64,9 @@ impl Draft {
     }
 
     /// The commit: when this returns Ok the message survives a power cut, and so do the outcomes that come with it
-    /// (`X-Spool-Settles`: those that settle, and `Warned`), all or nothing, in one sync.
+    /// (`X-Spool-Settles`: those of other messages that settle, and `Warned`; and all marks of this message itself), all or
+    /// nothing, in one sync. `Deferred` and `Held` of other messages are no part of that act: they follow it, hold in memory
+    /// from then on, and reach the log as soon as it can be written.
     /// After `Uncertain` nobody knows; after any other error nothing is kept.
     pub fn commit(mut self, settles: Vec<Outcome>) -> Result<Entry, SpoolError> {
         if let Some(kind) = self.failed {
@@ -83,13 +85,17 @@ impl Draft {
             None => None,
         };
         let inline = Arc::new(std::mem::take(&mut self.buffer));
+        let (own, others): (Vec<Outcome>, Vec<Outcome>) = settles.into_iter().partition(|outcome| outcome.id == self.id);
         let (with, after): (Vec<Outcome>, Vec<Outcome>) =
-            settles.into_iter().partition(|outcome| !matches!(outcome.status, Status::Deferred { .. } | Status::Held));
-        let result = self.enter(inline.clone(), file.as_ref().map(|(_, own)| *own), &with);
+            others.into_iter().partition(|outcome| !matches!(outcome.status, Status::Deferred { .. } | Status::Held));
+        let result = self.enter(inline.clone(), file.as_ref().map(|(_, own)| *own), &own, &with);
         self.keep = matches!(result, Ok(()) | Err(SpoolError::Uncertain));
         result?;
         if !after.is_empty() {
-            self.journal.settle(&after)?;
+            // The message is taken, whatever becomes of these: an error here would have it sent twice.
+            if let Err(error) = self.journal.settle(&after) {
+                log::error!("spool id={} marks={} error={error}", self.id, after.len());
+            }
         }
         let message = match file {
             Some((file, own)) => Message::File { file, offset: 0, length: own.length },
@@ -99,9 +105,21 @@ impl Draft {
     }
 
     /// Puts the record in the queue and waits until it is durable.
-    fn enter(&mut self, message: Arc<Vec<u8>>, file: Option<OwnFile>, settles: &[Outcome]) -> Result<(), SpoolError> {
+    fn enter(
+        &mut self,
+        message: Arc<Vec<u8>>,
+        file: Option<OwnFile>,
+        own: &[Outcome],
+        settles: &[Outcome],
+    ) -> Result<(), SpoolError> {
         let count = u32::try_from(self.envelope.recipients.len()).unwrap_or(u32::MAX);
-        let waiting: Vec<Mark> = (0..count).map(|index| Mark::fresh(index, self.time)).collect();
+        let mut waiting: Vec<Mark> = (0..count).map(|index| Mark::fresh(index, self.time)).collect();
+        for outcome in own {
+            let text = (!outcome.text.is_empty()).then(|| outcome.text.as_str().into());
+            for mark in waiting.iter_mut().filter(|mark| outcome.recipients.contains(&mark.index)) {
+                *mark = next_mark(mark, &outcome.status, text.as_ref());
+            }
+        }
         let settles = {
             let table = lock(&self.journal.table);
             settles

@@ -6,11 +6,12 @@ use super::replay::{self, Replay, State};
 use super::segment::HEAD;
 use super::writer::{log_path, segment_path};
 use super::{SpoolError, SpoolId};
-use crate::sys::{Disk, File, Lock, Open};
+use crate::sys::{Clock, Disk, File, Lock, Open};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The name of the lock file.
 const LOCK: &str = "lock";
@@ -29,9 +30,19 @@ pub(super) struct Listing {
     pub adoptions: Vec<(String, bool)>,
 }
 
+/// Who only looks whether a journal is owned holds its lock for a moment: so often it is tried, with such pauses.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Takes the lock of a journal; it is held as long as the file.
-pub(super) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn File>, SpoolError> {
+pub(super) fn take_lock(disk: &dyn Disk, clock: &dyn Clock, dir: &Path) -> Result<Arc<dyn File>, SpoolError> {
     let file = disk.open(&dir.join(LOCK), Open::Create(0o600))?;
+    for _ in 0..TRIES {
+        if file.try_lock(Lock::Exclusive)? {
+            return Ok(file);
+        }
+        let _ = clock.after(PAUSE).recv();
+    }
     if file.try_lock(Lock::Exclusive)? { Ok(file) } else { Err(SpoolError::Locked) }
 }
 

@@ -59,7 +59,7 @@ impl Journal {
         options: Options,
     ) -> Result<(Arc<Journal>, Vec<Unsettled>), SpoolError> {
         disk.make_dir(&options.dir, 0o700)?;
-        let guard = files::take_lock(&*disk, &options.dir)?;
+        let guard = files::take_lock(&*disk, &*clock, &options.dir)?;
         for above in options.dir.ancestors().skip(1).take(2) {
             disk.sync_dir(above)?;
         }
@@ -128,9 +128,9 @@ impl Journal {
         Ok(Draft::new(self.clone(), id, envelope))
     }
 
-    /// Appends outcomes. Returns when those that settle are durable (one sync, shared); `Deferred`, `Held` and `Warned` are
-    /// written and not waited for. Messages and recipients that are settled already are passed over.
-    /// After an error nothing is settled here; say it again.
+    /// Appends outcomes. Returns when those that settle, hold or release are durable (one sync, shared); other marks
+    /// (`Deferred`, `Warned`) are written and not waited for. Messages and recipients that are settled already are passed over.
+    /// After an error nothing is settled here; say it again. Marks hold in memory all the same.
     pub fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError> {
         let ticket = Ticket::new();
         let watch = ticket.watch();

@@ -195,24 +195,28 @@ impl Journal {
     /// when the log has grown long.
     fn shorten_logs(&self) -> Result<(), SpoolError> {
         let mut writer = lock(&self.writer);
-        let candidate = {
-            let mut table = lock(&self.table);
-            let active = writer.active.as_ref().map(|active| active.number);
-            table.segments.iter_mut().find_map(|(&number, facts)| {
-                let open = writer.is_open(number);
-                facts.age = if open { 0 } else { facts.age.saturating_add(1) };
-                let long = writer.log_end(number) > LONG_LOG.max(2 * facts.rewritten);
-                let wanted = long || (!open && !facts.summarised && facts.live > 0 && facts.age >= REST);
-                (wanted && !facts.stuck).then_some((number, active == Some(number)))
-            })
-        };
-        let Some((number, is_active)) = candidate else { return Ok(()) };
-        if !self.settle_up(&mut writer) {
-            return Ok(());
+        let mut candidates = Vec::new();
+        for (&number, facts) in &mut lock(&self.table).segments {
+            let open = writer.is_open(number);
+            facts.age = if open { 0 } else { facts.age.saturating_add(1) };
+            let long = writer.log_end(number) > LONG_LOG.max(2 * facts.rewritten);
+            let wanted = long || (!open && !facts.summarised && facts.live > 0 && facts.age >= REST);
+            candidates.extend((wanted && !facts.stuck).then_some(number));
         }
-        let tail = writer.active.as_ref().filter(|_| is_active).map_or(0, |active| active.tail);
-        let closed = !writer.is_open(number);
-        Ok(self.rewrite_log(&mut writer, number, tail, closed)?)
+        let mut result = Ok(());
+        for number in candidates {
+            if !self.settle_up(&mut writer) {
+                return result;
+            }
+            let tail = writer.active.as_ref().filter(|active| active.number == number).map_or(0, |active| active.tail);
+            let closed = !writer.is_open(number);
+            match self.rewrite_log(&mut writer, number, tail, closed) {
+                Ok(()) => return result,
+                // One that can't be written must not keep the others long for ever.
+                Err(error) => result = Err(error.into()),
+            }
+        }
+        result
     }
 
     /// Replaces a log by its summary. All lines must be durable.
@@ -243,16 +247,27 @@ impl Journal {
                 .filter(|(number, facts)| facts.live > 0 && !facts.stuck && facts.age >= REST && !writer.is_open(**number));
             fit.map(|(&number, facts)| (number, facts.bytes)).collect()
         };
+        let mut result = Ok(());
         for (number, live) in candidates {
-            let size = self.disk.stat(&segment_path(&self.options.dir, number))?.size;
-            if live < size / 4 {
-                return self.copy_segment(number);
+            let size = self.disk.stat(&segment_path(&self.options.dir, number)).map(|stat| stat.size);
+            match size.map(|size| live < size / 4) {
+                Ok(true) => match self.copy_segment(number) {
+                    // All that is in it is being delivered.
+                    Ok(0) => {}
+                    Ok(_) => return result,
+                    // Damaged, it is left alone from now on; without room, the next would fare no better.
+                    Err(error @ SpoolError::Io(_)) => result = Err(error),
+                    Err(error) => return Err(error),
+                },
+                Ok(false) => {}
+                Err(error) => result = Err(error.into()),
             }
         }
-        Ok(())
+        result
     }
 
-    pub(super) fn copy_segment(&self, number: u64) -> Result<(), SpoolError> {
+    /// Copies what is live in a segment and not being delivered, up to a bound. Tells how many messages that were.
+    pub(super) fn copy_segment(&self, number: u64) -> Result<usize, SpoolError> {
         let table = lock(&self.table);
         let mut ids: Vec<(u64, SpoolId)> = table
             .entries
@@ -263,12 +278,13 @@ impl Journal {
             .collect();
         drop(table);
         ids.sort_unstable();
-        let (mut batch, mut bytes, mut all) = (Vec::new(), 0, 0);
+        let (mut batch, mut bytes, mut all, mut count) = (Vec::new(), 0, 0, 0);
         for (_, id) in ids {
             match self.fetch(id) {
                 Ok((live, record, message)) if live.segment == number => {
                     bytes += live.bytes();
                     all += live.bytes();
+                    count += 1;
                     batch.push((live, record, message));
                 }
                 Ok(_) | Err(SpoolError::Unknown(_)) => {}
@@ -287,7 +303,8 @@ impl Journal {
                 break;
             }
         }
-        self.copy_records(batch, Some(number))
+        self.copy_records(batch, Some(number))?;
+        Ok(count)
     }
 
     /// Commits copies of records, with their marks as they are now. `from` is the segment they replace; None: they come from another journal.

@@ -8,7 +8,7 @@ use super::replay::{Live, Scan};
 use super::text::Mark;
 use super::{Outcome, SpoolId, Status};
 use crate::sys::Time;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread::Thread;
 use std::time::Duration;
@@ -143,10 +143,11 @@ impl Table {
         }
     }
 
-    /// Puts outcomes in the queue. Marks hold at once, what settles holds when it is durable; then `ticket` is told.
-    /// Recipients that don't wait are left out. True if there is something to wait for.
+    /// Puts outcomes in the queue. Marks hold at once, what settles holds when it is durable; then `ticket` is told, and also
+    /// when it is durable that something is held or released. Recipients that don't wait are left out. True if there is something to wait for.
     pub fn enqueue(&mut self, outcomes: &[Outcome], ticket: &Ticket) -> bool {
         let mut jobs: BTreeMap<u64, LineJob> = BTreeMap::new();
+        let mut urgent = BTreeSet::new();
         for outcome in outcomes {
             let (settled, marks) = self.lines_of(outcome);
             let Some(live) = self.entries.get_mut(&outcome.id) else { continue };
@@ -159,12 +160,19 @@ impl Table {
                 facts.reserved = facts.reserved.saturating_sub(u64::from(used) * log::LINE);
                 job.release += u64::from(used) * log::LINE;
             }
+            let held = |line: &Line| matches!(&line.what, What::Waiting(mark) if mark.held);
+            let was = |line: &Line| {
+                live.waiting.iter().any(|mark| mark.held != held(line) && line.recipients.binary_search(&mark.index).is_ok())
+            };
+            if settled.is_some() || marks.iter().any(was) {
+                urgent.insert(live.segment);
+            }
             job.apply.extend(settled);
             marks.iter().for_each(|line| self.mark(line));
         }
         let mut waits = false;
         for (number, mut job) in jobs.into_iter().filter(|(_, job)| !job.bytes.is_empty()) {
-            job.ticket = (!job.apply.is_empty()).then(|| ticket.another());
+            job.ticket = urgent.contains(&number).then(|| ticket.another());
             waits |= job.ticket.is_some();
             self.lines.entry(number).or_default().push(job);
         }
@@ -286,7 +294,7 @@ impl Table {
 }
 
 /// The marks after an outcome that does not settle.
-fn next_mark(mark: &Mark, status: &Status, text: Option<&Arc<str>>) -> Mark {
+pub(super) fn next_mark(mark: &Mark, status: &Status, text: Option<&Arc<str>>) -> Mark {
     let text = text.cloned().or_else(|| mark.text.clone());
     match status {
         // A release is no try.

@@ -533,6 +533,7 @@ impl SimFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn written(disk: &SimDisk, path: &str, data: &[u8]) -> Arc<dyn File> {
         disk.make_dir(Path::new("/d"), 0o700).unwrap();

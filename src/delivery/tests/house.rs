@@ -6,9 +6,9 @@ use crate::host::{Account, Host};
 use crate::mail::{Body, Envelope, Origin, Recipient, ReversePath};
 use crate::mailbox::Store;
 use crate::net::dns::Resolver;
-use crate::spool::{Journal, Message, Options, SpoolError, SpoolId, Unsettled};
+use crate::spool::{Journal, Message, Options, SpoolId, Unsettled};
 use crate::sys::sim::SimDisk;
-use crate::sys::{Clock, Disk, File, Open, SystemClock};
+use crate::sys::{Clock, Disk, File, Lock, Open, SystemClock};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -129,12 +129,14 @@ impl Drop for House {
 /// A thread of the house before may still be about to let go of the journal.
 fn open_journal(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, options: &Options) -> (Arc<Journal>, Vec<Unsettled>) {
     let end = Instant::now() + Duration::from_secs(10);
-    loop {
-        match Journal::open(disk.clone(), clock.clone(), options.clone()) {
-            Err(SpoolError::Locked) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
-            result => return result.unwrap(),
-        }
+    disk.make_dir(&options.dir, 0o700).unwrap();
+    let file = disk.open(&options.dir.join("lock"), Open::Create(0o600)).unwrap();
+    while !file.try_lock(Lock::Exclusive).unwrap() {
+        assert!(Instant::now() < end, "the journal stays locked");
+        std::thread::sleep(Duration::from_millis(1));
     }
+    drop(file);
+    Journal::open(disk.clone(), clock.clone(), options.clone()).unwrap()
 }
 
 /// A message as it lies in the spool.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::sys::{Disk, Open};
+use std::io::ErrorKind;
 
 #[test]
 fn what_is_committed_is_there_after_a_restart() {
@@ -15,7 +16,6 @@ fn what_is_committed_is_there_after_a_restart() {
     journal.settle(&delivered(small.id, &[1])).unwrap();
     let before = waiting(&journal);
     assert_eq!(before[&small.id].0, [0, 2]);
-    assert!(matches!(try_open(&disk, 1 << 16), Err(SpoolError::Locked)));
     drop(journal);
     let (journal, unsettled) = try_open(&disk, 64 << 10).unwrap();
     assert_eq!(waiting(&journal), before);
@@ -28,6 +28,84 @@ fn what_is_committed_is_there_after_a_restart() {
     journal.settle(&delivered(small.id, &[0, 2])).unwrap();
     drop(journal);
     assert_eq!(waiting(&open(&disk)).keys().collect::<Vec<_>>(), [&empty.id]);
+}
+
+/// Opens the journal while time passes, and `meanwhile` is done after so much of it.
+fn open_as_time_passes(disk: &SimDisk, after: u32, meanwhile: impl FnOnce()) -> Result<(), SpoolError> {
+    let clock = clock();
+    std::thread::scope(|scope| {
+        let opened = scope.spawn(|| Journal::open(Arc::new(disk.clone()), clock.clone(), options(64 << 10)).map(drop));
+        let (mut passed, mut meanwhile) = (0, Some(meanwhile));
+        while !opened.is_finished() {
+            std::thread::yield_now();
+            clock.advance(std::time::Duration::from_millis(1));
+            passed += 1;
+            if passed >= after {
+                meanwhile.take().into_iter().for_each(|act| act());
+            }
+        }
+        opened.join().unwrap()
+    })
+}
+
+#[test]
+fn who_only_looks_at_the_lock_does_not_keep_a_start_away() {
+    let disk = SimDisk::default();
+    drop(open(&disk));
+    let lock = disk.open(&PathBuf::from(DIR).join("lock"), Open::Write).unwrap();
+    assert!(lock.try_lock(crate::sys::Lock::Exclusive).unwrap());
+    open_as_time_passes(&disk, 30, || drop(lock)).unwrap();
+    let _journal = open(&disk);
+    assert!(matches!(open_as_time_passes(&disk, u32::MAX, || ()), Err(SpoolError::Locked)));
+}
+
+#[test]
+fn marks_that_come_with_a_message_never_refuse_it() {
+    let disk = SimDisk::default();
+    let journal = open(&disk);
+    let other = put(&journal, 1, b"other").unwrap().id;
+    let until = Time::from_seconds(1_800_000_500);
+    let mut draft = journal.begin(envelope(3)).unwrap();
+    draft.write_all(b"x").unwrap();
+    let own = draft.id();
+    let marks = vec![
+        outcome(own, &[0], Status::Held),
+        outcome(own, &[1], Status::Deferred { until }),
+        outcome(other, &[0], Status::Held),
+    ];
+    // The record is written and synced; nothing after that.
+    let operations = disk.operations();
+    (operations + 3..operations + 9).for_each(|n| disk.fail_at(n, ErrorKind::Other));
+    draft.commit(marks).unwrap();
+    let held = |journal: &Journal, id| {
+        let waiting = journal.waiting(id).unwrap().waiting;
+        waiting.iter().map(|w| (w.held, w.tries)).collect::<Vec<_>>()
+    };
+    for journal in [&journal, &open(&disk.after_power_cut(1))] {
+        assert_eq!(held(journal, own), [(true, 0), (false, 1), (false, 0)]);
+        assert_eq!(journal.waiting(own).unwrap().waiting[1].due, until);
+    }
+    // The other's mark is in memory, and in the log as soon as that can be written.
+    assert_eq!(held(&journal, other), [(true, 0)]);
+    (0..10).for_each(|_| drop(put(&journal, 1, b"more")));
+    journal.housekeep();
+    assert_eq!(held(&open(&disk.after_power_cut(1)), other), [(true, 0)]);
+}
+
+#[test]
+fn to_hold_and_to_release_is_durable() {
+    let disk = SimDisk::default();
+    let journal = open(&disk);
+    let id = put(&journal, 1, b"x").unwrap().id;
+    let until = Time::from_seconds(1_800_000_500);
+    for (status, held) in [(Status::Held, true), (Status::Deferred { until }, false)] {
+        journal.settle(&[outcome(id, &[0], status)]).unwrap();
+        for seed in 0..20 {
+            assert_eq!(open(&disk.after_power_cut(seed)).waiting(id).unwrap().waiting[0].held, held);
+        }
+    }
+    disk.fail_at(disk.operations() + 1, ErrorKind::Other);
+    assert!(journal.settle(&[outcome(id, &[0], Status::Held)]).is_err());
 }
 
 #[test]

@@ -113,6 +113,24 @@ fn a_message_in_delivery_is_not_moved() {
 }
 
 #[test]
+fn a_segment_in_delivery_does_not_keep_others_from_being_copied() {
+    let disk = SimDisk::default();
+    let (journal, a, b) = begun(&disk);
+    let c = put(&journal, 1, &text(3, 1000)).unwrap().id;
+    put(&journal, 1, &text(4, 60 << 10)).map(|entry| journal.settle(&delivered(entry.id, &[0]))).unwrap().unwrap();
+    let second = segment_of(&journal, c);
+    // What is in the first segment is being delivered; the second is closed by a third.
+    journal.reserve(a).unwrap();
+    journal.reserve(b).unwrap();
+    while journal::lock(&journal.writer).is_open(second) {
+        put(&journal, 1, &text(5, 60 << 10)).map(|entry| journal.settle(&delivered(entry.id, &[0]))).unwrap().unwrap();
+    }
+    housekeep(&journal);
+    assert_eq!((segment_of(&journal, a), segment_of(&journal, b)), (1, 1));
+    assert!(segment_of(&journal, c) > second);
+}
+
+#[test]
 fn a_rewritten_log_is_durable_before_it_takes_lines() {
     let disk = SimDisk::default();
     let (journal, a, b) = begun(&disk);

@@ -137,6 +137,57 @@ fn threads_do_not_get_into_each_others_way() {
     assert_eq!(waiting(&journal), kept);
 }
 
+/// Eight threads commit and settle until the power fails. What one was told holds; what it was not told may hold.
+#[test]
+fn power_may_fail_while_threads_commit() {
+    for stop in (6..150).step_by(9) {
+        let disk = SimDisk::default();
+        let (journal, _) = try_open(&disk, 32 << 10).unwrap();
+        disk.stop_at(disk.operations() + stop);
+        let (begun, kept) = (Mutex::new(BTreeMap::new()), Mutex::new(BTreeMap::new()));
+        let settled = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for worker in 0..8u64 {
+                let (journal, begun, kept, settled) = (&journal, &begun, &kept, &settled);
+                scope.spawn(move || {
+                    for n in 0.. {
+                        let text = text(worker * 10_000 + n + 1, if n == 3 { 270 << 10 } else { 100 + 300 * worker as usize });
+                        let mut draft = journal.begin(envelope(1)).unwrap();
+                        begun.lock().unwrap().insert(draft.id(), quoted(&text));
+                        if draft.write_all(&text).is_err() {
+                            return;
+                        }
+                        let Ok(entry) = draft.commit(Vec::new()) else { return };
+                        kept.lock().unwrap().insert(entry.id, quoted(&text));
+                        if n % 4 == 1 {
+                            kept.lock().unwrap().remove(&entry.id);
+                            if journal.settle(&delivered(entry.id, &[0])).is_err() {
+                                return;
+                            }
+                            settled.lock().unwrap().push(entry.id);
+                        }
+                    }
+                });
+            }
+            scope.spawn(|| {
+                while begun.lock().unwrap().is_empty() || disk.free(Path::new("/")).is_ok() {
+                    journal.housekeep();
+                    thread::yield_now();
+                }
+            });
+        });
+        let (begun, kept, settled) = (begun.into_inner().unwrap(), kept.into_inner().unwrap(), settled.into_inner().unwrap());
+        for seed in 0..6 {
+            let what = format!("cut after {stop}, seed {seed}");
+            let image = if seed == 0 { disk.after_kill() } else { disk.after_power_cut(seed) };
+            let found = waiting(&try_open(&image, 32 << 10).unwrap().0);
+            assert!(found.iter().all(|(id, (_, text))| begun.get(id) == Some(text)), "{what}: made up or altered");
+            assert!(kept.keys().all(|id| found.contains_key(id)), "{what}: lost");
+            assert!(settled.iter().all(|id| !found.contains_key(id)), "{what}: came back");
+        }
+    }
+}
+
 fn cpu() -> Duration {
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
     let span = |time: nix::sys::time::TimeVal| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64);
