@@ -65,9 +65,10 @@ impl Stage {
 fn message(id: &str, seed: u64) -> Vec<u8> {
     let mut random = Random(seed | 1);
     let mut text = format!("Subject: crash\r\nX-Id: {id}\r\nFrom: sender@sender.test\r\n\r\n");
-    let lines = match random.below(10) {
+    let lines = match random.below(40) {
+        // Longer than what the spool keeps in a segment.
         0 => 6_000 + random.below(2_000),
-        1 => 0,
+        1..5 => 0,
         _ => 1 + random.below(80),
     };
     for _ in 0..lines {
@@ -109,6 +110,10 @@ fn sender(stage: &Stage, number: u64) {
     let mut random = Random(0x5eed + number);
     let mut smtp = None;
     while !stage.over.load(Ordering::SeqCst) {
+        // Bursts and lulls, so that the daemon dies with many at work and with few.
+        if random.below(4) == 0 {
+            thread::sleep(Duration::from_millis(random.below(200) as u64));
+        }
         let Some((door, _)) = stage.doors() else {
             smtp = None;
             continue;
@@ -164,8 +169,16 @@ fn reader(stage: &Stage) {
     }
 }
 
+/// In parts of 50 rounds, each with a daemon of its own: a start after a kill reads the mailboxes, so that more and
+/// more of a long run would be spent on that alone.
 fn killed_under_load() {
-    let rounds = rounds();
+    let (whole, most) = (rounds(), 50);
+    for part in 0..whole.div_ceil(most) {
+        killed(most.min(whole - part * most), u64::from(part));
+    }
+}
+
+fn killed(rounds: u32, part: u64) {
     let away = Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned()));
     let config = format!(
         "[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n[smtp]\nrelay_networks = [\"127.0.0.0/8\"]\n[queue]\nretry = [\"1s\"]\nwarn = \"0s\"\n",
@@ -189,7 +202,7 @@ fn killed_under_load() {
     let theirs = stage.clone();
     threads.push(thread::spawn(move || reader(&theirs)));
 
-    let mut random = Random(20_261_121);
+    let mut random = Random(20_261_121 + part);
     for _ in 0..rounds {
         daemon.start();
         *stage.doors.lock().unwrap() = Some((daemon.at("smtp"), daemon.at("pop3")));
