@@ -95,3 +95,12 @@ fn a_file_that_is_not_there_and_odd_words() {
     let output = Command::new(env!("CARGO_BIN_EXE_pillarbox")).arg("--start").output().unwrap();
     assert_eq!(output.status.code(), Some(64));
 }
+
+/// RFC 5321 §4.5.3.2.7, §4.5.3.2.5 and §4.5.3.1.8; RFC 1939 §3.
+#[test]
+fn defaults_are_as_generous_as_the_standards_say() {
+    let config = pillarbox::config::load(Some(Path::new("/dev/null")), &[]).unwrap();
+    let minutes = |n: u64| std::time::Duration::from_secs(60 * n);
+    assert!(config.timeouts.command >= minutes(5) && config.timeouts.data >= minutes(3) && config.timeouts.idle >= minutes(10));
+    assert!(config.limits.recipients >= 100 && config.max_message_size >= 64 << 10);
+}

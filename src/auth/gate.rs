@@ -53,7 +53,7 @@ impl Gate {
             Err(Refusal::TooMany) => "refused",
             Err(Refusal::Broken(_)) => "impossible",
         };
-        let (name, peer) = (Shown(name), ShownPeer(peer));
+        let name = Shown(name);
         match outcome {
             Ok(account) => {
                 log::info!("session={session} auth {word} user={name} peer={peer} service={service}");
@@ -126,19 +126,6 @@ impl fmt::Display for Shown<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// A peer in a log line: its address, or its user.
-#[derive(Debug, Clone, Copy)]
-pub struct ShownPeer<'a>(pub &'a Peer);
-
-impl fmt::Display for ShownPeer<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Peer::Tcp(address) => address.ip().fmt(out),
-            Peer::Unix { uid, .. } => write!(out, "uid:{uid}"),
-        }
     }
 }
 

@@ -5,4 +5,4 @@ pub mod gate;
 pub mod sasl;
 pub mod throttle;
 
-pub use gate::{Denied, Gate, Login, Shown, ShownPeer};
+pub use gate::{Denied, Gate, Login, Shown};

@@ -117,3 +117,20 @@ fn own(path: &Path, identity: Option<&Identity>) -> Result<(), Failure> {
 fn named(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(exit::CANTCREAT, format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spool_that_everybody_can_write_to_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "user = \"\"\nspool = \"spool\"\nmail = \"mail\"\npid_file = \"pid\"\nusers = [\"users\"]\n";
+        let config = crate::config::load::from_text("test", text, dir.path(), &[]).unwrap();
+        prepare_directories(&config, None).unwrap();
+        assert_eq!(fs::metadata(&config.spool).unwrap().mode() & 0o7777, 0o711);
+        fs::set_permissions(&config.spool, fs::Permissions::from_mode(0o1777)).unwrap();
+        let failure = prepare_directories(&config, None).unwrap_err().what;
+        assert!(failure.contains("can be written by everybody; say chmod o-w"), "{failure}");
+    }
+}

@@ -112,7 +112,7 @@ impl Stream {
     /// For the log.
     pub fn peer(&self) -> String {
         match self {
-            Stream::Tcp(_, address) => address.to_string(),
+            Stream::Tcp(_, address) => address.ip().to_string(),
             Stream::Unix(_, uid) => format!("uid:{uid}"),
         }
     }

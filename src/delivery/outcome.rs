@@ -277,9 +277,13 @@ fn texts(cases: &[Case]) -> Vec<(u32, String)> {
     cases.iter().map(|(index, trouble)| (*index, text(trouble))).collect()
 }
 
-/// What the journal keeps: with the relay.
+/// What the journal keeps: with the relay. Words of our own name its host already.
 fn text(trouble: &Trouble) -> String {
-    trouble.relay.as_ref().map_or_else(|| trouble.to_string(), |relay| format!("{relay}: {trouble}"))
+    match (&trouble.relay, &trouble.reply) {
+        (Some(relay), Some(reply)) => format!("{relay}: {reply}"),
+        (Some(relay), None) => format!("{}: {trouble}", relay.address),
+        (None, _) => trouble.to_string(),
+    }
 }
 
 /// Recipients with the same text stand on one line of the log.

@@ -52,6 +52,16 @@ pub enum Peer {
     },
 }
 
+impl fmt::Display for Peer {
+    /// As in all log lines: the address, or the user.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp(address) => address.ip().fmt(out),
+            Peer::Unix { uid, .. } => write!(out, "uid:{uid}"),
+        }
+    }
+}
+
 /// Why nothing more could be read or written.
 #[derive(Debug)]
 pub enum NetError {

@@ -8,7 +8,7 @@ use super::reply::Reply;
 use super::transaction::{Maildrop, goodbye};
 use crate::auth::sasl;
 use crate::config::schema::Timeouts;
-use crate::net::{Connection, Line, NetError, Peer};
+use crate::net::{Connection, Line, NetError};
 use std::fmt;
 use std::io::{self, Write};
 
@@ -17,7 +17,7 @@ pub(super) fn serve(server: &Server, connection: Connection, session: &str, offe
     let peer = connection.peer().clone();
     let offered = offer_tls && server.tls.is_some();
     let terms = Terms::of(&peer, connection.tls().is_some(), offered, server.config.plaintext_always);
-    log::info!("session={session} pop3 connect peer={} tls={}", ShownPeer(&peer), ShownTls(&connection));
+    log::info!("session={session} pop3 connect peer={} tls={}", peer, ShownTls(&connection));
     let context = Context { server, session, peer, terms };
     let wire = Wire { connection, behind_stls: false, tally: Tally::default() };
     let mut session = Session { context, wire, phase: Phase::Authorization(Authorization::default()) };
@@ -247,17 +247,6 @@ impl fmt::Display for End {
             End::Thrown => out.write_str("errors"),
             End::Unreadable(error) => write!(out, "unreadable message: {error}"),
             End::Lost(error) => error.fmt(out),
-        }
-    }
-}
-
-struct ShownPeer<'a>(&'a Peer);
-
-impl fmt::Display for ShownPeer<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Peer::Tcp(address) => address.ip().fmt(out),
-            Peer::Unix { uid, .. } => write!(out, "uid:{uid}"),
         }
     }
 }

@@ -13,7 +13,6 @@
 use super::Server;
 use super::mail::Transaction;
 use super::policy::Client;
-use crate::auth::ShownPeer;
 use crate::config::Protocol;
 use crate::net::{Connection, Line, NetError, Peer};
 use crate::smtp::command::{Command, CommandError, MOST_AUTH_LINE, Verb};
@@ -135,7 +134,7 @@ impl<'a> Session<'a> {
     /// From banner to close.
     pub(super) fn run(mut self) {
         let tls = self.connection.tls().map_or("none", |info| info.version.as_str());
-        let peer = ShownPeer(self.connection.peer());
+        let peer = self.connection.peer();
         log::info!("session={} smtp connect peer={peer} service={} tls={tls}", self.name, self.protocol.name());
         self.connection.set_timeout(self.server.config.timeouts.command);
         let (end, farewell) = match self.converse() {

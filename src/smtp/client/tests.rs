@@ -29,7 +29,7 @@ fn play(stream: TcpStream, script: &str) -> String {
     for step in script.lines().map(str::trim).filter(|step| !step.is_empty()) {
         match step.split_once(' ').unwrap_or((step, "")) {
             ("S", text) => {
-                let line = text.replace("\\x00", "\0").replace("\\n", "\n") + "\r\n";
+                let line = text.replace("\\x00", "\0").replace("\\r", "\r").replace("\\n", "\n") + "\r\n";
                 let _ = writer.write_all(line.as_bytes());
             }
             ("C", prefix) => {
@@ -300,7 +300,8 @@ fn tls_when_offered() {
     const OFFER: &str = "S 220 mx\nC EHLO\nS 250-mx\nS 250-SIZE 7\nS 250 STARTTLS\nC STARTTLS\n";
     let inside = "S 250-mx\nS 250 PIPELINING";
     // What is injected before the handshake is dropped, and so is what was offered in plaintext.
-    let (address, heard) = server(&[&format!("{OFFER}S 220 go\nTLS\nC EHLO me.example\n{inside}\n")]);
+    let injected = r"S 220 go\r\n250-evil\r\n250 SIZE 99";
+    let (address, heard) = server(&[&format!("{OFFER}{injected}\nTLS\nC EHLO me.example\n{inside}\n")]);
     let client = open_at(address, true).unwrap();
     assert!(client.cipher().unwrap().starts_with("TLSv1.3"));
     assert_eq!(client.extensions, Extensions { pipelining: true, ..Extensions::default() });
@@ -319,6 +320,15 @@ fn tls_when_offered() {
     assert_eq!((client.cipher(), client.extensions.size), (None, Some(7)));
     client.quit();
     heard.join().unwrap();
+}
+
+/// RFC 5321 §4.5.3.2: a client must have no less patience.
+#[test]
+fn nobody_is_given_less_time_than_the_standard_says() {
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    for (ours, theirs) in [(GREETING, 5), (MAIL, 5), (RCPT, 5), (DATA_BEGIN, 2), (DATA_BLOCK, 3), (DATA_END, 10)] {
+        assert!(ours >= minutes(theirs), "{ours:?}");
+    }
 }
 
 #[test]
