@@ -10,7 +10,7 @@ use super::segment::{self, Found};
 use super::text::Mark;
 use super::{SpoolError, SpoolId};
 use crate::sys::Time;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 
 /// A message that still has to be served, as memory holds it.
@@ -106,6 +106,8 @@ struct Known {
     superseded: Vec<u64>,
     /// Recipients that are settled, and in whose log that stands; None: in a record.
     settled: Vec<(Option<u64>, u32)>,
+    /// Recipients of whose warning only a record tells.
+    warned: BTreeSet<u32>,
     adopted: Option<String>,
 }
 
@@ -215,10 +217,17 @@ impl Replay {
                     if line.recipients.binary_search(&to.index).is_err() {
                         continue;
                     }
+                    // Who was warned stays warned, in whatever order it is read.
+                    let (index, before) = (to.index, to.warned);
                     match source {
-                        Some(_) => *to = Mark { index: to.index, ..mark.clone() },
+                        Some(_) => *to = Mark { index, warned: before || mark.warned, ..mark.clone() },
                         // The log has, or had, what came after this.
                         None => to.warned |= mark.warned,
+                    }
+                    match source {
+                        Some(_) if mark.warned => drop(known.warned.remove(&index)),
+                        None if to.warned && !before => drop(known.warned.insert(index)),
+                        _ => {}
                     }
                 }
             }
@@ -244,6 +253,10 @@ impl Replay {
                 state.owed.push((live.segment, Item::Out(Line { id, recipients, time: live.time, what })));
             }
             live.waiting = left;
+            for mark in live.waiting.iter().filter(|mark| known.warned.contains(&mark.index)) {
+                let what = What::Waiting(mark.clone());
+                state.owed.push((live.segment, Item::Out(Line { id, recipients: vec![mark.index], time: live.time, what })));
+            }
             if !live.waiting.is_empty() {
                 if let Some(host) = known.adopted {
                     state.adopted.insert(id, host);

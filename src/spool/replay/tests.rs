@@ -62,6 +62,29 @@ fn a_record_settles_others_wherever_they_lie() {
 }
 
 #[test]
+fn who_was_warned_by_a_record_stays_warned() {
+    let warned = Mark { warned: true, ..Mark::fresh(0, Time(1)) };
+    let line = |mark: &Mark| Line { id: id(1), recipients: vec![0], time: Time(0), what: What::Waiting(mark.clone()) };
+    let warning = Record { settles: vec![line(&warned)], ..record(7, 1) };
+    // Written before the warning, without it; what the warning made of it is not in the log yet.
+    let deferred = Item::Out(line(&Mark { tries: 3, ..Mark::fresh(0, Time(9)) }));
+    let apart = |log: &[Item]| [image(1, 5, &[record(1, 1)], log), image(2, 6, std::slice::from_ref(&warning), &[])];
+    let together = |log: &[Item]| [image(1, 5, &[record(1, 1), warning.clone()], log), image(2, 6, &[], &[])];
+    for images in [&apart, &together] as [&dyn Fn(&[Item]) -> [Image; 2]; 2] {
+        let state = replay(&images(std::slice::from_ref(&deferred))).unwrap();
+        let mark = &state.entries[&id(1)].waiting[0];
+        assert_eq!((mark.warned, mark.tries, mark.due), (true, 3, Time(9)));
+        // The log of the message must have it before the record may go, and is owed it once.
+        let [(1, owed @ Item::Out(_))] = state.owed.as_slice() else { panic!("{:?}", state.owed) };
+        let images = images(&[deferred.clone(), owed.clone()]);
+        assert!(replay(&images).unwrap().owed.is_empty());
+        let [first, second] = images;
+        let without = if second.segment.len() > 700 { vec![first] } else { vec![first, second] };
+        assert!(replay(&without).unwrap().entries[&id(1)].waiting[0].warned);
+    }
+}
+
+#[test]
 fn the_highest_segment_wins_but_settled_is_settled() {
     let mut copy = record(1, 3);
     copy.waiting.remove(0);
