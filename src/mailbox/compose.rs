@@ -106,7 +106,7 @@ impl<'a> Letter<'a> {
 
     /// The reserved block.
     pub fn block(&self, base: Option<Base>, uid: u32, seal: u64) -> Vec<u8> {
-        let mark = Mark { uid, time: self.copy.time, id: self.copy.id, recipient: self.copy.recipient, seal };
+        let mark = Mark { uid, time: self.copy.time, id: self.copy.id, recipient: self.copy.recipient, seal, saved: None };
         // Its longest form fits; a test says so.
         mbox::block(mbox::BLOCK, base, &mark, Marks::default(), &Keywords::default()).unwrap_or_default().0
     }

@@ -22,13 +22,13 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::time::Duration;
 
-const MAGIC: &[u8; 8] = b"PBXIDX\x01\n";
+const MAGIC: &[u8; 8] = b"PBXIDX\x02\n";
 /// Bytes of the head.
 const HEAD: usize = 192;
 /// Where the head says that it is stale: any byte but zero. It is not under the checksum.
 const STALE: u64 = HEAD as u64 - 5;
 /// Bytes of a record.
-const RECORD: usize = 96;
+const RECORD: usize = 108;
 /// Records that are read or written at a time.
 const BATCH: usize = 1024;
 /// While somebody looks at a mailbox, its index is written this often at the most.
@@ -148,7 +148,10 @@ fn encode(row: &Row, out: &mut Vec<u8>) {
         .put(&row.marks.keywords.to_le_bytes())
         .put(&row.filed.keywords.to_le_bytes())
         .put(&row.modseq.to_le_bytes())
-        .put(&row.date.0.to_le_bytes());
+        .put(&row.date.0.to_le_bytes())
+        .put(&row.saved.0.to_le_bytes())
+        .put(&row.zone.to_le_bytes())
+        .put(&[0; 2]);
 }
 
 fn decode(record: &[u8]) -> Row {
@@ -174,6 +177,8 @@ fn decode(record: &[u8]) -> Row {
         filed: Marks { flags: Flags(filed), keywords: filed_keywords },
         modseq,
         date: Time(i64::from_le_bytes(from.take())),
+        saved: Time(i64::from_le_bytes(from.take())),
+        zone: i16::from_le_bytes(from.take()),
     }
 }
 
@@ -338,6 +343,8 @@ mod tests {
             filed: Marks { flags: Flags(3), keywords: 1 },
             modseq: u64::MAX / 2,
             date: Time(-5),
+            saved: Time(-6),
+            zone: -90,
         };
         let stamp = Stamp { file: (1, 2), size: 77, mtime: i128::MAX, ctime: -1 };
         let table = Table {

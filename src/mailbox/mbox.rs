@@ -13,7 +13,8 @@
 //! ```
 //!
 //! `X-Pillarbox` is ours: UID, internal date, spool id, index of the recipient, and a seal over UIDVALIDITY, UID and
-//! content, so that a UID found in a file is believed only of the message it was given to.
+//! content, so that a UID found in a file is believed only of the message it was given to. Of a message that a session filed
+//! there (APPEND, COPY, MOVE) it goes on with the save date and the internal date's zone: ` 1762000000.000123 +0100`.
 
 use super::flags::{Filed, Keywords, Marks, from_letters, letters};
 use crate::mail::{Address, ReversePath, date, header};
@@ -56,6 +57,8 @@ pub struct Mark {
     pub recipient: u32,
     /// Binds the UID to mailbox and content.
     pub seal: u64,
+    /// Of a message that a session filed: when it was saved here, and the internal date's zone, in minutes.
+    pub saved: Option<(Time, i16)>,
 }
 
 impl Base {
@@ -81,18 +84,18 @@ pub fn block(room: usize, base: Option<Base>, mark: &Mark, marks: Marks, keyword
     if let Some(base) = base {
         out.extend_from_slice(base.line().as_bytes());
     }
-    let (seconds, micros) = (mark.time.seconds(), mark.time.0.rem_euclid(1_000_000));
     let (status, x_status) = letters(marks.flags);
     // Writing to a vector does not fail.
     let _ = write!(out, "X-UID: {:010}\nStatus: ", mark.uid);
     out.extend_from_slice(&status);
     out.extend_from_slice(b"\nX-Status: ");
     out.extend_from_slice(&x_status);
-    let _ = write!(
-        out,
-        "\nX-Pillarbox: {:010} {seconds}.{micros:06} {} {} {:016x}\nX-Keywords:",
-        mark.uid, mark.id, mark.recipient, mark.seal
-    );
+    let _ = write!(out, "\nX-Pillarbox: {:010} {} {} {} {:016x}", mark.uid, stamp(mark.time), mark.id, mark.recipient, mark.seal);
+    if let Some((saved, zone)) = mark.saved {
+        let (sign, minutes) = (if zone < 0 { '-' } else { '+' }, zone.unsigned_abs());
+        let _ = write!(out, " {} {sign}{:02}{:02}", stamp(saved), minutes / 60, minutes % 60);
+    }
+    out.extend_from_slice(b"\nX-Keywords:");
     let mut written = 0;
     for name in keywords.of(marks.keywords) {
         if out.len() + 1 + name.len() < room {
@@ -107,6 +110,27 @@ pub fn block(room: usize, base: Option<Base>, mark: &Mark, marks: Marks, keyword
     out.resize(room - 1, b' ');
     out.push(b'\n');
     Some((out, written))
+}
+
+fn stamp(time: Time) -> String {
+    format!("{}.{:06}", time.seconds(), time.0.rem_euclid(1_000_000))
+}
+
+fn parse_stamp(text: &str) -> Option<Time> {
+    let (seconds, micros) = text.split_once('.')?;
+    seconds.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(i64::from(number(micros)?)).map(Time)
+}
+
+/// `+hhmm` in minutes.
+fn parse_zone(text: &str) -> Option<i16> {
+    let (sign, digits) = text.split_at_checked(1)?;
+    let digits = number(digits).filter(|number| digits.len() == 4 && number % 100 < 60)?;
+    let minutes = i16::try_from(digits / 100 * 60 + digits % 100).ok()?;
+    match sign {
+        "+" => Some(minutes),
+        "-" => Some(-minutes),
+        _ => None,
+    }
 }
 
 /// What a header's state fields say.
@@ -177,10 +201,14 @@ fn mark(value: &[u8]) -> Option<Mark> {
     let text = std::str::from_utf8(value).ok()?;
     let mut words = text.split_ascii_whitespace();
     let uid = number(words.next()?)?;
-    let (seconds, micros) = words.next()?.split_once('.')?;
-    let time = seconds.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(i64::from(number(micros)?))?;
+    let time = parse_stamp(words.next()?)?;
     let (id, recipient) = (words.next()?.parse().ok()?, number(words.next()?)?);
-    Some(Mark { uid, time: Time(time), id, recipient, seal: u64::from_str_radix(words.next()?, 16).ok()? })
+    let seal = u64::from_str_radix(words.next()?, 16).ok()?;
+    let saved = match words.next() {
+        Some(saved) => Some((parse_stamp(saved)?, parse_zone(words.next()?)?)),
+        None => None,
+    };
+    Some(Mark { uid, time, id, recipient, seal, saved })
 }
 
 /// What stands before a message's own header: `From ` line, Return-Path, Delivered-To. The second value is the length of the first.
@@ -308,9 +336,11 @@ mod tests {
 
     #[test]
     fn the_block_has_one_size_and_comes_back() {
-        let mark = Mark { uid: u32::MAX, time: Time(i64::MAX), id: id(), recipient: u32::MAX, seal: u64::MAX };
+        let time = Time(i64::MIN + 1_000_000);
+        let short = Mark { uid: u32::MAX, time, id: id(), recipient: u32::MAX, seal: u64::MAX, saved: None };
+        let long = Mark { saved: Some((time, -12 * 60 - 59)), ..short };
         let base = Base { validity: 1_762_000_000, last: 12 };
-        for base in [None, Some(base)] {
+        for (base, mark) in [(None, short), (Some(base), short), (None, long), (Some(base), long)] {
             let mut keywords = Keywords::default();
             let names = keywords.add("Work").unwrap() | keywords.add(&"x".repeat(128)).unwrap();
             let marks = Marks { flags: Flags::SEEN | Flags::DELETED, keywords: names };

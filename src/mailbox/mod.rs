@@ -157,6 +157,10 @@ pub struct Summary {
     pub modseq: u64,
     /// Internal date (RFC 3501 §2.3.3).
     pub date: Time,
+    /// Its zone in minutes, if a client gave one.
+    pub zone: Option<i16>,
+    /// When it came into this mailbox (RFC 8514), if that is known.
+    pub saved: Option<Time>,
 }
 
 #[cfg(test)]

@@ -101,6 +101,8 @@ mod tests {
             keywords: None,
             room: 0,
             date: Time::default(),
+            saved: Time::default(),
+            zone: 0,
         }
     }
 

@@ -7,6 +7,7 @@
 use super::flags::Filed;
 use super::mbox::{self, Base, Mark};
 use super::secret::{ENDS, Hasher, Key, Secret, visible};
+use super::table::{NO_ZONE, UNKNOWN};
 use crate::mail::header;
 use crate::sys::{File, Time};
 use memchr::memmem::Finder;
@@ -67,6 +68,9 @@ pub struct Message {
     pub room: u16,
     /// Internal date: ours, else that of the `From ` line.
     pub date: Time,
+    /// When it came here, and the internal date's zone, where that is known ([`table::Row`](super::table::Row)).
+    pub saved: Time,
+    pub zone: i16,
 }
 
 impl Message {
@@ -299,6 +303,8 @@ impl<'a> Scanner<'a> {
             keywords: state.keywords.and_then(|(from, to)| bytes.get(from..to)).map(Box::from),
             room: u16::try_from(state.room).unwrap_or(0),
             date: state.mark.map_or(date, |mark| mark.time),
+            saved: state.mark.map_or(UNKNOWN, |mark| mark.saved.map_or(mark.time, |(saved, _)| saved)),
+            zone: state.mark.and_then(|mark| mark.saved).map_or(NO_ZONE, |(_, zone)| zone),
         };
         self.message = Some(Body {
             message,

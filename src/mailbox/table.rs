@@ -9,6 +9,11 @@ use super::state::Intent;
 use crate::sys::Time;
 use std::collections::{BTreeMap, HashSet};
 
+/// The save date of a message that another program put there.
+pub(super) const UNKNOWN: Time = Time(i64::MIN);
+/// The zone of an internal date that came without one.
+pub(super) const NO_ZONE: i16 = i16::MIN;
+
 /// One message.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Row {
@@ -36,6 +41,10 @@ pub(super) struct Row {
     pub modseq: u64,
     /// Internal date.
     pub date: Time,
+    /// When it came here (RFC 8514), or [`UNKNOWN`].
+    pub saved: Time,
+    /// Of the internal date, in minutes, or [`NO_ZONE`].
+    pub zone: i16,
 }
 
 impl Row {
@@ -76,6 +85,8 @@ impl Row {
             filed: filed.marks,
             modseq: 0,
             date: message.date,
+            saved: message.saved,
+            zone: message.zone,
         }
     }
 }

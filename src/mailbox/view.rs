@@ -5,7 +5,7 @@ use super::inbox::{Inner, Mailbox, PATIENCE};
 use super::lock::Patience;
 use super::numbering::Numbering;
 use super::read::Block;
-use super::table::{Counts, Row};
+use super::table::{Counts, NO_ZONE, Row, UNKNOWN};
 use super::wake::Seat;
 use super::{MailboxError, Summary, Uid};
 use crate::sys::{File, Lock, Open};
@@ -226,7 +226,8 @@ impl View {
 
 impl From<&Row> for Summary {
     fn from(row: &Row) -> Summary {
-        let Row { uid, wire, marks, modseq, date, .. } = *row;
-        Summary { uid: Uid(uid), size: wire, marks, modseq, date }
+        let Row { uid, wire, marks, modseq, date, saved, zone, .. } = *row;
+        let (zone, saved) = (Some(zone).filter(|zone| *zone != NO_ZONE), Some(saved).filter(|saved| *saved != UNKNOWN));
+        Summary { uid: Uid(uid), size: wire, marks, modseq, date, zone, saved }
     }
 }
