@@ -80,9 +80,7 @@ impl Mailbox {
     /// Gives back what an idle mailbox does not need.
     fn rest(&self, inner: &mut Inner) {
         if inner.dirty.is_empty() && inner.unsynced.is_none() {
-            if let Err(error) = self.save_index(inner) {
-                log::warn!("event=index-failed path={} error={error}", self.places.index.display());
-            }
+            self.try_to_save_index(inner);
             inner.file = None;
         }
         inner.spare = None;

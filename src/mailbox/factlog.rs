@@ -14,7 +14,7 @@ use std::sync::Arc;
 const VERSION: &str = "pillarbox-state 1\n";
 const FAMILY: &[u8] = b"pillarbox-state ";
 /// A log is rewritten when it is bigger than this, and four times its sum.
-const COMPACT_OVER: usize = 64 << 10;
+const COMPACT_OVER: u64 = 64 << 10;
 
 /// What the facts of a log add up to.
 pub trait Sum: Default + Debug {
@@ -32,6 +32,19 @@ pub trait Sum: Default + Debug {
     fn lost(&mut self, bytes: usize);
     /// The log is about to be rewritten: what is too old to matter may go.
     fn forget(&mut self, now: Time);
+    /// Some facts are in the log only: it has to be read before it can be rewritten.
+    fn is_partial(&self) -> bool {
+        false
+    }
+}
+
+/// Which log this is and how far it goes: for who keeps a sum elsewhere.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    pub file: (u64, u64),
+    pub size: u64,
+    /// Bytes that a rewritten log would have, when that was last known.
+    pub least: u64,
 }
 
 /// An open log.
@@ -42,6 +55,8 @@ pub struct FactLog<S: Sum> {
     path: PathBuf,
     file: Option<Arc<dyn File>>,
     size: u64,
+    /// Bytes of the sum, when that was last known.
+    least: u64,
     /// What it says. Change it through [`FactLog::put`] only.
     pub sum: S,
     /// Lines that are not in the file yet.
@@ -61,6 +76,7 @@ impl<S: Sum> FactLog<S> {
             path,
             file: None,
             size: 0,
+            least: 0,
             sum: S::default(),
             waiting: String::new(),
             unsynced: false,
@@ -72,6 +88,39 @@ impl<S: Sum> FactLog<S> {
             Err(error) => return Err(error),
         }
         Ok(log)
+    }
+
+    /// As [`FactLog::open`], when the sum of a log of this extent, which was durable, is known. None: it is another one by now.
+    pub fn resume(disk: Arc<dyn Disk>, dir: &Path, name: &str, extent: Extent, sum: S) -> io::Result<Option<FactLog<S>>> {
+        let path = dir.join(name);
+        let stat = disk.stat(&path)?;
+        if (stat.file, stat.size) != (extent.file, extent.size) || !stat.is_regular() {
+            return Ok(None);
+        }
+        let Extent { size, least, .. } = extent;
+        let (dir, waiting) = (dir.to_owned(), String::new());
+        Ok(Some(FactLog { disk, dir, path, file: None, size, least, sum, waiting, unsynced: false, name_unsynced: false }))
+    }
+
+    /// What [`FactLog::resume`] wants to know. All of the log is durable by then.
+    pub fn extent(&mut self) -> io::Result<Extent> {
+        self.sync()?;
+        Ok(Extent { file: self.disk.stat(&self.path)?.file, size: self.size, least: self.least })
+    }
+
+    /// Reads the facts that are in the log only.
+    pub fn complete(&mut self) -> io::Result<()> {
+        if self.sum.is_partial() {
+            self.flush()?;
+            let file = match &self.file {
+                Some(file) => file.clone(),
+                None => self.disk.open(&self.path, Open::Write)?,
+            };
+            let (unsynced, name_unsynced) = (self.unsynced, self.name_unsynced);
+            self.load(&file)?;
+            (self.unsynced, self.name_unsynced) = (unsynced, name_unsynced);
+        }
+        Ok(())
     }
 
     fn load(&mut self, file: &Arc<dyn File>) -> io::Result<()> {
@@ -160,9 +209,11 @@ impl<S: Sum> FactLog<S> {
     /// Closes the file until it is needed again; rewrites a log that has grown too long.
     pub fn rest(&mut self, now: Time) -> io::Result<()> {
         self.flush()?;
-        if self.size as usize > COMPACT_OVER {
+        if self.size > (4 * self.least).max(COMPACT_OVER) {
+            self.complete()?;
             self.sum.forget(now);
-            if self.size as usize > 4 * text(&self.sum).len() {
+            self.least = text(&self.sum).len() as u64;
+            if self.size > (4 * self.least).max(COMPACT_OVER) {
                 self.rewrite()?;
             }
         }
@@ -171,6 +222,7 @@ impl<S: Sum> FactLog<S> {
     }
 
     pub(super) fn rewrite(&mut self) -> io::Result<()> {
+        self.complete()?;
         let text = text(&self.sum);
         let fresh = self.path.with_extension("new");
         let file = self.disk.open(&fresh, Open::Create(0o600))?;
@@ -179,7 +231,7 @@ impl<S: Sum> FactLog<S> {
         file.sync()?;
         self.disk.rename(&fresh, &self.path)?;
         self.file = Some(file);
-        self.size = text.len() as u64;
+        (self.size, self.least) = (text.len() as u64, text.len() as u64);
         self.waiting.clear();
         self.unsynced = false;
         self.sync_names()
@@ -187,14 +239,25 @@ impl<S: Sum> FactLog<S> {
 }
 
 fn text<S: Sum>(sum: &S) -> String {
+    text_of::<S>(&sum.facts())
+}
+
+/// A log of these facts.
+pub fn text_of<S: Sum>(facts: &[S::Fact]) -> String {
     let mut text = String::from(VERSION);
-    sum.facts().iter().for_each(|fact| print::<S>(fact, &mut text));
+    facts.iter().for_each(|fact| print::<S>(fact, &mut text));
     text
 }
 
 fn print<S: Sum>(fact: &S::Fact, out: &mut String) {
     let line = S::print(fact);
     let _ = writeln!(out, "{:08x} {line}", crc32c::crc32c(line.as_bytes()));
+}
+
+/// The sum of a log; none if anything in it is broken.
+pub fn sum_of<S: Sum>(text: &[u8]) -> Option<S> {
+    let parsed = parse::<S>(text);
+    (parsed.broken == 0 && parsed.end == text.len() && !text.is_empty()).then_some(parsed.sum)
 }
 
 struct Parsed<S> {
@@ -298,7 +361,7 @@ mod tests {
     fn a_long_log_is_rewritten_to_its_sum() {
         let disk = SimDisk::default();
         let mut log = open(disk.clone());
-        let facts = COMPACT_OVER as u64 / 10;
+        let facts = COMPACT_OVER / 10;
         (0..facts).for_each(|_| log.put(1));
         log.rest(Time(0)).unwrap();
         assert!(disk.stat(Path::new("/s/u/log")).unwrap().size < 100);

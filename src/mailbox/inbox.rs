@@ -361,7 +361,7 @@ impl Mailbox {
         if inner.log.is_some() {
             return Ok(());
         }
-        let mut log = Log::open(self.shared.disk.clone(), &self.places.state, &self.places.base)?;
+        let mut log = self.open_log()?;
         if log.sum.validity == 0 {
             inner.spare = self.take_up(&mut log, file, size)?;
         }
@@ -497,14 +497,19 @@ impl Mailbox {
     }
 
     /// A clean end: numbering goes on exactly here. (If this is lost, it goes on at the ceiling.)
-    pub(super) fn note_next(&self) {
+    pub(super) fn end(&self) {
         let mut inner = self.inner();
         let next = inner.next;
-        let Some(log) = inner.log.as_mut().filter(|log| log.sum.next != Some(next)) else { return };
-        log.put(Fact::Next(next));
-        if let Err(error) = log.flush() {
-            log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
+        if let Some(log) = inner.log.as_mut().filter(|log| log.sum.next != Some(next)) {
+            log.put(Fact::Next(next));
+            if let Err(error) = log.flush() {
+                log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
+            }
+            inner.index_behind = true;
         }
+        // Now the index has all that the log has.
+        inner.index_saved = None;
+        self.try_to_save_index(&mut inner);
     }
 }
 

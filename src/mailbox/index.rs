@@ -2,7 +2,8 @@
 //! what does not fit, or is damaged, is not used.
 //!
 //! `<spool>/index/u/<base>.idx` is a head of [`HEAD`] bytes, then one record of [`RECORD`] bytes for each message in UID order,
-//! first those that are shown, then those that are being removed. Numbers are little-endian. The head tells which file it is
+//! first those that are shown, then those that are being removed, and last the facts of the state log that are not about single
+//! messages, as the log has them: so the log need not be read either, unless it has grown. Numbers are little-endian. The head tells which file it is
 //! about, and in which state that was; all bytes are under a crc32c.
 //!
 //! It is written when the file is durable and nobody looks at the mailbox, and now and then while somebody does; under another
@@ -10,12 +11,12 @@
 //! wrong after a change in the middle, so before we make the first one, the index is marked as stale, durably: then the whole
 //! file is looked at, and the index tells what the numbers and marks were before.
 
-use super::MailboxError;
+use super::factlog::{self, Extent};
 use super::flags::{Flags, Marks};
 use super::inbox::{Inner, Mailbox, Stamp};
 use super::refresh::Loaded;
 use super::secret::Key;
-use super::state::Sum;
+use super::state::{Log, Sum};
 use super::table::{Row, Table};
 use crate::sys::{Disk, File, Open, Time};
 use std::io::{self, IoSlice};
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 const MAGIC: &[u8; 8] = b"PBXIDX\x02\n";
 /// Bytes of the head.
-const HEAD: usize = 192;
+const HEAD: usize = 256;
 /// Where the head says that it is stale: any byte but zero. It is not under the checksum.
 const STALE: u64 = HEAD as u64 - 5;
 /// Bytes of a record.
@@ -79,6 +80,11 @@ struct Head {
     buried: bool,
     internal: bool,
     modseq: u64,
+    /// The state log that this goes with.
+    log: Extent,
+    /// Bytes of its facts, and their checksum.
+    facts: u32,
+    facts_check: u32,
     /// Of all records.
     check: u32,
 }
@@ -102,6 +108,12 @@ impl Head {
             .put(&offset.to_le_bytes())
             .put(&key.0)
             .put(&self.modseq.to_le_bytes())
+            .put(&self.log.file.0.to_le_bytes())
+            .put(&self.log.file.1.to_le_bytes())
+            .put(&self.log.size.to_le_bytes())
+            .put(&self.log.least.to_le_bytes())
+            .put(&self.facts.to_le_bytes())
+            .put(&self.facts_check.to_le_bytes())
             .put(&self.check.to_le_bytes())
             .put(&[bits]);
         out.resize(HEAD - 5, 0);
@@ -122,11 +134,26 @@ impl Head {
         let file = (from.u64(), from.u64());
         let (size, mtime, ctime) = (from.u64(), i128::from_le_bytes(from.take()), i128::from_le_bytes(from.take()));
         let last = (from.u64(), Key(from.take()));
-        let (modseq, check, [bits]) = (from.u64(), from.u32(), from.take());
+        let modseq = from.u64();
+        let log = Extent { file: (from.u64(), from.u64()), size: from.u64(), least: from.u64() };
+        let (facts, facts_check, check, [bits]) = (from.u32(), from.u32(), from.u32(), from.take());
         let last = (bits & 1 == 1).then_some(last);
         let stamp = Stamp { file, size, mtime, ctime };
         let stamp = if *stale == 0 { stamp } else { Stamp::default() };
-        Some(Head { validity, top, rows, doomed, stamp, last, buried: bits & 2 > 0, internal: bits & 4 > 0, modseq, check })
+        let (buried, internal) = (bits & 2 > 0, bits & 4 > 0);
+        Some(Head { validity, top, rows, doomed, stamp, last, buried, internal, modseq, log, facts, facts_check, check })
+    }
+
+    fn read(file: &dyn File) -> io::Result<Option<Head>> {
+        let mut bytes = vec![0; HEAD];
+        let read = file.read_at(&mut bytes, 0)?;
+        let Some(head) = Head::decode(bytes.get(..read).unwrap_or_default()) else { return Ok(None) };
+        let size = head.facts_at() + u64::from(head.facts);
+        Ok((file.stat()?.size == size).then_some(head))
+    }
+
+    fn facts_at(&self) -> u64 {
+        HEAD as u64 + (u64::from(self.rows) + u64::from(self.doomed)) * RECORD as u64
     }
 }
 
@@ -184,21 +211,15 @@ fn decode(record: &[u8]) -> Row {
 
 /// Reads an index of this mailbox. None: there is none that can be used.
 fn read(file: &dyn File, validity: u32) -> io::Result<Option<Contents>> {
-    let mut head = vec![0; HEAD];
-    let read = file.read_at(&mut head, 0)?;
-    let Some(head) = Head::decode(head.get(..read).unwrap_or_default()).filter(|head| head.validity == validity) else {
-        return Ok(None);
-    };
+    let Some(head) = Head::read(file)?.filter(|head| head.validity == validity) else { return Ok(None) };
     let count = head.rows as usize + head.doomed as usize;
-    let size = file.stat()?.size;
-    if size != HEAD as u64 + count as u64 * RECORD as u64 {
-        return Ok(None);
-    }
+    let end = head.facts_at();
     let (mut rows, mut check) = (Vec::with_capacity(count), 0);
     let mut batch = vec![0; BATCH * RECORD];
     let mut at = HEAD as u64;
-    while at < size {
-        let read = file.read_at(&mut batch, at)?;
+    while at < end {
+        let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(batch.len());
+        let read = file.read_at(batch.get_mut(..most).unwrap_or_default(), at)?;
         let records = batch.get(..read - read % RECORD).filter(|records| !records.is_empty());
         let Some(records) = records else { return Ok(None) };
         check = crc32c::crc32c_append(check, records);
@@ -210,10 +231,26 @@ fn read(file: &dyn File, validity: u32) -> io::Result<Option<Contents>> {
     Ok((check == head.check && ascending).then_some((head, rows, doomed)))
 }
 
-fn write(disk: &dyn Disk, path: &Path, loaded: &Loaded, validity: u32, modseq: u64) -> io::Result<()> {
+/// The facts of the state log that are not about single messages, if it is still as it was.
+fn read_facts(file: &dyn File) -> io::Result<Option<(Extent, Sum)>> {
+    let Some(head) = Head::read(file)? else { return Ok(None) };
+    let mut facts = vec![0; head.facts as usize];
+    file.read_exact_at(&mut facts, head.facts_at())?;
+    let sum = factlog::sum_of::<Sum>(&facts).filter(|_| crc32c::crc32c(&facts) == head.facts_check);
+    Ok(sum.map(|mut sum| {
+        sum.shorten();
+        (head.log, sum)
+    }))
+}
+
+fn write(disk: &dyn Disk, path: &Path, loaded: &Loaded, log: Extent, sum: &Sum, modseq: u64) -> io::Result<()> {
     let table = &loaded.table;
+    let facts = factlog::text_of::<Sum>(&sum.brief());
     let mut head = Head {
-        validity,
+        validity: sum.validity,
+        log,
+        facts: u32::try_from(facts.len()).map_err(|_| io::ErrorKind::FileTooLarge)?,
+        facts_check: crc32c::crc32c(facts.as_bytes()),
         top: table.top,
         rows: u32::try_from(table.rows.len()).map_err(|_| io::ErrorKind::FileTooLarge)?,
         doomed: u32::try_from(table.doomed.len()).map_err(|_| io::ErrorKind::FileTooLarge)?,
@@ -237,11 +274,25 @@ fn write(disk: &dyn Disk, path: &Path, loaded: &Loaded, validity: u32, modseq: u
             at += batch.len() as u64;
         }
     }
+    file.write_at(&[IoSlice::new(facts.as_bytes())], at)?;
     file.write_at(&[IoSlice::new(&head.encode())], 0)?;
     disk.rename(&fresh, path)
 }
 
 impl Mailbox {
+    /// Opens the state log; what it says is taken from the index, if that goes with it.
+    pub(super) fn open_log(&self) -> io::Result<Log> {
+        let disk = &self.shared.disk;
+        let facts = disk.open(&self.places.index, Open::Read).and_then(|file| read_facts(&*file));
+        if let Ok(Some((extent, sum))) = facts {
+            let (state, base) = (&self.places.state, &self.places.base);
+            if let Ok(Some(log)) = Log::resume(disk.clone(), state, base, extent, sum) {
+                return Ok(log);
+            }
+        }
+        Log::open(disk.clone(), &self.places.state, &self.places.base)
+    }
+
     /// Takes the table from the index, if there is a good one. It is brought up to date by the next look.
     pub(super) fn load_index(&self, inner: &mut Inner) {
         let Some(log) = inner.log.as_ref() else { return };
@@ -263,12 +314,22 @@ impl Mailbox {
     }
 
     /// Writes the index, if it is behind and this is the time. The file is durable.
-    pub(super) fn save_index(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+    pub(super) fn try_to_save_index(&self, inner: &mut Inner) {
+        if let Err(error) = self.save_index(inner) {
+            log::warn!("event=index-failed path={} error={error}", self.places.index.display());
+        }
+    }
+
+    fn save_index(&self, inner: &mut Inner) -> io::Result<()> {
         let now = self.shared.clock.elapsed();
         let early = inner.index_saved.is_some_and(|saved| now.saturating_sub(saved) < PAUSE);
         let (Some(loaded), false) = (&inner.table, early && !self.seats.is_empty()) else { return Ok(()) };
         // Of what nobody has looked at yet there is nothing to tell.
-        if !inner.index_behind || loaded.covered != loaded.stamp.size || loaded.stamp == Stamp::default() {
+        if !inner.index_behind
+            || inner.unsynced.is_some()
+            || loaded.covered != loaded.stamp.size
+            || loaded.stamp == Stamp::default()
+        {
             return Ok(());
         }
         if let Some((file, _)) = &inner.file {
@@ -278,7 +339,10 @@ impl Mailbox {
         if let Some(dir) = self.places.index.parent() {
             self.shared.disk.make_dir(dir, 0o700)?;
         }
-        write(&*self.shared.disk, &self.places.index, loaded, inner.validity(), inner.modseq)?;
+        let Some(log) = inner.log.as_mut() else { return Ok(()) };
+        let extent = log.extent()?;
+        write(&*self.shared.disk, &self.places.index, loaded, extent, &log.sum, inner.modseq)?;
+        log.sum.shorten();
         (inner.index_behind, inner.index_stale, inner.index_saved) = (false, false, Some(now));
         Ok(())
     }
@@ -358,6 +422,20 @@ mod tests {
         Loaded { table, stamp, covered: 77, epoch: 1 }
     }
 
+    fn extent() -> Extent {
+        Extent { file: (5, 6), size: 7, least: 8 }
+    }
+
+    fn sum() -> Sum {
+        let mut sum = Sum::default();
+        (sum.validity, sum.ceiling, sum.told, sum.partial) = (8, 5, 3, true);
+        sum
+    }
+
+    fn facts_again(disk: &SimDisk) -> Option<(Extent, Sum)> {
+        read_facts(&*disk.open(Path::new("/x/i"), Open::Read).unwrap()).unwrap()
+    }
+
     fn read_again(disk: &SimDisk, validity: u32) -> Option<Contents> {
         read(&*disk.open(Path::new("/x/i"), Open::Read).unwrap(), validity).unwrap()
     }
@@ -368,11 +446,12 @@ mod tests {
             let disk = SimDisk::default();
             disk.make_dir(Path::new("/x"), 0o700).unwrap();
             let loaded = some(count);
-            write(&disk, Path::new("/x/i"), &loaded, 8, 99).unwrap();
+            write(&disk, Path::new("/x/i"), &loaded, extent(), &sum(), 99).unwrap();
             let (head, rows, doomed) = read_again(&disk, 8).unwrap();
             assert_eq!((rows, doomed), (loaded.table.rows, loaded.table.doomed));
             assert_eq!((head.stamp, head.last, head.top, head.buried), (loaded.stamp, loaded.table.last, count + 1, true));
             assert!(read_again(&disk, 9).is_none());
+            assert_eq!(facts_again(&disk), Some((extent(), sum())));
         }
     }
 
@@ -381,21 +460,24 @@ mod tests {
         fn damage_is_noticed(at in any::<prop::sample::Index>(), bit in 0..8u8, cut in any::<prop::sample::Index>()) {
             let disk = SimDisk::default();
             disk.make_dir(Path::new("/x"), 0o700).unwrap();
-            write(&disk, Path::new("/x/i"), &some(3), 8, 99).unwrap();
+            write(&disk, Path::new("/x/i"), &some(3), extent(), &sum(), 99).unwrap();
             let file = disk.open(Path::new("/x/i"), Open::Write).unwrap();
             let size = file.stat().unwrap().size;
             let at = at.index(size as usize) as u64;
             let mut byte = [0];
             file.read_exact_at(&mut byte, at).unwrap();
             file.write_at(&[IoSlice::new(&[byte[0] ^ (1 << bit)])], at).unwrap();
-            match read_again(&disk, 8) {
-                Some((head, ..)) => prop_assert_eq!((at, head.stamp), (STALE, Stamp::default())),
-                None => prop_assert_ne!(at, STALE),
+            let facts_from = size - factlog::text_of::<Sum>(&sum().brief()).len() as u64;
+            match (read_again(&disk, 8), facts_again(&disk)) {
+                (None, None) => prop_assert!(at < HEAD as u64),
+                (None, Some(_)) => prop_assert!((HEAD as u64..facts_from).contains(&at)),
+                (Some(_), None) => prop_assert!(at >= facts_from),
+                (Some((head, ..)), Some(_)) => prop_assert_eq!((at, head.stamp), (STALE, Stamp::default())),
             }
             file.write_at(&[IoSlice::new(&byte)], at).unwrap();
             prop_assert!(read_again(&disk, 8).is_some());
             file.set_len(cut.index(size as usize) as u64).unwrap();
-            prop_assert!(read_again(&disk, 8).is_none());
+            prop_assert!(read_again(&disk, 8).is_none() && facts_again(&disk).is_none());
         }
     }
 }

@@ -10,6 +10,7 @@ use super::compose::Letter;
 use super::inbox::{Dirty, Inner, Mailbox};
 use super::mbox::{self, Base};
 use super::scan::{Kind, Message, Scan};
+use super::state::Log;
 use super::table::Row;
 use super::{Copy, MailboxError};
 use crate::mail::date;
@@ -49,6 +50,7 @@ impl Mailbox {
         let (guard, stat) = self.lock(&mut inner)?;
         let file = &*guard.file;
         self.ready(&mut inner, Some(file), stat.size)?;
+        inner.log.as_mut().map_or(Ok(()), Log::complete)?;
         self.count_removed(&mut inner, &mut wanted);
         let start = durable_end(&inner, file, stat.size)?;
         if start > 0 {

@@ -8,7 +8,7 @@ use super::mbox::Mark;
 use super::reconcile::{Before, reconcile};
 use super::scan::{Message, Scan};
 use super::secret::Key;
-use super::state::Fact;
+use super::state::{Fact, Log};
 use super::table::{Known, Table};
 use super::uidmap::UidMap;
 use super::uidset::UidSet;
@@ -143,6 +143,7 @@ impl Mailbox {
         if inner.table.as_ref().is_some_and(|old| old.stamp == now && old.covered == now.size) {
             return self.sync_state(inner);
         }
+        inner.log.as_mut().map_or(Ok(()), Log::complete)?;
         self.take_in(inner, scan, now, true)?;
         self.sync_state(inner)
     }

@@ -82,6 +82,8 @@ pub struct Sum {
     pub ceiling: u32,
     /// The next UID, after a clean end.
     pub next: Option<u32>,
+    /// [`Sum::rows`] and [`Sum::marks`] are in the log only: the index has what they say.
+    pub partial: bool,
     /// UIDs of messages that don't carry them.
     pub rows: UidMap,
     /// Mod-sequences up to this one may have been given.
@@ -111,6 +113,7 @@ impl factlog::Sum for Sum {
     fn take(&mut self, fact: Fact) {
         self.next = None;
         match fact {
+            Fact::Rows(..) | Fact::Marks(..) if self.partial => {}
             Fact::Validity(validity) => self.validity = validity,
             Fact::Ceiling(ceiling) => self.ceiling = self.ceiling.max(ceiling),
             Fact::Next(next) => self.next = Some(next),
@@ -150,25 +153,20 @@ impl factlog::Sum for Sum {
     }
 
     fn facts(&self) -> Vec<Fact> {
-        let mut facts = vec![Fact::Validity(self.validity), Fact::Ceiling(self.ceiling)];
-        facts.extend(runs(self.rows.iter()));
-        facts.extend([Fact::Modseq(self.modseq), Fact::Floor(self.floor), Fact::Told(self.told)]);
-        facts.extend(self.keywords.names().iter().cloned().map(Fact::Keyword));
-        let moments: Vec<(u64, u32)> = self.expunged.iter().copied().collect();
-        let at_once =
-            |moment: &[(u64, u32)]| Some(Fact::Expunged(moment.first()?.0, moment.iter().map(|(_, uid)| *uid).collect()));
-        facts.extend(moments.chunk_by(|(one, _), (other, _)| one == other).filter_map(at_once));
+        // A clean end comes last.
+        let mut facts = runs(self.rows.iter());
         let mut alike: BTreeMap<[u64; 4], Vec<u32>> = BTreeMap::new();
         self.marks.iter().for_each(|(uid, (marks, filed))| alike.entry(numbers(marks, filed)).or_default().push(*uid));
         facts.extend(alike.into_iter().map(|(marks, uids)| {
             let (marks, filed) = marks_of(marks);
             Fact::Marks(uids.into_iter().collect(), marks, filed)
         }));
-        facts.extend(self.intents.values().cloned().map(Fact::Intent));
-        facts.extend(self.gone_at.iter().map(|(id, recipient, time)| Fact::Gone(*id, *recipient, *time)));
-        facts.extend(self.durable.map(|(size, check)| Fact::Durable(size, check)));
-        facts.extend(self.next.map(Fact::Next));
+        facts.extend(self.brief());
         facts
+    }
+
+    fn is_partial(&self) -> bool {
+        self.partial
     }
 
     fn print(fact: &Fact) -> String {
@@ -193,6 +191,27 @@ impl factlog::Sum for Sum {
 }
 
 impl Sum {
+    /// All facts but those of single messages, which the index has.
+    pub fn brief(&self) -> Vec<Fact> {
+        let mut facts = vec![Fact::Validity(self.validity), Fact::Ceiling(self.ceiling)];
+        facts.extend([Fact::Modseq(self.modseq), Fact::Floor(self.floor), Fact::Told(self.told)]);
+        facts.extend(self.keywords.names().iter().cloned().map(Fact::Keyword));
+        let moments: Vec<(u64, u32)> = self.expunged.iter().copied().collect();
+        let at_once =
+            |moment: &[(u64, u32)]| Some(Fact::Expunged(moment.first()?.0, moment.iter().map(|(_, uid)| *uid).collect()));
+        facts.extend(moments.chunk_by(|(one, _), (other, _)| one == other).filter_map(at_once));
+        facts.extend(self.intents.values().cloned().map(Fact::Intent));
+        facts.extend(self.gone_at.iter().map(|(id, recipient, time)| Fact::Gone(*id, *recipient, *time)));
+        facts.extend(self.durable.map(|(size, check)| Fact::Durable(size, check)));
+        facts.extend(self.next.map(Fact::Next));
+        facts
+    }
+
+    /// The index has what is told of single messages.
+    pub fn shorten(&mut self) {
+        (self.rows, self.marks, self.partial) = (UidMap::default(), BTreeMap::new(), true);
+    }
+
     /// What went away, as far as it is remembered.
     pub fn expunged_uids(&self) -> HashSet<u32> {
         self.expunged.iter().map(|(_, uid)| *uid).collect()

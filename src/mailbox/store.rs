@@ -188,7 +188,7 @@ impl Store {
         mailboxes.retain(|_, mailbox| {
             let keep = Arc::strong_count(mailbox) > 1 || !mailbox.is_idle();
             if !keep {
-                mailbox.note_next();
+                mailbox.end();
             }
             keep
         });
@@ -198,7 +198,7 @@ impl Store {
     pub fn close(&self) {
         self.checkpoint();
         for mailbox in self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            mailbox.note_next();
+            mailbox.end();
         }
     }
 }
@@ -206,7 +206,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         for mailbox in self.mailboxes.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
-            mailbox.note_next();
+            mailbox.end();
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::others::real;
 use super::*;
+use crate::mailbox::state::Log;
 use crate::mailbox::table::Row;
 use crate::mailbox::{Change, Flags, Marks};
 
@@ -60,7 +61,7 @@ fn engine() {
     opens.sort_by(f64::total_cmp);
     println!("open with index, 21 times: least {:.2} ms, median {:.2} ms", opens[0], opens[10]);
     timed("of it: the state log", || {
-        super::super::state::Log::open(Arc::new(crate::sys::RealDisk), &dir.path().join("spool/state/big"), "INBOX").unwrap()
+        Log::open(Arc::new(crate::sys::RealDisk), &dir.path().join("spool/state/big"), "INBOX").unwrap()
     });
     let store = real(dir.path());
     let before = resident();
