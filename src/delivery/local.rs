@@ -155,7 +155,9 @@ fn refused(error: &MailboxError) -> Verdict {
     let (status, reason) = match error {
         MailboxError::Busy | MailboxError::InUse => ("4.2.0", "The mailbox is in use by another program."),
         MailboxError::Full => ("4.2.2", "There is no room for the mailbox."),
-        MailboxError::Refused(_) | MailboxError::Gone | MailboxError::Io(_) => ("4.3.0", "The mailbox could not be written."),
+        MailboxError::Refused(_) | MailboxError::Nonexistent | MailboxError::Gone | MailboxError::Io(_) => {
+            ("4.3.0", "The mailbox could not be written.")
+        }
     };
     Verdict::Deferred(Trouble::own(status, reason).because(error))
 }

@@ -17,6 +17,10 @@ impl Mailbox {
     /// Syncs the file, and returns the copies that became durable by that, to be settled.
     pub(super) fn make_durable(&self) -> Vec<Dirty> {
         let mut inner = self.inner();
+        if self.places.is_deleted() {
+            inner.dissolve();
+            return std::mem::take(&mut inner.dirty);
+        }
         let mut durable = self.mend_orphans(&mut inner);
         if !inner.pending_intents().is_empty() {
             if let Err(error) = self.finish_intents(&mut inner) {

@@ -100,7 +100,10 @@ impl Mailbox {
     pub(super) fn exists(&self) -> Result<bool, MailboxError> {
         match self.disk.stat(&self.spot().path) {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.relocate()? {
+                true => self.exists(),
+                false => Ok(false),
+            },
             Err(error) => Err(error.into()),
         }
     }

@@ -9,6 +9,7 @@ use super::scan::{self, Scan, Scanner};
 use super::state::{Fact, Log, STRIDE};
 use super::store::{Keys, Shared};
 use super::table::Table;
+use super::tree::User;
 use super::uidset::UidSet;
 use super::wake::Seats;
 use super::watch::{self, Watch};
@@ -42,6 +43,7 @@ const MOST_SCANNERS: usize = 8;
 #[derive(Debug)]
 pub struct Mailbox {
     pub(super) account: Account,
+    pub(super) user: Arc<User>,
     /// Where the file lies. (The state is on the shared one.)
     pub(super) disk: Arc<dyn Disk>,
     pub(super) places: Places,
@@ -173,6 +175,13 @@ impl Inner {
         self.table.as_ref().map_or(&NONE, |loaded| &loaded.table)
     }
 
+    /// The mailbox is no more. Only the copies that count as delivered are kept.
+    pub fn dissolve(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.extend(std::mem::take(&mut self.orphans).into_iter().flat_map(|(_, copies)| copies));
+        *self = Inner { dirty, generation: self.generation + 1, used: self.used, ..Inner::default() };
+    }
+
     /// What is in the file is not what the table says.
     pub fn distrust(&mut self) {
         self.known = None;
@@ -289,6 +298,7 @@ impl Mailbox {
     /// Opens the file; makes it if there is none and `make` says so. The second value tells which file it is.
     #[allow(clippy::type_complexity)]
     pub(super) fn open(&self, make: bool) -> Result<Option<(Arc<dyn File>, (u64, u64))>, MailboxError> {
+        self.relocate()?;
         let spot = self.spot();
         let open = |how| {
             let open = || self.shared.host.open_mailbox(&self.account, &self.places.root, &spot.path, how);
@@ -305,6 +315,7 @@ impl Mailbox {
         let file = file.map_err(|error| match error.raw_os_error() {
             Some(libc::ELOOP) => MailboxError::Refused("mailbox is a symbolic link"),
             Some(libc::EISDIR) => MailboxError::Refused("mailbox is a directory"),
+            Some(libc::ENOTDIR) => MailboxError::Refused("mailbox is below something that is no directory"),
             Some(libc::ENXIO) => MailboxError::Refused("mailbox is not a regular file"),
             _ => error.into(),
         })?;
@@ -381,19 +392,16 @@ impl Mailbox {
         };
         let spare = stamp.filter(|_| found.is_some());
         let scan = found.unwrap_or_default();
-        let now = self.shared.clock.now().seconds();
-        let mut user = Log::open(self.shared.disk.clone(), &self.places.state, "user")?;
-        let fresh = user.sum.validity.saturating_add(1).max(u32::try_from(now).unwrap_or(u32::MAX));
-        let adopted = adopt(&scan).filter(|(validity, _)| i64::from(*validity) <= now + CLOCK_SLACK);
-        let validity = adopted.as_ref().map_or(fresh, |(validity, _)| *validity);
+        let latest = self.shared.clock.now().seconds() + CLOCK_SLACK;
+        let adopted = adopt(&scan).filter(|(validity, _)| i64::from(*validity) <= latest);
+        let validity = self.user.give_validity(self.places.id, adopted.map(|(validity, _)| validity))?;
+        let adopted = adopted.filter(|(found, _)| *found == validity);
         log::info!(
             "event=mailbox-new path={} uidvalidity={validity} adopted={} messages={}",
             self.spot().path.display(),
             adopted.is_some(),
             scan.messages.len()
         );
-        user.put(Fact::Validity(validity.max(user.sum.validity)));
-        user.sync()?;
         log.put(Fact::Validity(validity));
         if let Some((_, last)) = adopted {
             let rows = scan.messages.iter().filter_map(|message| Some((message.uid.filter(|uid| *uid > 0)?, message.key)));

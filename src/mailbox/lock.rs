@@ -138,9 +138,20 @@ impl Locker {
         Ok(Some(guard))
     }
 
+    /// The file whose names are the dotlocks in this one's directory.
+    pub fn original(&self, beside: &Path) -> PathBuf {
+        beside.with_file_name(format!(".lock-{}-{:016x}", self.host, self.mark))
+    }
+
+    /// Takes it away, where nobody will need it soon.
+    pub fn forget(&self, disk: &dyn Disk, original: &Path) {
+        lock(&self.originals).remove(original);
+        let _ = disk.remove(original);
+    }
+
     /// Gives the original the name of this dotlock.
     fn make(&self, disk: &dyn Disk, clock: &dyn Clock, dotlock: &Path) -> io::Result<()> {
-        let original = dotlock.with_file_name(format!(".lock-{}-{:016x}", self.host, self.mark));
+        let original = self.original(dotlock);
         self.refresh(disk, clock, &original)?;
         match disk.link(&original, dotlock) {
             // Somebody tidied up.

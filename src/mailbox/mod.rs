@@ -7,7 +7,10 @@
 //! | `<mail>/u` | the mail of `u`, mboxrd; ours ends its header with a block of state fields ([`mbox`]) | yes |
 //! | `<mail>/u.lock` | a dotlock, for the moment of a write ([`lock`]) | |
 //! | `<spool>/state/u/INBOX` | the state log: UIDVALIDITY, UID ceiling, UIDs of others' messages, what is to be removed ([`state`]) | yes |
-//! | `<spool>/state/u/user` | the last UIDVALIDITY given to any folder of `u` | yes |
+//! | `<spool>/folders/u/A/B.mbox` | the mail of `u`'s folder `A/B`; [`name`] tells how names are written | yes |
+//! | `<spool>/state/u/<id>` | the state log of the folder with that mailbox id; so `<id>.lease` and so on | yes |
+//! | `<spool>/state/u/user` | the log of `u`: folders and their ids, subscriptions, the last UIDVALIDITY ([`user`]) | yes |
+//! | `<spool>/state/u/user.lock`, `tree.lock` | locked while that log, or the tree of folders, is used; empty | |
 //! | `<spool>/state/u/INBOX.lease` | locked while a POP3 session has the mailbox; empty | |
 //! | `<spool>/state/u/INBOX.damaged-…` | what a power cut left that nobody can read; for a person | |
 //! | `<spool>/secret` | the key of content keys and seals ([`secret`]) | yes |
@@ -32,6 +35,10 @@
 //! * **The state log is torn at its end**: the torn line was never depended on. **Holed**: UIDs go on far above. **Lost**: a new
 //!   UIDVALIDITY. **Older than the file** (a backup): seals in the file raise the next UID.
 //!
+//! * **A folder's file is not there**: the folder is empty, and keeps its id and numbers. **A file is there that is in no
+//!   table**: another program made a folder, and it is taken up ([`tree`]).
+//! * **A folder was deleted or renamed** and its files have not followed: they do before anything else is done to the tree.
+//!
 //! What a client was shown under a pair of UIDVALIDITY and UID never becomes another content: numbers are reserved in the state
 //! log, synced before they are shown, and a number in the file counts only with a seal over its content.
 
@@ -41,6 +48,7 @@ mod deliver;
 mod expunge;
 mod factlog;
 mod flags;
+mod folders;
 mod inbox;
 mod index;
 mod lock;
@@ -58,19 +66,23 @@ mod secret;
 mod state;
 mod store;
 mod table;
+mod tree;
 mod uidmap;
 mod uidset;
+mod user;
 pub mod utf7;
 mod view;
 mod wake;
 mod watch;
 
 pub use flags::{Flags, Keywords, Marks};
+pub use folders::{FolderError, Folders, Kind, Listed};
 pub use inbox::Mailbox;
 pub use marking::{Change, Marked};
 pub use name::{FolderName, NameError};
 pub use store::Store;
 pub use table::Counts;
+pub use user::{MailboxId, SpecialUse};
 pub use view::{Changes, Lease, View};
 
 use crate::mail::{Address, ReversePath};
@@ -106,7 +118,9 @@ pub enum MailboxError {
     Full,
     /// What is at the path is not a mailbox we touch (link, FIFO, foreign owner, does not begin with `From `); the text says which.
     Refused(&'static str),
-    /// The message went away meanwhile.
+    /// There is no such folder.
+    Nonexistent,
+    /// The message, or the folder, went away meanwhile.
     Gone,
     /// A file operation failed.
     Io(io::Error),
@@ -119,6 +133,7 @@ impl fmt::Display for MailboxError {
             MailboxError::InUse => out.write_str("mailbox in use by another session"),
             MailboxError::Full => out.write_str("no room for the mailbox"),
             MailboxError::Refused(why) => out.write_str(why),
+            MailboxError::Nonexistent => out.write_str("there is no such folder"),
             MailboxError::Gone => out.write_str("message is gone"),
             MailboxError::Io(error) => error.fmt(out),
         }

@@ -4,12 +4,16 @@
 //! is to move its file and nothing else.
 
 use super::lock::dotlock;
+use super::user::MailboxId;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// All places of one mailbox.
 #[derive(Debug)]
 pub(super) struct Places {
+    /// None: it is INBOX.
+    pub id: Option<MailboxId>,
     /// Below this directory no symbolic link is followed.
     pub root: PathBuf,
     /// The directory of its user's state.
@@ -21,6 +25,7 @@ pub(super) struct Places {
     /// Names it in seals.
     pub label: String,
     spot: Mutex<Arc<Spot>>,
+    deleted: AtomicBool,
 }
 
 /// Where the file is.
@@ -33,21 +38,52 @@ pub(super) struct Spot {
 }
 
 impl Places {
-    /// The INBOX of this user; `base` is a mailbox id for any other folder.
-    pub fn new(spool: &Path, user: &str, base: &str, root: &Path, file: PathBuf) -> Places {
+    /// The INBOX of this user.
+    pub fn of_inbox(spool: &Path, user: &str, mail: &Path) -> Places {
+        Places::new(spool, user, None, mail, mail.join(user))
+    }
+
+    /// Another folder of this user.
+    pub fn of_folder(spool: &Path, user: &str, id: MailboxId, root: &Path, file: PathBuf) -> Places {
+        Places::new(spool, user, Some(id), root, file)
+    }
+
+    fn new(spool: &Path, user: &str, id: Option<MailboxId>, root: &Path, file: PathBuf) -> Places {
+        let base = id.map_or_else(|| "INBOX".to_owned(), |id| id.to_string());
         Places {
+            id,
             root: root.to_owned(),
             state: spool.join("state").join(user),
             index: spool.join("index").join(user).join(format!("{base}.idx")),
-            base: base.into(),
             label: format!("{user}/{base}"),
+            base,
             spot: Mutex::new(Arc::new(Spot::at(file))),
+            deleted: AtomicBool::new(false),
         }
     }
 
     /// Where the file is now.
     pub fn spot(&self) -> Arc<Spot> {
         self.spot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The file is there now.
+    pub fn move_to(&self, file: PathBuf) {
+        *self.spot.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Spot::at(file));
+    }
+
+    /// The folder is no more. It does not come back: another one of its name has another id.
+    pub fn delete(&self) {
+        self.deleted.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::SeqCst)
+    }
+
+    /// The files that go with the folder.
+    pub fn kept(&self) -> [PathBuf; 4] {
+        [self.state.join(&self.base), self.beside("new"), self.beside("lease"), self.index.clone()]
     }
 
     /// A file of its own beside the state log.

@@ -56,6 +56,9 @@ impl Mailbox {
             let stat = match self.disk.stat(&self.spot().path) {
                 Ok(stat) => stat,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
+                    if self.relocate()? {
+                        continue;
+                    }
                     self.forget_file(inner);
                     return Ok(None);
                 }

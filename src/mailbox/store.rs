@@ -1,13 +1,16 @@
 //! All mailboxes of this host: finds them, shares them among sessions, and makes them durable in turn.
 
+use super::folders::Folders;
+use super::inbox::Mailbox;
 use super::lock::Locker;
+use super::name::FolderName;
 use super::places::Places;
 use super::secret::Secret;
-use super::wake::{Seats, Waker};
+use super::tree::User;
+use super::wake::Waker;
 use super::watch::Watch;
 use super::{Ledger, MailboxError};
 use crate::host::{Account, Host};
-use crate::mailbox::inbox::{Inner, Mailbox};
 use crate::sys::{Clock, Disk};
 use std::collections::HashMap;
 use std::fmt;
@@ -20,8 +23,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub struct Store {
     shared: Arc<Shared>,
     /// By name and owner.
-    mailboxes: Mutex<HashMap<(String, u32), Arc<Mailbox>>>,
+    users: Mutex<HashMap<(String, u32), Arc<User>>>,
+    mailboxes: Mutex<HashMap<Which, Arc<Mailbox>>>,
 }
+
+/// One mailbox of all: its user's name and owner, and what its state is called.
+type Which = (String, u32, String);
 
 /// What all mailboxes use.
 #[derive(Debug)]
@@ -76,7 +83,7 @@ impl Shared {
     }
 
     /// The spool's secret, made when there is none.
-    fn keys(&self) -> Result<Keys, MailboxError> {
+    pub fn keys(&self) -> Result<Keys, MailboxError> {
         if let Some(keys) = self.keys.get() {
             return Ok(keys.clone());
         }
@@ -109,7 +116,7 @@ impl Store {
             unfiled: AtomicBool::new(false),
             stir: OnceLock::new(),
         };
-        Arc::new(Store { shared: Arc::new(shared), mailboxes: Mutex::default() })
+        Arc::new(Store { shared: Arc::new(shared), users: Mutex::default(), mailboxes: Mutex::default() })
     }
 
     /// `stir` is called when there is work for [`Store::write_back`], which is to come within a second.
@@ -128,31 +135,43 @@ impl Store {
         self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// The account's INBOX. (Folders come with the engine.) Nothing is opened yet.
-    pub fn inbox(&self, account: &Account) -> Result<Arc<Mailbox>, MailboxError> {
+    fn user(&self, account: &Account) -> Result<Arc<User>, MailboxError> {
         let name = &account.name;
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) || name.ends_with(".lock") {
             return Err(MailboxError::Refused("this name can't have a mailbox"));
         }
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(User::new(account, &self.shared));
+        Ok(users.entry((name.clone(), account.uid)).or_insert_with(made).clone())
+    }
+
+    /// The account's INBOX, which everybody has. Nothing is opened yet.
+    pub fn inbox(&self, account: &Account) -> Result<Arc<Mailbox>, MailboxError> {
+        let user = self.user(account)?;
         // Before the map is locked: it may touch the disk.
         let keys = self.shared.keys()?;
         self.shared.watch();
+        let places = Places::of_inbox(&self.shared.spool, &account.name, &self.shared.mail);
         let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mailbox) = mailboxes.get(&(name.clone(), account.uid)) {
-            return Ok(mailbox.clone());
+        let which = (account.name.clone(), account.uid, places.base.clone());
+        let made = || Arc::new(Mailbox::new(user, self.shared.disk.clone(), places, keys));
+        Ok(mailboxes.entry(which).or_insert_with(made).clone())
+    }
+
+    /// A folder of the account. INBOX is always there, any other must have been made.
+    pub fn open(&self, account: &Account, name: &FolderName) -> Result<Arc<Mailbox>, MailboxError> {
+        if name.is_inbox() {
+            return self.inbox(account);
         }
-        let path = self.shared.mail.join(name);
-        let mailbox = Arc::new(Mailbox {
-            disk: self.shared.disk.clone(),
-            places: Places::new(&self.shared.spool, name, "INBOX", &self.shared.mail, path),
-            account: account.clone(),
-            shared: self.shared.clone(),
-            keys,
-            inner: Mutex::new(Inner::default()),
-            seats: Seats::default(),
-        });
-        mailboxes.insert((name.clone(), account.uid), mailbox.clone());
+        let mailbox = self.folders(account)?.open(name)?;
+        let which = (account.name.clone(), account.uid, mailbox.places.base.clone());
+        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(which, mailbox.clone());
         Ok(mailbox)
+    }
+
+    /// The account's folders.
+    pub fn folders(&self, account: &Account) -> Result<Folders, MailboxError> {
+        Ok(Folders::of(self.user(account)?))
     }
 
     /// Makes every delivered copy durable and tells the ledger. Called by the keeper every few seconds, and at the end.
@@ -192,6 +211,8 @@ impl Store {
             }
             keep
         });
+        drop(mailboxes);
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, user| Arc::strong_count(user) > 1);
     }
 
     /// A clean end: a last checkpoint, and each mailbox notes its next UID.

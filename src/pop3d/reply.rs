@@ -103,7 +103,9 @@ impl From<MailboxError> for Reply {
             MailboxError::Busy => Reply::failed(Code::InUse, "another program has locked the maildrop"),
             MailboxError::Refused(_) => Reply::failed(Code::SysPerm, "the maildrop is not in order"),
             MailboxError::Gone => Reply::failed(Code::SysTemp, "another program has removed the message"),
-            MailboxError::Full | MailboxError::Io(_) => Reply::failed(Code::SysTemp, "the maildrop can't be read now"),
+            MailboxError::Full | MailboxError::Nonexistent | MailboxError::Io(_) => {
+                Reply::failed(Code::SysTemp, "the maildrop can't be read now")
+            }
         }
     }
 }

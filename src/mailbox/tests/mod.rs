@@ -2,10 +2,12 @@
 
 mod basic;
 mod crash;
+mod folders;
 mod marking;
 mod measure;
 mod others;
 mod scanning;
+mod tree_crash;
 mod viewing;
 
 use super::*;
