@@ -250,7 +250,7 @@ fn report(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case], settl
         .collect();
     let envelope = Envelope {
         reverse_path: ReversePath(None),
-        recipients: vec![Recipient { address: sender.clone() }],
+        recipients: vec![Recipient { address: sender.clone(), place: None }],
         body: Body::SevenBit,
         origin: Origin::Daemon,
     };

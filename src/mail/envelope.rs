@@ -1,6 +1,7 @@
 //! The envelope: what SMTP says about a message, as opposed to what the message says of itself (RFC 5321 §2.3.1).
 
 use super::address::{Address, ReversePath};
+use crate::sys::Time;
 
 /// Who handed a message in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,6 +29,54 @@ pub enum Body {
 pub struct Recipient {
     /// As given in RCPT.
     pub address: Address,
+    /// Where the message goes, if that is not to be found out from the address: a session of this user files it.
+    pub place: Option<Box<Place>>,
+}
+
+/// A mailbox of this host, and what a session does there (APPEND, COPY, MOVE).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The account's name.
+    pub user: String,
+    /// The folder's id, which outlives its name.
+    pub folder: String,
+    /// What is done.
+    pub act: Act,
+}
+
+/// What a session does in a folder.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Act {
+    /// The message is put there.
+    File(Filing),
+    /// The message is taken from there, once it is where the recipients before this one say.
+    Remove {
+        /// Its UID.
+        uid: u32,
+        /// Its content in short.
+        key: [u8; 16],
+    },
+}
+
+/// How a message is put into a folder.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Filing {
+    /// System flags, as bits of the mailbox room's `Flags`.
+    pub flags: u8,
+    /// Keywords by name.
+    pub keywords: Vec<String>,
+    /// Internal date (RFC 3501 §2.3.3).
+    pub date: Time,
+    /// Its zone, in minutes.
+    pub zone: Option<i16>,
+    /// When it is put there (RFC 8514).
+    pub saved: Time,
+}
+
+impl From<Address> for Recipient {
+    fn from(address: Address) -> Recipient {
+        Recipient { address, place: None }
+    }
 }
 
 /// Sender, recipients and their parameters.

@@ -7,4 +7,4 @@ pub mod header;
 pub mod mboxrd;
 
 pub use address::{Address, Domain, ReversePath};
-pub use envelope::{Body, Envelope, Origin, Recipient};
+pub use envelope::{Act, Body, Envelope, Filing, Origin, Place, Recipient};

@@ -60,7 +60,7 @@ impl Session<'_> {
                 let recipients = &mut open.envelope.recipients;
                 // Who is named twice gets one copy.
                 if !recipients.iter().any(|other| is_same(&other.address, &address, &route)) {
-                    recipients.push(Recipient { address });
+                    recipients.push(Recipient { address, place: None });
                 }
                 reply::RECIPIENT_OK
             }

@@ -4,7 +4,7 @@ use super::commit::Ticket;
 use super::journal::{Journal, lock};
 use super::log::{Place, What};
 use super::replay::Live;
-use super::segment::{self, OwnFile, Record};
+use super::segment::{self, Group, OwnFile, Record};
 use super::table::{RecordJob, next_mark};
 use super::text::Mark;
 use super::writer::own_path;
@@ -31,6 +31,8 @@ pub struct Draft {
     quoter: Quoter,
     buffer: Vec<u8>,
     own: Option<(Arc<dyn File>, OwnFile)>,
+    /// Longer, it goes to that file.
+    most: usize,
     /// A write failed; there will be no commit.
     failed: Option<io::ErrorKind>,
     /// The file must stay.
@@ -52,6 +54,7 @@ impl Draft {
             quoter,
             buffer,
             own: None,
+            most: MOST_IN_MEMORY,
             failed: None,
             keep: false,
             open: true,
@@ -63,32 +66,35 @@ impl Draft {
         self.id
     }
 
+    /// From so many bytes on it goes to a file of its own, if that is less than usual: for one of many that are written at once.
+    pub fn keep_at_most(&mut self, bytes: usize) {
+        self.most = self.most.min(bytes);
+    }
+
+    /// Bytes that are in memory.
+    pub fn in_memory(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The commit: when this returns Ok the message survives a power cut, and so do the outcomes that come with it
     /// (`X-Spool-Settles`: those of other messages that settle, and `Warned`; and all marks of this message itself), all or
     /// nothing, in one sync. `Deferred` and `Held` of other messages are no part of that act: they follow it, hold in memory
     /// from then on, and reach the log as soon as it can be written.
     /// After `Uncertain` nobody knows; after any other error nothing is kept.
     pub fn commit(mut self, settles: Vec<Outcome>) -> Result<Entry, SpoolError> {
-        if let Some(kind) = self.failed {
-            return Err(io::Error::from(kind).into());
-        }
-        std::mem::take(&mut self.quoter).finish(&mut self.buffer);
+        let message = self.close()?;
         if self.own.is_some() {
-            self.spill()?;
+            self.journal.disk.sync_dir(&self.journal.options.dir)?;
         }
-        let file = match &self.own {
-            Some((file, own)) => {
-                file.sync()?;
-                self.journal.disk.sync_dir(&self.journal.options.dir)?;
-                Some((file.clone(), *own))
-            }
-            None => None,
-        };
-        let inline = Arc::new(std::mem::take(&mut self.buffer));
         let (own, others): (Vec<Outcome>, Vec<Outcome>) = settles.into_iter().partition(|outcome| outcome.id == self.id);
         let (with, after): (Vec<Outcome>, Vec<Outcome>) =
             others.into_iter().partition(|outcome| !matches!(outcome.status, Status::Deferred { .. } | Status::Held));
-        let result = self.enter(inline.clone(), file.as_ref().map(|(_, own)| *own), &own, &with);
+        let ticket = Ticket::new();
+        let watch = ticket.watch();
+        let job = self.job(message.clone(), &own, &with, None, ticket);
+        let now = self.journal.clock.elapsed();
+        lock(&self.journal.table).push(job, now);
+        let result = self.journal.wait(&watch);
         self.keep = matches!(result, Ok(()) | Err(SpoolError::Uncertain));
         result?;
         if !after.is_empty() {
@@ -97,21 +103,71 @@ impl Draft {
                 log::error!("spool id={} marks={} error={error}", self.id, after.len());
             }
         }
-        let message = match file {
-            Some((file, own)) => Message::File { file, offset: 0, length: own.length },
-            None => Message::Memory(inline),
-        };
-        Ok(Entry { id: self.id, time: self.time, envelope: self.envelope.clone(), message })
+        Ok(self.entry(message))
     }
 
-    /// Puts the record in the queue and waits until it is durable.
-    fn enter(
+    /// Commits messages of one journal together: all survive a power cut from then on, or none is kept, as with [`Draft::commit`].
+    pub fn commit_all(mut drafts: Vec<Draft>) -> Result<Vec<Entry>, SpoolError> {
+        let Some(first) = drafts.first() else { return Ok(Vec::new()) };
+        let (journal, id) = (first.journal.clone(), first.id);
+        let messages = drafts.iter_mut().map(Draft::close).collect::<Result<Vec<_>, _>>()?;
+        if drafts.iter().any(|draft| draft.own.is_some()) {
+            journal.disk.sync_dir(&journal.options.dir)?;
+        }
+        let count = u32::try_from(drafts.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let ticket = Ticket::new();
+        let watch = ticket.watch();
+        let mut jobs = Vec::with_capacity(drafts.len());
+        for ((index, draft), message) in (0..).zip(&mut drafts).zip(&messages) {
+            let group = (count > 1).then_some(Group { id, index, count });
+            jobs.push(draft.job(message.clone(), &[], &[], group, ticket.another()));
+        }
+        let now = journal.clock.elapsed();
+        let mut table = lock(&journal.table);
+        // Under one lock, so that one round takes all of them.
+        jobs.into_iter().for_each(|job| table.push(job, now));
+        drop(table);
+        ticket.answer(&Ok(()));
+        let result = journal.wait(&watch);
+        drafts.iter_mut().for_each(|draft| draft.keep = matches!(result, Ok(()) | Err(SpoolError::Uncertain)));
+        result?;
+        Ok(drafts.iter().zip(messages).map(|(draft, message)| draft.entry(message)).collect())
+    }
+
+    /// The message is complete. Gives what of it goes into the record; a file of its own is synced, but not its name.
+    fn close(&mut self) -> Result<Arc<Vec<u8>>, SpoolError> {
+        if let Some(kind) = self.failed {
+            return Err(io::Error::from(kind).into());
+        }
+        std::mem::take(&mut self.quoter).finish(&mut self.buffer);
+        if self.own.is_some() {
+            self.spill()?;
+        }
+        if let Some((file, _)) = &self.own {
+            file.sync()?;
+        }
+        Ok(Arc::new(std::mem::take(&mut self.buffer)))
+    }
+
+    fn entry(&self, inline: Arc<Vec<u8>>) -> Entry {
+        let message = match &self.own {
+            Some((file, own)) => Message::File { file: file.clone(), offset: 0, length: own.length },
+            None => Message::Memory(inline),
+        };
+        Entry { id: self.id, time: self.time, envelope: self.envelope.clone(), message }
+    }
+
+    /// The record, for the queue.
+    fn job(
         &mut self,
         message: Arc<Vec<u8>>,
-        file: Option<OwnFile>,
         own: &[Outcome],
         settles: &[Outcome],
-    ) -> Result<(), SpoolError> {
+        group: Option<Group>,
+        ticket: Ticket,
+    ) -> RecordJob {
+        self.no_longer_open();
+        let file = self.own.as_ref().map(|(_, own)| *own);
         let count = u32::try_from(self.envelope.recipients.len()).unwrap_or(u32::MAX);
         let mut waiting: Vec<Mark> = (0..count).map(|index| Mark::fresh(index, self.time)).collect();
         for outcome in own {
@@ -137,6 +193,7 @@ impl Draft {
             envelope: self.envelope.clone(),
             waiting: waiting.clone(),
             settles,
+            group,
             adopted: None,
             file,
         };
@@ -144,15 +201,8 @@ impl Draft {
         let place =
             Place { offset: 0, header: 0, size: file.map_or(message.len() as u64, |file| file.length), own: file.is_some() };
         let live = Live { time: self.time, segment: 0, place, reserved: 0, waiting };
-        let ticket = Ticket::new();
-        let watch = ticket.watch();
         let crc = segment::checksum(&message, &fields);
-        let job =
-            RecordJob { id: self.id, live, fields, crc, message, settles: record.settles, copy_of: None, hidden: None, ticket };
-        let now = self.journal.clock.elapsed();
-        self.no_longer_open();
-        lock(&self.journal.table).push(job, now);
-        self.journal.wait(&watch)
+        RecordJob { id: self.id, live, fields, crc, message, settles: record.settles, copy_of: None, hidden: None, ticket }
     }
 
     fn no_longer_open(&mut self) {
@@ -186,7 +236,7 @@ impl Write for Draft {
             return Err(kind.into());
         }
         self.quoter.push(bytes, &mut self.buffer);
-        if self.buffer.len() > if self.own.is_some() { BLOCK } else { MOST_IN_MEMORY } {
+        if self.buffer.len() > if self.own.is_some() { BLOCK } else { self.most } {
             if let Err(error) = self.spill() {
                 self.failed = Some(error.kind());
                 return Err(error);

@@ -143,6 +143,16 @@ impl Journal {
         Ok(())
     }
 
+    /// As [`Journal::settle`], for outcomes that settle: those of messages that were committed as a group hold all or none,
+    /// whatever happens meanwhile, if it is told soon after the commit (for then they lie in one segment).
+    pub fn settle_together(&self, outcomes: &[Outcome]) -> Result<(), SpoolError> {
+        let ticket = Ticket::new();
+        let watch = ticket.watch();
+        let waits = lock(&self.table).enqueue_together(outcomes, &ticket);
+        ticket.answer(&Ok(()));
+        if waits { self.wait(&watch) } else { Ok(()) }
+    }
+
     /// Makes sure that one outcome for each unsettled recipient of this message can be written even if the disk fills up.
     pub fn reserve(&self, id: SpoolId) -> Result<(), SpoolError> {
         let mut writer = lock(&self.writer);

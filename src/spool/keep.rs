@@ -320,7 +320,7 @@ impl Journal {
                 Message::Memory(bytes) => bytes,
                 Message::File { .. } => Arc::new(Vec::new()),
             };
-            let record = Record { waiting: live.waiting.clone(), settles: Vec::new(), ..record };
+            let record = Record { waiting: live.waiting.clone(), settles: Vec::new(), group: None, ..record };
             let fields = record.fields(message.len() as u64);
             let crc = segment::checksum(&message, &fields);
             let ticket = ticket.another();

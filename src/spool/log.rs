@@ -10,6 +10,7 @@
 //!         / "void" SP offset                      ; records at or behind this place were never accepted
 //!         / "moved" SP id                         ; the record here does not count, a later segment has it
 //!         / "out" SP outcome
+//!         / "all" SP outcome *( HTAB outcome )     ; all of these or, the line being torn, none
 //! outcome = id SP list SP time SP ( "delivered" / "failed" / "expired" / "removed" ) SP text
 //!         / id SP list SP time SP "waiting" SP due SP tries SP flags SP text   ; what is true from then on
 //! ```
@@ -19,7 +20,8 @@ use super::{SpoolId, Status};
 use crate::sys::Time;
 use std::fmt::Write;
 
-const VERSION: u32 = 1;
+/// Version 1 knew no `all`, and is read.
+const VERSION: u32 = 2;
 
 /// No line about one recipient is longer.
 pub(super) const LINE: u64 = TEXT as u64 + 200;
@@ -63,6 +65,7 @@ pub(super) enum Item {
     Void(u64),
     Moved(SpoolId),
     Out(Line),
+    All(Vec<Line>),
 }
 
 /// The word for an outcome that settles.
@@ -129,6 +132,12 @@ impl Item {
                 text.push_str("out ");
                 line.put(&mut text);
             }
+            Item::All(lines) => {
+                for (at, line) in lines.iter().enumerate() {
+                    text.push_str(if at == 0 { "all " } else { "\t" });
+                    line.put(&mut text);
+                }
+            }
         }
         put_line(generation, &text, out);
     }
@@ -140,6 +149,7 @@ impl Item {
         let mut word = || words.next();
         Some(match kind {
             "out" => Item::Out(Line::parse(rest)?),
+            "all" => Item::All(rest.split('\t').map(Line::parse).collect::<Option<_>>()?),
             "void" => Item::Void(rest.parse().ok()?),
             "moved" => Item::Moved(rest.parse().ok()?),
             "summary" => Item::Summary {
@@ -210,7 +220,7 @@ pub(super) fn parse_head(log: &[u8]) -> Head {
         sound.then_some((version.parse::<u32>().ok()?, generation))
     };
     match parse() {
-        Some((VERSION, generation)) => Head::Ours(generation),
+        Some((1..=VERSION, generation)) => Head::Ours(generation),
         Some((version, _)) if version > VERSION => Head::Newer(version),
         _ => Head::Bad,
     }
@@ -277,6 +287,16 @@ mod tests {
             Item::Moved(id(7)),
             Item::Out(Line { id: id(2), recipients: vec![4], time: Time(9), what: What::Settled("failed", "550 no".into()) }),
             Item::Out(Line { id: id(3), recipients: vec![0, 1], time: Time(9), what: What::Waiting(mark) }),
+            Item::All(
+                [4, 5]
+                    .map(|n| Line {
+                        id: id(n),
+                        recipients: vec![0],
+                        time: Time(9),
+                        what: What::Settled("removed", "a\tb".into()),
+                    })
+                    .to_vec(),
+            ),
         ]
     }
 
@@ -337,8 +357,8 @@ mod tests {
     #[test]
     fn a_newer_format_is_told_apart_from_damage() {
         let mut bytes = Vec::new();
-        put_line(5, &format!("log 2 {:016x}", 5), &mut bytes);
-        assert_eq!(parse_head(&bytes), Head::Newer(2));
+        put_line(5, &format!("log 3 {:016x}", 5), &mut bytes);
+        assert_eq!(parse_head(&bytes), Head::Newer(3));
         bytes[0] ^= 1;
         assert_eq!(parse_head(&bytes), Head::Bad);
     }
@@ -357,7 +377,7 @@ mod tests {
         }
 
         #[test]
-        fn no_input_is_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "(out|live|void|moved|summary|log)( [0-9a-f-]{1,17}){0,9}") {
+        fn no_input_is_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "(out|all|live|void|moved|summary|log)( [0-9a-f-]{1,17}){0,9}") {
             parse(&bytes, 1);
             parse_head(&bytes);
             Item::parse(&text);

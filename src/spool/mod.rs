@@ -24,6 +24,17 @@
 //! * **Commit.** A record is written behind the last one, among zeros, and synced together with those of other sessions. A big
 //!   message's own file, and the directory, are synced before. Replay takes a record if its tag has the segment's generation and its
 //!   checksum holds: a torn one does not count, those behind it do. The outcomes it carries hold with it.
+//! * **Commit of a group.** Its records are written and synced in one act, into one segment; each tells how many there are.
+//!   What a crash leaves of it is one of these:
+//!
+//!   | in the segment | what a start does |
+//!   |---|---|
+//!   | no member, or some, or some torn | none counts, nor the outcomes they carry; their files are removed |
+//!   | all members | all count, each as any other record from then on |
+//!   | members at or behind a `void` line | none counts: the line stands before the first of them |
+//!   | all members, and an `all` line that settles them | none waits. (A group is taken back by such a line; torn, it is none.) |
+//!   | members that were copied forward or adopted | each copy counts by itself: it was made when all counted |
+//!   | members before the `end` of a summary | those that it lists as live: `end` never lies within a group |
 //! * **Settle.** A line is written to the log of the segment that holds the record, among zeros, and synced.
 //!   A line says what is true from then on, so it may be there twice.
 //! * **A failed write or sync of records**: nobody knows what the disk has. A `void` line in the log takes back everything from that place on,
@@ -50,6 +61,7 @@ mod keep;
 mod log;
 mod logfile;
 mod pace;
+mod place;
 mod replay;
 mod segment;
 mod table;

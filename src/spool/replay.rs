@@ -2,6 +2,7 @@
 //!
 //! * A recipient waits if the record in the highest segment that holds the message lists it, and no log line and no record
 //!   anywhere settles it. Settled is settled, in whatever order it is read.
+//! * Records of a group count if all of them are there, else none does, nor do the outcomes they carry.
 //! * Marks (tries, due time …) are those of the record, as changed by the lines of its log, in order.
 //! * What one file knows and another one needs, should the first be recycled, is *owed*: the journal writes it there.
 
@@ -146,8 +147,10 @@ impl Replay {
             self.records(number, generation, records, &mut scan, &moved);
         }
         for item in study.log.items {
-            if let Item::Out(line) = item {
-                self.outcome(&line, Some(number));
+            match item {
+                Item::Out(line) => self.outcome(&line, Some(number)),
+                Item::All(lines) => lines.iter().for_each(|line| self.outcome(line, Some(number))),
+                _ => {}
             }
         }
         self.state.damaged |= scan.stuck;
@@ -174,6 +177,7 @@ impl Replay {
 
     fn records(&mut self, number: u64, generation: u64, bytes: &[u8], scan: &mut Scan, moved: &HashSet<SpoolId>) {
         let (base, mut at) = (scan.end, 0);
+        let mut groups: BTreeMap<SpoolId, Vec<(u64, Found)>> = BTreeMap::new();
         while let Some(start) = segment::find(bytes, at, Some(generation)) {
             let Some(found) = segment::parse(bytes.get(start..).unwrap_or_default(), generation) else {
                 at = start + 1;
@@ -183,7 +187,17 @@ impl Replay {
             self.state.damaged |= base + start as u64 != scan.end;
             at = start + found.total();
             scan.end = base + at as u64;
-            self.found(number, base + start as u64, found, moved);
+            match found.record.group {
+                None => self.found(number, base + start as u64, found, moved),
+                Some(group) => groups.entry(group.id).or_default().push((base + start as u64, found)),
+            }
+        }
+        for (id, members) in groups {
+            if !is_whole(&members) {
+                ::log::info!("spool segment={number:08} group={id} members={} torn, so it was never accepted", members.len());
+                continue;
+            }
+            members.into_iter().for_each(|(offset, found)| self.found(number, offset, found, moved));
         }
     }
 
@@ -267,6 +281,13 @@ impl Replay {
         state.owed.sort_by(|a, b| (a.0, format!("{:?}", a.1)).cmp(&(b.0, format!("{:?}", b.1))));
         state
     }
+}
+
+/// Are all members of a group there? They lie in one segment, for they are written in one act.
+fn is_whole(members: &[(u64, Found)]) -> bool {
+    let groups = || members.iter().filter_map(|(_, found)| found.record.group);
+    let there: HashSet<u32> = groups().map(|group| group.index).collect();
+    groups().all(|group| there.len() as u64 == u64::from(group.count))
 }
 
 /// A segment and its log, whole.

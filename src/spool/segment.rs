@@ -9,6 +9,8 @@
 //!         / "X-Spool-Time: " microseconds LF
 //!         / "X-Spool-From: <" [ address ] "> " ( "7bit" / "8bitmime" ) SP ( "network" / "daemon" / "user " name ) LF
 //!         / "X-Spool-To: <" address ">" [ SP "done" / SP "waiting" SP due SP tries SP flags SP text ] LF
+//!         / "X-Spool-Place: " place LF            ; of the recipient before: see `place`
+//!         / "X-Spool-Group: " id SP index SP count LF  ; counts only with all its fellows: the first one's id, from 0, of so many
 //!         / "X-Spool-Settles: " outcome LF        ; as in the log
 //!         / "X-Spool-Adopted: " host LF
 //!         / "X-Spool-File: " length SP crc LF     ; the message lies in `<id>.msg`
@@ -16,16 +18,19 @@
 //! ```
 //! The checksum (CRC-32C) goes over the message, then the fields, then the tag: a session can compute most of it
 //! before it is known into which segment the record goes. The message is mboxrd-quoted, so no line of it begins like a tag.
+//!
+//! Version 1 knew neither `X-Spool-Place` nor `X-Spool-Group`, and is read.
 
 use super::SpoolId;
 use super::log::Line;
+use super::place;
 use super::text::{MOST, Mark, escape, unescape};
 use crate::mail::{Address, Body, Envelope, Origin, Recipient, ReversePath, date};
 use crate::sys::Time;
 use std::fmt::Write;
 use std::sync::Arc;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const TAG: &str = "From pillarbox-";
 const CHECKSUM: &str = "X-Spool-Crc32c: ";
 
@@ -39,6 +44,16 @@ pub(super) struct OwnFile {
     pub crc: u32,
 }
 
+/// A record of several that count together or not at all.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(super) struct Group {
+    /// The first one's.
+    pub id: SpoolId,
+    /// From 0.
+    pub index: u32,
+    pub count: u32,
+}
+
 /// A record without its message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Record {
@@ -49,6 +64,8 @@ pub(super) struct Record {
     pub waiting: Vec<Mark>,
     /// Outcomes of other messages that become true with this record.
     pub settles: Vec<Line>,
+    /// It was committed together with others. A copy of it stands alone: that all of them count is known by then.
+    pub group: Option<Group>,
     /// Taken over from this host's journal.
     pub adopted: Option<String>,
     pub file: Option<OwnFile>,
@@ -85,6 +102,14 @@ impl Record {
                 None => out.push_str(" done"),
             }
             out.push('\n');
+            if let Some(place) = &recipient.place {
+                out.push_str("X-Spool-Place: ");
+                place::put(place, &mut out);
+                out.push('\n');
+            }
+        }
+        if let Some(Group { id, index, count }) = self.group {
+            let _ = writeln!(out, "X-Spool-Group: {id} {index} {count}");
         }
         for line in &self.settles {
             out.push_str("X-Spool-Settles: ");
@@ -126,12 +151,23 @@ impl Record {
                 let (Some(address), rest) = parse_path(value)? else { return None };
                 let recipients = &mut Arc::make_mut(&mut self.envelope).recipients;
                 let index = u32::try_from(recipients.len()).ok()?;
-                recipients.push(Recipient { address });
+                recipients.push(Recipient { address, place: None });
                 match rest {
                     "" => self.waiting.push(Mark::fresh(index, self.time)),
                     " done" => {}
                     _ => self.waiting.push(Mark::parse(index, rest.strip_prefix(" waiting ")?)?),
                 }
+            }
+            "X-Spool-Place" => {
+                let recipient = Arc::make_mut(&mut self.envelope).recipients.last_mut().filter(|last| last.place.is_none())?;
+                recipient.place = Some(Box::new(place::parse(value)?));
+            }
+            "X-Spool-Group" => {
+                let mut words = value.splitn(3, ' ');
+                let id = words.next()?.parse().ok()?;
+                let (index, count) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+                self.group = Some(Group { id, index, count }).filter(|group| group.index < group.count);
+                self.group?;
             }
             "X-Spool-Settles" => self.settles.push(Line::parse(value)?),
             "X-Spool-Adopted" => self.adopted = Some(unescape(value)?),
@@ -163,6 +199,7 @@ pub(super) fn can_hold(envelope: &Envelope) -> bool {
     (1..MOST as usize).contains(&envelope.recipients.len())
         && envelope.reverse_path.0.as_ref().is_none_or(same)
         && envelope.recipients.iter().all(|recipient| same(&recipient.address))
+        && envelope.recipients.iter().filter_map(|recipient| recipient.place.as_deref()).all(place::can_hold)
 }
 
 fn tag(generation: u64, time: Time) -> String {
@@ -213,7 +250,7 @@ pub(super) fn parse_head(bytes: &[u8]) -> Head {
         (header.crc == header.checksum(&[])).then_some((version, header.generation))
     };
     match parse() {
-        Some((VERSION, generation)) => Head::Ours(generation),
+        Some((1..=VERSION, generation)) => Head::Ours(generation),
         Some((version, _)) if version > VERSION => Head::Newer(version),
         _ => Head::Bad,
     }
@@ -311,6 +348,7 @@ pub(super) fn parse_fields(fields: &str) -> Option<(Record, usize)> {
         }),
         waiting: Vec::new(),
         settles: Vec::new(),
+        group: None,
         adopted: None,
         file: None,
     };
@@ -327,11 +365,12 @@ pub(super) fn parse_fields(fields: &str) -> Option<(Record, usize)> {
 pub(super) mod tests {
     use super::super::log::What;
     use super::*;
+    use crate::mail::{Act, Place};
     use proptest::prelude::*;
 
     /// A letter to so many.
     pub fn envelope(recipients: usize) -> Envelope {
-        let address = |n: usize| Recipient { address: format!("\"r {n}>\"@example.org").parse().unwrap() };
+        let address = |n: usize| Recipient::from(format!("\"r {n}>\"@example.org").parse::<Address>().unwrap());
         Envelope {
             reverse_path: ReversePath(Some("alice@[192.0.2.1]".parse().unwrap())),
             recipients: (0..recipients).map(address).collect(),
@@ -349,7 +388,11 @@ pub(super) mod tests {
         let what = What::Settled("expired", "gone".into());
         let settles = vec![Line { id, recipients: vec![0, 5], time: Time(3), what }];
         let file = Some(OwnFile { length: 1 << 40, crc: 9 });
-        Record { id, time: Time(55), envelope: Arc::new(envelope(recipients)), waiting, settles, adopted: Some("h".into()), file }
+        let group = Some(Group { id, index: 3, count: 9 });
+        let mut envelope = envelope(recipients);
+        let act = Act::Remove { uid: 7, key: [0xab; 16] };
+        envelope.recipients[0].place = Some(Box::new(Place { user: "a b".into(), folder: "INBOX".into(), act }));
+        Record { id, time: Time(55), envelope: Arc::new(envelope), waiting, settles, group, adopted: Some("h".into()), file }
     }
 
     /// A whole record, as it stands in a segment.
@@ -379,8 +422,10 @@ pub(super) mod tests {
         assert_eq!((bytes.len() as u64, parse_head(&bytes)), (HEAD, Head::Ours(77)));
         bytes[20] ^= 1;
         assert_eq!(parse_head(&bytes), Head::Bad);
-        let fields = "X-Spool-Segment: 2\n";
-        assert_eq!(parse_head(&seal(7, Time(0), fields, checksum(&[], fields))), Head::Newer(2));
+        for (version, head) in [(1, Head::Ours(7)), (3, Head::Newer(3))] {
+            let fields = format!("X-Spool-Segment: {version}\n");
+            assert_eq!(parse_head(&seal(7, Time(0), &fields, checksum(&[], &fields))), head);
+        }
     }
 
     #[test]

@@ -179,6 +179,24 @@ impl Table {
         waits
     }
 
+    /// Puts outcomes that settle in the queue: those whose messages lie in one segment hold together or not at all.
+    /// True if there is something to wait for.
+    pub fn enqueue_together(&mut self, outcomes: &[Outcome], ticket: &Ticket) -> bool {
+        let mut jobs: BTreeMap<u64, Vec<Line>> = BTreeMap::new();
+        for line in outcomes.iter().filter_map(|outcome| self.lines_of(outcome).0) {
+            let Some(live) = self.entries.get(&line.id) else { continue };
+            jobs.entry(live.segment).or_default().push(line);
+        }
+        let waits = !jobs.is_empty();
+        for (number, apply) in jobs {
+            let Some(facts) = self.segments.get(&number) else { continue };
+            let mut bytes = Vec::new();
+            Item::All(apply.clone()).put(facts.generation, &mut bytes);
+            self.lines.entry(number).or_default().push(LineJob { bytes, apply, release: 0, ticket: Some(ticket.another()) });
+        }
+        waits
+    }
+
     /// The lines that tell an outcome: at most one that settles; marks as they will be, equal ones together.
     pub fn lines_of(&self, outcome: &Outcome) -> (Option<Line>, Vec<Line>) {
         let Some(live) = self.entries.get(&outcome.id) else { return (None, Vec::new()) };

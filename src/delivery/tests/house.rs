@@ -81,7 +81,7 @@ impl House {
     }
 
     pub(super) fn begin(&self, from: &str, to: &[&str], submission: bool) -> Result<Letter, PostError> {
-        let recipients = to.iter().map(|address| Recipient { address: address.parse().unwrap() }).collect();
+        let recipients = to.iter().map(|address| Recipient { address: address.parse().unwrap(), place: None }).collect();
         let reverse_path = ReversePath((!from.is_empty()).then(|| from.parse().unwrap()));
         let envelope = Envelope { reverse_path, recipients, body: Body::SevenBit, origin: Origin::Network };
         let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP", tls: None, submission };

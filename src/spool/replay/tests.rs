@@ -15,6 +15,7 @@ fn record(counter: u64, recipients: u32) -> Record {
         envelope: Arc::new(envelope(recipients as usize)),
         waiting: (0..recipients).map(|index| Mark::fresh(index, Time(counter as i64))).collect(),
         settles: Vec::new(),
+        group: None,
         adopted: None,
         file: None,
     }
@@ -161,10 +162,10 @@ fn a_summary_stands_for_the_records_before_its_end() {
 
 #[test]
 fn a_format_from_the_future_is_refused() {
-    let fields = "X-Spool-Segment: 2\n";
+    let fields = "X-Spool-Segment: 3\n";
     let segment = segment::seal(5, Time(0), fields, segment::checksum(&[], fields));
     let error = replay(&[Image { number: 3, segment, log: Vec::new() }]).unwrap_err();
-    assert!(error.to_string().contains("00000003 has format 2"), "{error}");
+    assert!(error.to_string().contains("00000003 has format 3"), "{error}");
 }
 
 proptest! {

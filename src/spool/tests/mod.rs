@@ -3,6 +3,7 @@
 mod adoption;
 mod basics;
 mod crash;
+mod groups;
 mod moves;
 mod threads;
 
