@@ -293,6 +293,8 @@ impl Connection {
         self.flush()?;
         let dropped = self.input.clear();
         self.stream.secure(|wire| tls::Session::accept(tls, wire))?;
+        // The handshake went deep; a session may last for days.
+        crate::sys::unix::give_back_stack();
         Ok(dropped)
     }
 

@@ -9,6 +9,7 @@ use super::transaction::{Maildrop, goodbye};
 use crate::auth::sasl;
 use crate::config::schema::Timeouts;
 use crate::net::{Connection, Line, NetError};
+use crate::sys::unix::give_back_stack;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -102,7 +103,11 @@ impl Session<'_> {
             match self.wire.carry_out(&self.context, outcome)? {
                 Next::Line => {}
                 Next::Encrypted => self.renew(),
-                Next::Transaction(maildrop) => self.phase = Phase::Transaction(maildrop),
+                Next::Transaction(maildrop) => {
+                    self.phase = Phase::Transaction(maildrop);
+                    // The password's check went deep, and nothing in this phase does.
+                    give_back_stack();
+                }
                 Next::Update => return self.update(),
                 Next::End(end) => return Ok(end),
             }

@@ -28,6 +28,35 @@ pub fn trim_memory() {
     }
 }
 
+/// Gives the pages of this thread's stack that are not in use now back to the system: what a deep call once touched would
+/// stay in memory as long as the thread.
+#[inline(never)]
+pub fn give_back_stack() {
+    /// More than this function and the C library's have of it.
+    const MARGIN: usize = 4096;
+    let here = 0u8;
+    let mut attributes = std::mem::MaybeUninit::uninit();
+    let (mut low, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the attributes are filled in before they are read, and destroyed once. What is discarded lies in this thread's
+    // own stack (the system says where that begins) and below every frame, this one included: nobody will read it before
+    // it is written again.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return;
+        }
+        let found = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut size);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(0);
+        if found != 0 || !page.is_power_of_two() {
+            return;
+        }
+        let unused = (&raw const here as usize).saturating_sub(MARGIN).saturating_sub(low as usize) & !(page - 1);
+        if unused > 0 {
+            libc::madvise(low, unused, libc::MADV_DONTNEED);
+        }
+    }
+}
+
 /// Which of the two processes after a fork.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Forked {
@@ -46,5 +75,40 @@ pub fn fork_single_threaded() -> io::Result<Forked> {
     match unsafe { nix::unistd::fork() }? {
         nix::unistd::ForkResult::Parent { child } => Ok(Forked::Parent(child.as_raw())),
         nix::unistd::ForkResult::Child => Ok(Forked::Child),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pages of this thread's stack that lie in memory, of the 32 below the caller.
+    fn resident() -> usize {
+        let here = 0u8;
+        let top = &raw const here as usize & !4095;
+        let mut pages = [0u8; 32];
+        // SAFETY: a stack of 256 KiB reaches further down, and each page has its byte.
+        let done = unsafe { libc::mincore((top - 32 * 4096) as *mut libc::c_void, 32 * 4096, pages.as_mut_ptr()) };
+        assert_eq!(done, 0);
+        pages.iter().filter(|page| **page & 1 == 1).count()
+    }
+
+    #[inline(never)]
+    fn deep() -> u64 {
+        let bytes = std::hint::black_box([1u8; 100_000]);
+        bytes.iter().map(|byte| u64::from(*byte)).sum()
+    }
+
+    #[test]
+    fn what_a_deep_call_touched_is_given_back_and_can_be_used_again() {
+        let work = || {
+            for _ in 0..3 {
+                assert_eq!(deep(), 100_000);
+                assert!(resident() >= 24);
+                give_back_stack();
+                assert!(resident() <= 8, "{} pages", resident());
+            }
+        };
+        std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap();
     }
 }
