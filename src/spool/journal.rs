@@ -15,6 +15,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// For so long plenty of free space is taken for granted. What comes in meanwhile and has no room is refused when it is written.
+const TRUST: Duration = Duration::from_millis(500);
 
 /// What the journal needs to know.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct Journal {
     pub(super) keeping: Mutex<()>,
     /// Messages that are being written.
     pub(super) drafts: AtomicUsize,
+    /// When twice the floor of free space, or more, was seen last.
+    plenty: Mutex<Option<Duration>>,
     /// The random half of the ids given out until the next start; not the generation of a segment, which peers must not learn.
     series: u64,
     next: AtomicU64,
@@ -81,6 +87,7 @@ impl Journal {
             writer: Mutex::new(writer),
             keeping: Mutex::new(()),
             drafts: AtomicUsize::new(0),
+            plenty: Mutex::default(),
             series: random()?,
             next: AtomicU64::new(1),
             _lock: guard,
@@ -113,9 +120,15 @@ impl Journal {
         }
     }
 
-    /// Is there room to accept mail? (Asked at MAIL.)
+    /// Is there room to accept mail? (Asked at MAIL.) Where there was plenty a moment ago the disk is not asked again.
     pub fn has_room(&self) -> bool {
-        self.disk.free(&self.options.dir).is_ok_and(|free| free >= self.options.min_free)
+        let now = self.clock.elapsed();
+        if lock(&self.plenty).is_some_and(|seen| now.saturating_sub(seen) < TRUST) {
+            return true;
+        }
+        let free = self.disk.free(&self.options.dir).unwrap_or(0);
+        *lock(&self.plenty) = (free >= self.options.min_free.saturating_mul(2)).then_some(now);
+        free >= self.options.min_free
     }
 
     /// Begins a message. Its id is known from here on (for the Received field).

@@ -1,6 +1,7 @@
 use super::*;
 use crate::sys::{Disk, Open};
 use std::io::ErrorKind;
+use std::time::Duration;
 
 #[test]
 fn what_is_committed_is_there_after_a_restart() {
@@ -38,7 +39,7 @@ fn open_as_time_passes(disk: &SimDisk, after: u32, meanwhile: impl FnOnce()) -> 
         let (mut passed, mut meanwhile) = (0, Some(meanwhile));
         while !opened.is_finished() {
             std::thread::yield_now();
-            clock.advance(std::time::Duration::from_millis(1));
+            clock.advance(Duration::from_millis(1));
             passed += 1;
             if passed >= after {
                 meanwhile.take().into_iter().for_each(|act| act());
@@ -302,8 +303,20 @@ fn a_start_with_a_full_disk_serves_what_is_there() {
 
 #[test]
 fn floor_of_free_space() {
-    let disk = SimDisk::default();
-    let (journal, _) = Journal::open(Arc::new(disk.clone()), clock(), Options { min_free: 1 << 20, ..options(1 << 16) }).unwrap();
+    let (disk, clock) = (SimDisk::default(), clock());
+    let options = Options { min_free: 1 << 20, ..options(1 << 16) };
+    let (journal, _) = Journal::open(Arc::new(disk.clone()), clock.clone(), options).unwrap();
+    assert!(journal.has_room());
+    disk.set_capacity(Some(1 << 20));
+    clock.advance(Duration::from_millis(499));
+    assert!(journal.has_room(), "there was plenty a moment ago");
+    clock.advance(Duration::from_millis(1));
+    assert!(!journal.has_room());
+    // Neither want of room nor scarcity is taken for granted.
+    disk.set_capacity(None);
+    assert!(journal.has_room());
+    clock.advance(Duration::from_secs(1));
+    disk.set_capacity(Some(3 << 19));
     assert!(journal.has_room());
     disk.set_capacity(Some(1 << 20));
     assert!(!journal.has_room());

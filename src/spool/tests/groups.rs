@@ -160,7 +160,7 @@ fn a_group_with_a_damaged_member_is_void() {
         let file = copy.open(&path, Open::Write).unwrap();
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();
-        file.write_at(&[std::io::IoSlice::new(&[byte[0] ^ 0x10])], at).unwrap();
+        file.write_at(&[io::IoSlice::new(&[byte[0] ^ 0x10])], at).unwrap();
         drop(file);
         let found: Vec<SpoolId> = waiting(&open(&copy)).into_keys().collect();
         assert_eq!(found, [before, after], "byte {at}");
