@@ -4,6 +4,7 @@ use crate::config::schema;
 use env_logger::{Builder, Target};
 use jiff::{Timestamp, Zoned};
 use log::{Level, LevelFilter};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
@@ -20,8 +21,8 @@ pub fn start(config: &schema::Log, foreground: bool, verbose: usize) {
     if foreground || !config.syslog {
         builder.target(Target::Stderr);
         builder.format(|out, record| {
-            let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
-            writeln!(out, "{time} {} {}", record.level().as_str().to_ascii_lowercase(), clean(&record.args().to_string()))
+            let (time, level) = (Timestamp::now(), record.level().as_str().to_ascii_lowercase());
+            writeln!(out, "{time:.3} {level} {}", clean(&record.args().to_string()))
         });
     } else {
         builder.target(Target::Pipe(Box::new(Syslog::default())));
@@ -55,7 +56,10 @@ fn severity(level: Level) -> u8 {
 
 /// One line stays one line, and a terminal gets no commands: the last line of defence against forged entries. Besides
 /// control characters those that change the direction of text are escaped.
-fn clean(text: &str) -> String {
+fn clean(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.into();
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
@@ -65,7 +69,7 @@ fn clean(text: &str) -> String {
             out.push(c);
         }
     }
-    out
+    out.into()
 }
 
 /// Each write is one datagram. A line that syslog does not take is lost: mail must not wait for a log.
@@ -110,6 +114,8 @@ mod tests {
 
     #[test]
     fn nothing_breaks_out_of_a_line() {
+        assert_eq!(clean("to=<a@b> ~"), "to=<a@b> ~");
+        assert_eq!(clean("a\x7fb"), "a\\u{7f}b");
         assert_eq!(clean("a\r\nb\x1b[2J\u{85}é\u{202e}"), "a\\u{d}\\u{a}b\\u{1b}[2J\\u{85}é\\u{202e}");
     }
 }
