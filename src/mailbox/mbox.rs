@@ -28,6 +28,8 @@ pub const BLOCK: usize = 256;
 /// A `From ` line is not longer than this.
 pub const LONGEST_FROM: usize = 1024;
 
+/// The UID of no message.
+const NOBODY: &[u8] = b"X-UID: 0000000000\n";
 const DEAD: &[u8] = b"X-UID: 0000000000\nX-Status: D\n\n";
 const BASE: &[u8] = b"X-IMAPbase: ";
 /// Bytes of a base line as we write it.
@@ -316,13 +318,19 @@ pub fn dead(room: u64, base: Option<Base>) -> Option<Dead> {
     Some(Dead { nuls: start..room - end.len() as u64, header, end })
 }
 
-/// Is a message whose header (without the empty line) is this dead, if its body is nothing but NULs?
+/// Is a message whose header (without the empty line) is this dead, if its body is nothing but NULs? Others may have changed
+/// its state fields: mailx adds Status, mutt takes the D. What they leave is the UID that nobody has, and no other field.
 pub fn is_dead_header(header: &[u8]) -> bool {
-    let rest = match header.strip_prefix(BASE) {
-        Some(_) => header.get(BASE_LINE..).filter(|_| state(header).base_at == Some(0)).unwrap_or_default(),
-        None => header,
-    };
-    rest == DEAD.get(..DEAD.len() - 1).unwrap_or_default()
+    let mut end = 0;
+    let mut nobody = false;
+    for field in header::fields(header) {
+        if field.whole.start != end || !header.get(field.name.clone()).is_some_and(header::is_state) {
+            return false;
+        }
+        nobody |= header.get(field.whole.clone()) == Some(NOBODY);
+        end = field.whole.end;
+    }
+    nobody && end == header.len()
 }
 
 #[cfg(test)]
@@ -392,7 +400,16 @@ mod tests {
                 assert!(is_dead_header(&dead.header[..dead.header.len() - 1]));
             }
         }
+        // What mailx, s-nail and mutt make of them.
+        assert!(is_dead_header(b"X-UID: 0000000000\nX-Status: D\nStatus: RO\n"));
+        assert!(is_dead_header(
+            b"X-IMAPbase: 1764000000 0000000009\nX-UID: 0000000000\nStatus: O\nContent-Length: 7\nLines: 0\n"
+        ));
         assert!(!is_dead_header(b"X-UID: 0000000001\nX-Status: D\n"));
+        assert!(!is_dead_header(b"X-Status: D\n"));
+        assert!(!is_dead_header(b"X-UID: 0000000000\nX-Status: D\nno field\n"));
+        assert!(!is_dead_header(b"X-UID: 0000000000\nno field\nX-Status: D\n"));
+        assert!(!is_dead_header(b""));
         assert!(!is_dead_header(b"X-UID: 0000000000\nX-Status: D\nA: b\n"));
     }
 }
