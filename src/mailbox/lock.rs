@@ -27,6 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 /// Others take a dotlock for left over by its age: the original is not allowed to grow older than this.
 const FRESH: Duration = Duration::from_secs(60);
 
+/// So many originals are kept open; there may be one in every directory of every user.
+const MOST_ORIGINALS: usize = 256;
+
 /// A file whose names are our dotlocks in its directory, and when it was last written.
 type Original = (Arc<dyn File>, Duration);
 
@@ -182,6 +185,11 @@ impl Locker {
         }
         let file = disk.open(original, Open::CreateNew(0o644))?;
         file.write_at(&[IoSlice::new(&self.text)], 0)?;
+        if originals.len() >= MOST_ORIGINALS {
+            // Its names stay what they are; the next dotlock there is one of a new file.
+            let oldest = originals.iter().min_by_key(|(_, (_, written))| *written).map(|(path, _)| path.clone());
+            oldest.and_then(|path| originals.remove(&path));
+        }
         originals.insert(original.to_owned(), (file, now));
         Ok(())
     }
@@ -226,6 +234,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_files_are_kept_open_for_many_directories() {
+        let (disk, clock) = (crate::sys::sim::SimDisk::default(), crate::sys::SystemClock::default());
+        let locker = Locker::new(7);
+        for n in 0..2 * MOST_ORIGINALS {
+            let path = PathBuf::from(format!("/{n}/box"));
+            disk.make_dir(path.parent().unwrap(), 0o700).unwrap();
+            let file = disk.open(&path, Open::Create(0o600)).unwrap();
+            let guard = locker.try_write(&disk, &clock, file, &dotlock(&path)).unwrap().unwrap();
+            assert!(disk.stat(&dotlock(&path)).is_ok());
+            drop(guard);
+            assert!(disk.stat(&dotlock(&path)).is_err());
+        }
+        assert_eq!(lock(&locker.originals).len(), MOST_ORIGINALS);
+        let again = disk.open(Path::new("/0/box"), Open::Write).unwrap();
+        assert!(locker.try_write(&disk, &clock, again, Path::new("/0/box.lock")).unwrap().is_some());
+    }
 
     #[test]
     fn a_dotlock_is_stale_when_nobody_can_hold_it() {
