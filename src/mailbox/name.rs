@@ -85,11 +85,6 @@ impl FolderName {
         self.0 == INBOX
     }
 
-    /// The last part.
-    pub fn last(&self) -> &str {
-        self.0.rsplit('/').next().unwrap_or(&self.0)
-    }
-
     /// The name without its last part.
     pub fn parent(&self) -> Option<FolderName> {
         self.0.rsplit_once('/').map(|(parent, _)| FolderName(parent.into()))
@@ -106,11 +101,6 @@ impl FolderName {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => FolderName::parse(&format!("{}{rest}", to.0)),
             _ => Ok(self.clone()),
         }
-    }
-
-    /// A part below this.
-    pub fn child(&self, part: &str) -> Result<FolderName, NameError> {
-        FolderName::parse(&format!("{}/{part}", self.0))
     }
 
     /// Where its mail is, below the user's directory.
@@ -266,12 +256,11 @@ mod tests {
     fn names_stand_above_and_below_each_other() {
         let (work, sub) = (name("Work"), name("Work/a/b"));
         assert!(sub.is_below(&work) && !work.is_below(&work) && !name("Workshop").is_below(&work));
-        assert_eq!((sub.parent(), work.parent(), sub.last()), (Some(name("Work/a")), None, "b"));
+        assert_eq!((sub.parent(), work.parent()), (Some(name("Work/a")), None));
         assert_eq!(sub.moved(&work, &name("inbox/x")), Ok(name("INBOX/x/a/b")));
         assert_eq!(name("Workshop").moved(&work, &name("x")), Ok(name("Workshop")));
         assert_eq!(sub.moved(&work, &name(&"x".repeat(245))), Ok(name(&format!("{}/a/b", "x".repeat(245)))));
         assert_eq!(sub.moved(&work, &name(&["x".repeat(245), "yyyyyyy".into()].join("/"))), Err(NameError::TooLong));
-        assert_eq!(work.child("x"), Ok(name("Work/x")));
     }
 
     proptest! {
