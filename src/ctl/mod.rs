@@ -51,6 +51,7 @@ usage: pillarboxctl [-f FILE] COMMAND
     queue flush [ID|DOMAIN]         try now
     queue hold|release|remove ID    don't try it; try it again; take it out
     route ADDRESS                   where mail for an address goes
+    mailbox list USER               the folders of a user
     adopt HOST                      take over the mail of another host that is off for good
     user add|passwd NAME            the password comes from standard input
     user remove NAME
@@ -121,6 +122,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["queue", "flush", what] => show::flushed(&ask(&format!("queue flush {what}"))?),
         ["queue", act @ ("hold" | "release" | "remove"), id] => ask(&format!("queue {act} {id}")).map(drop),
         ["route", address] => show::route(&ask(&format!("route {address}"))?),
+        ["mailbox", "list", user] => show::folders(&ask(&format!("mailbox list {user}"))?),
         ["adopt", host] => show::adopted(&ask(&format!("adopt {host}"))?),
         ["user", "list"] => users::list(&config()?),
         ["user", "add", name] => users::add(&config()?, name),

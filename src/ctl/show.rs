@@ -124,6 +124,16 @@ pub fn adopted(result: &Value) -> Result<(), Failure> {
     say(&format!("{} taken over\n", counted(number(&result["messages"]), "message")))
 }
 
+/// `pillarboxctl mailbox list`: a name in each line, after its id and use; a subscription to nothing is no folder.
+pub fn folders(folders: &Value) -> Result<(), Failure> {
+    let mut out = String::new();
+    for folder in folders.as_array().into_iter().flatten().filter(|folder| text(&folder["kind"]) != "none") {
+        let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let _ = writeln!(out, "{:16} {:7} {}", word(&folder["id"]), word(&folder["use"]), clean(text(&folder["name"])));
+    }
+    say(&out)
+}
+
 /// `pillarboxctl route`.
 pub fn route(route: &Value) -> Result<(), Failure> {
     match text(&route["to"]) {

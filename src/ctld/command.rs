@@ -7,7 +7,8 @@ use crate::spool::SpoolId;
 ///
 /// ```abnf
 /// request = ( "status" / "reload" / "queue list" / "queue show " id / "queue flush" [ " " ( id / domain ) ]
-///           / "queue hold " id / "queue release " id / "queue remove " id / "route " address / "adopt " host ) CRLF
+///           / "queue hold " id / "queue release " id / "queue remove " id / "route " address / "adopt " host
+///           / "mailbox list " user ) CRLF
 /// id      = 16HEXDIG "-" 1*16HEXDIG
 /// host    = 1*255( ALPHA / DIGIT / "." / "-" / "_" )   ; not first a dot
 /// ```
@@ -33,6 +34,8 @@ pub enum Command {
     Route(Address),
     /// Take over the journal of another host.
     Adopt(String),
+    /// Which folders has this user?
+    Folders(String),
 }
 
 /// What is to be flushed.
@@ -60,6 +63,10 @@ impl Command {
             },
             ("adopt", host) if is_host(host) => Ok(Command::Adopt(host.to_owned())),
             ("adopt", _) => Err("that is not the name of a host".to_owned()),
+            ("mailbox", rest) => match rest.strip_prefix("list ").filter(|user| !user.is_empty()) {
+                Some(user) => Ok(Command::Folders(user.to_owned())),
+                None => Err("unknown request".to_owned()),
+            },
             ("queue", rest) => Command::parse_queue(rest),
             _ => Err("unknown request".to_owned()),
         }
@@ -91,7 +98,7 @@ impl Command {
 
     /// Does it change anything?
     pub fn is_act(&self) -> bool {
-        !matches!(self, Command::Status | Command::List | Command::Show(_) | Command::Route(_))
+        !matches!(self, Command::Status | Command::List | Command::Show(_) | Command::Route(_) | Command::Folders(_))
     }
 }
 
@@ -115,6 +122,7 @@ mod tests {
             ("queue flush", Command::Flush(Target::All)),
             ("queue flush 57a3b1c09d3e1f22-2a", Command::Flush(Target::Message(id))),
             ("queue flush away.test", Command::Flush(Target::Domain(Domain::parse("away.test").unwrap()))),
+            ("mailbox list alice", Command::Folders("alice".to_owned())),
             ("adopt old.test", Command::Adopt("old.test".to_owned())),
             ("route \"a b\"@c.test", Command::Route("\"a b\"@c.test".parse().unwrap())),
         ] {
@@ -131,6 +139,9 @@ mod tests {
             "QUEUE LIST",
             "route",
             "route a",
+            "mailbox",
+            "mailbox list",
+            "mailbox list ",
             "adopt ..",
             "adopt a/b",
             "\u{0}",

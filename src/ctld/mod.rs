@@ -15,10 +15,13 @@
 //! of that account, and hears of the rest as if it did not exist.
 
 pub mod command;
+mod mailbox;
 mod queue;
 mod session;
 
 use crate::delivery::Delivery;
+use crate::host::Host;
+use crate::mailbox::Store;
 use crate::net::Connection;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -59,6 +62,10 @@ pub struct Status {
 pub struct Server {
     /// The queue.
     pub delivery: Arc<Delivery>,
+    /// Mailboxes.
+    pub store: Arc<Store>,
+    /// Users.
+    pub host: Arc<dyn Host>,
     /// Reload, status.
     pub supervisor: Arc<dyn Supervisor>,
 }

@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::command::Command;
+use super::mailbox;
 use super::queue::{self, Viewer};
 use crate::net::{Connection, Line, NetError, Peer};
 use crate::spool::SpoolError;
@@ -95,6 +96,7 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
             Err(error) => Err(Refusal::new(exit::TEMPFAIL, error)),
         },
         Command::Route(address) => queue::route(delivery, address),
+        Command::Folders(user) => mailbox::list(server, user),
     }
 }
 

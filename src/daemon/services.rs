@@ -7,6 +7,7 @@ use crate::auth::Gate;
 use crate::config::{Config, Protocol, Tls};
 use crate::ctld;
 use crate::delivery::Delivery;
+use crate::host::Host;
 use crate::mailbox::Store;
 use crate::net::{Connection, Registry, tls::ServerTls};
 use crate::sys::Clock;
@@ -25,6 +26,8 @@ pub struct Foundation {
     pub clock: Arc<dyn Clock>,
     /// For passwords.
     pub gate: Arc<Gate>,
+    /// Users.
+    pub host: Arc<dyn Host>,
     /// Mailboxes.
     pub store: Arc<Store>,
     /// The queue, and the post.
@@ -60,7 +63,12 @@ impl Services {
                 tls: Some(tls.clone()),
             },
             pop3: pop3d::Server { config: config.clone(), clock, gate, store: base.store.clone(), tls: Some(tls.clone()) },
-            control: ctld::Server { delivery: base.delivery.clone(), supervisor: base.desk.clone() },
+            control: ctld::Server {
+                delivery: base.delivery.clone(),
+                store: base.store.clone(),
+                host: base.host.clone(),
+                supervisor: base.desk.clone(),
+            },
             registry: base.registry.clone(),
             tls,
             config,

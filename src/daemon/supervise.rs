@@ -151,6 +151,7 @@ impl Daemon {
             gate: Gate::new(clock.clone(), host.clone()),
             // Sessions of different runs get different names.
             clock,
+            host: host.clone(),
             store,
             delivery: Arc::new(delivery),
             registry: Registry::default(),

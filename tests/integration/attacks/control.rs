@@ -18,6 +18,7 @@ crate::tests![
     second_daemon_keeps_out,
     users_added_while_it_runs,
     queue_commands,
+    folders_are_listed_and_links_among_them_are_not,
     logs_hold_no_secrets_and_no_forgeries,
     state_survives_a_restart,
     starts_in_the_background,
@@ -156,6 +157,25 @@ fn users_added_while_it_runs() {
     });
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(daemon.path("users")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+fn folders_are_listed_and_links_among_them_are_not() {
+    let daemon = Setup::default().start();
+    let place = daemon.spool().join("folders/alice");
+    fs::create_dir_all(place.join("Arbeit")).unwrap();
+    fs::write(place.join("Arbeit/Entw\u{fc}rfe.mbox"), b"").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", place.join("passwd.mbox")).unwrap();
+    std::os::unix::fs::symlink("/etc", place.join("etc")).unwrap();
+    let list = |user: &str| daemon.ctl(&["mailbox", "list", user]);
+    let output = list("alice");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<&str> = text.lines().map(|line| line.split_whitespace().nth(2).unwrap()).collect();
+    assert_eq!(names, ["Arbeit", "Arbeit/Entw\u{fc}rfe", "INBOX"]);
+    assert_eq!(String::from_utf8(list("alice").stdout).unwrap(), text, "ids stay");
+    for nobody in ["mallory", "../alice", "."] {
+        assert_eq!(list(nobody).status.code(), Some(67), "{nobody}");
+    }
 }
 
 fn queue_commands() {
