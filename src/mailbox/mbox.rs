@@ -31,7 +31,6 @@ pub const LONGEST_FROM: usize = 1024;
 /// The UID of no message.
 const NOBODY: &[u8] = b"X-UID: 0000000000\n";
 const DEAD: &[u8] = b"X-UID: 0000000000\nX-Status: D\n\n";
-const BASE: &[u8] = b"X-IMAPbase: ";
 /// Bytes of a base line as we write it.
 pub const BASE_LINE: usize = 34;
 /// Where in it the last UID stands, ten digits.
