@@ -28,6 +28,10 @@ impl Mailbox {
     ) -> Result<Uid, MailboxError> {
         let file = &*guard.file;
         self.ready(inner, Some(file), now.size)?;
+        if inner.others && !inner.is_as_known(now).0 {
+            self.refresh(inner, Some(file), now)?;
+            inner.next = inner.next.max(inner.rows().top);
+        }
         let before = inner.is_as_known(now);
         let separator: &[u8] = if before.0 || now.size == 0 { b"" } else { separator(file, now.size)? };
         if now.size == 0 {

@@ -4,22 +4,30 @@
 //! It is appended to, synced before anything that depends on it is shown, and rewritten to its sum under another name now
 //! and then. A line that is broken at the end was never depended on. If lines are broken before others that are whole, the
 //! sum is told how many bytes were lost, and makes up for what they may have said.
+//!
+//! Another daemon may keep the same log, on a shared file system. Who writes holds a lock on the file, and takes in first what
+//! the other wrote; who rewrote it has put another file in its place.
 
-use crate::sys::{Disk, File, Open, Time};
+use crate::sys::{Disk, File, Lock, Open, Time};
 use std::fmt::{Debug, Write};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 const VERSION: &str = "pillarbox-state 1\n";
 const FAMILY: &[u8] = b"pillarbox-state ";
 /// A log is rewritten when it is bigger than this, and four times its sum.
 const COMPACT_OVER: u64 = 64 << 10;
+/// Another daemon has the lock for the moment of a write: so often, after a pause each, it is tried again.
+const TRIES: usize = 2_000;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What the facts of a log add up to.
 pub trait Sum: Default + Debug {
     /// One fact: one line.
-    type Fact;
+    type Fact: Clone + Debug;
     /// Adds a fact.
     fn take(&mut self, fact: Self::Fact);
     /// The facts that give this sum, in order.
@@ -54,7 +62,11 @@ pub struct FactLog<S: Sum> {
     dir: PathBuf,
     path: PathBuf,
     file: Option<Arc<dyn File>>,
+    /// Which file it was when it was last looked at.
+    id: Option<(u64, u64)>,
     size: u64,
+    /// What another daemon wrote, and nobody asked for yet.
+    foreign: Vec<S::Fact>,
     /// Bytes of the sum, when that was last known.
     least: u64,
     /// What it says. Change it through [`FactLog::put`] only.
@@ -75,15 +87,17 @@ impl<S: Sum> FactLog<S> {
             dir: dir.to_owned(),
             path,
             file: None,
+            id: None,
             size: 0,
+            foreign: Vec::new(),
             least: 0,
             sum: S::default(),
             waiting: String::new(),
             unsynced: false,
             name_unsynced: false,
         };
-        match log.disk.open(&log.path, Open::Write) {
-            Ok(file) => log.load(&file)?,
+        match log.disk.stat(&log.path) {
+            Ok(_) => log.reload()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -98,29 +112,106 @@ impl<S: Sum> FactLog<S> {
             return Ok(None);
         }
         let Extent { size, least, .. } = extent;
-        let (dir, waiting) = (dir.to_owned(), String::new());
-        Ok(Some(FactLog { disk, dir, path, file: None, size, least, sum, waiting, unsynced: false, name_unsynced: false }))
+        let log = FactLog {
+            disk,
+            dir: dir.to_owned(),
+            path,
+            file: None,
+            id: Some(extent.file),
+            size,
+            foreign: Vec::new(),
+            least,
+            sum,
+            waiting: String::new(),
+            unsynced: false,
+            name_unsynced: false,
+        };
+        Ok(Some(log))
     }
 
     /// What [`FactLog::resume`] wants to know. All of the log is durable by then.
     pub fn extent(&mut self) -> io::Result<Extent> {
         self.sync()?;
-        Ok(Extent { file: self.disk.stat(&self.path)?.file, size: self.size, least: self.least })
+        Ok(Extent { file: self.id.unwrap_or_default(), size: self.size, least: self.least })
     }
 
     /// Reads the facts that are in the log only.
     pub fn complete(&mut self) -> io::Result<()> {
         if self.sum.is_partial() {
             self.flush()?;
+            let (unsynced, name_unsynced) = (self.unsynced, self.name_unsynced);
+            self.reload()?;
+            (self.unsynced, self.name_unsynced) = (unsynced, name_unsynced);
+        }
+        Ok(())
+    }
+
+    /// Takes in what another daemon wrote since; [`FactLog::take_foreign`] tells it.
+    pub fn catch_up(&mut self) -> io::Result<()> {
+        let stat = match self.disk.stat(&self.path) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if (Some(stat.file), stat.size) == (self.id, self.size) {
+            return Ok(());
+        }
+        if Some(stat.file) != self.id || stat.size < self.size || self.size == 0 {
+            let waiting = std::mem::take(&mut self.waiting);
+            self.reload()?;
+            for fact in waiting.split_inclusive('\n').filter_map(|line| fact::<S>(line.as_bytes())) {
+                self.put(fact);
+            }
+            self.foreign = self.sum.facts();
+            return Ok(());
+        }
+        let file = self.disk.open(&self.path, Open::Read)?;
+        let mut bytes = vec![0; usize::try_from(stat.size - self.size).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        let read = file.read_at(&mut bytes, self.size)?;
+        let whole = memchr::memrchr(b'\n', bytes.get(..read).unwrap_or_default()).map_or(0, |end| end + 1);
+        for line in bytes.get(..whole).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
+            // A line that can't be read is what a failed write left behind. It ends here: it is written over.
+            let Some(fact) = fact::<S>(line) else { break };
+            self.size += line.len() as u64;
+            self.sum.take(fact.clone());
+            self.foreign.push(fact);
+            self.unsynced = true;
+        }
+        Ok(())
+    }
+
+    /// The facts that another daemon wrote, as far as they were taken in and not told yet.
+    pub fn take_foreign(&mut self) -> Vec<S::Fact> {
+        std::mem::take(&mut self.foreign)
+    }
+
+    /// Reads the whole log, while nobody writes to it.
+    fn reload(&mut self) -> io::Result<()> {
+        self.file = None;
+        let file = self.lock()?;
+        let result = self.load(&file);
+        let _ = file.unlock();
+        result
+    }
+
+    /// Opens the file, if it is not open, and locks it. The path means this file as long as it is locked.
+    fn lock(&mut self) -> io::Result<Arc<dyn File>> {
+        for _ in 0..TRIES {
             let file = match &self.file {
                 Some(file) => file.clone(),
                 None => self.disk.open(&self.path, Open::Write)?,
             };
-            let (unsynced, name_unsynced) = (self.unsynced, self.name_unsynced);
-            self.load(&file)?;
-            (self.unsynced, self.name_unsynced) = (unsynced, name_unsynced);
+            if !file.try_lock(Lock::Exclusive)? {
+                thread::sleep(PAUSE);
+                continue;
+            }
+            if self.disk.stat(&self.path)?.file == file.stat()?.file {
+                self.file = Some(file.clone());
+                return Ok(file);
+            }
+            self.file = None;
         }
-        Ok(())
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     fn load(&mut self, file: &Arc<dyn File>) -> io::Result<()> {
@@ -138,11 +229,12 @@ impl<S: Sum> FactLog<S> {
         let whole = parsed.broken == 0 && parsed.end == bytes.len();
         self.sum = parsed.sum;
         self.size = parsed.end as u64;
+        self.id = Some(file.stat()?.file);
         // What was read may not be durable, and neither its name.
         (self.unsynced, self.name_unsynced) = (true, true);
         if !whole {
             // Nothing is appended after a torn line.
-            return self.rewrite();
+            return self.replace();
         }
         Ok(())
     }
@@ -158,17 +250,28 @@ impl<S: Sum> FactLog<S> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        if self.file.is_none() {
+        if self.id.is_none() {
             self.disk.make_dir(&self.dir, 0o700)?;
-            let file = self.disk.open(&self.path, Open::Create(0o600))?;
-            if self.size == 0 {
-                file.set_len(0)?;
-                self.waiting.insert_str(0, VERSION);
-                self.name_unsynced = true;
-            }
-            self.file = Some(file);
+            self.disk.open(&self.path, Open::Create(0o600))?;
         }
-        let Some(file) = &self.file else { return Ok(()) };
+        let file = self.lock()?;
+        let result = self.append(&*file);
+        let _ = file.unlock();
+        result
+    }
+
+    /// Writes what waits to the locked file.
+    fn append(&mut self, file: &dyn File) -> io::Result<()> {
+        self.id = self.id.or(Some(file.stat()?.file));
+        self.catch_up()?;
+        if self.size == 0 {
+            file.set_len(0)?;
+            file.write_at(&[IoSlice::new(VERSION.as_bytes())], 0)?;
+            (self.size, self.name_unsynced) = (VERSION.len() as u64, true);
+        }
+        if file.stat()?.size > self.size {
+            file.set_len(self.size)?;
+        }
         // After an error the same is written again at the same place.
         file.write_at(&[IoSlice::new(self.waiting.as_bytes())], self.size)?;
         self.size += self.waiting.len() as u64;
@@ -223,6 +326,14 @@ impl<S: Sum> FactLog<S> {
 
     pub(super) fn rewrite(&mut self) -> io::Result<()> {
         self.complete()?;
+        let file = self.lock()?;
+        let result = self.catch_up().and_then(|()| self.replace());
+        let _ = file.unlock();
+        result
+    }
+
+    /// Puts another file in the place of the locked one.
+    fn replace(&mut self) -> io::Result<()> {
         let text = text(&self.sum);
         let fresh = self.path.with_extension("new");
         let file = self.disk.open(&fresh, Open::Create(0o600))?;
@@ -230,6 +341,7 @@ impl<S: Sum> FactLog<S> {
         file.write_at(&[IoSlice::new(text.as_bytes())], 0)?;
         file.sync()?;
         self.disk.rename(&fresh, &self.path)?;
+        self.id = Some(file.stat()?.file);
         self.file = Some(file);
         (self.size, self.least) = (text.len() as u64, text.len() as u64);
         self.waiting.clear();

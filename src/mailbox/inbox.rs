@@ -110,6 +110,8 @@ pub(super) struct Inner {
     pub unsynced: Option<u64>,
     /// The file whose name is durable.
     pub named: Option<(u64, u64)>,
+    /// Another daemon gives UIDs here too: the next one is told by the file and the state log, not by us alone.
+    pub others: bool,
     /// The greatest mod-sequence given (RFC 7162 §3.1).
     pub modseq: u64,
     /// Where the messages stand, when somebody asked lately.
@@ -370,7 +372,7 @@ impl Mailbox {
     /// Reads the state log, when that was not done yet, and takes up a mailbox never seen before. The file is locked.
     pub(super) fn ready(&self, inner: &mut Inner, file: Option<&dyn File>, size: u64) -> Result<(), MailboxError> {
         if inner.log.is_some() {
-            return Ok(());
+            return self.heed_others(inner);
         }
         let mut log = self.open_log()?;
         if log.sum.validity == 0 {
@@ -379,6 +381,40 @@ impl Mailbox {
         inner.next = log.sum.next.unwrap_or_else(|| log.sum.ceiling.saturating_add(1));
         inner.modseq = inner.modseq.max(log.sum.modseq);
         inner.log = Some(log);
+        Ok(())
+    }
+
+    /// Another daemon may keep the same mailbox, with this state log between us: takes in what it told.
+    fn heed_others(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+        let Some(log) = inner.log.as_mut() else { return Ok(()) };
+        log.catch_up()?;
+        let facts = log.take_foreign();
+        if facts.is_empty() {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut inner.others, true) {
+            // The other one has to know of us too. It told us by raising the ceiling before it gave its first UID.
+            log.put(Fact::Ceiling(log.sum.ceiling));
+            log.flush()?;
+        }
+        // Ours go on above all that the other one may have given.
+        inner.modseq = inner.modseq.max(log.sum.modseq);
+        let modseq = inner.give_modseq(self.shared.clock.now())?;
+        for fact in facts {
+            match fact {
+                Fact::Expunged(_, uids) => inner.next = uids.iter().last().map_or(inner.next, |uid| inner.next.max(uid + 1)),
+                Fact::Rows(first, keys) => inner.next = inner.next.max(first + keys.len() as u32),
+                Fact::Marks(uids, marks, filed) => {
+                    let rows = inner.table.iter_mut().flat_map(|loaded| &mut loaded.table.rows);
+                    for row in rows.filter(|row| uids.has(row.uid) && row.marks != marks) {
+                        (row.marks, row.filed, row.modseq) = (marks, filed, modseq);
+                        row.pending = row.room > 0 && !row.is_filed();
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.seats.ring();
         Ok(())
     }
 
@@ -507,8 +543,13 @@ impl Mailbox {
     /// A clean end: numbering goes on exactly here. (If this is lost, it goes on at the ceiling.)
     pub(super) fn end(&self) {
         let mut inner = self.inner();
-        let next = inner.next;
-        if let Some(log) = inner.log.as_mut().filter(|log| log.sum.next != Some(next)) {
+        if let Err(error) = self.heed_others(&mut inner) {
+            log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
+            return;
+        }
+        // Where another daemon goes on, there is no end.
+        let (next, others) = (inner.next, inner.others);
+        if let Some(log) = inner.log.as_mut().filter(|log| !others && log.sum.next != Some(next)) {
             log.put(Fact::Next(next));
             if let Err(error) = log.flush() {
                 log::warn!("event=state-failed path={} error={error}", self.spot().path.display());

@@ -350,7 +350,8 @@ impl Mailbox {
     /// The file is about to be changed elsewhere than at its end.
     pub(super) fn index_goes_stale(&self, inner: &mut Inner) -> io::Result<()> {
         inner.index_behind = true;
-        if inner.index_stale {
+        // Another daemon may have written a fresh one meanwhile.
+        if inner.index_stale && !inner.others {
             return Ok(());
         }
         match self.shared.disk.open(&self.places.index, Open::Write) {

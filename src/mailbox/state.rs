@@ -143,7 +143,7 @@ impl factlog::Sum for Sum {
                 }
             }
             Fact::Floor(modseq) => self.floor = self.floor.max(modseq),
-            Fact::Keyword(name) => drop(self.keywords.add(&name)),
+            Fact::Keyword(name) => drop(self.keywords.bit(&name).or_else(|| self.keywords.add(&name))),
             Fact::Marks(uids, marks, filed) => self.marks.extend(uids.iter().map(|uid| (uid, (marks, filed)))),
             Fact::Filed(uids) => uids.iter().for_each(|uid| {
                 self.marks.remove(&uid);

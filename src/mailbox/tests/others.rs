@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mailbox::lock::dotlock;
+use crate::mailbox::{Change, Flags, Marks};
 use crate::sys::{Lock, RealDisk, SystemClock};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -156,4 +157,62 @@ fn cost() {
     let begun = Instant::now();
     mailbox.expunge(&[Uid(1000)]).unwrap();
     println!("expunge: {:?}", begun.elapsed());
+}
+
+/// Two daemons on one shared file system: the same mail directory, the same spool.
+#[test]
+fn two_daemons_share_mailbox_and_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = [real(dir.path()), real(dir.path())];
+    let mut shown: Vec<(u32, u64)> = Vec::new();
+    // In turn: each number is greater than all before, and not by a thousand each time.
+    for n in 0..40 {
+        inbox(&stores[n as usize % 2]).deliver(&small(n).copy()).unwrap();
+        for store in &stores {
+            let view = inbox(store).view().unwrap();
+            let now: Vec<(u32, u64)> = view.messages().unwrap().iter().map(|m| (m.uid.0, number(&read(&view, m)))).collect();
+            assert!(now.starts_with(&shown) && now.len() == n as usize + 1, "{shown:?} became {now:?}");
+            shown = now;
+        }
+    }
+    assert!(shown.last().unwrap().0 < 4_000, "{shown:?}");
+    // At the same time.
+    thread::scope(|scope| {
+        for (store, range) in stores.iter().zip([100..160, 200..260]) {
+            scope.spawn(move || {
+                for n in range {
+                    inbox(store).deliver(&small(n).copy()).unwrap();
+                    store.checkpoint();
+                }
+            });
+        }
+    });
+    let seen = |store: &Arc<Store>| {
+        let view = inbox(store).view().unwrap();
+        view.messages().unwrap().iter().map(|m| (m.uid.0, number(&read(&view, m)))).collect::<Vec<_>>()
+    };
+    assert!(seen(&stores[0]) == seen(&stores[1]));
+    assert_eq!(seen(&stores[0]).len(), 160);
+    // Marks and removals are told to the sessions of both.
+    let views = [inbox(&stores[0]).view().unwrap(), inbox(&stores[1]).view().unwrap()];
+    let (first, second) = (Uid(shown[0].0), Uid(shown[1].0));
+    let flagged = Marks { flags: Flags::FLAGGED, keywords: inbox(&stores[1]).keyword("Work").unwrap().unwrap() };
+    inbox(&stores[0]).mark(&[first], Change::Add, flagged, None).unwrap();
+    inbox(&stores[1]).expunge(&[second]).unwrap();
+    for view in &views {
+        assert_eq!(view.sync(true).unwrap().gone, [(2, second)]);
+        assert_eq!(view.message(first).unwrap().unwrap().marks, flagged);
+        assert_eq!(view.keywords().names(), ["Work"]);
+    }
+    // One ends and comes back while the other goes on.
+    let [one, two] = stores;
+    one.close();
+    drop((views, one));
+    inbox(&two).deliver(&small(300).copy()).unwrap();
+    let one = real(dir.path());
+    inbox(&one).deliver(&small(301).copy()).unwrap();
+    inbox(&two).deliver(&small(302).copy()).unwrap();
+    let all = seen(&one);
+    assert_eq!(all, seen(&two));
+    assert_eq!(all.iter().rev().take(3).map(|(_, n)| *n).collect::<Vec<_>>(), [302, 301, 300]);
 }
