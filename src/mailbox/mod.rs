@@ -6,9 +6,10 @@
 //! |---|---|---|
 //! | `<mail>/u` | the mail of `u`, mboxrd; ours ends its header with a block of state fields ([`mbox`]) | yes |
 //! | `<mail>/u.lock` | a dotlock, for the moment of a write ([`lock`]) | |
-//! | `<spool>/state/u/INBOX` | the state log: UIDVALIDITY, UID ceiling, UIDs of others' messages, what is to be removed ([`state`]) | yes |
+//! | `<spool>/state/u/INBOX` | the state log: UIDVALIDITY, UID ceiling, UIDs and marks of messages that don't carry them, keywords, what was and what is to be removed ([`state`]) | yes |
+//! | `<spool>/index/u/INBOX.idx` | the table of all messages; may be deleted at any time ([`index`]) | no |
 //! | `<spool>/folders/u/A/B.mbox` | the mail of `u`'s folder `A/B`; [`name`] tells how names are written | yes |
-//! | `<spool>/state/u/<id>` | the state log of the folder with that mailbox id; so `<id>.lease` and so on | yes |
+//! | `<spool>/state/u/<id>` | the state log of the folder with that mailbox id; so `<id>.lease`, `<id>.idx` and so on | yes |
 //! | `<spool>/state/u/user` | the log of `u`: folders and their ids, subscriptions, the last UIDVALIDITY ([`user`]) | yes |
 //! | `<spool>/state/u/user.lock`, `tree.lock` | locked while that log, or the tree of folders, is used; empty | |
 //! | `<spool>/state/u/INBOX.lease` | locked while a POP3 session has the mailbox; empty | |
@@ -31,13 +32,23 @@
 //! * **Dead messages.** Their room is kept, for other programs may remember where things stood. When nothing else is left, and
 //!   nobody can remember, the file is emptied ([`watch`]).
 //! * **Replaced by another file** while copies were not settled: those that are not in the new one are put there.
-//! * **Changed by others** in any other way: after growth the new part is scanned, else all of it ([`table`]).
+//! * **Changed by others** in any other way: after growth the new part is scanned, else all of it ([`refresh`]). What they say of
+//!   flags counts, what they only lost does not ([`flags`]).
+//! * **Marks are not in the file yet**: they are in the state log, and reach the file within a second ([`marking`]); those of
+//!   messages without room for them stay in the log.
+//! * **The index is older than the file, stale, damaged or gone**: what it can't know is looked at again ([`index`]).
+//! * **Another daemon keeps it too**, on a shared file system: the state log is where they meet ([`factlog`]).
 //! * **The state log is torn at its end**: the torn line was never depended on. **Holed**: UIDs go on far above. **Lost**: a new
 //!   UIDVALIDITY. **Older than the file** (a backup): seals in the file raise the next UID.
-//!
 //! * **A folder's file is not there**: the folder is empty, and keeps its id and numbers. **A file is there that is in no
 //!   table**: another program made a folder, and it is taken up ([`tree`]).
 //! * **A folder was deleted or renamed** and its files have not followed: they do before anything else is done to the tree.
+//!
+//! # Who sees what
+//!
+//! All sessions of a mailbox share one [`table`], in UID order; a [`View`] is one session's numbering of it, up to the last message
+//! it was told of ([`numbering`]). Who waits is woken by whatever changes the mailbox ([`wake`]). Messages are [`read`] in blocks,
+//! each under a lock and only while the file is the one the table describes.
 //!
 //! What a client was shown under a pair of UIDVALIDITY and UID never becomes another content: numbers are reserved in the state
 //! log, synced before they are shown, and a number in the file counts only with a seal over its content.
