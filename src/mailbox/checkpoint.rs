@@ -1,6 +1,7 @@
 //! Makes what was appended durable. Until the sync has worked, nothing is settled, and the journal keeps every message.
 
 use super::MailboxError;
+use super::compact::Reason;
 use super::inbox::{Dirty, Inner, Mailbox, Stamp, Try};
 use super::mbox::{self, Base};
 use super::state::Fact;
@@ -29,7 +30,7 @@ impl Mailbox {
         }
         self.write_back(&mut inner);
         if inner.hollow {
-            if let Err(error) = self.empty(&mut inner) {
+            if let Err(error) = self.empty(&mut inner, Reason::Idle) {
                 log::warn!("event=truncate-failed path={} error={error}", self.spot().path.display());
             }
         }
@@ -82,7 +83,7 @@ impl Mailbox {
     }
 
     /// Gives back what an idle mailbox does not need.
-    fn rest(&self, inner: &mut Inner) {
+    pub(super) fn rest(&self, inner: &mut Inner) {
         if inner.dirty.is_empty() && inner.unsynced.is_none() {
             self.try_to_save_index(inner);
             inner.file = None;
@@ -119,7 +120,7 @@ impl Mailbox {
     }
 
     /// Notes where the durable part ends: after a power cut, what stands there and later is looked at with care.
-    fn note_durable(&self, inner: &mut Inner, file: &dyn File, known: Option<Stamp>) {
+    pub(super) fn note_durable(&self, inner: &mut Inner, file: &dyn File, known: Option<Stamp>) {
         let unchanged = |stamp: &Stamp| file.stat().is_ok_and(|now| Stamp::from(now) == *stamp);
         let Some(stamp) = known.filter(unchanged) else { return };
         let from = stamp.size.saturating_sub(LANDMARK);

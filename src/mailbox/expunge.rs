@@ -1,6 +1,7 @@
 //! Removes messages: the intent is durable first, then the message is overwritten in the room it has. From the intent on it
 //! is not shown any more, whatever happens; what a crash or another program's lock left undone is done later.
 
+use super::compact::Reason;
 use super::inbox::{Inner, Mailbox, Stamp, Try};
 use super::lock::Guard;
 use super::mbox::{self, Base, Dead};
@@ -8,7 +9,7 @@ use super::state::{Fact, Intent, Log};
 use super::table::Row;
 use super::uidset::UidSet;
 use super::{MailboxError, Uid};
-use crate::sys::File;
+use crate::sys::{File, Stat};
 use std::io::{self, IoSlice};
 
 /// From so many bytes on, room is given back to the file system instead of written over.
@@ -144,14 +145,16 @@ impl Mailbox {
     }
 
     /// Takes the room of the dead back when nobody is alive, and no other program may remember what was there.
-    pub(super) fn empty(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+    /// A command is obeyed at once.
+    pub(super) fn empty(&self, inner: &mut Inner, reason: Reason) -> Result<(), MailboxError> {
+        let may = |stat: &Stat| reason == Reason::Command || self.may_shorten(stat);
         match self.disk.stat(&self.spot().path) {
-            Ok(stat) if self.may_shorten(&stat) => {}
+            Ok(stat) if may(&stat) => {}
             _ => return Ok(()),
         }
         let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(()) };
         self.refresh(inner, Some(&*guard.file), stat.into())?;
-        if !inner.hollow || !inner.orphans.is_empty() || !self.may_shorten(&stat) {
+        if !inner.hollow || !inner.orphans.is_empty() || !may(&stat) {
             return Ok(());
         }
         log::info!("event=mailbox-emptied path={} bytes={}", self.spot().path.display(), stat.size);
@@ -175,6 +178,7 @@ impl Inner {
     /// Is there anything but the dead?
     pub(super) fn note_hollow(&mut self) {
         self.hollow = self.table.as_ref().is_some_and(|loaded| loaded.table.is_hollow());
+        self.has_dead |= self.table.as_ref().is_some_and(|loaded| loaded.table.buried);
     }
 
     /// Intents that were not carried out in this life of the daemon.
@@ -216,16 +220,23 @@ fn overwrite(file: &dyn File, at: u64, dead: &Dead) -> io::Result<()> {
         return file.write_at(&[IoSlice::new(&dead.header), IoSlice::new(&zeros), IoSlice::new(dead.end)], at);
     }
     file.write_at(&[IoSlice::new(&dead.header)], at)?;
-    if file.punch(at + dead.nuls.start, length).is_err() {
-        let zeros = vec![0; ZEROS];
-        let mut from = dead.nuls.start;
-        while from < dead.nuls.end {
-            let most = usize::try_from(dead.nuls.end - from).unwrap_or(ZEROS).min(ZEROS);
-            file.write_at(&[IoSlice::new(zeros.get(..most).unwrap_or_default())], at + from)?;
-            from += most as u64;
-        }
-    }
+    clear(file, at + dead.nuls.start, length)?;
     file.write_at(&[IoSlice::new(dead.end)], at + dead.nuls.end)
+}
+
+/// Makes a range NULs, a hole where that is worth it and possible.
+pub(super) fn clear(file: &dyn File, from: u64, length: u64) -> io::Result<()> {
+    if length >= WORTH_PUNCHING && file.punch(from, length).is_ok() {
+        return Ok(());
+    }
+    let zeros = vec![0; ZEROS];
+    let mut done = 0;
+    while done < length {
+        let most = usize::try_from(length - done).unwrap_or(ZEROS).min(ZEROS);
+        file.write_at(&[IoSlice::new(zeros.get(..most).unwrap_or_default())], from + done)?;
+        done += most as u64;
+    }
+    Ok(())
 }
 
 /// Was the overwriting of this message begun, and cut short by a crash? Every byte of its beginning must be the old one or the

@@ -1,6 +1,7 @@
 //! One mailbox: its file, its state log, its locks. Here is what every act on a mailbox begins with.
 
 use super::MailboxError;
+use super::compact::Stretch;
 use super::flags::Marks;
 use super::lock::{Guard, Patience};
 use super::places::{Places, Spot};
@@ -132,6 +133,12 @@ pub(super) struct Inner {
     pub freshly_filed: Vec<(u32, Marks)>,
     /// Everything in the file is dead: it could be emptied.
     pub hollow: bool,
+    /// There may be enough of the dead to take their room back.
+    pub has_dead: bool,
+    /// That was begun, and is not over.
+    pub compacting: bool,
+    /// What stands between the messages, as far as that was looked at, for this epoch of the table.
+    pub looked: (u64, Vec<Stretch>),
     /// Messages that were overwritten since the last checkpoint.
     pub buried: Vec<u32>,
     /// When another program's lock was waited for in vain.
@@ -282,6 +289,7 @@ impl Mailbox {
             return Ok(Try::Replaced);
         }
         inner.file = Some((file, id));
+        let stat = if self.finish_step(inner, &guard)? { guard.file.stat()? } else { stat };
         Ok(Try::Locked(guard, stat))
     }
 
@@ -336,6 +344,11 @@ impl Mailbox {
         let spot = self.spot();
         let name = spot.path.file_name().filter(|_| spot.dir == self.shared.mail)?;
         Some((self.shared.watch(), name.to_owned()))
+    }
+
+    /// Does it lie in the mail directory, where every mail program looks?
+    pub(super) fn is_spooled(&self) -> bool {
+        self.watch().is_some()
     }
 
     /// We hold the file locked, and it is empty.

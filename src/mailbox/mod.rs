@@ -13,6 +13,7 @@
 //! | `<spool>/state/u/user` | the log of `u`: folders and their ids, subscriptions, the last UIDVALIDITY ([`user`]) | yes |
 //! | `<spool>/state/u/user.lock`, `tree.lock` | locked while that log, or the tree of folders, is used; empty | |
 //! | `<spool>/state/u/INBOX.lease` | locked while a POP3 session has the mailbox; empty | |
+//! | `<spool>/state/u/INBOX.redo` | while messages are moved: what stood where ([`compact`]) | while it is open |
 //! | `<spool>/state/u/INBOX.damaged-…` | what a power cut left that nobody can read; for a person | |
 //! | `<spool>/secret` | the key of content keys and seals ([`secret`]) | yes |
 //!
@@ -30,7 +31,9 @@
 //! * **An intent is open.** A message is to be removed, the intent is durable, the message is there, half overwritten, or dead.
 //!   It is not shown in any of these cases, and overwritten as soon as the file can be locked ([`expunge`]).
 //! * **Dead messages.** Their room is kept, for other programs may remember where things stood. When nothing else is left, and
-//!   nobody can remember, the file is emptied ([`watch`]).
+//!   nobody can remember, the file is emptied ([`watch`]); and where they are a tenth of it, it is compacted ([`compact`]).
+//! * **Half compacted.** Messages were on the move: whoever locks the mailbox next finishes that step, or, where another
+//!   program was faster, puts back what is missing ([`compact`]).
 //! * **Replaced by another file** while copies were not settled: those that are not in the new one are put there.
 //! * **Changed by others** in any other way: after growth the new part is scanned, else all of it ([`refresh`]). What they say of
 //!   flags counts, what they only lost does not ([`flags`]).
@@ -54,6 +57,7 @@
 //! log, synced before they are shown, and a number in the file counts only with a seal over its content.
 
 mod checkpoint;
+mod compact;
 mod compose;
 mod deliver;
 mod expunge;

@@ -82,8 +82,8 @@ impl Places {
     }
 
     /// The files that go with the folder.
-    pub fn kept(&self) -> [PathBuf; 4] {
-        [self.state.join(&self.base), self.beside("new"), self.beside("lease"), self.index.clone()]
+    pub fn kept(&self) -> [PathBuf; 5] {
+        [self.state.join(&self.base), self.beside("new"), self.beside("lease"), self.beside("redo"), self.index.clone()]
     }
 
     /// A file of its own beside the state log.

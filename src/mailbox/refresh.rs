@@ -65,6 +65,11 @@ impl Mailbox {
                 Err(error) => return Err(error.into()),
             };
             self.check(&stat)?;
+            if self.has_open_step()? {
+                // To lock for writing is to finish it.
+                drop(self.lock(inner)?);
+                continue;
+            }
             if inner.file.as_ref().is_some_and(|(_, id)| *id != stat.file) {
                 self.forget_file(inner);
             }
@@ -97,6 +102,8 @@ impl Mailbox {
     pub(super) fn refresh(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
         self.ready(inner, file, now.size)?;
         if inner.table.is_none() {
+            // Epochs are counted anew.
+            inner.looked = Default::default();
             self.load_index(inner);
         }
         let Some(file) = file else { return self.look_at_all(inner, Scan::default(), now) };

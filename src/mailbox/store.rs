@@ -1,7 +1,8 @@
 //! All mailboxes of this host: finds them, shares them among sessions, and makes them durable in turn.
 
+use super::compact::Step;
 use super::folders::Folders;
-use super::inbox::Mailbox;
+use super::inbox::{Mailbox, PATIENCE};
 use super::lock::Locker;
 use super::name::FolderName;
 use super::places::Places;
@@ -17,6 +18,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// A checkpoint compacts mailboxes for this long, and one step longer.
+const TIDYING: Duration = Duration::from_millis(250);
+/// Between two steps that were asked for.
+const BETWEEN: Duration = Duration::from_millis(1);
 
 /// All mailboxes of this host.
 #[derive(Debug)]
@@ -185,10 +192,37 @@ impl Store {
             done.push((mailbox, copies));
         }
         let told = settled.is_empty() || self.told(&settled);
+        let mut all = Vec::new();
         for (mailbox, copies) in done {
             mailbox.settled(copies, told);
+            all.push(mailbox);
+        }
+        let until = self.shared.clock.elapsed() + TIDYING;
+        for mailbox in all {
+            while mailbox.tidy() && self.shared.clock.elapsed() < until {}
         }
         self.let_go();
+    }
+
+    /// Takes the room of the dead in a mailbox back, in steps, whoever else may have the file open. Tells how many bytes moved
+    /// and how many were given back.
+    pub fn compact(&self, mailbox: &Arc<Mailbox>) -> Result<(u64, u64), MailboxError> {
+        let (mut moved, mut freed, mut waited) = (0, 0, Duration::ZERO);
+        loop {
+            let copies = mailbox.make_durable();
+            let settled: Vec<_> = copies.iter().map(|copy| mailbox.outcome(copy)).collect();
+            let told = settled.is_empty() || self.told(&settled);
+            mailbox.settled(copies, told);
+            match mailbox.compact_by_command()? {
+                Step::Moved(bytes) => (moved, waited) = (moved + bytes, Duration::ZERO),
+                Step::Cut(bytes) => freed += bytes,
+                Step::Done => return Ok((moved, freed)),
+                Step::NotNow if waited >= PATIENCE => return Err(MailboxError::Busy),
+                Step::NotNow => waited += BETWEEN,
+            }
+            // Those who wait for the mailbox come first.
+            let _ = self.shared.clock.after(BETWEEN).recv();
+        }
     }
 
     fn told(&self, outcomes: &[crate::spool::Outcome]) -> bool {

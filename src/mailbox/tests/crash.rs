@@ -1,7 +1,9 @@
 //! Stops the machine at every operation, and looks at what a restart makes of it.
 
 use super::*;
+use crate::mailbox::compact::{Reason, Step};
 use crate::mailbox::scan::Kind;
+use crate::mailbox::{Change, Flags, Marks};
 use std::collections::BTreeMap;
 
 /// What the outer world knows when the machine stops.
@@ -15,6 +17,8 @@ struct Known {
     removed: HashSet<u64>,
     /// Removal was asked for.
     asked: HashSet<u64>,
+    /// Marked as seen, durably.
+    seen: HashSet<u64>,
 }
 
 const LAST: u64 = 6;
@@ -67,6 +71,56 @@ fn big_life(world: &World, known: &mut Known) -> Result<(), MailboxError> {
     }
     world.store.checkpoint();
     Ok(())
+}
+
+/// Much is removed, and the rest moves down in small steps; between these, mail comes, a flag is set, another goes.
+fn compacting_life(world: &World, known: &mut Known) -> Result<(), MailboxError> {
+    let inbox = world.store.inbox(&account())?;
+    for n in 1..=MOVING - 1 {
+        inbox.deliver(&mail(n).copy())?;
+    }
+    make_durable(world, &inbox);
+    let view = inbox.view()?;
+    known.validity = view.uid_validity();
+    known.shown.extend((1..MOVING).map(|n| (n as u32, n)));
+    remove(&inbox, known, &[1, 3, 4])?;
+    make_durable(world, &inbox);
+    let seen = Marks { flags: Flags::SEEN, keywords: 0 };
+    inbox.mark(&[Uid(2)], Change::Add, seen, None)?;
+    make_durable(world, &inbox);
+    known.seen.extend([2].iter().filter(|_| inbox.inner().is_settled()));
+    let step = |most| inbox.compact_step(&mut inbox.inner(), most, Reason::Idle);
+    step(1)?;
+    inbox.mark(&[Uid(5)], Change::Add, seen, None)?;
+    make_durable(world, &inbox);
+    known.seen.extend([5].iter().filter(|_| inbox.inner().is_settled()));
+    step(1)?;
+    inbox.deliver(&mail(MOVING).copy())?;
+    // Nothing moves before that is durable.
+    step(1)?;
+    make_durable(world, &inbox);
+    remove(&inbox, known, &[6])?;
+    make_durable(world, &inbox);
+    while let Step::Moved(_) | Step::Cut(_) = step(3_000)? {}
+    world.store.checkpoint();
+    Ok(())
+}
+
+const MOVING: u64 = 8;
+
+fn remove(inbox: &Arc<Mailbox>, known: &mut Known, gone: &[u64]) -> Result<(), MailboxError> {
+    known.asked.extend(gone);
+    inbox.expunge(&gone.iter().map(|n| Uid(*n as u32)).collect::<Vec<_>>())?;
+    known.removed.extend(gone);
+    Ok(())
+}
+
+/// A checkpoint without compaction.
+fn make_durable(world: &World, inbox: &Arc<Mailbox>) {
+    let copies = inbox.make_durable();
+    let outcomes: Vec<Outcome> = copies.iter().map(|copy| inbox.outcome(copy)).collect();
+    world.ledger.settle(&outcomes).unwrap();
+    inbox.settled(copies, true);
 }
 
 fn account() -> Account {
@@ -130,6 +184,7 @@ fn restart(disk: SimDisk, ledger: Arc<TestLedger>, known: &Known, all: &[u64], c
                 String::from_utf8_lossy(&bytes[..400.min(bytes.len())])
             );
             *count.entry(n).or_default() += 1;
+            assert!(!known.seen.contains(&n) || summary.marks.flags.has(Flags::SEEN), "{case} {when}: message {n} lost its flag");
             if view.uid_validity() == known.validity {
                 let before = known.shown.get(&summary.uid.0);
                 assert!(before.is_none_or(|before| *before == n), "{case} {when}: uid {} was {before:?}, is {n}", summary.uid.0);
@@ -175,6 +230,10 @@ impl Case {
 
     fn big() -> Case {
         Case::new(big_life, BIG..=BIG + 4)
+    }
+
+    fn compacting() -> Case {
+        Case::new(compacting_life, 1..=MOVING)
     }
 
     fn run(&mut self) -> Result<(), MailboxError> {
@@ -275,6 +334,16 @@ fn a_stop_within_recovery_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_stop_within_compaction_loses_and_doubles_nothing() {
+    stop_everywhere(Case::compacting, 3);
+}
+
+#[test]
+fn a_failure_within_compaction_loses_and_doubles_nothing() {
+    fail_everywhere(Case::compacting, 2);
+}
+
+#[test]
 #[ignore = "takes minutes; a part of it runs always"]
 fn stops_at_length() {
     stop_everywhere(Case::small, 60);
@@ -282,4 +351,6 @@ fn stops_at_length() {
     fail_everywhere(Case::big, 10);
     cut_twice(Case::small, 1, 4);
     cut_twice(Case::big, 3, 3);
+    stop_everywhere(Case::compacting, 30);
+    cut_twice(Case::compacting, 1, 2);
 }

@@ -6,7 +6,7 @@ mod folders;
 mod marking;
 mod measure;
 mod others;
-mod scanning;
+pub mod scanning;
 mod tree_crash;
 mod viewing;
 
