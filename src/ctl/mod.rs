@@ -52,6 +52,8 @@ usage: pillarboxctl [-f FILE] COMMAND
     queue hold|release|remove ID    don't try it; try it again; take it out
     route ADDRESS                   where mail for an address goes
     mailbox list USER               the folders of a user
+    mailbox check USER [FOLDER]     what is wrong with a mailbox
+    mailbox compact USER [FOLDER]   take back the room of removed messages
     adopt HOST                      take over the mail of another host that is off for good
     user add|passwd NAME            the password comes from standard input
     user remove NAME
@@ -123,6 +125,14 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["queue", act @ ("hold" | "release" | "remove"), id] => ask(&format!("queue {act} {id}")).map(drop),
         ["route", address] => show::route(&ask(&format!("route {address}"))?),
         ["mailbox", "list", user] => show::folders(&ask(&format!("mailbox list {user}"))?),
+        ["mailbox", "check", rest @ ..] if matches!(rest.len(), 1 | 2) => {
+            // 1: something was found; 2: it can't be told.
+            let found = ask(&format!("mailbox check {}", rest.join(" ")));
+            show::findings(&found.map_err(|failure| Failure { code: 2, ..failure })?)
+        }
+        ["mailbox", "compact", rest @ ..] if matches!(rest.len(), 1 | 2) => {
+            show::compacted(&ask(&format!("mailbox compact {}", rest.join(" ")))?)
+        }
         ["adopt", host] => show::adopted(&ask(&format!("adopt {host}"))?),
         ["user", "list"] => users::list(&config()?),
         ["user", "add", name] => users::add(&config()?, name),

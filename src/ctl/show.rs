@@ -134,6 +134,23 @@ pub fn folders(folders: &Value) -> Result<(), Failure> {
     say(&out)
 }
 
+/// `pillarboxctl mailbox check`: a line for each finding; they fail it.
+pub fn findings(found: &Value) -> Result<(), Failure> {
+    let found = found.as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut out = String::new();
+    for finding in found {
+        let place = finding["offset"].as_u64().map_or_else(|| "-".to_owned(), |offset| offset.to_string());
+        let _ = writeln!(out, "{place}: {} ({})", clean(text(&finding["what"])), clean(text(&finding["then"])));
+    }
+    say(&out)?;
+    if found.is_empty() { Ok(()) } else { Err(Failure::new(1, "")) }
+}
+
+/// `pillarboxctl mailbox compact`.
+pub fn compacted(result: &Value) -> Result<(), Failure> {
+    say(&format!("{} moved, {} given back\n", size(number(&result["moved"])), size(number(&result["freed"]))))
+}
+
 /// `pillarboxctl route`.
 pub fn route(route: &Value) -> Result<(), Failure> {
     match text(&route["to"]) {

@@ -1,6 +1,7 @@
 //! Requests: bytes in, something typed out. Pure.
 
 use crate::mail::{Address, Domain};
+use crate::mailbox::FolderName;
 use crate::spool::SpoolId;
 
 /// A request.
@@ -8,7 +9,7 @@ use crate::spool::SpoolId;
 /// ```abnf
 /// request = ( "status" / "reload" / "queue list" / "queue show " id / "queue flush" [ " " ( id / domain ) ]
 ///           / "queue hold " id / "queue release " id / "queue remove " id / "route " address / "adopt " host
-///           / "mailbox list " user ) CRLF
+///           / "mailbox list " user / "mailbox " ( "check " / "compact " ) user [ " " folder ] ) CRLF
 /// id      = 16HEXDIG "-" 1*16HEXDIG
 /// host    = 1*255( ALPHA / DIGIT / "." / "-" / "_" )   ; not first a dot
 /// ```
@@ -36,6 +37,10 @@ pub enum Command {
     Adopt(String),
     /// Which folders has this user?
     Folders(String),
+    /// What is wrong with a mailbox of a user? None: the INBOX.
+    Check(String, Option<FolderName>),
+    /// Take back the room of what was removed from it.
+    Compact(String, Option<FolderName>),
 }
 
 /// What is to be flushed.
@@ -63,11 +68,23 @@ impl Command {
             },
             ("adopt", host) if is_host(host) => Ok(Command::Adopt(host.to_owned())),
             ("adopt", _) => Err("that is not the name of a host".to_owned()),
-            ("mailbox", rest) => match rest.strip_prefix("list ").filter(|user| !user.is_empty()) {
-                Some(user) => Ok(Command::Folders(user.to_owned())),
-                None => Err("unknown request".to_owned()),
-            },
+            ("mailbox", rest) => Command::parse_mailbox(rest),
             ("queue", rest) => Command::parse_queue(rest),
+            _ => Err("unknown request".to_owned()),
+        }
+    }
+
+    fn parse_mailbox(text: &str) -> Result<Command, String> {
+        let (act, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let (user, folder) = match rest.split_once(' ').filter(|_| act != "list") {
+            Some((user, folder)) => (user, Some(FolderName::parse(folder).map_err(|error| error.to_string())?)),
+            None => (rest, None),
+        };
+        match act {
+            "list" | "check" | "compact" if user.is_empty() => Err("a user is missing".to_owned()),
+            "list" => Ok(Command::Folders(user.to_owned())),
+            "check" => Ok(Command::Check(user.to_owned(), folder)),
+            "compact" => Ok(Command::Compact(user.to_owned(), folder)),
             _ => Err("unknown request".to_owned()),
         }
     }
@@ -93,12 +110,15 @@ impl Command {
 
     /// May somebody ask this who is neither root nor the daemon's own account? It then means only the mail of that account.
     pub fn is_for_everybody(&self) -> bool {
-        matches!(self, Command::List | Command::Show(_) | Command::Remove(_))
+        matches!(self, Command::List | Command::Show(_) | Command::Remove(_) | Command::Check(..) | Command::Compact(..))
     }
 
     /// Does it change anything?
     pub fn is_act(&self) -> bool {
-        !matches!(self, Command::Status | Command::List | Command::Show(_) | Command::Route(_) | Command::Folders(_))
+        !matches!(
+            self,
+            Command::Status | Command::List | Command::Show(_) | Command::Route(_) | Command::Folders(_) | Command::Check(..)
+        )
     }
 }
 
@@ -123,6 +143,8 @@ mod tests {
             ("queue flush 57a3b1c09d3e1f22-2a", Command::Flush(Target::Message(id))),
             ("queue flush away.test", Command::Flush(Target::Domain(Domain::parse("away.test").unwrap()))),
             ("mailbox list alice", Command::Folders("alice".to_owned())),
+            ("mailbox check alice", Command::Check("alice".to_owned(), None)),
+            ("mailbox compact al A/b c", Command::Compact("al".to_owned(), FolderName::parse("A/b c").ok())),
             ("adopt old.test", Command::Adopt("old.test".to_owned())),
             ("route \"a b\"@c.test", Command::Route("\"a b\"@c.test".parse().unwrap())),
         ] {
@@ -142,6 +164,9 @@ mod tests {
             "mailbox",
             "mailbox list",
             "mailbox list ",
+            "mailbox check ",
+            "mailbox check a ",
+            "mailbox compact a b//c",
             "adopt ..",
             "adopt a/b",
             "\u{0}",

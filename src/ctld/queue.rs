@@ -41,6 +41,11 @@ impl Viewer {
         *self == Viewer::Operator
     }
 
+    /// Root, the daemon's own account, or the account of that name.
+    pub fn is_owner(&self, user: &str) -> bool {
+        self.is_operator() || matches!(self, Viewer::Account(Some(name)) if name.eq_ignore_ascii_case(user))
+    }
+
     fn sees(&self, entry: &Entry) -> bool {
         match (self, &entry.envelope.origin) {
             (Viewer::Operator, _) => true,

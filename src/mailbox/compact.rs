@@ -19,6 +19,7 @@ use self::redo::{Image, PIECE, Part, Redo, Saved};
 use super::expunge::clear;
 use super::inbox::{Inner, Mailbox, Stamp, Try};
 use super::mbox::{self, Base};
+use super::state::Fact;
 use super::table::Row;
 use super::{MailboxError, scan};
 use crate::sys::{File, Open};
@@ -231,6 +232,8 @@ impl Mailbox {
 
     fn carry_out(&self, inner: &mut Inner, file: &dyn File, redo: &Redo, alive: &[Stretch]) -> Result<(), MailboxError> {
         // An intent that was carried out must not come back and find another message in the place.
+        // And another daemon must not go by what it knew.
+        inner.log.iter_mut().for_each(|log| log.put(Fact::Moved));
         inner.log.as_mut().map_or(Ok(()), super::state::Log::sync)?;
         self.index_goes_stale(inner)?;
         // Else a power cut could leave a window that is neither the old nor the new one.

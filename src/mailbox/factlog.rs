@@ -400,6 +400,12 @@ fn parse<S: Sum>(bytes: &[u8]) -> Parsed<S> {
     parsed
 }
 
+/// Bytes of broken lines before whole ones, and of broken ones at the end.
+pub fn broken_bytes<S: Sum>(bytes: &[u8]) -> (usize, usize) {
+    let parsed = parse::<S>(bytes);
+    (parsed.broken, bytes.len() - parsed.end)
+}
+
 fn fact<S: Sum>(line: &[u8]) -> Option<S::Fact> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let (check, line) = (line.get(..8)?, line.get(8..)?.strip_prefix(' ')?);

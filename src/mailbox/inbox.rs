@@ -415,6 +415,7 @@ impl Mailbox {
         let modseq = inner.give_modseq(self.shared.clock.now())?;
         for fact in facts {
             match fact {
+                Fact::Moved => inner.table.iter_mut().for_each(Loaded::distrust),
                 Fact::Expunged(_, uids) => inner.next = uids.iter().last().map_or(inner.next, |uid| inner.next.max(uid + 1)),
                 Fact::Rows(first, keys) => inner.next = inner.next.max(first + keys.len() as u32),
                 Fact::Marks(uids, marks, filed) => {

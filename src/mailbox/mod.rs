@@ -56,6 +56,7 @@
 //! What a client was shown under a pair of UIDVALIDITY and UID never becomes another content: numbers are reserved in the state
 //! log, synced before they are shown, and a number in the file counts only with a seal over its content.
 
+mod check;
 mod checkpoint;
 mod compact;
 mod compose;
@@ -90,6 +91,7 @@ mod view;
 mod wake;
 mod watch;
 
+pub use check::Finding;
 pub use flags::{Flags, Keywords, Marks};
 pub use folders::{FolderError, Folders, Kind, Listed};
 pub use inbox::Mailbox;

@@ -71,6 +71,8 @@ pub enum Fact {
     Filed(UidSet),
     /// Some session was told of all messages below this UID: they are not recent any more.
     Told(u32),
+    /// Messages are moved within the file: whoever knows where they stood knows it no more.
+    Moved,
 }
 
 /// All facts, summed up.
@@ -149,6 +151,7 @@ impl factlog::Sum for Sum {
                 self.marks.remove(&uid);
             }),
             Fact::Told(uid) => self.told = self.told.max(uid),
+            Fact::Moved => {}
         }
     }
 
@@ -305,6 +308,7 @@ fn print(fact: &Fact) -> String {
         }
         Fact::Filed(uids) => format!("filed {uids}"),
         Fact::Told(uid) => format!("told {uid}"),
+        Fact::Moved => "moved".to_owned(),
     }
 }
 
@@ -341,6 +345,7 @@ fn parse(line: &str) -> Option<Fact> {
             Fact::Marks(uids, marks, filed)
         }
         "filed" => Fact::Filed(word()?.parse().ok()?),
+        "moved" => Fact::Moved,
         "told" => Fact::Told(number(word())?),
         _ => return None,
     })
@@ -385,6 +390,7 @@ mod tests {
             Fact::Marks(set(&[12, 14]), marks(Flags::SEEN), marks(Flags::NONE)),
             Fact::Filed(set(&[14])),
             Fact::Told(12),
+            Fact::Moved,
             Fact::Next(14),
         ]
     }

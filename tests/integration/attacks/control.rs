@@ -19,6 +19,7 @@ crate::tests![
     users_added_while_it_runs,
     queue_commands,
     folders_are_listed_and_links_among_them_are_not,
+    a_mailbox_is_checked_and_compacted,
     logs_hold_no_secrets_and_no_forgeries,
     state_survives_a_restart,
     starts_in_the_background,
@@ -176,6 +177,36 @@ fn folders_are_listed_and_links_among_them_are_not() {
     for nobody in ["mallory", "../alice", "."] {
         assert_eq!(list(nobody).status.code(), Some(67), "{nobody}");
     }
+}
+
+fn a_mailbox_is_checked_and_compacted() {
+    let daemon = Setup::default().start();
+    for subject in ["first", "second"] {
+        assert!(daemon.send(&["alice@here.test"], &letter(subject, "x")).starts_with("250"));
+    }
+    let file = daemon.path("mail/alice");
+    let size = || fs::metadata(&file).unwrap().len();
+    let ctl = |act: &str, user: &str| {
+        let output = daemon.ctl(&["mailbox", act, user]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let mut pop3 = daemon.pop3("alice");
+    pop3.ok("DELE 1").unwrap();
+    pop3.ok("QUIT").unwrap();
+    let before = size();
+    assert_eq!(ctl("check", "alice"), (Some(0), String::new()));
+    let (code, told) = ctl("compact", "alice");
+    assert!(code == Some(0) && told.ends_with(" given back\n"), "{told}");
+    assert!(size() < before);
+    let left = daemon.mail("alice");
+    assert!(left.len() == 1 && String::from_utf8_lossy(&left[0]).contains("Subject: second"));
+    assert_eq!(ctl("check", "alice"), (Some(0), String::new()));
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    let (code, told) = ctl("check", "alice");
+    assert!(code == Some(1) && told.contains(": the file does not end in an empty line ("), "{told}");
+    assert_eq!(ctl("check", "mallory").0, Some(2));
+    assert_eq!(daemon.ctl(&["mailbox", "check", "alice", "no//name"]).status.code(), Some(2));
 }
 
 fn queue_commands() {
