@@ -20,7 +20,8 @@ struct Users(SimDisk);
 
 impl Host for Users {
     fn account(&self, name: &str) -> io::Result<Option<Account>> {
-        let account = || Account { name: name.to_owned(), uid: 0, gid: 0, home: None };
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let account = || Account { name: name.to_owned(), uid, gid, home: None };
         Ok(["alice", "bob"].contains(&name).then(account))
     }
     fn verify(&self, _: &str, _: &[u8]) -> io::Result<Option<Account>> {
