@@ -66,7 +66,7 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/pillarbox $(DESTDIR)$(PREFIX)/sbin/pillarboxctl
 	rm -f $(DESTDIR)$(PREFIX)/sbin/sendmail $(DESTDIR)$(PREFIX)/bin/mailq
-	rm -f $(DESTDIR)$(MANDIR)/man5/pillarbox.conf.5 $(DESTDIR)$(SYSCONFDIR)/init.d/pillarbox
+	rm -f $(DESTDIR)$(MANDIR)/man5/pillarbox.conf.5 $(DESTDIR)$(MANDIR)/man5/pillarbox-mailbox.5 $(DESTDIR)$(SYSCONFDIR)/init.d/pillarbox
 	cd $(DESTDIR)$(MANDIR)/man8 && rm -f pillarbox.8 pillarboxctl.8 sendmail.8 mailq.8
 
 clean:

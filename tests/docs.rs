@@ -114,3 +114,15 @@ fn the_pages_are_clean() {
     let left: Vec<&str> = said.lines().filter(missing).filter(|line| !line.is_empty()).collect();
     assert!(left.is_empty(), "{}", left.join("\n"));
 }
+
+#[test]
+fn facts_of_the_state_log() {
+    let source = fs::read_to_string(format!("{}/src/mailbox/state.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let word = |line: &str| Some(line.trim_start().strip_prefix('"')?.split_once("\" => Fact::")?.0.to_owned());
+    let there: BTreeSet<String> = source.lines().filter_map(word).collect();
+    let first = |line: &str| Some(line.strip_prefix(".It Cm ")?.split(' ').next()?.to_owned());
+    let told: BTreeSet<String> = page("pillarbox-mailbox.5").lines().filter_map(first).collect();
+    // One of them is made in a block.
+    let there: BTreeSet<String> = there.into_iter().chain(["marks".to_owned()]).collect();
+    assert_eq!(told, there);
+}
