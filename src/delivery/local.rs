@@ -1,16 +1,20 @@
 //! Mailboxes here: the first round that a letter makes before its sender reads 250, and later tries by the queue-runner.
 
 use super::outcome::{self, Trouble, Verdict};
+use super::places::{self, Target};
 use super::table::{Lane, Task};
 use super::{Hop, Office, Route, runner};
 use crate::host::Account;
 use crate::mail::header;
-use crate::mailbox::{Copy, MailboxError, Uid};
+use crate::mailbox::{MailboxError, Uid};
 use crate::spool::{Entry, Message};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The id of everybody's INBOX.
+pub(super) const INBOX: &str = "INBOX";
 
 /// Copies that are made before the reply.
 const MOST_AT_ONCE: usize = 64;
@@ -98,6 +102,10 @@ pub(super) fn run(office: &Arc<Office>, task: &Task) {
     let mut decided = Vec::new();
     for &index in &task.recipients {
         let Some(address) = super::recipient(&entry, index) else { continue };
+        if let Some(place) = places::place_of(&entry, index) {
+            places::serve(office, &entry, index, place);
+            continue;
+        }
         match office.route(address) {
             Ok(Route::Local(account)) => match deliver(office, &entry, index, &account, &delivered_to) {
                 Ok(_) => office.table().settled(task.id, &[index]),
@@ -126,19 +134,13 @@ fn deliver(
     if !delivered_to.is_empty() && delivered_to.contains(&address.to_string().to_ascii_lowercase()) {
         return Err(Verdict::Failed(Trouble::own("5.4.6", "The message has been in this mailbox before: it goes in a circle.")));
     }
-    office.recovery.settle_account(office, account, (entry.id, index)).map_err(|error| refused(&error))?;
+    let target = Target { account: account.clone(), folder: INBOX.to_owned() };
+    office.recovery.settle_account(office, &target, (entry.id, index)).map_err(|error| refused(&error))?;
     // Perhaps it was found just now, by us or by another thread.
     if !office.table().has(entry.id, index) {
         return Ok(None);
     }
-    let copy = Copy {
-        id: entry.id,
-        recipient: index,
-        return_path: &entry.envelope.reverse_path,
-        delivered_to: address,
-        time: entry.time,
-        message: &entry.message,
-    };
+    let Some(copy) = places::copy_of(entry, index) else { return Ok(None) };
     let uid = office.store.inbox(account).and_then(|mailbox| mailbox.deliver(&copy)).map_err(|error| refused(&error))?;
     log::info!(
         "msg={} event=delivered to=<{address}> mailbox={} uid={} delay={:.1}",

@@ -2,6 +2,7 @@
 //!
 //! * `post`: the one door. A [`Letter`] is mended (`mend`, `trace`) while it is written, committed to the journal, and then
 //!   makes its `first_round`: local copies at once, the rest to the queue-runner.
+//! * `filing`: the door for what sessions put into folders; `places`: what is left of that after a crash.
 //! * `route`: where an address leads.
 //! * `local`, `remote`: one try, for mailboxes here and for another host.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a report (`bounce`), the rest waits (`schedule`).
@@ -13,12 +14,14 @@
 //! is the local copies that lie in a mailbox and wait for the next checkpoint: nobody may deliver these again.
 
 mod bounce;
+mod filing;
 mod keeper;
 mod local;
 mod mend;
 mod mx;
 mod operator;
 mod outcome;
+mod places;
 mod post;
 mod recover;
 mod remote;
@@ -30,6 +33,7 @@ mod table;
 mod tests;
 mod trace;
 
+pub use filing::{Batch, FileError, Filed};
 pub use operator::{ActError, Flush};
 pub use post::{Letter, Post};
 

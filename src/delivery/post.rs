@@ -43,6 +43,10 @@ impl Post {
         Post { office }
     }
 
+    pub(super) fn office(&self) -> &Arc<Office> {
+        &self.office
+    }
+
     /// Where an address leads. An error is temporary: the users could not be looked up.
     pub fn route(&self, address: &Address) -> io::Result<Route> {
         self.office.route(address)

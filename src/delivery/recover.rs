@@ -3,8 +3,10 @@
 //! [`begin`] runs before the daemon listens, so before anything new is appended. Mailboxes that can't be looked at then
 //! (another program holds the lock) stay on a list, and nothing is delivered to one of them before it was looked at.
 
+use super::local::INBOX;
+use super::places::{self, Target};
 use super::{Office, Route, runner};
-use crate::host::Account;
+use crate::mail::{Act, Place};
 use crate::mailbox::{Copy, MailboxError};
 use crate::spool::{Entry, Message, SpoolId, Unsettled};
 use std::collections::HashMap;
@@ -21,13 +23,20 @@ const MOST_BYTES: u64 = 32 * 1024 * 1024;
 /// A message and the index of a recipient.
 type Name = (SpoolId, u32);
 
+/// A mailbox: its owner's name and its id.
+type Key = (String, String);
+
+fn key(target: &Target) -> Key {
+    (target.account.name.clone(), target.folder.clone())
+}
+
 /// What has still to be looked for.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     /// Is there anything at all? (Asked at each delivery.)
     any: AtomicBool,
-    /// By account. The lock of a list is taken before that of the map, never after it.
-    accounts: Mutex<HashMap<String, Arc<Mutex<Vec<Name>>>>>,
+    /// By account and folder. The lock of a list is taken before that of the map, never after it.
+    accounts: Mutex<HashMap<Key, Arc<Mutex<Vec<Name>>>>>,
     /// Copies whose account could not be told at the start.
     strays: Mutex<Vec<Name>>,
 }
@@ -35,16 +44,14 @@ pub(super) struct Recovery {
 /// Fills the table, and looks for the local copies of everything unsettled: at the start, and after an adoption.
 pub(super) fn begin(office: &Office, unsettled: &[Unsettled]) {
     let begun = office.clock.elapsed();
-    let mut accounts: HashMap<String, (Account, Vec<Name>)> = HashMap::new();
+    let mut accounts: HashMap<Key, (Target, Vec<Name>)> = HashMap::new();
     let mut strays = Vec::new();
     for message in unsettled {
         enter(office, message);
         for (name, route) in routes(office, message) {
             match route {
-                Some(Route::Local(account)) => {
-                    accounts.entry(account.name.clone()).or_insert_with(|| (account, Vec::new())).1.push(name);
-                }
-                Some(_) => {}
+                Some(Some(target)) => accounts.entry(key(&target)).or_insert_with(|| (target, Vec::new())).1.push(name),
+                Some(None) => {}
                 None => strays.push(name),
             }
         }
@@ -54,13 +61,13 @@ pub(super) fn begin(office: &Office, unsettled: &[Unsettled]) {
     }
     let recovery = &office.recovery;
     recovery.add_strays(&strays);
-    accounts.iter().for_each(|(name, (_, names))| recovery.add(name, names));
-    for (account, _) in accounts.values() {
+    accounts.iter().for_each(|(key, (_, names))| recovery.add(key, names));
+    for (target, _) in accounts.values() {
         if office.clock.elapsed() - begun > PATIENCE {
             break;
         }
-        if let Err(error) = recovery.settle_mailbox(office, account) {
-            log::warn!("event=recovery-later mailbox={} reason=\"{error}\"", account.name);
+        if let Err(error) = recovery.settle_mailbox(office, target) {
+            log::warn!("event=recovery-later mailbox={} folder={} reason=\"{error}\"", target.account.name, target.folder);
         }
     }
     // What was found is settled before the next crash: else each start would look for it again, and find ever more.
@@ -78,8 +85,8 @@ fn enter(office: &Office, message: &Unsettled) {
     }
 }
 
-/// Where the waiting recipients of a message lead; `None`: can't be told now.
-fn routes(office: &Office, message: &Unsettled) -> Vec<(Name, Option<Route>)> {
+/// In which mailboxes here the waiting recipients of a message may have copies; `None`: can't be told now.
+fn routes(office: &Office, message: &Unsettled) -> Vec<(Name, Option<Option<Target>>)> {
     let entry = match office.journal.read(message.id) {
         Ok(entry) => entry,
         Err(error) => {
@@ -87,18 +94,25 @@ fn routes(office: &Office, message: &Unsettled) -> Vec<(Name, Option<Route>)> {
             return message.waiting.iter().map(|waiting| ((message.id, waiting.index), None)).collect();
         }
     };
-    let route = |index| super::recipient(&entry, index).and_then(|address| office.route(address).ok());
+    let route = |index| match places::place_of(&entry, index) {
+        None => match office.route(super::recipient(&entry, index)?).ok()? {
+            Route::Local(account) => Some(Some(Target { account, folder: INBOX.to_owned() })),
+            Route::Remote(_) | Route::NoUser => Some(None),
+        },
+        Some(Place { act: Act::Remove { .. }, .. }) => Some(None),
+        Some(place) => Some(Some(Target { account: office.owner(place).ok()?, folder: place.folder.clone() })),
+    };
     message.waiting.iter().map(|waiting| ((message.id, waiting.index), route(waiting.index))).collect()
 }
 
 impl Recovery {
     /// Adds to the list of a mailbox. A list that was taken off meanwhile is no list any more.
-    fn add(&self, name: &str, names: &[Name]) {
+    fn add(&self, key: &Key, names: &[Name]) {
         loop {
-            let list = lock(&self.accounts).entry(name.to_owned()).or_default().clone();
+            let list = lock(&self.accounts).entry(key.clone()).or_default().clone();
             let mut held = lock(&list);
             let accounts = lock(&self.accounts);
-            if accounts.get(name).is_some_and(|current| Arc::ptr_eq(current, &list)) {
+            if accounts.get(key).is_some_and(|current| Arc::ptr_eq(current, &list)) {
                 self.any.store(true, Ordering::SeqCst);
                 held.extend(names);
                 return;
@@ -114,14 +128,14 @@ impl Recovery {
 
     /// Before a copy is made: looks into the mailbox if that was not done since the start. A copy that is there is off the
     /// table when this returns, whoever looked.
-    pub(super) fn settle_account(&self, office: &Office, account: &Account, copy: Name) -> Result<(), MailboxError> {
+    pub(super) fn settle_account(&self, office: &Office, target: &Target, copy: Name) -> Result<(), MailboxError> {
         if !self.any.load(Ordering::SeqCst) {
             return Ok(());
         }
-        self.settle_mailbox(office, account)?;
+        self.settle_mailbox(office, target)?;
         let mut strays = lock(&self.strays);
         if let Some(at) = strays.iter().position(|stray| *stray == copy) {
-            look(office, account, &[copy])?;
+            look(office, target, &[copy])?;
             strays.swap_remove(at);
         }
         drop(strays);
@@ -130,13 +144,13 @@ impl Recovery {
     }
 
     /// Looks for all copies of one mailbox; those that are whole are taken off the table.
-    fn settle_mailbox(&self, office: &Office, account: &Account) -> Result<(), MailboxError> {
-        let Some(list) = lock(&self.accounts).get(&account.name).cloned() else { return Ok(()) };
+    pub(super) fn settle_mailbox(&self, office: &Office, target: &Target) -> Result<(), MailboxError> {
+        let Some(list) = lock(&self.accounts).get(&key(target)).cloned() else { return Ok(()) };
         // Held while looking: who comes second waits until it is known.
         let mut list = lock(&list);
-        look(office, account, &list)?;
+        look(office, target, &list)?;
         list.clear();
-        lock(&self.accounts).remove(&account.name);
+        lock(&self.accounts).remove(&key(target));
         self.note_end();
         Ok(())
     }
@@ -150,7 +164,7 @@ impl Recovery {
 }
 
 /// Asks the mailbox, so many messages at a time as fit into memory.
-fn look(office: &Office, account: &Account, names: &[Name]) -> Result<(), MailboxError> {
+fn look(office: &Office, target: &Target, names: &[Name]) -> Result<(), MailboxError> {
     let mut names = names.iter().copied().peekable();
     while names.peek().is_some() {
         let (mut batch, mut bytes): (Vec<(Name, Entry)>, u64) = (Vec::new(), 0);
@@ -162,32 +176,28 @@ fn look(office: &Office, account: &Account, names: &[Name]) -> Result<(), Mailbo
             }
             batch.push((name, entry));
         }
-        look_for(office, account, &batch)?;
+        look_for(office, target, &batch)?;
     }
     Ok(())
 }
 
-fn look_for(office: &Office, account: &Account, batch: &[(Name, Entry)]) -> Result<(), MailboxError> {
+fn look_for(office: &Office, target: &Target, batch: &[(Name, Entry)]) -> Result<(), MailboxError> {
     let mut found: Vec<(Name, Copy<'_>)> = Vec::with_capacity(batch.len());
     for (name, entry) in batch {
-        let Some(delivered_to) = super::recipient(entry, name.1) else { continue };
-        let copy = Copy {
-            id: name.0,
-            recipient: name.1,
-            return_path: &entry.envelope.reverse_path,
-            delivered_to,
-            time: entry.time,
-            message: &entry.message,
-        };
+        let Some(copy) = places::copy_of(entry, name.1) else { continue };
         found.push((*name, copy));
     }
     let (names, copies): (Vec<Name>, Vec<Copy<'_>>) = found.into_iter().unzip();
     if copies.is_empty() {
         return Ok(());
     }
-    let whole = office.store.inbox(account)?.recover(&copies)?;
+    let whole = match office.store.by_id(&target.account, &target.folder).and_then(|mailbox| mailbox.recover(&copies)) {
+        // Its folder was deleted: nothing is there, and who serves it will find the same.
+        Err(MailboxError::Nonexistent | MailboxError::Gone) => return Ok(()),
+        other => other?,
+    };
     for ((id, index), _) in names.into_iter().zip(whole).filter(|(_, whole)| *whole) {
-        log::info!("msg={id} event=recovered mailbox={} recipient={index}", account.name);
+        log::info!("msg={id} event=recovered mailbox={} folder={} recipient={index}", target.account.name, target.folder);
         office.table().settled(id, &[index]);
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! on demand and end when nothing is left for them.
 
 use super::table::{Lane, Limits, Task};
-use super::{Office, Route, local, outcome, remote, schedule};
+use super::{Office, Route, local, outcome, places, remote, schedule};
 use crate::spool::SpoolError;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::BTreeMap;
@@ -109,6 +109,10 @@ fn route(office: &Arc<Office>, task: &Task) {
     let mut decided = Vec::new();
     for &index in &task.recipients {
         let Some(address) = super::recipient(&entry, index) else { continue };
+        if places::place_of(&entry, index).is_some() {
+            lanes.entry(None).or_default().push(index);
+            continue;
+        }
         match office.route(address) {
             Ok(Route::Local(_)) => lanes.entry(None).or_default().push(index),
             Ok(Route::Remote(hop)) => lanes.entry(Some(hop)).or_default().push(index),

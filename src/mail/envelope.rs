@@ -55,6 +55,8 @@ pub enum Act {
         uid: u32,
         /// Its content in short.
         key: [u8; 16],
+        /// Which copy it is: the halves of a spool id, and a recipient. After a power cut it may have another UID.
+        copy: Option<(u64, u64, u32)>,
     },
 }
 

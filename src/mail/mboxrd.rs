@@ -156,6 +156,54 @@ impl ToWire {
     }
 }
 
+/// Wire form to lines that end in LF, in pieces, so that [`ToWire`] makes the same of it again. CRLF and a bare LF become LF;
+/// other CRs stay, and where one stands before a line's end, that stays CRLF on disk: so the one before it keeps its meaning.
+#[derive(Clone, Debug, Default)]
+pub struct FromWire {
+    /// So many CRs were the last bytes.
+    crs: usize,
+    /// Something else stands on the line before them.
+    begun: bool,
+}
+
+impl FromWire {
+    /// Takes the next piece and appends what is certain to `out`.
+    pub fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) {
+        while !input.is_empty() {
+            let crs = input.iter().take_while(|byte| **byte == b'\r').count();
+            self.crs += crs;
+            input = input.get(crs..).unwrap_or_default();
+            match input.first() {
+                None => return,
+                Some(b'\n') => {
+                    // Of one CR and LF only the LF is left.
+                    out.resize(out.len() + if self.crs > 1 { self.crs } else { 0 }, b'\r');
+                    out.push(b'\n');
+                    (self.crs, self.begun) = (0, false);
+                    input = input.get(1..).unwrap_or_default();
+                }
+                Some(_) => {
+                    out.resize(out.len() + std::mem::take(&mut self.crs), b'\r');
+                    let (text, rest) = input.split_at(memchr::memchr2(b'\r', b'\n', input).unwrap_or(input.len()));
+                    out.extend_from_slice(text);
+                    self.begun = true;
+                    input = rest;
+                }
+            }
+        }
+    }
+
+    /// Ends the message: a missing last line end is added.
+    pub fn finish(self, out: &mut Vec<u8>) {
+        if self.crs > 0 {
+            out.resize(out.len() + self.crs + 1, b'\r');
+        }
+        if self.crs > 0 || self.begun {
+            out.push(b'\n');
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +249,30 @@ mod tests {
         assert_eq!(quote(&[b"\n"]), b"\n");
         assert_eq!(quote(&[b">"]), b">\n");
         assert_eq!(quote(&[b"a\n>>", b">From"]), b"a\n>>>From\n");
+    }
+
+    fn from_wire(pieces: &[&[u8]]) -> Vec<u8> {
+        let (mut from_wire, mut out) = (FromWire::default(), Vec::new());
+        pieces.iter().for_each(|piece| from_wire.push(piece, &mut out));
+        from_wire.finish(&mut out);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_client_sent_comes_back_but_for_line_ends(text in "[\r\n\r\nax>]{0,30}(\r\nFrom x|\r|\n)?[\r\na]{0,9}", cut in 0usize..40) {
+            let bytes = text.as_bytes();
+            let (one, other) = bytes.split_at(cut.min(bytes.len()));
+            let disk = from_wire(&[one, other]);
+            prop_assert_eq!(&disk, &from_wire(&[bytes]));
+            let mut sent = Vec::new();
+            for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+                let line = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
+                sent.extend_from_slice(line);
+                sent.extend_from_slice(b"\r\n");
+            }
+            prop_assert_eq!(wire(&[&quote(&[&disk])]), sent);
+        }
     }
 
     #[test]

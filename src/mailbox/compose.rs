@@ -3,7 +3,8 @@
 use super::flags::{Keywords, Marks};
 use super::mbox::{self, Base, Mark};
 use super::secret::{ENDS, Key, Secret, visible};
-use super::{Copy, MailboxError};
+use super::table::NO_ZONE;
+use super::{Arrival, Copy, MailboxError};
 use crate::mail::header;
 use crate::spool::Message;
 use crate::sys::File;
@@ -17,7 +18,7 @@ const FIRST_LOOK: usize = 16 << 10;
 /// A copy, but for what depends on its place: UID, base line, separator.
 #[derive(Debug)]
 pub struct Letter<'a> {
-    copy: &'a Copy<'a>,
+    pub copy: &'a Copy<'a>,
     /// `From ` line, Return-Path, Delivered-To.
     prefix: Vec<u8>,
     /// The message's front: its header, and of a small message the rest too.
@@ -34,12 +35,19 @@ pub struct Letter<'a> {
 impl<'a> Letter<'a> {
     /// Reads the header, and both ends of the body.
     pub fn new(copy: &'a Copy<'a>, secret: &Secret) -> Result<Letter<'a>, MailboxError> {
-        let (prefix, from) = mbox::prefix(copy.return_path, copy.delivered_to, copy.time);
         let front = match copy.message {
             Message::Memory(bytes) => std::borrow::Cow::Borrowed(bytes.as_slice()),
             Message::File { .. } => std::borrow::Cow::Owned(front_of(copy.message)?),
         };
         let header = header::end(&front);
+        let (prefix, from) = match copy.arrival {
+            Arrival::Delivered { return_path, delivered_to, time } => mbox::prefix(return_path, delivered_to, time),
+            Arrival::Filed(filing) => {
+                let line = mbox::from_line(front.get(..header).unwrap_or_default(), filing.date);
+                let length = line.len();
+                (line, length)
+            }
+        };
         let mut hasher = secret.hasher();
         hasher.header(prefix.get(from..).unwrap_or_default());
         let own = front.get(..header).unwrap_or_default();
@@ -104,11 +112,15 @@ impl<'a> Letter<'a> {
         if self.unclosed && !self.is_bodiless() { b"\n\n" } else { b"\n" }
     }
 
-    /// The reserved block.
-    pub fn block(&self, base: Option<Base>, uid: u32, seal: u64) -> Vec<u8> {
-        let mark = Mark { uid, time: self.copy.time, id: self.copy.id, recipient: self.copy.recipient, seal, saved: None };
+    /// The reserved block, and the bits of the keywords that have a place in it.
+    pub fn block(&self, base: Option<Base>, uid: u32, seal: u64, marks: Marks, keywords: &Keywords) -> (Vec<u8>, u64) {
+        let (time, saved) = match self.copy.arrival {
+            Arrival::Delivered { time, .. } => (time, None),
+            Arrival::Filed(filing) => (filing.date, Some((filing.saved, filing.zone.unwrap_or(NO_ZONE)))),
+        };
+        let mark = Mark { uid, time, id: self.copy.id, recipient: self.copy.recipient, seal, saved };
         // Its longest form fits; a test says so.
-        mbox::block(mbox::BLOCK, base, &mark, Marks::default(), &Keywords::default()).unwrap_or_default().0
+        mbox::block(mbox::BLOCK, base, &mark, marks, keywords).unwrap_or_default()
     }
 
     /// Writes the record at an offset, after `separator`; a small one in a single call. Returns the crc32c of all that

@@ -1,31 +1,32 @@
 //! Appends a copy: one write under the locks, no sync. The copy is durable, and settled, after the next checkpoint.
 
 use super::compose::Letter;
+use super::flags::{Flags, Marks};
 use super::inbox::{Dirty, Inner, Mailbox, Stamp};
 use super::lock::Guard;
 use super::mbox::Base;
-use super::{Copy, MailboxError, Uid};
+use super::state::Fact;
+use super::{Arrival, Copy, MailboxError, Uid};
 use crate::sys::File;
 use std::io;
 
 impl Mailbox {
     /// Appends one copy. It can be read at once; it is durable, and settled, after the next checkpoint.
     pub fn deliver(&self, copy: &Copy<'_>) -> Result<Uid, MailboxError> {
-        let letter = Letter::new(copy, &self.keys.secret)?;
+        self.deliver_all(std::slice::from_ref(copy))?.1.first().copied().ok_or(MailboxError::Gone)
+    }
+
+    /// Appends copies, all of them or none; no other program comes between. Gives UIDVALIDITY and their UIDs.
+    pub fn deliver_all(&self, copies: &[Copy<'_>]) -> Result<(u32, Vec<Uid>), MailboxError> {
+        let letters = copies.iter().map(|copy| Letter::new(copy, &self.keys.secret)).collect::<Result<Vec<_>, _>>()?;
         let mut inner = self.enter();
         let (guard, stat) = self.lock(&mut inner)?;
-        self.append(&mut inner, &guard, stat.into(), copy, &letter)
+        let uids = self.append(&mut inner, &guard, stat.into(), &letters)?;
+        Ok((inner.validity(), uids))
     }
 
     /// Appends to the locked file, which is as `now` says.
-    pub(super) fn append(
-        &self,
-        inner: &mut Inner,
-        guard: &Guard<'_>,
-        now: Stamp,
-        copy: &Copy<'_>,
-        letter: &Letter<'_>,
-    ) -> Result<Uid, MailboxError> {
+    fn append(&self, inner: &mut Inner, guard: &Guard<'_>, now: Stamp, letters: &[Letter<'_>]) -> Result<Vec<Uid>, MailboxError> {
         let file = &*guard.file;
         self.ready(inner, Some(file), now.size)?;
         if inner.others && !inner.is_as_known(now).0 {
@@ -33,38 +34,91 @@ impl Mailbox {
             inner.next = inner.next.max(inner.rows().top);
         }
         let before = inner.is_as_known(now);
-        let separator: &[u8] = if before.0 || now.size == 0 { b"" } else { separator(file, now.size)? };
+        let mut separator: &[u8] = if before.0 || now.size == 0 { b"" } else { separator(file, now.size)? };
         if now.size == 0 {
             self.saw_empty();
         }
-        let uid = inner.give_uid()?;
-        let validity = inner.validity();
-        let base = (now.size == 0).then_some(Base { validity, last: uid });
-        let seal = self.keys.secret.seal(&self.places.label, validity, uid, &letter.key);
-        let block = letter.block(base, uid, seal);
         inner.known = None;
-        let written = letter.write(file, now.size, separator, &block);
-        let check = match written {
-            Ok(check) => check,
-            Err(error) => {
-                // A part of it may be there. It is taken back while nobody else can have written after it.
-                // It is made sure that it does not come back under what is written there next.
-                if let Err(error) = file.set_len(now.size).and_then(|()| file.sync()) {
-                    log::error!("event=truncate-failed path={} size={} error={error}", self.spot().path.display(), now.size);
+        let (mut uids, mut copies, mut at) = (Vec::with_capacity(letters.len()), Vec::with_capacity(letters.len()), now.size);
+        for letter in letters {
+            match self.append_one(inner, file, at, separator, letter) {
+                Ok((uid, copy)) => {
+                    at = copy.offset + copy.length;
+                    uids.push(uid);
+                    copies.push(copy);
                 }
-                return Err(error.into());
+                Err(error) => {
+                    // A part of it may be there. It is taken back while nobody else can have written after it.
+                    // It is made sure that it does not come back under what is written there next.
+                    if let Err(error) = file.set_len(now.size).and_then(|()| file.sync()) {
+                        let path = self.spot();
+                        log::error!("event=truncate-failed path={} size={} error={error}", path.path.display(), now.size);
+                    }
+                    return Err(error);
+                }
             }
-        };
+            separator = b"";
+        }
         inner.wrote(now.size);
         match file.stat() {
             Ok(stat) => inner.has_become((true, before.1), stat.into()),
             Err(_) => inner.known = None,
         }
-        let offset = now.size + separator.len() as u64;
-        let (id, recipient, key) = (copy.id, copy.recipient, letter.key);
-        inner.dirty.push(Dirty { id, recipient, key, offset, length: letter.len(), check });
+        inner.dirty.append(&mut copies);
         self.seats.ring();
-        Ok(Uid(uid))
+        Ok(uids)
+    }
+
+    fn append_one(
+        &self,
+        inner: &mut Inner,
+        file: &dyn File,
+        at: u64,
+        separator: &[u8],
+        letter: &Letter<'_>,
+    ) -> Result<(Uid, Dirty), MailboxError> {
+        let (uid, block) = self.number_copy(inner, at == 0, letter)?;
+        let check = letter.write(file, at, separator, &block)?;
+        let offset = at + separator.len() as u64;
+        let (id, recipient, key) = (letter.copy.id, letter.copy.recipient, letter.key);
+        Ok((Uid(uid), Dirty { id, recipient, key, offset, length: letter.len(), check }))
+    }
+
+    /// Gives a copy its UID and its reserved block. Keywords that have no room there are kept in the state log.
+    pub(super) fn number_copy(
+        &self,
+        inner: &mut Inner,
+        first: bool,
+        letter: &Letter<'_>,
+    ) -> Result<(u32, Vec<u8>), MailboxError> {
+        let uid = inner.give_uid()?;
+        let validity = inner.validity();
+        let base = first.then_some(Base { validity, last: uid });
+        let seal = self.keys.secret.seal(&self.places.label, validity, uid, &letter.key);
+        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+        let mut marks = Marks::default();
+        if let Arrival::Filed(filing) = letter.copy.arrival {
+            marks.flags = Flags::from_bits(filing.flags);
+            let mut fresh = false;
+            for name in &filing.keywords {
+                if log.sum.keywords.bit(name).is_none() && log.sum.keywords.clone().add(name).is_some() {
+                    log.put(Fact::Keyword(name.clone()));
+                    fresh = true;
+                }
+                // One that the folder has no room for was refused before; after a crash mail counts for more.
+                marks.keywords |= log.sum.keywords.bit(name).unwrap_or(0);
+            }
+            if fresh {
+                // The file names what the log must know.
+                log.sync()?;
+            }
+        }
+        let (block, written) = letter.block(base, uid, seal, marks, &log.sum.keywords);
+        if written != marks.keywords {
+            log.put(Fact::Marks([uid].into_iter().collect(), marks, Marks { keywords: written, ..marks }));
+            log.flush()?;
+        }
+        Ok((uid, block))
     }
 }
 

@@ -5,10 +5,12 @@ use super::compact::Reason;
 use super::inbox::{Inner, Mailbox, Stamp, Try};
 use super::lock::Guard;
 use super::mbox::{self, Base, Dead};
+use super::secret::Key;
 use super::state::{Fact, Intent, Log};
 use super::table::Row;
 use super::uidset::UidSet;
-use super::{MailboxError, Uid};
+use super::{Identity, MailboxError, Uid};
+use crate::spool::SpoolId;
 use crate::sys::{File, Stat};
 use std::io::{self, IoSlice};
 
@@ -20,8 +22,46 @@ impl Mailbox {
     /// Removes messages for good. Those that are gone already are fine. When this returns, they will not be shown again,
     /// not even after a power cut; where another program holds the lock they are overwritten later.
     pub fn expunge(&self, uids: &[Uid]) -> Result<(), MailboxError> {
+        self.expunge_those(uids.len(), |inner, _| Ok(uids.iter().filter_map(|uid| inner.rows().find(uid.0)).copied().collect()))
+    }
+
+    /// The same, for these messages and no others, whatever UIDs they have meanwhile: after a power cut a copy that was not
+    /// durable yet is made again, under another one.
+    pub fn expunge_known(&self, messages: &[Identity]) -> Result<(), MailboxError> {
+        self.expunge_those(messages.len(), |inner, file| {
+            let mut found = Vec::with_capacity(messages.len());
+            for message in messages {
+                let key = Key(message.key);
+                if let Some(row) = inner.rows().find(message.uid.0).filter(|row| row.key == key) {
+                    found.push(*row);
+                    continue;
+                }
+                for row in inner.rows().rows.iter().filter(|row| row.key == key && message.copy.is_some()) {
+                    if copy_at(file, row)? == message.copy {
+                        found.push(*row);
+                        break;
+                    }
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// What a message is known by, whatever becomes of its UID.
+    pub(super) fn identity(&self, uid: Uid) -> Result<Option<Identity>, MailboxError> {
         let mut inner = self.enter();
-        if uids.is_empty() || !self.exists()? {
+        let Some(reading) = self.look(&mut inner)? else { return Ok(None) };
+        let Some(row) = inner.rows().find(uid.0) else { return Ok(None) };
+        Ok(Some(Identity { uid, key: row.key.0, copy: copy_at(&*reading.file, row)? }))
+    }
+
+    fn expunge_those(
+        &self,
+        count: usize,
+        find: impl FnOnce(&Inner, &dyn File) -> io::Result<Vec<Row>>,
+    ) -> Result<(), MailboxError> {
+        let mut inner = self.enter();
+        if count == 0 || !self.exists()? {
             return Ok(());
         }
         let locked = match self.lock(&mut inner) {
@@ -34,22 +74,21 @@ impl Mailbox {
             (None, Some(_)) => {}
             (None, None) => return Err(MailboxError::Busy),
         }
-        let doomed: Vec<Row> = uids.iter().filter_map(|uid| inner.rows().find(uid.0)).copied().collect();
+        let file = inner.file.as_ref().map(|(file, _)| file.clone()).ok_or(MailboxError::Gone)?;
+        let doomed = find(&inner, &*file)?;
         if doomed.is_empty() {
             return Ok(());
         }
         let now = self.shared.clock.now();
         let base = self.base(&inner);
         let modseq = inner.give_modseq(now)?;
-        let file = inner.file.as_ref().map(|(file, _)| file.clone()).ok_or(MailboxError::Gone)?;
         let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
         for row in &doomed {
             let Row { uid, key, offset, length, .. } = *row;
             let old = read_at(&*file, row.header_at(), dead(row, base).map_or(0, |dead| dead.header.len()))?;
             log.put(Fact::Intent(Intent { uid, key, offset, length, old }));
-            let block = read_at(&*file, row.room_at(), usize::from(row.room))?;
-            if let Some(mark) = mbox::state(&block).mark.filter(|mark| mark.uid == uid) {
-                log.put(Fact::Gone(mark.id, mark.recipient, now));
+            if let Some((id, recipient)) = copy_at(&*file, row)? {
+                log.put(Fact::Gone(id, recipient, now));
             }
         }
         self.tell_lost(&mut inner, doomed.iter().map(|row| row.uid), modseq);
@@ -206,6 +245,13 @@ fn read_at(file: &dyn File, at: u64, length: usize) -> io::Result<Vec<u8>> {
     let read = file.read_at(&mut bytes, at)?;
     bytes.truncate(read);
     Ok(bytes)
+}
+
+/// Which copy a message says it is.
+fn copy_at(file: &dyn File, row: &Row) -> io::Result<Option<(SpoolId, u32)>> {
+    let block = read_at(file, row.room_at(), usize::from(row.room))?;
+    let mark = mbox::state(&block).mark.filter(|mark| mark.uid == row.uid);
+    Ok(mark.map(|mark| (mark.id, mark.recipient)))
 }
 
 /// Makes one message dead.

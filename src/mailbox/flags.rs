@@ -25,6 +25,16 @@ impl Flags {
     /// What a client may set.
     pub const ALL: Flags = Flags(31);
 
+    /// As bits, to be kept elsewhere.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// What [`Flags::bits`] told; of other bits, nothing.
+    pub fn from_bits(bits: u8) -> Flags {
+        Flags(bits) & Flags::ALL
+    }
+
     /// Are all of these set?
     pub fn has(self, flags: Flags) -> bool {
         self & flags == flags

@@ -216,6 +216,11 @@ impl Inner {
 }
 
 impl Mailbox {
+    /// Names the folder for good; INBOX is `INBOX`.
+    pub fn folder(&self) -> &str {
+        &self.places.base
+    }
+
     /// The mutex, for an act of a session or a delivery.
     pub(super) fn enter(&self) -> MutexGuard<'_, Inner> {
         let mut inner = self.inner();

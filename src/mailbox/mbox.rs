@@ -17,6 +17,7 @@
 //! there (APPEND, COPY, MOVE) it goes on with the save date and the internal date's zone: ` 1762000000.000123 +0100`.
 
 use super::flags::{Filed, Keywords, Marks, from_letters, letters};
+use super::table::NO_ZONE;
 use crate::mail::{Address, ReversePath, date, header};
 use crate::spool::SpoolId;
 use crate::sys::Time;
@@ -93,8 +94,8 @@ pub fn block(room: usize, base: Option<Base>, mark: &Mark, marks: Marks, keyword
     out.extend_from_slice(&x_status);
     let _ = write!(out, "\nX-Pillarbox: {:010} {} {} {} {:016x}", mark.uid, stamp(mark.time), mark.id, mark.recipient, mark.seal);
     if let Some((saved, zone)) = mark.saved {
-        let (sign, minutes) = (if zone < 0 { '-' } else { '+' }, zone.unsigned_abs());
-        let _ = write!(out, " {} {sign}{:02}{:02}", stamp(saved), minutes / 60, minutes % 60);
+        let minutes = if zone == NO_ZONE { 0 } else { zone.unsigned_abs() };
+        let _ = write!(out, " {} {}{:02}{:02}", stamp(saved), if zone < 0 { '-' } else { '+' }, minutes / 60, minutes % 60);
     }
     out.extend_from_slice(b"\nX-Keywords:");
     let mut written = 0;
@@ -122,13 +123,14 @@ fn parse_stamp(text: &str) -> Option<Time> {
     seconds.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(i64::from(number(micros)?)).map(Time)
 }
 
-/// `+hhmm` in minutes.
+/// `+hhmm` in minutes; `-0000` is no zone (RFC 5322 §3.3).
 fn parse_zone(text: &str) -> Option<i16> {
     let (sign, digits) = text.split_at_checked(1)?;
     let digits = number(digits).filter(|number| digits.len() == 4 && number % 100 < 60)?;
     let minutes = i16::try_from(digits / 100 * 60 + digits % 100).ok()?;
     match sign {
         "+" => Some(minutes),
+        "-" if minutes == 0 => Some(NO_ZONE),
         "-" => Some(-minutes),
         _ => None,
     }
@@ -210,6 +212,22 @@ fn mark(value: &[u8]) -> Option<Mark> {
         None => None,
     };
     Some(Mark { uid, time, id, recipient, seal, saved })
+}
+
+/// The `From ` line of a message that a session filed: with the sender that the message itself tells.
+pub fn from_line(own: &[u8], date: Time) -> Vec<u8> {
+    let named = |name: &str| {
+        let field = header::fields(own).find(|field| field.is(own, name))?;
+        let value = header::unfold(own.get(field.value)?);
+        let text = std::str::from_utf8(&value).ok()?;
+        let path = text.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(text, |(path, _)| path);
+        path.trim().parse::<Address>().ok()
+    };
+    let sender = named("Return-Path").or_else(|| named("Sender")).or_else(|| named("From"));
+    // Blanks would hide the date from other programs; and no line is that long.
+    let sender =
+        sender.map(|sender| sender.to_string()).filter(|sender| sender.len() < LONGEST_FROM / 2 && !sender.contains(' '));
+    format!("From {} {}\n", sender.as_deref().unwrap_or("MAILER-DAEMON"), date::asctime(date)).into_bytes()
 }
 
 /// What stands before a message's own header: `From ` line, Return-Path, Delivered-To. The second value is the length of the first.

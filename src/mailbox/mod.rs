@@ -102,7 +102,7 @@ pub use table::Counts;
 pub use user::{MailboxId, SpecialUse};
 pub use view::{Changes, Lease, View};
 
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, Filing, ReversePath};
 use crate::spool::{Message, Outcome, SpoolError, SpoolId};
 use crate::sys::Time;
 use std::fmt;
@@ -166,14 +166,37 @@ pub struct Copy<'a> {
     pub id: SpoolId,
     /// Index into the envelope's recipients.
     pub recipient: u32,
-    /// For the `From ` line and Return-Path.
-    pub return_path: &'a ReversePath,
-    /// For Delivered-To.
-    pub delivered_to: &'a Address,
-    /// When the message arrived: its internal date.
-    pub time: Time,
+    /// How it comes here.
+    pub arrival: Arrival<'a>,
     /// Disk form; mailboxes and journal quote alike, so it is appended as it stands, less forged state fields.
     pub message: &'a Message,
+}
+
+/// How a copy comes into a mailbox.
+#[derive(Copy, Clone, Debug)]
+pub enum Arrival<'a> {
+    /// As mail.
+    Delivered {
+        /// For the `From ` line and Return-Path.
+        return_path: &'a ReversePath,
+        /// For Delivered-To.
+        delivered_to: &'a Address,
+        /// When the message arrived: its internal date.
+        time: Time,
+    },
+    /// A session puts it there: nothing is added to what its user sees of it.
+    Filed(&'a Filing),
+}
+
+/// What a message is known by.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its UID, as long as that is durable.
+    pub uid: Uid,
+    /// Its content in short.
+    pub key: [u8; 16],
+    /// Which copy it is, of which message of the journal, if it is one.
+    pub copy: Option<(SpoolId, u32)>,
 }
 
 /// One message, in short.

@@ -8,7 +8,7 @@
 use super::checkpoint::{LANDMARK, base_line};
 use super::compose::Letter;
 use super::inbox::{Dirty, Inner, Mailbox};
-use super::mbox::{self, Base};
+use super::mbox;
 use super::scan::{Kind, Message, Scan};
 use super::state::Log;
 use super::table::Row;
@@ -181,13 +181,10 @@ impl Mailbox {
 
     /// Writes a record that was torn once more into its place. Returns where it ends.
     fn complete(&self, inner: &mut Inner, file: &dyn File, at: u64, torn: &mut Wanted<'_>) -> Result<u64, MailboxError> {
-        let uid = inner.give_uid()?;
-        let validity = inner.validity();
-        let base = (at == 0).then_some(Base { validity, last: uid });
-        let seal = self.keys.secret.seal(&self.places.label, validity, uid, &torn.letter.key);
+        let (_, block) = self.number_copy(inner, at == 0, &torn.letter)?;
         inner.distrust();
         self.index_goes_stale(inner)?;
-        let check = torn.letter.write(file, at, b"", &torn.letter.block(base, uid, seal))?;
+        let check = torn.letter.write(file, at, b"", &block)?;
         inner.wrote(at);
         if torn.removed {
             torn.removed = false;

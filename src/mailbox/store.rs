@@ -8,6 +8,7 @@ use super::name::FolderName;
 use super::places::Places;
 use super::secret::Secret;
 use super::tree::User;
+use super::user::MailboxId;
 use super::wake::Waker;
 use super::watch::Watch;
 use super::{Ledger, MailboxError};
@@ -174,6 +175,15 @@ impl Store {
         let which = (account.name.clone(), account.uid, mailbox.places.base.clone());
         self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(which, mailbox.clone());
         Ok(mailbox)
+    }
+
+    /// A folder by what [`Mailbox::folder`] tells, whatever it is called now.
+    pub fn by_id(&self, account: &Account, id: &str) -> Result<Arc<Mailbox>, MailboxError> {
+        let Ok(id) = id.parse::<MailboxId>() else {
+            return if id == "INBOX" { self.inbox(account) } else { Err(MailboxError::Nonexistent) };
+        };
+        let name = self.user(account)?.log(|log| Ok(log.sum.name_of(id).cloned()))?;
+        self.open(account, &name.ok_or(MailboxError::Nonexistent)?)
     }
 
     /// The account's folders.

@@ -7,7 +7,7 @@ use super::numbering::Numbering;
 use super::read::Block;
 use super::table::{Counts, NO_ZONE, Row, UNKNOWN};
 use super::wake::Seat;
-use super::{MailboxError, Summary, Uid};
+use super::{Identity, MailboxError, Summary, Uid};
 use crate::sys::{File, Lock, Open};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,6 +135,16 @@ impl View {
     /// One message; none if it is gone, or the session was not told of it.
     pub fn message(&self, uid: Uid) -> Result<Option<Summary>, MailboxError> {
         self.with(|told, inner| inner.rows().find(uid.0).filter(|row| row.uid < told.numbering.top).map(Summary::from))
+    }
+
+    /// What a message is known by beyond its UID; none if it is gone.
+    pub fn identity(&self, uid: Uid) -> Result<Option<Identity>, MailboxError> {
+        self.mailbox.identity(uid)
+    }
+
+    /// The mailbox.
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
     }
 
     /// Looks what changed. Without `tell_gone` the session's numbers stay as they are; expunges wait until it is told (RFC 3501 §7.4.1).

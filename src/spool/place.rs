@@ -3,9 +3,10 @@
 //! ```abnf
 //! place = user SP folder SP ( file / remove )     ; blanks in names are %20
 //! file  = "file" SP flags SP date SP ( zone / "-" ) SP saved *( SP keyword )  ; flags are bits, times microseconds, the zone minutes
-//! remove = "remove" SP uid SP key                 ; key: 32 hex digits
+//! remove = "remove" SP uid SP key SP ( id SP recipient / "-" )  ; key: 32 hex digits; which copy it is
 //! ```
 
+use super::SpoolId;
 use super::text::{escape, unescape};
 use crate::mail::{Act, Filing, Place};
 use crate::sys::Time;
@@ -24,8 +25,14 @@ pub(super) fn put(place: &Place, out: &mut String) {
                 put_word(keyword, out);
             }
         }
-        Act::Remove { uid, key } => {
-            let _ = write!(out, " remove {uid} {:032x}", u128::from_be_bytes(*key));
+        Act::Remove { uid, key, copy } => {
+            let _ = write!(out, " remove {uid} {:032x} ", u128::from_be_bytes(*key));
+            let _ = match copy {
+                Some((generation, counter, recipient)) => {
+                    write!(out, "{} {recipient}", SpoolId { generation: *generation, counter: *counter })
+                }
+                None => write!(out, "-"),
+            };
         }
     }
 }
@@ -47,7 +54,14 @@ pub(super) fn parse(text: &str) -> Option<Place> {
         }),
         "remove" => {
             let (uid, key) = (words.next()?.parse().ok()?, words.next().filter(|key| key.len() == 32)?);
-            Act::Remove { uid, key: u128::from_str_radix(key, 16).ok()?.to_be_bytes() }
+            let copy = match words.next()? {
+                "-" => None,
+                id => {
+                    let SpoolId { generation, counter } = id.parse().ok()?;
+                    Some((generation, counter, words.next()?.parse().ok()?))
+                }
+            };
+            Act::Remove { uid, key: u128::from_str_radix(key, 16).ok()?.to_be_bytes(), copy }
         }
         _ => return None,
     };
@@ -79,9 +93,9 @@ mod tests {
     proptest! {
         #[test]
         fn places_come_back(user in "\\PC{1,12}[ %\n]{0,2}", folder in "[A-Za-z0-9]{1,9}", keywords in proptest::collection::vec("[!-~]{1,9}", 0..4),
-            flags: u8, date in any::<i64>(), zone in any::<Option<i16>>(), saved in any::<i64>(), key: [u8; 16], uid: u32, remove: bool) {
+            flags: u8, date in any::<i64>(), zone in any::<Option<i16>>(), saved in any::<i64>(), key: [u8; 16], uid: u32, copy in any::<Option<(u64, u64, u32)>>(), remove: bool) {
             let filing = Filing { flags, keywords, date: Time(date), zone, saved: Time(saved) };
-            let act = if remove { Act::Remove { uid, key } } else { Act::File(filing) };
+            let act = if remove { Act::Remove { uid, key, copy } } else { Act::File(filing) };
             let place = Place { user, folder, act };
             prop_assert!(can_hold(&place));
         }
@@ -94,7 +108,7 @@ mod tests {
 
     #[test]
     fn only_whole_places_are_taken() {
-        for text in ["a b file 1 2 - 3", "a b remove 7 000102030405060708090a0b0c0d0e0f", "a%20c b file 0 -1 -90 3 k l"] {
+        for text in ["a b file 1 2 - 3", "a b remove 7 000102030405060708090a0b0c0d0e0f -", "a%20c b file 0 -1 -90 3 k l"] {
             assert!(parse(text).is_some(), "{text}");
         }
         for text in [

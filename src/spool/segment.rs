@@ -390,7 +390,7 @@ pub(super) mod tests {
         let file = Some(OwnFile { length: 1 << 40, crc: 9 });
         let group = Some(Group { id, index: 3, count: 9 });
         let mut envelope = envelope(recipients);
-        let act = Act::Remove { uid: 7, key: [0xab; 16] };
+        let act = Act::Remove { uid: 7, key: [0xab; 16], copy: Some((1, 2, 3)) };
         envelope.recipients[0].place = Some(Box::new(Place { user: "a b".into(), folder: "INBOX".into(), act }));
         Record { id, time: Time(55), envelope: Arc::new(envelope), waiting, settles, group, adopted: Some("h".into()), file }
     }

@@ -95,6 +95,10 @@ impl House {
         letter.send()
     }
 
+    pub(super) fn account(&self, name: &str) -> Account {
+        Users(self.disk.clone()).account(name).unwrap().unwrap()
+    }
+
     /// What a mailbox holds; empty if it is not there.
     pub(super) fn mbox(&self, user: &str) -> String {
         let Ok(file) = self.disk.open(&Path::new("/mail").join(user), Open::Read) else { return String::new() };

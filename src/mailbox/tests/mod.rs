@@ -169,7 +169,8 @@ impl Mail {
 
     pub fn copy(&self) -> Copy<'_> {
         let time = Time::from_seconds(START - 5);
-        Copy { id: self.id, recipient: 0, return_path: &self.path, delivered_to: &self.to, time, message: &self.message }
+        let arrival = Arrival::Delivered { return_path: &self.path, delivered_to: &self.to, time };
+        Copy { id: self.id, recipient: 0, arrival, message: &self.message }
     }
 }
 

@@ -1,0 +1,379 @@
+//! What sessions put into folders: APPEND, COPY and MOVE. All of it goes through the journal, as mail does.
+//!
+//! 1. The messages of one command are written to the journal and committed together. Each names its place; one that is moved
+//!    also names, as a second recipient, what is to be removed, and from where.
+//! 2. They are appended to the folder, all of them or none. If that can't be done now, they are taken back, and the client is
+//!    told so: it never reads OK for mail that is not in the folder, nor finds mail there later that it was refused.
+//! 3. What was moved is removed from its source, durably, and only then is that recipient settled.
+//!
+//! After a crash between 1 and 2 the queue-runner appends; between 2 and 3 it removes, but only what is in the target. So a
+//! message that is being moved is in one of the two, and in both at no time after recovery has dealt with it.
+
+use super::places::{Target, copy_of, removed, settle, take_back};
+use super::table::Task;
+use super::{Office, Post, runner};
+use crate::host::Account;
+use crate::mail::mboxrd::FromWire;
+use crate::mail::{Act, Address, Body, Domain, Envelope, Filing, Origin, Place, Recipient, ReversePath};
+use crate::mailbox::{Copy, Flags, FolderName, Identity, Mailbox, MailboxError, Uid, View};
+use crate::spool::{Draft, Entry, SpoolError};
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes a header may have: more would not be found again as one.
+const MOST_HEADER: usize = (1 << 20) - (8 << 10);
+/// Bytes of one command's messages that are held in memory; the others go to files.
+const MOST_IN_MEMORY: usize = 64 << 20;
+/// So many of these, for each is open until the commit.
+const MOST_FILES: usize = 1_000;
+
+/// Why nothing was filed.
+#[derive(Debug)]
+pub enum FileError {
+    /// There is no such folder, or not any more (TRYCREATE).
+    Nonexistent,
+    /// A message that was to be copied went away meanwhile (EXPUNGEISSUED).
+    Gone,
+    /// A message has a NUL (UNKNOWN-CTE).
+    Nul,
+    /// A header is too big to be kept.
+    HeaderTooBig,
+    /// This is no keyword, or the folder has too many (LIMIT).
+    Keyword,
+    /// Too much for one command (LIMIT).
+    TooMuch,
+    /// No room (OVERQUOTA).
+    Full,
+    /// Another program has the folder locked, or the disk fails (UNAVAILABLE); nothing was changed.
+    Later(String),
+    /// The disk failed, and whether it is done is not known: the connection is to be closed without an answer.
+    Uncertain,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileError::Nonexistent => out.write_str("there is no such folder"),
+            FileError::Gone => out.write_str("message is gone"),
+            FileError::Nul => out.write_str("message has a NUL"),
+            FileError::HeaderTooBig => out.write_str("header too big"),
+            FileError::Keyword => out.write_str("keyword can't be kept"),
+            FileError::TooMuch => out.write_str("too much at once"),
+            FileError::Full => out.write_str("no room"),
+            FileError::Later(why) => out.write_str(why),
+            FileError::Uncertain => out.write_str("disk failed at commit"),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+impl From<SpoolError> for FileError {
+    fn from(error: SpoolError) -> FileError {
+        match error {
+            SpoolError::Full => FileError::Full,
+            SpoolError::Uncertain => FileError::Uncertain,
+            other => FileError::Later(other.to_string()),
+        }
+    }
+}
+
+/// Of the target.
+impl From<MailboxError> for FileError {
+    fn from(error: MailboxError) -> FileError {
+        match error {
+            MailboxError::Nonexistent | MailboxError::Gone => FileError::Nonexistent,
+            MailboxError::Full => FileError::Full,
+            other => FileError::Later(other.to_string()),
+        }
+    }
+}
+
+/// What was filed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filed {
+    /// The folder's UIDVALIDITY.
+    pub validity: u32,
+    /// The UIDs, in the order in which the messages came (APPENDUID, RFC 4315 §3).
+    pub uids: Vec<Uid>,
+    /// The messages they were copied from (COPYUID); for an APPEND, none.
+    pub sources: Vec<Uid>,
+}
+
+/// Messages on their way into a folder: each is begun, written in wire form, and all are committed. Dropped, nothing is left.
+///
+/// As with a [`Letter`](super::Letter), to write never fails: what is wrong is told by [`Batch::commit`].
+#[derive(Debug)]
+pub struct Batch {
+    office: Arc<Office>,
+    account: Account,
+    address: Address,
+    target: Arc<Mailbox>,
+    /// Where they are moved from.
+    source: Option<Arc<Mailbox>>,
+    removals: Vec<Identity>,
+    drafts: Vec<Draft>,
+    wrong: Option<FileError>,
+    keywords: HashSet<String>,
+    held: usize,
+    files: usize,
+    from_wire: FromWire,
+    /// Bytes of the header so far, and of its last line; None once it is over.
+    header: Option<(usize, usize)>,
+    piece: Vec<u8>,
+}
+
+impl Post {
+    /// Begins to file messages in a folder of this account.
+    pub fn file(&self, account: &Account, folder: &FolderName) -> Result<Batch, FileError> {
+        Batch::begin(self.office(), account, folder)
+    }
+
+    /// Copies messages that a session sees into a folder, with their marks and dates (RFC 3501 §6.4.7). Those that are not
+    /// there are passed over.
+    pub fn copy(&self, account: &Account, source: &View, uids: &[Uid], target: &FolderName) -> Result<Filed, FileError> {
+        self.transfer(account, source, uids, target, false)
+    }
+
+    /// Moves messages (RFC 6851).
+    pub fn move_to(&self, account: &Account, source: &View, uids: &[Uid], target: &FolderName) -> Result<Filed, FileError> {
+        self.transfer(account, source, uids, target, true)
+    }
+
+    fn transfer(
+        &self,
+        account: &Account,
+        source: &View,
+        uids: &[Uid],
+        target: &FolderName,
+        moves: bool,
+    ) -> Result<Filed, FileError> {
+        let gone = |error| match error {
+            MailboxError::Gone | MailboxError::Nonexistent => FileError::Gone,
+            other => FileError::from(other),
+        };
+        let mut batch = self.file(account, target)?;
+        batch.source = moves.then(|| source.mailbox().clone());
+        let (names, now) = (source.keywords(), self.office().clock.now());
+        let mut sources = Vec::with_capacity(uids.len());
+        for uid in uids {
+            let (Some(summary), Some(known)) = (source.message(*uid).map_err(gone)?, source.identity(*uid).map_err(gone)?) else {
+                continue;
+            };
+            let keywords = names.of(summary.marks.keywords).map(str::to_owned).collect();
+            let flags = (summary.marks.flags & Flags::ALL).bits();
+            batch.enter(Filing { flags, keywords, date: summary.date, zone: summary.zone, saved: now }, Some(known));
+            let copied = source.read(*uid).map_err(gone).map(|mut from| io::copy(&mut from, &mut batch))?;
+            if copied.map_err(|error| FileError::Later(error.to_string()))? != summary.size {
+                return Err(FileError::Gone);
+            }
+            sources.push(*uid);
+        }
+        if sources.is_empty() {
+            return batch.wrong.map_or(Ok(Filed::default()), Err);
+        }
+        Ok(Filed { sources, ..batch.commit()? })
+    }
+}
+
+impl Batch {
+    fn begin(office: &Arc<Office>, account: &Account, folder: &FolderName) -> Result<Batch, FileError> {
+        if !office.journal.has_room() {
+            return Err(FileError::Full);
+        }
+        let target = office.store.open(account, folder)?;
+        // What a crash left at its end is mended before anything new goes there.
+        office.recovery.settle_mailbox(office, &Target { account: account.clone(), folder: target.folder().to_owned() })?;
+        let domain = Domain::parse(&office.config().hostname).unwrap_or_else(|_| Domain::Name("localhost".into()));
+        // For people who look at the queue; a name that no address can have is told by the place.
+        let address = Address::new(&account.name, domain.clone()).or_else(|_| Address::new("postmaster", domain));
+        let address = address.map_err(|_| FileError::Later("no address for the queue".into()))?;
+        Ok(Batch {
+            office: office.clone(),
+            account: account.clone(),
+            address,
+            target,
+            source: None,
+            removals: Vec::new(),
+            drafts: Vec::new(),
+            wrong: None,
+            keywords: HashSet::new(),
+            held: 0,
+            files: 0,
+            from_wire: FromWire::default(),
+            header: None,
+            piece: Vec::new(),
+        })
+    }
+
+    /// Begins the next message, which is then written. Its save date is now.
+    pub fn message(&mut self, how: Filing) {
+        let saved = self.office.clock.now();
+        self.enter(Filing { saved, ..how }, None);
+    }
+
+    /// Is it known already that this will be refused?
+    pub fn is_wrong(&self) -> bool {
+        self.wrong.is_some()
+    }
+
+    fn enter(&mut self, filing: Filing, from: Option<Identity>) {
+        self.end_message();
+        if let Err(error) = self.try_enter(filing, from) {
+            self.refuse(error);
+        }
+    }
+
+    fn try_enter(&mut self, filing: Filing, from: Option<Identity>) -> Result<(), FileError> {
+        for name in &filing.keywords {
+            if self.keywords.insert(name.clone()) && self.target.keyword(name)?.is_none() {
+                return Err(FileError::Keyword);
+            }
+        }
+        let user = &self.account.name;
+        let place = |folder: &str, act| Some(Box::new(Place { user: user.clone(), folder: folder.to_owned(), act }));
+        let mut recipients =
+            vec![Recipient { address: self.address.clone(), place: place(self.target.folder(), Act::File(filing)) }];
+        if let (Some(source), Some(known)) = (&self.source, from) {
+            let copy = known.copy.map(|(id, recipient)| (id.generation, id.counter, recipient));
+            let place = place(source.folder(), Act::Remove { uid: known.uid.0, key: known.key, copy });
+            recipients.push(Recipient { address: self.address.clone(), place });
+            self.removals.push(known);
+        }
+        let origin = Origin::User(user.clone());
+        let envelope = Envelope { reverse_path: ReversePath(None), recipients, body: Body::EightBitMime, origin };
+        let mut draft = self.office.journal.begin(envelope)?;
+        draft.keep_at_most(MOST_IN_MEMORY.saturating_sub(self.held));
+        self.drafts.push(draft);
+        self.header = Some((0, 0));
+        Ok(())
+    }
+
+    fn refuse(&mut self, error: FileError) {
+        self.wrong.get_or_insert(error);
+        self.drafts.clear();
+    }
+
+    fn put(&mut self) {
+        self.count_header();
+        let written = self.drafts.last_mut().map_or(Ok(()), |draft| draft.write_all(&self.piece));
+        self.piece.clear();
+        if let Err(error) = written {
+            self.refuse(SpoolError::from(error).into());
+        }
+    }
+
+    fn end_message(&mut self) {
+        std::mem::take(&mut self.from_wire).finish(&mut self.piece);
+        self.put();
+        let Some(draft) = self.drafts.last() else { return };
+        self.held += draft.in_memory();
+        self.files += usize::from(draft.in_memory() == 0);
+        if self.files > MOST_FILES {
+            self.refuse(FileError::TooMuch);
+        }
+    }
+
+    fn count_header(&mut self) {
+        let Some((mut bytes, mut line)) = self.header else { return };
+        for byte in &self.piece {
+            bytes += 1;
+            match byte {
+                b'\n' if line == 0 => return self.header = None,
+                b'\n' => line = 0,
+                _ => line += 1,
+            }
+            if bytes > MOST_HEADER {
+                return self.refuse(FileError::HeaderTooBig);
+            }
+        }
+        self.header = Some((bytes, line));
+    }
+
+    /// Commits what was written and puts it into the folder; then it is true to say OK.
+    pub fn commit(mut self) -> Result<Filed, FileError> {
+        self.end_message();
+        if let Some(wrong) = self.wrong.take() {
+            return Err(wrong);
+        }
+        let entries = Draft::commit_all(std::mem::take(&mut self.drafts))?;
+        let office = &*self.office;
+        let _held = Held::begin(office, &entries);
+        let copies: Vec<Copy<'_>> = entries.iter().filter_map(|entry| copy_of(entry, 0)).collect();
+        let (validity, uids) = match self.target.deliver_all(&copies) {
+            Ok(filed) => filed,
+            Err(error) => {
+                log::warn!("event=taken-back user={} folder={} reason=\"{error}\"", self.account.name, self.target.folder());
+                take_back(office, &entries)?;
+                return Err(error.into());
+            }
+        };
+        for (entry, uid) in entries.iter().zip(&uids) {
+            office.table().settled(entry.id, &[0]);
+            log::info!("msg={} event=filed user={} folder={} uid={}", entry.id, self.account.name, self.target.folder(), uid.0);
+        }
+        self.remove_sources(&entries);
+        office.keeper.stir();
+        Ok(Filed { validity, uids, sources: Vec::new() })
+    }
+
+    /// What was moved leaves its source. If that can't be done now, the queue-runner does it.
+    fn remove_sources(&self, entries: &[Entry]) {
+        let Some(source) = &self.source else { return };
+        let office = &*self.office;
+        if let Err(error) = source.expunge_known(&self.removals) {
+            log::warn!("event=move-unfinished user={} folder={} reason=\"{error}\"", self.account.name, source.folder());
+            let due = office.clock.elapsed() + Duration::from_secs(1);
+            entries.iter().for_each(|entry| office.table().wait(entry.id, &[1], due));
+            return office.runner.wake();
+        }
+        settle(office, entries.iter().map(|entry| removed(office, entry, 1)).collect());
+        entries.iter().for_each(|entry| office.table().settled(entry.id, &[1]));
+    }
+}
+
+impl Write for Batch {
+    /// Takes a message as a client sent it: CRLF, or LF, any other byte but NUL.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if memchr::memchr(0, bytes).is_some() {
+            self.refuse(FileError::Nul);
+        }
+        if !self.drafts.is_empty() {
+            self.from_wire.push(bytes, &mut self.piece);
+            self.put();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Entries that a session is at. What it does not bring to its end waits for the queue-runner.
+struct Held<'a> {
+    office: &'a Office,
+    tasks: Vec<Task>,
+}
+
+impl<'a> Held<'a> {
+    fn begin(office: &'a Office, entries: &[Entry]) -> Held<'a> {
+        let all = |entry: &Entry| (0..).zip(&entry.envelope.recipients).map(|(index, _)| index).collect();
+        let tasks: Vec<Task> = entries.iter().map(|entry| Task { id: entry.id, recipients: all(entry) }).collect();
+        let mut table = office.table();
+        tasks.iter().for_each(|task| table.run(task));
+        drop(table);
+        Held { office, tasks }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let due = self.office.clock.elapsed() + runner::OWN_TROUBLE;
+        let mut table = self.office.table();
+        self.tasks.iter().for_each(|task| table.put_back(task, due));
+    }
+}

@@ -1,0 +1,146 @@
+//! Recipients that name a place in a mailbox: what a session began ([`filing`](super::filing)), and the queue-runner ends if
+//! the session or the machine stopped.
+
+use super::filing::FileError;
+use super::schedule::{self, Next, Progress};
+use super::{Office, runner};
+use crate::host::Account;
+use crate::mail::{Act, Place};
+use crate::mailbox::{Arrival, Copy, Identity, MailboxError, Uid};
+use crate::spool::{Entry, Outcome, SpoolId, Status};
+use std::io;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// A mailbox and its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) account: Account,
+    /// Its id.
+    pub(super) folder: String,
+}
+
+/// The place of a recipient that is not to be routed.
+pub(super) fn place_of(entry: &Entry, index: u32) -> Option<&Place> {
+    entry.envelope.recipients.get(usize::try_from(index).ok()?)?.place.as_deref()
+}
+
+/// What goes into a mailbox for this recipient.
+pub(super) fn copy_of(entry: &Entry, index: u32) -> Option<Copy<'_>> {
+    let recipient = entry.envelope.recipients.get(usize::try_from(index).ok()?)?;
+    let arrival = match recipient.place.as_deref() {
+        None => {
+            Arrival::Delivered { return_path: &entry.envelope.reverse_path, delivered_to: &recipient.address, time: entry.time }
+        }
+        Some(Place { act: Act::File(filing), .. }) => Arrival::Filed(filing),
+        Some(Place { act: Act::Remove { .. }, .. }) => return None,
+    };
+    Some(Copy { id: entry.id, recipient: index, arrival, message: &entry.message })
+}
+
+impl Office {
+    /// The account a place is one of.
+    pub(super) fn owner(&self, place: &Place) -> io::Result<Account> {
+        self.host.account(&place.user)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such user"))
+    }
+}
+
+/// What a session began and did not bring to its end, because it or the machine stopped.
+pub(super) fn serve(office: &Office, entry: &Entry, index: u32, place: &Place) {
+    let done = match &place.act {
+        Act::File(_) => put(office, entry, index, place),
+        Act::Remove { uid, key, copy } => {
+            let copy = copy.map(|(generation, counter, recipient)| (SpoolId { generation, counter }, recipient));
+            take(office, entry, index, place, Identity { uid: Uid(*uid), key: *key, copy })
+        }
+    };
+    match done {
+        Ok(true) => office.table().settled(entry.id, &[index]),
+        Ok(false) => office.table().wait(entry.id, &[index], office.clock.elapsed() + Duration::from_secs(1)),
+        // The folder was deleted, with all that is in it and what was to come. What was to be moved there stays where it is.
+        Err(MailboxError::Nonexistent | MailboxError::Gone) => drop(take_back(office, std::slice::from_ref(entry))),
+        Err(error) => later(office, entry, index, &error),
+    }
+    office.keeper.stir();
+}
+
+fn put(office: &Office, entry: &Entry, index: u32, place: &Place) -> Result<bool, MailboxError> {
+    let target = Target { account: office.owner(place)?, folder: place.folder.clone() };
+    office.recovery.settle_account(office, &target, (entry.id, index))?;
+    let Some(copy) = copy_of(entry, index).filter(|_| office.table().has(entry.id, index)) else { return Ok(true) };
+    let uid = office.store.by_id(&target.account, &target.folder)?.deliver(&copy)?;
+    log::info!("msg={} event=filed user={} folder={} uid={}", entry.id, place.user, place.folder, uid.0);
+    Ok(true)
+}
+
+/// Only what is in the target is taken from the source.
+fn take(office: &Office, entry: &Entry, index: u32, place: &Place, message: Identity) -> Result<bool, MailboxError> {
+    let waits = |(id, recipient): (SpoolId, u32)| office.table().has(id, recipient);
+    // Nor before a copy that was lost with the power is there again, to be removed.
+    if (0..index).any(|before| waits((entry.id, before))) || message.copy.is_some_and(waits) {
+        return Ok(false);
+    }
+    let account = office.owner(place)?;
+    match office.store.by_id(&account, &place.folder).and_then(|source| source.expunge_known(&[message])) {
+        Ok(()) | Err(MailboxError::Nonexistent | MailboxError::Gone) => {}
+        Err(error) => return Err(error),
+    }
+    log::info!("msg={} event=moved user={} from={} uid={}", entry.id, place.user, place.folder, message.uid.0);
+    settle(office, vec![removed(office, entry, index)]);
+    Ok(true)
+}
+
+/// Tried again as any delivery to a mailbox here, but never given up: nobody else has it.
+fn later(office: &Office, entry: &Entry, index: u32, error: &MailboxError) {
+    let waiting = office.journal.waiting(entry.id).map(|unsettled| unsettled.waiting).unwrap_or_default();
+    let tries = waiting.iter().find(|one| one.index == index).map_or(0, |one| one.tries).saturating_add(1);
+    let progress = Progress { age: Duration::ZERO, tries, warned: true };
+    let after = match schedule::next(&office.config().queue, true, progress) {
+        Next::Retry(after) => after,
+        Next::GiveUp => runner::OWN_TROUBLE,
+    };
+    log::warn!("msg={} event=deferred recipient={index} next={:.0} reason=\"{error}\"", entry.id, after.as_secs_f32());
+    let (now, text) = (office.clock.now(), error.to_string());
+    let status = Status::Deferred { until: now + after };
+    // Unwritten, it would be tried too early after a crash, nothing worse.
+    let _ = office.journal.settle(&[Outcome { id: entry.id, recipients: vec![index], status, time: now, text }]);
+    office.table().wait(entry.id, &[index], office.clock.elapsed() + after);
+    office.runner.wake();
+}
+
+/// It was taken from where it was moved from.
+pub(super) fn removed(office: &Office, entry: &Entry, index: u32) -> Outcome {
+    let (time, text) = (office.clock.now(), "moved from there".to_owned());
+    Outcome { id: entry.id, recipients: vec![index], status: Status::Delivered, time, text }
+}
+
+/// Nobody is to serve these any more. True if the journal knows.
+pub(super) fn settle(office: &Office, outcomes: Vec<Outcome>) -> bool {
+    let told = office.journal.settle(&outcomes);
+    if let Err(error) = &told {
+        log::error!("event=outcomes-unwritten count={} reason=\"{error}\"", outcomes.len());
+        office.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
+        office.keeper.stir();
+    }
+    told.is_ok()
+}
+
+/// All of these messages, or none: they are not to go anywhere. An error: after a crash they may.
+pub(super) fn take_back(office: &Office, entries: &[Entry]) -> Result<(), FileError> {
+    let (time, text) = (office.clock.now(), "taken back".to_owned());
+    let mut outcomes = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let recipients = (0..).zip(&entry.envelope.recipients).map(|(index, _)| index).collect();
+        outcomes.push(Outcome { id: entry.id, recipients, status: Status::Removed, time, text: text.clone() });
+    }
+    let told = office.journal.settle_together(&outcomes);
+    let mut table = office.table();
+    outcomes.iter().for_each(|outcome| table.settled(outcome.id, &outcome.recipients));
+    drop(table);
+    told.map_err(|error| {
+        log::error!("event=outcomes-unwritten count={} reason=\"{error}\"", outcomes.len());
+        office.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
+        office.keeper.stir();
+        FileError::Uncertain
+    })
+}
