@@ -2,7 +2,7 @@
 # Fetches what the tests need; quick when everything is there.
 #
 #   tests/deps.sh             programs for `make check`: client tools, a DNS server
-#   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix, Dovecot, strace
+#   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix, Dovecot, mail programs, strace
 #
 # Client tools are installed when this runs as root, else they are unpacked beside the
 # servers. The servers are never installed: their packages, and the libraries they miss,
@@ -21,6 +21,8 @@ tools='curl:curl swaks:swaks dnsmasq:dnsmasq-base python3:python3 openssl:openss
 # What only the peers and the benchmarks need.
 peer_tools='strace:strace'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
+# Postfix is among them because bsd-mailx wants a mail server, any.
+programs='postfix mutt bsd-mailx s-nail procmail'
 
 have() {
     PATH=$PATH:/usr/sbin:/sbin:$root/usr/bin:$root/usr/sbin command -v "$1" >/dev/null 2>&1
@@ -77,26 +79,28 @@ fetch_tools() {
     tell_missing "$1"
 }
 
-fetch_servers() {
-    # shellcheck disable=SC2086
-    wanted="$peers/unpacked $servers"
-    [ "$(cat "$peers/stamp" 2>/dev/null)" = "$wanted" ] && return 0
+fetch_unpacked() { # name packages...
+    stamp=$peers/stamp.$1
+    shift
+    [ "$(cat "$stamp" 2>/dev/null)" = "$*" ] && return 0
     if ! command -v apt-get >/dev/null 2>&1; then
-        note "no apt-get here: no Postfix, no Dovecot"
+        note "no apt-get here: no $*"
         return 0
     fi
-    note "unpacking $servers under $root"
-    # shellcheck disable=SC2086
-    if unpack $servers; then
-        printf '%s\n' "$wanted" > "$peers/stamp"
+    note "unpacking $* under $root"
+    if unpack "$@"; then
+        printf '%s\n' "$*" > "$stamp"
     else
-        note "cannot get $servers: the tests and benchmarks that need them will be skipped"
+        note "cannot get $*: the tests and benchmarks that need them will be skipped"
     fi
 }
 
 fetch_tools "$tools"
 if [ "${1-}" = --peers ]; then
     fetch_tools "$peer_tools"
-    fetch_servers
+    # shellcheck disable=SC2086
+    fetch_unpacked servers $servers
+    # shellcheck disable=SC2086
+    fetch_unpacked programs $programs
 fi
 exit 0

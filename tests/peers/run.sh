@@ -9,7 +9,7 @@ set -euo pipefail
 peers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$peers/../.." && pwd)
 here=$top/tests/bench
-all='postfix_to_pillarbox pillarbox_to_postfix encrypted_both_ways postfix_away bounces_both_ways shared_mailbox dovecot_reads load crash'
+all='postfix_to_pillarbox pillarbox_to_postfix encrypted_both_ways postfix_away bounces_both_ways shared_mailbox dovecot_reads deliver race mailx_open snail_open mutt_declines emptied load crash'
 scenarios=${*:-$all}
 
 if [ -z "${PILLARBOX_PEER_ROOT-}" ]; then
@@ -31,7 +31,7 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/pillarbox-peers.XXXXXX")
 chmod 755 "$dir"
 # shellcheck source=tests/bench/servers.sh
 . "$here/servers.sh"
-trap 'stop_all; umount -ql "$dir/postfix/spool" "$dir/dovecot/spool" || true; rm -rf "$dir"' EXIT
+trap 'stop_all; umount -l "$dir/postfix/spool" "$dir/dovecot/spool" 2>/dev/null || true; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 
 # Postfix has test.example and sends relay.example to Pillarbox; Pillarbox the other way round.
@@ -124,6 +124,24 @@ dovecot_reads() {
     umount -l "$dir/dovecot/spool"
 }
 
+# Mail programs work on a mailbox of ours: tests/peers/programs.py tells what they do. Each gets a new one.
+box=6
+program() { # scenario, what it runs
+    local scenario=$1
+    shift
+    local each
+    for each in "$@"; do
+        command -v "$each" > /dev/null || { echo "  skipped: no $each here"; return; }
+    done
+    "$peers/programs.py" "$scenario" "$dir/pillarbox/mail/u$box" "$smtp_port" "$pop3_port" "$password" "$mail_owner"
+}
+deliver() { program deliver procmail formail; }
+race() { program race bsd-mailx s-nail mutt; }
+mailx_open() { program mailx_open bsd-mailx; }
+snail_open() { program snail_open s-nail; }
+mutt_declines() { program mutt_declines mutt; }
+emptied() { program emptied sh; }
+
 load() {
     # shellcheck disable=SC2046
     mail send "$smtp_port" "$dir/load" --count 10000 --threads 20 --to $(ours)
@@ -135,11 +153,12 @@ for scenario in $scenarios; do
     begun=$(date +%s.%N)
     echo "$scenario"
     word=ok
+    box=$((box + 1))
     set +e
     (set -e; "$scenario")
     [ $? = 0 ] || { word=FAILED; status=1; }
     set -e
     printf '%s ... %s (%.1f s)\n' "$scenario" "$word" "$(echo "$(date +%s.%N) - $begun" | python3 -c 'print(eval(input()))')"
-    [ "$word" = ok ] || tail -5 "$dir/pillarbox.log"
+    [ "$word" = ok ] || { grep -v " info " "$dir/pillarbox.log" || true; tail -5 "$dir/pillarbox.log"; }
 done
 exit $status
