@@ -39,6 +39,8 @@ ROUNDS  = 2000
 SECONDS = 1800
 soak: toolchain deps
 	PILLARBOX_CRASH_ROUNDS=$(ROUNDS) PILLARBOX_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --locked --test integration -- crash fuzz
+	PILLARBOX_MODEL_SECONDS=$(SECONDS) PILLARBOX_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --locked --lib -- --include-ignored mailbox::tests::model mailbox::tests::fuzzing
+	$(CARGO) test --locked --lib -- --ignored at_length
 
 # What the tests need: programs, and the crates, so that everything after it runs offline.
 deps: toolchain

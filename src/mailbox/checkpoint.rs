@@ -4,7 +4,9 @@ use super::MailboxError;
 use super::compact::Reason;
 use super::inbox::{Dirty, Inner, Mailbox, Stamp, Try};
 use super::mbox::{self, Base};
+use super::scan::{Kind, Message};
 use super::state::Fact;
+use crate::spool::SpoolId;
 use crate::sys::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -153,7 +155,15 @@ impl Mailbox {
         let mut durable = Vec::new();
         for (old, copies) in std::mem::take(&mut inner.orphans) {
             match self.mend(inner, &old, &copies) {
-                Ok(()) => durable.extend(copies),
+                Ok(lost) => {
+                    let (lost, mended): (Vec<Dirty>, Vec<Dirty>) =
+                        copies.into_iter().partition(|copy| lost.contains(&(copy.id, copy.recipient)));
+                    durable.extend(mended);
+                    if !lost.is_empty() {
+                        log::error!("event=mend-failed path={} copies={}", self.spot().path.display(), lost.len());
+                        inner.orphans.push((old, lost));
+                    }
+                }
                 Err(error) => {
                     log::error!("event=mend-failed path={} copies={} error={error}", self.spot().path.display(), copies.len());
                     inner.orphans.push((old, copies));
@@ -163,39 +173,64 @@ impl Mailbox {
         durable
     }
 
-    fn mend(&self, inner: &mut Inner, old: &Arc<dyn File>, copies: &[Dirty]) -> Result<(), MailboxError> {
+    /// Tells which copies are in neither file. The journal keeps them: they are delivered again in the next life.
+    fn mend(&self, inner: &mut Inner, old: &Arc<dyn File>, copies: &[Dirty]) -> Result<Vec<(SpoolId, u32)>, MailboxError> {
         let (guard, stat) = self.lock(inner)?;
         let file = &*guard.file;
         self.ready(inner, Some(file), stat.size)?;
         let scan = self.scan(file, 0, stat.size)?;
         let mut size = stat.size;
         inner.known = None;
+        let mut lost = Vec::new();
         for copy in copies {
-            let there = |m: &super::scan::Message| {
-                m.key == copy.key && m.mark.is_some_and(|mark| (mark.id, mark.recipient) == (copy.id, copy.recipient))
-            };
-            if scan.messages.iter().any(there) || inner.was_removed(copy) {
+            if scan.messages.iter().any(|message| copy.is_in(message)) || inner.was_removed(copy) {
                 continue;
             }
-            let mut bytes = vec![0; usize::try_from(copy.length).unwrap_or(usize::MAX)];
-            old.read_exact_at(&mut bytes, copy.offset)?;
-            if !copy.is(&bytes) {
-                return Err(MailboxError::Gone);
-            }
+            let Some(bytes) = self.copy_in(&**old, copy)? else {
+                lost.push((copy.id, copy.recipient));
+                continue;
+            };
             let separator = if size == 0 { b"".as_slice() } else { super::deliver::separator(file, size)? };
             file.write_at(&[IoSlice::new(separator), IoSlice::new(&bytes)], size)?;
             inner.wrote(size);
-            size += separator.len() as u64 + copy.length;
+            size += (separator.len() + bytes.len()) as u64;
             log::info!("event=copy-restored path={} id={}", self.spot().path.display(), copy.id);
         }
         file.sync()?;
         self.disk.sync_dir(&self.spot().dir)?;
         inner.unsynced = None;
-        Ok(())
+        Ok(lost)
+    }
+
+    /// The copy's bytes in the file that was replaced; others may have moved it there before.
+    fn copy_in(&self, old: &dyn File, copy: &Dirty) -> Result<Option<Vec<u8>>, MailboxError> {
+        let read = |offset, length| {
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+            old.read_exact_at(&mut bytes, offset).map(|()| bytes)
+        };
+        let size = old.stat()?.size;
+        if copy.offset.checked_add(copy.length).is_some_and(|end| end <= size) {
+            let bytes = read(copy.offset, copy.length)?;
+            if copy.is(&bytes) {
+                return Ok(Some(bytes));
+            }
+        }
+        let scan = match self.scan(old, 0, size) {
+            Err(MailboxError::Refused(_)) => return Ok(None),
+            scan => scan?,
+        };
+        let found = scan.messages.iter().find(|message| copy.is_in(message));
+        Ok(found.map(|message| read(message.offset, message.length)).transpose()?)
     }
 }
 
 impl Dirty {
+    /// Is this message of a scan the copy?
+    fn is_in(&self, message: &Message) -> bool {
+        let name = message.mark.map(|mark| (mark.id, mark.recipient));
+        message.kind == Kind::Alive && message.key == self.key && name == Some((self.id, self.recipient))
+    }
+
     /// Are these the bytes that were appended?
     fn is(&self, bytes: &[u8]) -> bool {
         let header = memchr::memmem::find(bytes, b"\n\n").map_or(bytes.len(), |end| end + 1);

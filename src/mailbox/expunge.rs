@@ -126,7 +126,13 @@ impl Mailbox {
         self.refresh(inner, Some(&*guard.file), stat.into())?;
         let doomed = inner.rows().doomed.clone();
         for intent in pending.iter().filter(|intent| doomed.iter().all(|place| place.uid != intent.uid)) {
-            match half_dead(&*guard.file, intent, self.base(inner))? {
+            // Others may have taken it away, and another message of the same sender and length may stand there now.
+            let sealed = |row: &Row| row.offset == intent.offset && row.room > 0;
+            let half = match inner.rows().rows.iter().any(sealed) {
+                true => None,
+                false => half_dead(&*guard.file, intent, self.base(inner))?,
+            };
+            match half {
                 Some(place) => {
                     inner.distrust();
                     self.bury(inner, &guard, &[place])?;

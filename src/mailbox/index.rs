@@ -305,7 +305,8 @@ impl Mailbox {
         };
         let Head { top, stamp, last, buried, internal, modseq, .. } = head;
         let mut table = Table { rows, top, last, doomed, buried, internal };
-        catch_up(&mut table, &log.sum);
+        // Some came back since under other numbers.
+        let stamp = if catch_up(&mut table, &log.sum) { stamp } else { Stamp::default() };
         inner.modseq = inner.modseq.max(modseq);
         inner.next = inner.next.max(top);
         inner.unfiled |= table.rows.iter().any(|row| row.pending);
@@ -367,8 +368,8 @@ impl Mailbox {
     }
 }
 
-/// The state log may know more than the index.
-fn catch_up(table: &mut Table, sum: &Sum) {
+/// The state log may know more than the index. False: messages went away since, and the file has to be looked at.
+fn catch_up(table: &mut Table, sum: &Sum) -> bool {
     let intended = |row: &Row| sum.intents.get(&row.uid).is_some_and(|intent| intent.key == row.key);
     table.doomed.retain(intended);
     if !sum.intents.is_empty() {
@@ -383,6 +384,12 @@ fn catch_up(table: &mut Table, sum: &Sum) {
             row.pending = row.room > 0 && !row.is_filed();
         }
     }
+    let complete = sum.expunged.iter().all(|(_, uid)| table.at(*uid).is_none());
+    if !complete {
+        let gone = sum.expunged_uids();
+        table.rows.retain(|row| !gone.contains(&row.uid));
+    }
+    complete
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::table::{Known, Table};
 use super::uidmap::UidMap;
 use super::uidset::UidSet;
 use crate::sys::{File, Lock, Stat};
+use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -142,6 +143,11 @@ impl Mailbox {
             return Ok(false);
         }
         let first = scan.messages.remove(0);
+        let last = inner.table.iter().flat_map(|old| &old.table.rows).find(|row| row.offset == offset);
+        if last.is_some_and(|row| !row.stands_as(&first)) {
+            // It was written anew in its place, and so may others before it.
+            return Ok(false);
+        }
         // An empty line may have been added to it.
         let table = inner.table.iter_mut().flat_map(|old| old.table.rows.iter_mut());
         table.filter(|row| row.offset == first.offset).for_each(|row| row.length = first.length);
@@ -173,6 +179,12 @@ impl Mailbox {
         inner.table = Some(loaded);
         inner.note_hollow();
         inner.index_behind = true;
+        if let Some(log) = inner.log.as_mut() {
+            // Else the next life would compare the file with what it said before others changed it.
+            difference.noted.iter().for_each(|(uid, marks, filed)| {
+                log.put(Fact::Marks([*uid].into_iter().collect(), *marks, *filed));
+            });
+        }
         self.tell_lost(inner, difference.gone, modseq);
         if difference.news {
             self.seats.ring();
@@ -193,13 +205,14 @@ impl Mailbox {
         }
         let old = inner.table.as_ref().map(|loaded| &loaded.table);
         // A message that went away does not come back under its number: sessions were told that it is gone.
-        let expunged = if old.is_none() { log.sum.expunged_uids() } else { Default::default() };
+        let expunged = OnceCell::new();
+        let is_gone = |uid: u32| expunged.get_or_init(|| log.sum.expunged_uids()).contains(&uid);
+        // An old index may have been made before a message came that is gone by now.
         let free = |message: &Message, uid: u32| match old {
-            Some(old) if whole => {
-                uid >= old.top || old.find(uid).is_some_and(|row| row.key == message.key) || log.sum.intents.contains_key(&uid)
-            }
-            Some(old) => uid >= old.top,
-            None => !expunged.contains(&uid),
+            Some(old) if uid >= old.top => !is_gone(uid),
+            Some(old) if whole => old.find(uid).is_some_and(|row| row.key == message.key) || log.sum.intents.contains_key(&uid),
+            Some(_) => false,
+            None => !is_gone(uid),
         };
         let sealed = |message: &Message| message.mark.map(|mark| mark.uid).filter(|uid| free(message, *uid));
         let seen: Vec<(u32, Key)> = match old {

@@ -68,6 +68,12 @@ impl Row {
         self.marks == self.filed
     }
 
+    /// Does the file still say of it what is known here, at the same places?
+    pub fn stands_as(&self, message: &Message) -> bool {
+        let places = (message.from, message.header, message.blank);
+        places == (u32::from(self.from), self.header, self.blank) && message.filed.marks.flags == self.filed.flags
+    }
+
     fn new(uid: u32, carries: bool, message: &Message, filed: Filed) -> Row {
         Row {
             uid,
@@ -126,6 +132,8 @@ pub(super) struct Difference {
     pub gone: Vec<u32>,
     /// Messages came, or marks changed.
     pub news: bool,
+    /// Others changed what the file says of these: UID, marks, what the file says now.
+    pub noted: Vec<(u32, Marks, Marks)>,
 }
 
 /// A message of a scan and what it is called.
@@ -221,6 +229,9 @@ impl Table {
         match old {
             Some(old) if old.marks == row.marks => row.modseq = old.modseq,
             _ => difference.news = true,
+        }
+        if before.is_some_and(|before| before != (row.marks, row.filed)) {
+            difference.noted.push((uid, row.marks, row.filed));
         }
         row.pending = row.room > 0 && !row.is_filed();
         self.rows.push(row);

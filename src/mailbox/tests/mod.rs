@@ -1,13 +1,19 @@
 //! Tests of the whole room: on a disk of memory and on real files.
 
 mod basic;
+mod bytes;
 mod crash;
 mod folders;
+mod fuzzing;
 mod marking;
+mod marks_crash;
 mod measure;
+mod model;
 mod others;
 pub mod scanning;
+mod strangers;
 mod tree_crash;
+mod twins;
 mod viewing;
 
 use super::*;

@@ -1,0 +1,92 @@
+//! Two daemons with one spool and one mail directory, as two hosts on a shared file system have it, and a program that
+//! rewrites the mailbox, on real files.
+
+use super::*;
+use crate::mailbox::{Change, Flags, Marks};
+use crate::sys::{Lock, RealDisk};
+use std::collections::BTreeMap;
+use std::thread;
+
+/// Messages from each daemon.
+const EACH: u64 = 60;
+
+fn inbox(store: &Store) -> Arc<Mailbox> {
+    let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    store.inbox(&Account { name: "alice".into(), uid, gid, home: None }).unwrap()
+}
+
+/// What was shown by anybody, by UIDVALIDITY and UID.
+type Shown = Mutex<BTreeMap<(u32, u32), u64>>;
+
+fn look(store: &Store, shown: &Shown) -> Vec<u64> {
+    let view = inbox(store).view().unwrap();
+    let mut there = Vec::new();
+    for message in view.messages().unwrap() {
+        let mut wire = Vec::new();
+        match view.read(message.uid).map(|mut stream| stream.read_to_end(&mut wire)) {
+            Ok(Ok(_)) => {}
+            // It went away meanwhile.
+            _ => continue,
+        }
+        let n = number(&wire);
+        let before = *shown.lock().unwrap().entry((view.uid_validity(), message.uid.0)).or_insert(n);
+        assert_eq!(before, n, "UID {} of {}", message.uid.0, view.uid_validity());
+        there.push(n);
+    }
+    there
+}
+
+/// Flags every message that is not, as mutt does: the whole file anew, under its lock.
+fn rewrite(path: &Path) {
+    let Ok(file) = RealDisk.open(path, Open::Write) else { return };
+    while !file.try_lock(Lock::Exclusive).unwrap() {
+        thread::yield_now();
+    }
+    let text = std::fs::read_to_string(path).unwrap();
+    let state = |line: &&str| !line.starts_with("Status:") && !line.starts_with("X-Status:");
+    let now: String = text.split_inclusive('\n').filter(state).collect();
+    let now = now.replace("\nX-Pillarbox:", "\nStatus: RO\nX-Pillarbox:");
+    file.set_len(now.len() as u64).unwrap();
+    file.write_at(&[io::IoSlice::new(now.as_bytes())], 0).unwrap();
+    file.unlock().unwrap();
+}
+
+#[test]
+fn two_daemons_of_one_spool_and_a_rewriter_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (others::real(dir.path()), others::real(dir.path()));
+    let (path, shown) = (dir.path().join("mail/alice"), Shown::default());
+    thread::scope(|scope| {
+        for (store, from) in [(&one, 0), (&two, EACH)] {
+            let shown = &shown;
+            scope.spawn(move || {
+                for n in from..from + EACH {
+                    inbox(store).deliver(&small(n + 1).copy()).unwrap();
+                    if n % 7 == 0 {
+                        look(store, shown);
+                        let marks = Marks { flags: Flags::FLAGGED, keywords: 0 };
+                        let view = inbox(store).view().unwrap();
+                        let uids: Vec<Uid> = view.messages().unwrap().iter().map(|message| message.uid).collect();
+                        inbox(store).mark(&uids, Change::Add, marks, None).unwrap();
+                        store.checkpoint();
+                    }
+                }
+            });
+        }
+        scope.spawn(|| (0..20).for_each(|_| rewrite(&path)));
+    });
+    let all: Vec<u64> = (1..=2 * EACH).collect();
+    for store in [&one, &two] {
+        store.checkpoint();
+        let mut there = look(store, &shown);
+        there.sort_unstable();
+        assert_eq!(there, all);
+    }
+    // Removed by one of them, gone for both.
+    let view = inbox(&one).view().unwrap();
+    let doomed: Vec<Uid> = view.messages().unwrap().iter().map(|message| message.uid).take(10).collect();
+    inbox(&one).expunge(&doomed).unwrap();
+    for store in [&one, &two] {
+        assert_eq!(look(store, &shown).len() as u64, 2 * EACH - 10);
+    }
+}
