@@ -39,6 +39,13 @@ impl Mailbox {
             }
             return Ok(false);
         };
+        // After a kill, what the step rests on may be in memory only: the power may fail while the window is written.
+        saved.sync()?;
+        disk.sync_dir(&self.places.state)?;
+        match inner.log.as_mut() {
+            Some(log) => log.sync()?,
+            None => self.open_log()?.sync()?,
+        }
         let (file, spot) = (&*guard.file, self.spot());
         log::warn!("event=compaction-resumed path={} from={} to={}", spot.path.display(), redo.window.start, redo.window.end);
         inner.distrust();
