@@ -1,10 +1,16 @@
-//! Mail as data: addresses, envelopes, headers, dates. Functions on bytes, no I/O.
+//! Mail as data: addresses, envelopes, headers, dates, and what a message is made of. Functions on bytes, no I/O.
 
 pub mod address;
 pub mod date;
 pub mod envelope;
 pub mod header;
+pub mod html;
+pub mod mailboxes;
 pub mod mboxrd;
+pub mod sent;
+pub mod subject;
+pub mod transfer;
+pub mod words;
 
 pub use address::{Address, Domain, ReversePath};
 pub use envelope::{Act, Body, Envelope, Filing, Origin, Place, Recipient};

@@ -1,0 +1,186 @@
+//! Header values as text: encoded words (RFC 2047), and eight-bit characters as they come. In one pass, and never an
+//! error: what is no encoded word stays as it is.
+
+use charset::Charset;
+
+/// The text of an unstructured value. Line ends are taken out, encoded words decoded, blanks between two of them dropped
+/// (RFC 2047 §6.2). Words of one character set are put together before they are decoded: many programs cut characters.
+pub fn decode(value: &[u8]) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut pending = Pending::default();
+    let mut rest = value;
+    while !rest.is_empty() {
+        let Some(at) = memchr::memmem::find(rest, b"=?") else { break };
+        let (before, from) = rest.split_at(at);
+        match word(from) {
+            Some(word) => {
+                let joins = pending.charset.is_some() && before.iter().all(|byte| byte.is_ascii_whitespace());
+                if !joins {
+                    pending.flush(&mut text);
+                    plain(before, &mut text);
+                }
+                pending.add(&word, &mut text);
+                rest = from.get(word.len..).unwrap_or_default();
+            }
+            None => {
+                pending.flush(&mut text);
+                let (no_word, after) = from.split_at(2);
+                plain(before, &mut text);
+                plain(no_word, &mut text);
+                rest = after;
+            }
+        }
+    }
+    pending.flush(&mut text);
+    plain(rest, &mut text);
+    text
+}
+
+/// Text that is not encoded: UTF-8, or what it most often is if it is not that.
+pub fn raw(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned(),
+    }
+}
+
+/// Bytes of a named character set. UTF-8 or Windows-1252 if the name is not known.
+pub fn from_charset(label: &[u8], bytes: &[u8]) -> String {
+    match Charset::for_label(label) {
+        Some(charset) if !label.eq_ignore_ascii_case(b"us-ascii") => charset.decode_without_bom_handling(bytes).0.into_owned(),
+        _ => raw(bytes),
+    }
+}
+
+fn plain(bytes: &[u8], text: &mut String) {
+    if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        let line: Vec<u8> = bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();
+        text.push_str(&raw(&line));
+    } else {
+        text.push_str(&raw(bytes));
+    }
+}
+
+/// Decoded bytes of words that follow each other.
+#[derive(Default)]
+struct Pending<'a> {
+    charset: Option<&'a [u8]>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Pending<'a> {
+    fn add(&mut self, word: &Word<'a>, text: &mut String) {
+        if !self.charset.is_some_and(|own| own.eq_ignore_ascii_case(word.charset)) {
+            self.flush(text);
+            self.charset = Some(word.charset);
+        }
+        self.bytes.extend_from_slice(&word.bytes);
+    }
+
+    fn flush(&mut self, text: &mut String) {
+        if let Some(charset) = self.charset.take() {
+            let decoded = from_charset(charset, &self.bytes);
+            // Nobody gets line ends into a field by encoding them.
+            text.extend(decoded.chars().map(|c| if c.is_control() { ' ' } else { c }));
+            self.bytes.clear();
+        }
+    }
+}
+
+struct Word<'a> {
+    charset: &'a [u8],
+    bytes: Vec<u8>,
+    /// Of the whole word as it was written.
+    len: usize,
+}
+
+/// `"=?" charset ["*" language] "?" encoding "?" encoded-text "?="` at the start (RFC 2047 §2, RFC 2231 §5).
+fn word(from: &[u8]) -> Option<Word<'_>> {
+    // Longer than the 75 allowed, for those who write a whole subject as one word; bounded, so that the pass is linear.
+    const NAME: usize = 64;
+    let inner = from.get(2..)?;
+    let name_end = inner.iter().take(NAME).position(|byte| *byte == b'?' || byte.is_ascii_whitespace())?;
+    let charset = inner.get(..name_end).filter(|name| !name.is_empty())?;
+    let [b'?', encoding, b'?', encoded @ ..] = inner.get(name_end..)? else { return None };
+    let end = encoded.iter().position(|byte| matches!(byte, b'?'))?;
+    let (encoded, after) = encoded.split_at(end);
+    if !after.starts_with(b"?=") {
+        return None;
+    }
+    let bytes = match encoding {
+        b'Q' | b'q' => q(encoded),
+        b'B' | b'b' => {
+            let mut bytes = Vec::new();
+            super::transfer::Base64::default().push(encoded, &mut bytes);
+            bytes
+        }
+        _ => return None,
+    };
+    let charset = charset.split(|byte| *byte == b'*').next().unwrap_or(charset);
+    Some(Word { charset, bytes, len: 2 + name_end + 3 + end + 2 })
+}
+
+fn q(encoded: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let value = match (byte, after) {
+            (b'_', _) => b' ',
+            (b'=', [high, low, after @ ..]) => match super::transfer::hex(*high, *low) {
+                Some(value) => {
+                    rest = after;
+                    value
+                }
+                None => byte,
+            },
+            (b'\r' | b'\n', _) => continue,
+            _ => byte,
+        };
+        bytes.push(value);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(value: &str) -> String {
+        decode(value.as_bytes())
+    }
+
+    #[test]
+    fn the_examples_of_rfc_2047_are_read_as_it_says() {
+        assert_eq!(decoded("=?ISO-8859-1?Q?a?="), "a");
+        assert_eq!(decoded("=?ISO-8859-1?Q?a?= b"), "a b");
+        assert_eq!(decoded("=?ISO-8859-1?Q?a?= =?ISO-8859-1?Q?b?="), "ab");
+        assert_eq!(decoded("=?ISO-8859-1?Q?a?=\r\n    =?ISO-8859-1?Q?b?="), "ab");
+        assert_eq!(decoded("=?ISO-8859-1?Q?a_b?="), "a b");
+        assert_eq!(decoded("=?ISO-8859-1?Q?a?= =?ISO-8859-2?Q?_b?="), "a b");
+        assert_eq!(decoded("=?ISO-8859-1?Q?Keld_J=F8rn_Simonsen?= <keld@dkuug.dk>"), "Keld Jørn Simonsen <keld@dkuug.dk>");
+        assert_eq!(
+            decoded(
+                "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=\r\n =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?="
+            ),
+            "If you can read this you understand the example."
+        );
+    }
+
+    #[test]
+    fn characters_cut_between_words_are_put_together() {
+        assert_eq!(decoded("=?utf-8?Q?gr=C3?= =?UTF-8?Q?=BCn?="), "grün");
+        assert_eq!(decoded("=?utf-8*en?B?w7w=?="), "ü");
+    }
+
+    #[test]
+    fn what_is_no_word_stays() {
+        for text in ["=?", "=?utf-8?Q?never ended", "=?utf-8?X?a?=", "a =? b ?= c", "=?=?=?=?", "=??Q?a?=", "100=?"] {
+            assert_eq!(decoded(text), text);
+        }
+        assert_eq!(decode(b"gr\xfcn"), "grün");
+        assert_eq!(decode("grün".as_bytes()), "grün");
+        assert_eq!(decoded("=?nonsense?Q?gr=FCn?="), "grün");
+        assert_eq!(decoded("=?utf-8?Q?a=0D=0ABcc:_x?="), "a  Bcc: x");
+    }
+}
