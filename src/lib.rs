@@ -6,7 +6,7 @@
 //! * [`config`]: the one configuration file.
 //! * [`host`]: what needs the operating system's word: accounts, passwords, opening users' files.
 //! * [`net`]: a conversation with a peer: lines, dot-stuffing, deadlines, TLS, DNS.
-//! * [`mail`]: addresses, envelopes, headers, dates.
+//! * [`mail`]: addresses, envelopes, headers, dates, the structure of messages and what IMAP says of it.
 //! * [`spool`]: the journal. What it has committed is never lost.
 //! * [`mailbox`]: mbox files, shared with other programs.
 //! * [`auth`]: who may log in.

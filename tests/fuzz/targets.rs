@@ -8,7 +8,10 @@ use pillarbox::config::load::from_text;
 use pillarbox::host::password::Hash;
 use pillarbox::host::users;
 use pillarbox::mail::mboxrd::{Quoter, ToWire};
-use pillarbox::mail::{Address, Domain, header};
+use pillarbox::mail::sent::Sent;
+use pillarbox::mail::structure::{self, Kind, Record, Scanner, Structure};
+use pillarbox::mail::transfer::{Decoder, Encoding};
+use pillarbox::mail::{Address, Domain, header, imap_text, mailboxes, parameters, subject, words};
 use pillarbox::mailbox::{FolderName, utf7};
 use pillarbox::net::dns::{Patience, Resolver};
 use pillarbox::net::{Connection, Dots, Line};
@@ -29,6 +32,9 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("header", header_fields),
+    ("header_values", header_values),
+    ("structure", mime_structure),
+    ("structure_record", structure_record),
     ("mboxrd", mboxrd),
     ("sasl", sasl),
     ("users", users_file),
@@ -72,6 +78,110 @@ pub fn header_fields(input: &[u8]) {
         at = field.whole.end;
     }
     assert!(header::end(input) <= at || at == header::end(input));
+}
+
+/// What a header's values are read as: text on one line, addresses, dates, decoded bodies.
+pub fn header_values(input: &[u8]) {
+    let text = words::decode(input);
+    assert!(!text.contains(['\r', '\n', '\0']), "{text:?}");
+    let (base, _) = subject::base(&text);
+    assert!(base.len() <= text.len() && subject::base(&base).0 == base, "{base:?}");
+    let entries = mailboxes::parse(input);
+    let starts = entries.iter().filter(|entry| matches!(entry, mailboxes::Entry::GroupStart(_))).count();
+    let ends = entries.iter().filter(|entry| matches!(entry, mailboxes::Entry::GroupEnd)).count();
+    assert_eq!(starts, ends);
+    if let Some(sent) = Sent::parse(input) {
+        assert!(sent.offset.abs() < 24 * 60);
+    }
+    for encoding in [Encoding::Base64, Encoding::QuotedPrintable, Encoding::Identity] {
+        let decoded = |size: usize| {
+            let (mut decoder, mut out) = (Decoder::new(encoding), Vec::new());
+            input.chunks(size).for_each(|piece| decoder.push(piece, &mut out));
+            decoder.finish(&mut out);
+            out
+        };
+        let whole = decoded(usize::MAX);
+        assert!(whole.len() <= input.len());
+        assert_eq!(decoded(1), whole);
+        assert_eq!(decoded(3), whole);
+    }
+}
+
+/// Every message has a structure: the same however it is cut, with parts that lie in their parents one behind the other,
+/// and a client can read what is said of it.
+pub fn mime_structure(input: &[u8]) {
+    let whole = Structure::of(input);
+    for size in [1, 3, 64] {
+        let mut scanner = Scanner::new();
+        input.chunks(size).for_each(|block| scanner.push(block));
+        assert_eq!(scanner.finish(), whole);
+    }
+    assert_eq!((whole.parts[0].header.start, whole.parts[0].body.end), (0, input.len() as u64));
+    let mut before = vec![0; whole.parts.len()];
+    for (index, part) in whole.parts.iter().enumerate() {
+        assert!(part.header.start <= part.header.end && part.header.end == part.body.start && part.body.start <= part.body.end);
+        let body = &input[part.body.start as usize..part.body.end as usize];
+        assert_eq!(part.lines, body.iter().filter(|byte| **byte == b'\n').count() as u64);
+        if let Some(parent) = part.parent {
+            let container = &whole.parts[parent];
+            assert!(parent < index && matches!(container.kind, Kind::Multipart | Kind::Message));
+            assert!(container.body.start.max(before[parent]) <= part.header.start && part.body.end <= container.body.end);
+            before[parent] = part.body.end;
+        }
+        if part.kind != Kind::Multipart && whole.parts.len() < 50 {
+            assert_eq!(whole.part(&whole.number(index)), Some(index));
+        }
+        let _ = parameters::value(&part.parameters, "name");
+    }
+    for text in [&whole.envelope, &imap_text::body(&whole, false), &imap_text::body(&whole, true)] {
+        is_balanced(text);
+    }
+    assert!(whole.keys.preview.chars().count() <= 200);
+    assert_eq!(structure::decode(&structure::encode(&whole)), Some(whole));
+}
+
+/// Outside of strings: parentheses that close, and nothing but what stands between strings.
+fn is_balanced(text: &[u8]) {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            b'"' => {
+                let end = text[at..].iter().position(|byte| *byte == b'"').unwrap();
+                assert!(text[at..at + end].iter().all(|byte| matches!(byte, b' '..=b'~')));
+                at += end + 1;
+            }
+            b'{' => {
+                let end = at + text[at..].iter().position(|byte| *byte == b'}').unwrap();
+                let len: usize = std::str::from_utf8(&text[at..end]).unwrap().parse().unwrap();
+                assert_eq!(&text[end..end + 3], b"}\r\n");
+                assert!(!text[end + 3..end + 3 + len].contains(&0));
+                at = end + 3 + len;
+            }
+            _ => assert!(matches!(byte, b' ' | b'0'..=b'9' | b'N' | b'I' | b'L'), "{}", text.escape_ascii()),
+        }
+    }
+    assert_eq!(depth, 0);
+}
+
+/// Bytes with a right checksum are a record or none; what is one is written again, and its parents come first.
+pub fn structure_record(input: &[u8]) {
+    let _ = structure::decode(input);
+    let mut record = input.to_vec();
+    if record.len() < 5 {
+        return;
+    }
+    let sum = crc32c::crc32c(&record[5..]).to_le_bytes();
+    record[1..5].copy_from_slice(&sum);
+    let _ = Record::open(&record).and_then(Record::keys);
+    if let Some(found) = structure::decode(&record) {
+        assert!(found.parts.iter().enumerate().all(|(index, part)| part.parent.is_none_or(|parent| parent < index)));
+        let _ = imap_text::body(&found, true);
+        let again = structure::decode(&structure::encode(&found));
+        assert_eq!(again, Some(found));
+    }
 }
 
 /// Quoted, written to disk, read again: the same; and however it is cut into pieces.
