@@ -171,7 +171,8 @@ start_dovecot() {
 stop_all() {
     stop_pillarbox
     if [ -n "$postfix_port" ]; then postfix -c "$dir/postfix/etc" stop > /dev/null 2>&1 || true; fi
-    if [ -n "$dovecot_port" ]; then doveadm -c "$dir/dovecot/dovecot.conf" stop > /dev/null 2>&1 || true; fi
+    # A scenario starts it in a shell of its own: its pid file tells, not our variable.
+    if [ -e "$dir/dovecot/run/master.pid" ]; then doveadm -c "$dir/dovecot/dovecot.conf" stop > /dev/null 2>&1 || true; fi
     postfix_port='' dovecot_port=''
     if [ -n "$cgroup_base" ]; then
         for _ in $(seq 50); do
