@@ -77,6 +77,10 @@ pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[S
     }
     if !(later.is_empty() && hops.is_empty()) {
         let mut table = office.table();
+        // From here on they are somebody else's: who put them back would have them sent twice.
+        let handed =
+            |index: &u32| later.binary_search(index).is_ok() || hops.values().any(|hop| hop.binary_search(index).is_ok());
+        round.all.recipients.retain(|index| !handed(index));
         if !later.is_empty() {
             table.ready(Lane::Local, Task { id: entry.id, recipients: later }, begin);
         }
@@ -87,6 +91,8 @@ pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[S
         office.runner.wake();
     }
     outcome::conclude(office, entry, true, decided);
+    // Those wait, or are settled.
+    round.all.recipients.clear();
 }
 
 /// Another try for copies that could not be made at once, or were not all made before a crash.
