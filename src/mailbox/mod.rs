@@ -81,6 +81,7 @@ mod scan;
 mod secret;
 mod state;
 mod store;
+mod sweep;
 mod table;
 mod tree;
 mod uidmap;
