@@ -4,7 +4,6 @@ use super::MailboxError;
 use super::compact::Reason;
 use super::inbox::{Dirty, Inner, Mailbox, Stamp, Try};
 use super::mbox::{self, Base};
-use super::scan::{Kind, Message};
 use super::state::Fact;
 use crate::spool::SpoolId;
 use crate::sys::File;
@@ -183,7 +182,7 @@ impl Mailbox {
         inner.known = None;
         let mut lost = Vec::new();
         for copy in copies {
-            if scan.messages.iter().any(|message| copy.is_in(message)) || inner.was_removed(copy) {
+            if scan.messages.iter().any(|message| message.is_copy(copy.id, copy.recipient, copy.key)) || inner.was_removed(copy) {
                 continue;
             }
             let Some(bytes) = self.copy_in(&**old, copy)? else {
@@ -219,18 +218,12 @@ impl Mailbox {
             Err(MailboxError::Refused(_)) => return Ok(None),
             scan => scan?,
         };
-        let found = scan.messages.iter().find(|message| copy.is_in(message));
+        let found = scan.messages.iter().find(|message| message.is_copy(copy.id, copy.recipient, copy.key));
         Ok(found.map(|message| read(message.offset, message.length)).transpose()?)
     }
 }
 
 impl Dirty {
-    /// Is this message of a scan the copy?
-    fn is_in(&self, message: &Message) -> bool {
-        let name = message.mark.map(|mark| (mark.id, mark.recipient));
-        message.kind == Kind::Alive && message.key == self.key && name == Some((self.id, self.recipient))
-    }
-
     /// Are these the bytes that were appended?
     fn is(&self, bytes: &[u8]) -> bool {
         let header = memchr::memmem::find(bytes, b"\n\n").map_or(bytes.len(), |end| end + 1);

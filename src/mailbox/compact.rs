@@ -255,6 +255,7 @@ impl Mailbox {
             Redo::make_void(&*saved)
         });
         result.map_err(|error| {
+            inner.compacting = false;
             inner.distrust();
             error.into()
         })

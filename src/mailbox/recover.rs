@@ -86,7 +86,8 @@ impl Mailbox {
     /// Looks for copies by id and content.
     fn look_for(&self, inner: &mut Inner, file: &dyn File, scan: &Scan, wanted: &mut [Wanted<'_>]) -> Result<(), MailboxError> {
         for wanted in wanted.iter_mut().filter(|wanted| !wanted.found) {
-            for message in scan.messages.iter().filter(|message| is_of(message, wanted)) {
+            let (copy, key) = (wanted.copy, wanted.letter.key);
+            for message in scan.messages.iter().filter(|message| message.is_copy(copy.id, copy.recipient, key)) {
                 if wanted.letter.has_body(file, message.body_at(), message.body)? {
                     wanted.found = true;
                     let check = check(file, message.header_at() + u64::from(message.header), message.end())?;
@@ -262,11 +263,6 @@ impl Inner {
             self.dirty.push(Dirty { id, recipient, key, offset, length, check });
         }
     }
-}
-
-fn is_of(message: &Message, wanted: &Wanted<'_>) -> bool {
-    let name = message.mark.map(|mark| (mark.id, mark.recipient));
-    message.kind == Kind::Alive && message.key == wanted.letter.key && name == Some((wanted.copy.id, wanted.copy.recipient))
 }
 
 /// Of the copies not found, the one that most likely was written at this place.

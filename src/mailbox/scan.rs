@@ -9,6 +9,7 @@ use super::mbox::{self, Base, Mark};
 use super::secret::{ENDS, Hasher, Key, Secret, visible};
 use super::table::{NO_ZONE, UNKNOWN};
 use crate::mail::header;
+use crate::spool::SpoolId;
 use crate::sys::{File, Time};
 use memchr::memmem::Finder;
 use std::borrow::Cow;
@@ -82,6 +83,12 @@ impl Message {
     /// Where the body begins in the file.
     pub fn body_at(&self) -> u64 {
         self.header_at() + u64::from(self.header) + u64::from(self.blank)
+    }
+
+    /// Is it this copy, and as it was delivered?
+    pub fn is_copy(&self, id: SpoolId, recipient: u32, key: Key) -> bool {
+        let name = self.mark.map(|mark| (mark.id, mark.recipient));
+        self.kind == Kind::Alive && self.key == key && name == Some((id, recipient))
     }
 
     /// Where the next message begins.

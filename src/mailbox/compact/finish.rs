@@ -35,6 +35,9 @@ impl Mailbox {
         let saved = disk.open(&path, Open::Write)?;
         let Found::Open(redo) = Redo::read(&*saved)? else {
             if !inner.compacting {
+                // It may be void in memory only. A power cut would open it again, and it would put back what is removed after
+                // this.
+                Redo::make_void(&*saved)?;
                 disk.remove(&path)?;
             }
             return Ok(false);
@@ -78,6 +81,8 @@ impl Mailbox {
             }
         }
         file.sync()?;
+        // If this fails, whoever comes next makes it void again.
+        inner.compacting = false;
         Redo::make_void(&*saved)?;
         disk.remove(&path)?;
         Ok(true)
