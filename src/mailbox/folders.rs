@@ -213,9 +213,9 @@ impl Folders {
         })?)
     }
 
-    /// Makes the folders for special uses at the user's first login, each if no folder is for that use, and subscribes to all
-    /// that are, and to INBOX. Later ones find it done, whatever the user has made of them since.
-    pub fn ensure_special(&self) -> Result<(), FolderError> {
+    /// Makes the folders for special uses, each if no folder is for that use, and subscribes to all that are, and to INBOX: once.
+    /// Later calls find it done, whatever the user has made of them since.
+    pub(super) fn ensure_special(&self) -> Result<(), FolderError> {
         if self.user.log(|log| Ok(log.sum.furnished))? {
             return Ok(());
         }

@@ -191,6 +191,16 @@ impl Store {
         Ok(Folders::of(self.user(account)?))
     }
 
+    /// The same, for a session that begins and shows them (IMAP, webmail): at the user's first one the folders for special uses
+    /// are made. Where that can't be, the session goes on without them, and the next one tries again.
+    pub fn log_in(&self, account: &Account) -> Result<Folders, MailboxError> {
+        let folders = self.folders(account)?;
+        if let Err(error) = folders.ensure_special() {
+            log::warn!("event=no-special-folders user={} error={error}", account.name);
+        }
+        Ok(folders)
+    }
+
     /// Makes every delivered copy durable and tells the ledger. Called by the keeper every few seconds, and at the end.
     pub fn checkpoint(&self) {
         let all = self.all();

@@ -201,7 +201,9 @@ fn special_folders_are_made_once() {
     fs::write(place.join("Sent.mbox"), b"From x@y Sat Nov  1 12:26:40 2025\nSubject: message 7\n\nhello\n\n").unwrap();
     folders(&world).create(&name("Rubbish"), Some(SpecialUse::Junk)).unwrap();
     assert!(matches!(folders(&world).create(&name("More"), Some(SpecialUse::Junk)), Err(FolderError::UseTaken)));
-    folders(&world).ensure_special().unwrap();
+    let log_in = |world: &World| drop(world.store.log_in(&account()).unwrap());
+    log_in(&world);
+    log_in(&world);
     assert_eq!(tree(&world), "Archive+* Archive/2024 Drafts* INBOX* Rubbish* Sent* Trash*");
     let uses: Vec<_> =
         folders(&world).list().unwrap().into_iter().filter_map(|l| Some((l.name.to_string(), l.special?))).collect();
@@ -216,13 +218,31 @@ fn special_folders_are_made_once() {
     assert_eq!(content(&open(&world, "Sent").unwrap()).1, [(1, 7)]);
     folders(&world).delete(&name("Drafts")).unwrap();
     folders(&world).rename(&name("Trash"), &name("Bin")).unwrap();
-    folders(&world).ensure_special().unwrap();
-    assert_eq!(tree(&world), "Archive+* Archive/2024 Bin ?Drafts* INBOX* Rubbish* Sent* ?Trash*");
+    // What the user did away with does not come back, in this life of the daemon or the next.
+    log_in(&world);
+    let left = "Archive+* Archive/2024 Bin ?Drafts* INBOX* Rubbish* Sent* ?Trash*";
+    assert_eq!(tree(&world), left);
+    let world = World::real(dir.path());
+    log_in(&world);
+    assert_eq!(tree(&world), left);
     // The directories are for the user and the group of the mail system, the files for the user.
     use std::os::unix::fs::PermissionsExt;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     folders(&world).create(&name("a/b"), None).unwrap();
     assert_eq!((mode(&place.join("a")), mode(&place.join("a/b.mbox"))), (0o2770, 0o600));
+}
+
+#[test]
+fn a_session_begins_without_special_folders_where_they_can_not_be_made() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    disk.make_dir(Path::new("/w/spool/state/alice"), 0o700).unwrap();
+    disk.set_capacity(Some(0));
+    assert!(world.store.log_in(&account()).is_ok());
+    disk.set_capacity(None);
+    assert_eq!(tree(&world), "INBOX");
+    world.store.log_in(&account()).unwrap();
+    assert_eq!(tree(&world), "Archive* Drafts* INBOX* Junk* Sent* Trash*");
 }
 
 #[test]
