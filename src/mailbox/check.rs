@@ -75,6 +75,10 @@ impl Mailbox {
     /// Files beside the mailbox and its state.
     fn inspect_beside(&self, found: &mut Findings) -> io::Result<()> {
         let spot = self.spot();
+        if self.is_spooled() && self.shared.is_mail_open_to_all() {
+            let what = format!("anybody can replace the mailboxes in {}", spot.dir.display());
+            found.add(None, what, "nothing; the directory's mode should be 2775, or 1777");
+        }
         if self.disk.stat(&spot.dotlock).is_ok() {
             let what = format!("{} is there: another program writes, or died while it did", spot.dotlock.display());
             found.add(None, what, "it is waited for, and removed when it is stale");
@@ -220,6 +224,7 @@ fn first_nul(file: &dyn File, message: &Message) -> io::Result<Option<u64>> {
 mod tests {
     use crate::mailbox::Uid;
     use crate::mailbox::tests::{World, small};
+    use std::os::unix::fs::PermissionsExt;
 
     fn found(world: &World) -> Vec<(Option<u64>, String)> {
         let found = world.inbox("alice").inspect().unwrap();
@@ -259,6 +264,11 @@ mod tests {
         has(Some(memchr::memrchr(0, &bytes).unwrap()), "NULs in a message");
         has(Some(bytes.len()), "does not end in an empty line");
         assert_eq!(all.len(), 6, "{all:?}");
+        let open_to_all = |mode| {
+            std::fs::set_permissions(dir.path().join("mail"), std::fs::Permissions::from_mode(mode)).unwrap();
+            found(&world).iter().any(|(_, what)| what.contains("anybody can replace"))
+        };
+        assert_eq!([0o777, 0o1777, 0o2775].map(open_to_all), [true, false, false]);
         // No mailbox at all.
         world.write("alice", b"Dear diary");
         assert!(found(&world).iter().any(|(at, what)| *at == Some(0) && what.contains("From line")));

@@ -6,10 +6,11 @@
 //!
 //! A dotlock holds `pid:host:mark`. One with our mark is from an earlier life of this daemon (the journal's lock keeps a
 //! second one away) and is removed at once; any other when it is older than five minutes and its process is gone from this
-//! host, or, where it names no process (procmail), after twenty.
+//! host, or, where it names no process (procmail), after twenty. Where a power cut took the text, it is ours if it is another
+//! name of the file of our earlier life.
 
 use super::MailboxError;
-use crate::sys::{Clock, Disk, File, Lock, Open};
+use crate::sys::{Clock, Disk, File, Lock, Open, Stat};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -30,8 +31,15 @@ const FRESH: Duration = Duration::from_secs(60);
 /// So many originals are kept open; there may be one in every directory of every user.
 const MOST_ORIGINALS: usize = 256;
 
-/// A file whose names are our dotlocks in its directory, and when it was last written.
-type Original = (Arc<dyn File>, Duration);
+/// A file whose names are our dotlocks in its directory.
+#[derive(Debug)]
+struct Original {
+    file: Arc<dyn File>,
+    /// When it was last written, by the clock's `elapsed`.
+    written: Duration,
+    /// What an earlier life had left in its place.
+    earlier: Option<Stat>,
+}
 
 /// Who we are, in dotlocks.
 #[derive(Debug)]
@@ -39,7 +47,7 @@ pub struct Locker {
     host: String,
     mark: u64,
     text: Vec<u8>,
-    /// By directory: the original, and when it was last written, by the clock's `elapsed`.
+    /// By the path of each.
     originals: Mutex<HashMap<PathBuf, Original>>,
 }
 
@@ -172,13 +180,14 @@ impl Locker {
     fn refresh(&self, disk: &dyn Disk, clock: &dyn Clock, original: &Path) -> io::Result<()> {
         let mut originals = lock(&self.originals);
         let now = clock.elapsed();
-        if let Some((file, written)) = originals.get_mut(original) {
+        if let Some(Original { file, written, .. }) = originals.get_mut(original) {
             if now.saturating_sub(*written) > FRESH {
                 file.write_at(&[IoSlice::new(&self.text)], 0)?;
                 *written = now;
             }
             return Ok(());
         }
+        let earlier = disk.stat(original).ok();
         match disk.remove(original) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -187,10 +196,10 @@ impl Locker {
         file.write_at(&[IoSlice::new(&self.text)], 0)?;
         if originals.len() >= MOST_ORIGINALS {
             // Its names stay what they are; the next dotlock there is one of a new file.
-            let oldest = originals.iter().min_by_key(|(_, (_, written))| *written).map(|(path, _)| path.clone());
+            let oldest = originals.iter().min_by_key(|(_, original)| original.written).map(|(path, _)| path.clone());
             oldest.and_then(|path| originals.remove(&path));
         }
-        originals.insert(original.to_owned(), (file, now));
+        originals.insert(original.to_owned(), Original { file, written: now, earlier });
         Ok(())
     }
 
@@ -200,8 +209,10 @@ impl Locker {
         let Ok(stat) = file.stat() else { return false };
         let mut text = [0; 128];
         let read = file.read_at(&mut text, 0).unwrap_or(0);
+        let text = text.get(..read).unwrap_or_default();
         let age = Duration::from_nanos((i128::from(clock.now().0) * 1000 - stat.mtime).clamp(0, i128::from(u64::MAX)) as u64);
-        if !self.is_stale(text.get(..read).unwrap_or_default(), age) {
+        let textless = text.iter().all(|byte| *byte == 0);
+        if !(self.is_stale(text, age) || (textless && self.had_name(path, &stat))) {
             return false;
         }
         // Has another taken it meanwhile?
@@ -210,6 +221,13 @@ impl Locker {
             return disk.remove(path).is_ok();
         }
         false
+    }
+
+    /// Is this dotlock a name of the file that our earlier life had for them? (Its inode may be another's by now.)
+    fn had_name(&self, path: &Path, stat: &Stat) -> bool {
+        let originals = lock(&self.originals);
+        let earlier = originals.get(&self.original(path)).and_then(|original| original.earlier);
+        earlier.is_some_and(|earlier| (earlier.file, earlier.mtime, earlier.size) == (stat.file, stat.mtime, stat.size))
     }
 
     fn is_stale(&self, text: &[u8], age: Duration) -> bool {
@@ -234,6 +252,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::clock::manual::ManualClock;
 
     #[test]
     fn few_files_are_kept_open_for_many_directories() {
@@ -251,6 +270,32 @@ mod tests {
         assert_eq!(lock(&locker.originals).len(), MOST_ORIGINALS);
         let again = disk.open(Path::new("/0/box"), Open::Write).unwrap();
         assert!(locker.try_write(&disk, &clock, again, Path::new("/0/box.lock")).unwrap().is_some());
+    }
+
+    #[test]
+    fn our_dotlock_is_known_when_a_power_cut_took_its_text() {
+        let (disk, clock) = (crate::sys::sim::SimDisk::default(), ManualClock::at(crate::sys::Time::default()));
+        let dir = Path::new("/mail");
+        disk.make_dir(dir, 0o700).unwrap();
+        let boxes = ["/mail/a", "/mail/b"].map(Path::new);
+        let open = |disk: &dyn Disk, path: &Path| disk.open(path, Open::Create(0o600)).unwrap();
+        let locker = Locker::new(7);
+        let _held = boxes.map(|path| locker.try_write(&disk, &clock, open(&disk, path), &dotlock(path)).unwrap().unwrap());
+        disk.sync_dir(dir).unwrap();
+        // The names are durable, and the text is not.
+        let cut = (0..100).map(|seed| disk.after_power_cut(seed)).find(|cut| {
+            let size = cut.stat(&dotlock(boxes[0])).map(|stat| stat.size);
+            size.is_ok_and(|size| size == 0)
+        });
+        let cut = cut.unwrap();
+        // Another program's, just as empty.
+        cut.open(Path::new("/mail/c.lock"), Open::CreateNew(0o600)).unwrap();
+        let locker = Locker::new(7);
+        for path in boxes {
+            assert!(locker.try_write(&cut, &clock, open(&cut, path), &dotlock(path)).unwrap().is_some(), "{path:?}");
+        }
+        let other = Path::new("/mail/c");
+        assert!(locker.try_write(&cut, &clock, open(&cut, other), &dotlock(other)).unwrap().is_none());
     }
 
     #[test]

@@ -82,6 +82,12 @@ impl Shared {
         &self.waker
     }
 
+    /// May anybody put other files in the place of those in the mail directory?
+    pub fn is_mail_open_to_all(&self) -> bool {
+        // With the dot, the directory itself where its path is a link.
+        self.disk.stat(&self.mail.join(".")).is_ok_and(|stat| stat.mode & 0o002 != 0 && stat.mode & 0o1000 == 0)
+    }
+
     /// There are marks to be written by [`Store::write_back`].
     pub fn stir(&self) {
         self.unfiled.store(true, Ordering::SeqCst);
@@ -124,6 +130,12 @@ impl Store {
             unfiled: AtomicBool::new(false),
             stir: OnceLock::new(),
         };
+        if shared.is_mail_open_to_all() {
+            let path = shared.mail.display();
+            log::warn!(
+                "event=mail-directory-open path={path} anybody can replace any mailbox there; its mode should be 2775 or 1777"
+            );
+        }
         Arc::new(Store { shared: Arc::new(shared), users: Mutex::default(), mailboxes: Mutex::default() })
     }
 
