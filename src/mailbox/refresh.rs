@@ -10,7 +10,6 @@ use super::scan::{Message, Scan};
 use super::secret::Key;
 use super::state::{Fact, Log};
 use super::table::{Known, Table};
-use super::uidmap::UidMap;
 use super::uidset::UidSet;
 use crate::sys::{File, Lock, Stat};
 use std::cell::OnceCell;
@@ -219,13 +218,15 @@ impl Mailbox {
             Some(old) if whole => old.rows.iter().map(|row| (row.uid, row.key)).collect(),
             _ => Vec::new(),
         };
-        let none = UidMap::default();
-        let rows = if whole { &log.sum.rows } else { &none };
+        // What an old index does not know yet, the log may.
+        let later = old.filter(|_| !whole).map(|old| log.sum.rows.since(old.top));
+        let rows = later.as_ref().unwrap_or(&log.sum.rows);
         let changes = reconcile(Before { seen: &seen, rows, next }, &scan.messages, sealed);
         let carries =
             |(message, uid): (&Message, &Option<u32>)| uid.map(|uid| (uid, message.mark.is_some_and(|mark| mark.uid == uid)));
         let named = scan.messages.iter().zip(&changes.uids).map(carries).collect();
-        let lost: UidSet = changes.lost.iter().filter(|uid| !log.sum.intents.contains_key(uid)).copied().collect();
+        let lost = changes.lost.iter().filter(|uid| whole && !log.sum.intents.contains_key(uid));
+        let lost: UidSet = lost.copied().collect();
         log.put_rows(&changes.rows);
         if !lost.is_empty() {
             log.put(Fact::Lost(lost));

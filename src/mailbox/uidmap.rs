@@ -35,6 +35,12 @@ impl UidMap {
         self.0.iter().copied()
     }
 
+    /// Those from this UID on.
+    pub fn since(&self, uid: u32) -> UidMap {
+        let first = self.0.partition_point(|(own, _)| *own < uid);
+        UidMap(self.0.get(first..).unwrap_or_default().to_vec())
+    }
+
     /// How many there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {
@@ -73,6 +79,7 @@ mod tests {
                 }
                 prop_assert!(map.iter().eq(tree.iter().map(|(uid, key)| (*uid, *key))));
                 prop_assert_eq!((map.get(uid), map.len()), (tree.get(&uid), tree.len()));
+                prop_assert!(map.since(uid).iter().eq(tree.range(uid..).map(|(uid, key)| (*uid, *key))));
             }
         }
     }

@@ -9,6 +9,7 @@ mod marking;
 mod marks_crash;
 mod measure;
 mod model;
+mod numbers;
 mod others;
 pub mod scanning;
 mod strangers;
