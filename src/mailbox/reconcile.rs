@@ -3,6 +3,9 @@
 //! A message has the UID its own field claims if the seal over it is good and no other has it. Else it has the one under
 //! which its content is known: from the state log's rows, or from when we last looked. Else it is new and gets the next
 //! one, wherever it stands in the file.
+//!
+//! A message whose own UID was not believed, since it had gone away under that one before, has a row. So where the log has a row
+//! for a content, and nobody remembers that it had the other UID, the row counts.
 
 use super::scan::{Kind, Message};
 use super::secret::Key;
@@ -38,11 +41,21 @@ pub fn reconcile(before: Before<'_>, scan: &[Message], sealed: impl Fn(&Message)
     let mut changes = Changes { uids: vec![None; scan.len()], next: before.next, ..Changes::default() };
     let mut taken = HashSet::with_capacity(scan.len());
     let mut unknown = Vec::new();
+    let mut surplus = surplus(before, scan);
     for (at, (message, uid)) in scan.iter().zip(&mut changes.uids).enumerate() {
         if message.kind != Kind::Alive {
             continue;
         }
-        *uid = sealed(message).filter(|uid| before.rows.get(*uid).is_none_or(|key| *key == message.key) && taken.insert(*uid));
+        let claimed = sealed(message).filter(|uid| before.rows.get(*uid).is_none_or(|key| *key == message.key));
+        let claimed = claimed.filter(|uid| {
+            let left = surplus.get_mut(&message.key);
+            let more = left.is_none_or(|left| {
+                *left -= 1;
+                *left >= 0
+            });
+            more || before.knows(*uid, &message.key)
+        });
+        *uid = claimed.filter(|uid| taken.insert(*uid));
         match *uid {
             Some(uid) => changes.next = changes.next.max(uid.saturating_add(1)),
             None => unknown.push(at),
@@ -64,6 +77,26 @@ pub fn reconcile(before: Before<'_>, scan: &[Message], sealed: impl Fn(&Message)
     }
     changes.lost = before.rows.iter().map(|(uid, _)| uid).filter(|uid| !taken.contains(uid)).collect();
     changes
+}
+
+impl Before<'_> {
+    /// Was this content known under this UID?
+    fn knows(&self, uid: u32, key: &Key) -> bool {
+        let seen = || self.seen.binary_search_by_key(&uid, |(own, _)| *own).ok().and_then(|at| self.seen.get(at));
+        self.rows.get(uid) == Some(key) || seen().is_some_and(|(_, own)| own == key)
+    }
+}
+
+/// For each content that has rows: how many more messages than rows there are.
+fn surplus(before: Before<'_>, scan: &[Message]) -> HashMap<Key, i64> {
+    let mut surplus = HashMap::new();
+    before.rows.iter().for_each(|(_, key)| *surplus.entry(key).or_default() -= 1);
+    if !surplus.is_empty() {
+        for message in scan.iter().filter(|message| message.kind == Kind::Alive) {
+            surplus.entry(message.key).and_modify(|count| *count += 1);
+        }
+    }
+    surplus
 }
 
 /// The UIDs not taken yet of each content, ascending.
@@ -123,7 +156,8 @@ mod tests {
         assert_eq!(changes.next, 9);
         let rows: UidMap = changes.rows.iter().copied().collect();
         let file = vec![(2, None), (1, Some(5)), (2, None)];
-        let changes = run(Before { seen: &[], rows: &rows, next: 9 }, &file);
+        let seen = [(5, Key([1; 16])), (7, Key([1; 16]))];
+        let changes = run(Before { seen: &seen, rows: &rows, next: 9 }, &file);
         assert_eq!(changes.uids, [Some(6), Some(5), Some(8)]);
         assert_eq!((changes.lost, changes.next), (vec![7], 9));
     }
@@ -135,6 +169,19 @@ mod tests {
         let changes = run(Before { seen: &seen, rows: &rows, next: 10 }, &vec![(2, None), (1, None), (3, None)]);
         assert_eq!(changes.uids, [Some(9), Some(4), Some(10)]);
         assert_eq!(changes.rows.len(), 3);
+    }
+
+    #[test]
+    fn a_uid_that_was_not_believed_once_is_not_believed_without_memory() {
+        // It was gone under 2 before, and came back as 4.
+        let rows = UidMap::from_iter([(4, Key([1; 16]))]);
+        let before = Before { seen: &[], rows: &rows, next: 6 };
+        assert_eq!(run(before, &vec![(1, Some(2)), (2, Some(5))]).uids, [Some(4), Some(5)]);
+        // Two of this content: one has the row, the other its own.
+        assert_eq!(run(before, &vec![(1, Some(2)), (1, Some(2))]).uids, [Some(2), Some(4)]);
+        // It is known that 2 was there too, and the other one went away.
+        let seen = [(2, Key([1; 16])), (4, Key([1; 16]))];
+        assert_eq!(run(Before { seen: &seen, ..before }, &vec![(1, Some(2))]).uids, [Some(2)]);
     }
 
     proptest! {

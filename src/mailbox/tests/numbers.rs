@@ -40,3 +40,22 @@ fn a_number_that_only_the_log_knows_is_found_behind_an_older_index() {
     assert_eq!((now[&1], now[&2]), (before[&1], before[&2]));
     assert!(now[&3] > now[&2]);
 }
+
+#[test]
+fn a_uid_that_was_not_believed_is_not_believed_after_the_index_was_lost() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    world.inbox("alice").deliver(&small(1).copy()).unwrap();
+    let without = world.file("alice");
+    assert_eq!(world.inbox("alice").deliver(&small(2).copy()).unwrap(), Uid(2));
+    replace(&disk, &without);
+    world.inbox("alice").deliver(&small(3).copy()).unwrap();
+    assert_eq!(uids(&world), BTreeMap::from([(1, 1), (3, 3)]));
+    // The copy that was not safe comes back, behind a greater number that was shown.
+    world.store.checkpoint();
+    let before = uids(&world);
+    assert_eq!(before, BTreeMap::from([(1, 1), (2, 4), (3, 3)]));
+    let (disk, world) = killed(&disk, world);
+    let _ = disk.remove(Path::new(INDEX));
+    assert_eq!(uids(&world), before);
+}
