@@ -145,7 +145,7 @@ impl Mailbox {
                     }
                     redo.new.push(Part::Nuls(stat.size - size));
                     self.carry_out(inner, file, &redo, &[])?;
-                    inner.looked.1.retain(|stretch| stretch.offset < size);
+                    inner.cut(size);
                     self.stepped(inner, file, before)?;
                     return Ok(Step::Cut(stat.size - size));
                 }

@@ -59,6 +59,15 @@ impl Inner {
         self.looked.1.extend(found);
     }
 
+    /// The file ends here now. What readers have of it in memory is not what will stand behind.
+    pub(super) fn cut(&mut self, size: u64) {
+        let Some(loaded) = &mut self.table else { return };
+        loaded.epoch += 1;
+        let (epoch, looked) = &mut self.looked;
+        *epoch = loaded.epoch;
+        looked.retain(|stretch| stretch.offset < size);
+    }
+
     /// Messages stand elsewhere now.
     pub(super) fn moved(&mut self, step: &Move) {
         let Some(loaded) = &mut self.table else { return };

@@ -59,3 +59,21 @@ fn a_uid_that_was_not_believed_is_not_believed_after_the_index_was_lost() {
     let _ = disk.remove(Path::new(INDEX));
     assert_eq!(uids(&world), before);
 }
+
+#[test]
+fn what_a_reader_has_in_memory_of_a_part_that_was_cut_off_is_not_another_message() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    for n in 1..=2 {
+        inbox.deliver(&small(n).copy()).unwrap();
+    }
+    let view = inbox.view().unwrap();
+    view.messages().unwrap().iter().for_each(|message| drop(read(&view, message)));
+    inbox.expunge(&[Uid(2)]).unwrap();
+    world.store.compact(&inbox).unwrap();
+    append(&disk, &text(3));
+    view.sync(true).unwrap();
+    let last = view.messages().unwrap().pop().unwrap();
+    assert_eq!(read(&view, &last), text(3).replace('\n', "\r\n").as_bytes());
+}
