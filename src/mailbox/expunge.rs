@@ -37,7 +37,7 @@ impl Mailbox {
                     continue;
                 }
                 for row in inner.rows().rows.iter().filter(|row| row.key == key && message.copy.is_some()) {
-                    if copy_at(file, row)? == message.copy {
+                    if self.copy_at(inner, file, row)? == message.copy {
                         found.push(*row);
                         break;
                     }
@@ -52,7 +52,7 @@ impl Mailbox {
         let mut inner = self.enter();
         let Some(reading) = self.look(&mut inner)? else { return Ok(None) };
         let Some(row) = inner.rows().find(uid.0) else { return Ok(None) };
-        Ok(Some(Identity { uid, key: row.key.0, copy: copy_at(&*reading.file, row)? }))
+        Ok(Some(Identity { uid, key: row.key.0, copy: self.copy_at(&inner, &*reading.file, row)? }))
     }
 
     fn expunge_those(
@@ -82,12 +82,13 @@ impl Mailbox {
         let now = self.shared.clock.now();
         let base = self.base(&inner);
         let modseq = inner.give_modseq(now)?;
-        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
         for row in &doomed {
             let Row { uid, key, offset, length, .. } = *row;
             let old = read_at(&*file, row.header_at(), dead(row, base).map_or(0, |dead| dead.header.len()))?;
+            let copy = self.copy_at(&inner, &*file, row)?;
+            let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
             log.put(Fact::Intent(Intent { uid, key, offset, length, old }));
-            if let Some((id, recipient)) = copy_at(&*file, row)? {
+            if let Some((id, recipient)) = copy {
                 log.put(Fact::Gone(id, recipient, now));
             }
         }
@@ -141,6 +142,17 @@ impl Mailbox {
             }
         }
         self.bury(inner, &guard, &doomed)
+    }
+
+    /// Which copy a message says it is, under whatever UID it has by now, if its seal vouches for that.
+    fn copy_at(&self, inner: &Inner, file: &dyn File, row: &Row) -> io::Result<Option<(SpoolId, u32)>> {
+        let fields = match row.room {
+            0 => read_at(file, row.header_at(), row.header as usize)?,
+            room => read_at(file, row.room_at(), usize::from(room))?,
+        };
+        let seal = |uid| self.keys.secret.seal(&self.places.label, inner.validity(), uid, &row.key);
+        let mark = mbox::state(&fields).mark.filter(|mark| mark.seal == seal(mark.uid));
+        Ok(mark.map(|mark| (mark.id, mark.recipient)))
     }
 
     pub(super) fn exists(&self) -> Result<bool, MailboxError> {
@@ -251,13 +263,6 @@ fn read_at(file: &dyn File, at: u64, length: usize) -> io::Result<Vec<u8>> {
     let read = file.read_at(&mut bytes, at)?;
     bytes.truncate(read);
     Ok(bytes)
-}
-
-/// Which copy a message says it is.
-fn copy_at(file: &dyn File, row: &Row) -> io::Result<Option<(SpoolId, u32)>> {
-    let block = read_at(file, row.room_at(), usize::from(row.room))?;
-    let mark = mbox::state(&block).mark.filter(|mark| mark.uid == row.uid);
-    Ok(mark.map(|mark| (mark.id, mark.recipient)))
 }
 
 /// Makes one message dead.

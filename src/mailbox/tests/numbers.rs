@@ -77,3 +77,26 @@ fn what_a_reader_has_in_memory_of_a_part_that_was_cut_off_is_not_another_message
     let last = view.messages().unwrap().pop().unwrap();
     assert_eq!(read(&view, &last), text(3).replace('\n', "\r\n").as_bytes());
 }
+
+#[test]
+fn a_copy_removed_under_another_uid_is_not_delivered_again() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    for n in 1..=2 {
+        inbox.deliver(&small(n).copy()).unwrap();
+    }
+    assert_eq!(uids(&world).len(), 2);
+    let both = world.file("alice");
+    let first = both.len() / 2;
+    strangers::overwrite(&disk, &both[..first]);
+    assert_eq!(uids(&world).len(), 1);
+    strangers::overwrite(&disk, &both);
+    let uid = uids(&world)[&2];
+    assert!(uid > 2);
+    inbox.expunge(&[Uid(uid)]).unwrap();
+    let (_disk, world) = killed(&disk, world);
+    let mail = small(2);
+    assert_eq!(world.inbox("alice").recover(&[mail.copy()]).unwrap(), [true]);
+    assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1]);
+}
