@@ -252,7 +252,7 @@ impl Table {
     /// If the last message of the file is among these, another is the last we know.
     pub fn forget_last(&mut self, gone: &[Row]) {
         if self.last.is_some_and(|(offset, _)| gone.iter().any(|row| row.offset == offset)) {
-            let last = self.rows.iter().max_by_key(|row| row.offset);
+            let last = self.rows.iter().chain(&self.doomed).max_by_key(|row| row.offset);
             self.last = last.map(|row| (row.offset, row.key));
         }
     }

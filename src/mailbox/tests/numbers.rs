@@ -100,3 +100,24 @@ fn a_copy_removed_under_another_uid_is_not_delivered_again() {
     assert_eq!(world.inbox("alice").recover(&[mail.copy()]).unwrap(), [true]);
     assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1]);
 }
+
+#[test]
+fn what_waits_to_be_overwritten_is_not_taken_for_new() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    inbox.deliver(&small(1).copy()).unwrap();
+    append(&disk, &text(2));
+    let view = inbox.view().unwrap();
+    let third = inbox.deliver(&small(3).copy()).unwrap();
+    view.sync(true).unwrap();
+    let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
+    assert!(file.try_lock(Lock::Exclusive).unwrap());
+    inbox.expunge(&[Uid(2)]).unwrap();
+    file.unlock().unwrap();
+    inbox.expunge(&[third]).unwrap();
+    append(&disk, &text(4));
+    view.sync(true).unwrap();
+    let there: Vec<u64> = view.messages().unwrap().iter().map(|message| number(&read(&view, message))).collect();
+    assert_eq!(there, [1, 4]);
+}
