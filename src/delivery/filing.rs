@@ -133,7 +133,7 @@ impl Post {
     }
 
     /// Copies messages that a session sees into a folder, with their marks and dates (RFC 3501 §6.4.7). Those that are not
-    /// there are passed over.
+    /// there are passed over. All are one group of the journal: of what is more than 64 MiB, a thousand messages at most.
     pub fn copy(&self, account: &Account, source: &View, uids: &[Uid], target: &FolderName) -> Result<Filed, FileError> {
         self.transfer(account, source, uids, target, false)
     }

@@ -2,7 +2,8 @@
 //!
 //! * `post`: the one door. A [`Letter`] is mended (`mend`, `trace`) while it is written, committed to the journal, and then
 //!   makes its `first_round`: local copies at once, the rest to the queue-runner.
-//! * `filing`: the door for what sessions put into folders; `places`: what is left of that after a crash.
+//! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
+//!   crash.
 //! * `route`: where an address leads.
 //! * `local`, `remote`: one try, for mailboxes here and for another host.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a report (`bounce`), the rest waits (`schedule`).
@@ -25,6 +26,7 @@ mod places;
 mod post;
 mod recover;
 mod remote;
+mod rename;
 mod route;
 mod runner;
 mod schedule;
@@ -36,6 +38,7 @@ mod trace;
 pub use filing::{Batch, FileError, Filed};
 pub use operator::{ActError, Flush};
 pub use post::{Letter, Post};
+pub use rename::RenameError;
 
 use crate::config::Config;
 use crate::host::{Account, Host};

@@ -149,8 +149,8 @@ impl Folders {
         Ok(())
     }
 
-    /// Gives a folder, and all below it, another name; ids, numbers and uses stay. INBOX keeps its name. (To rename it is, by
-    /// RFC 9051 §6.3.6, to move its mail into a new folder.)
+    /// Gives a folder, and all below it, another name; ids, numbers and uses stay. INBOX keeps its name: to rename it is to move
+    /// its mail into a new folder (RFC 9051 §6.3.6), which is for delivery to do.
     pub fn rename(&self, from: &FolderName, to: &FolderName) -> Result<(), FolderError> {
         if from.is_inbox() {
             return Err(FolderError::Inbox);

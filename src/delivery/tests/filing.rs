@@ -1,9 +1,9 @@
 //! What sessions put into folders, what they copy and what they move.
 
 use super::House;
-use crate::delivery::{FileError, Filed};
+use crate::delivery::{FileError, Filed, RenameError};
 use crate::mail::Filing;
-use crate::mailbox::{Flags, FolderName, Summary, Uid, View};
+use crate::mailbox::{Flags, FolderError, FolderName, Summary, Uid, View};
 use crate::sys::{Disk, Lock, Open, Time};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -331,6 +331,84 @@ fn operations() -> u64 {
     assert!(matches!((&told.append, &told.copy, &told.moved), (Some(Ok(())), Some(Ok(())), Some(Ok(())))), "{told:?}");
     check(&house, &told, false, "whole");
     after - before
+}
+
+#[test]
+fn inbox_is_renamed_by_moving_its_mail_however_much_it_is() {
+    let house = house();
+    let alice = house.account("alice");
+    let folders = house.store.folders(&alice).unwrap();
+    folders.create(&name("INBOX/below"), None).unwrap();
+    let texts: Vec<String> = (1..=1_003).map(|n| format!("Subject: {n}\r\n\r\n{}\r\n", n * 7)).collect();
+    let messages: Vec<(Filing, &[u8])> = texts.iter().map(|text| (marked(&["old"]), text.as_bytes())).collect();
+    append(&house, "INBOX", &messages).unwrap();
+    let big = format!("Subject: big\r\n\r\n{}", "0123456789abcde\r\n".repeat(1 << 20));
+    append(&house, "INBOX", &[(Filing::default(), big.as_bytes()), (Filing::default(), b"Subject: last\r\n\r\n")]).unwrap();
+    let before = view(&house, "INBOX");
+    for (to, taken) in [("INBOX", true), ("Work", true), ("Old", false)] {
+        let renamed = house.delivery().post().rename_inbox(&alice, &name(to));
+        let refused = matches!(renamed, Err(RenameError::Folder(FolderError::Exists)));
+        assert!(refused == taken && renamed.is_ok() != taken, "{to}: {renamed:?}");
+    }
+    assert_eq!((before.sync(true).unwrap().gone.len(), before.count().unwrap()), (1_005, 0));
+    let (old, now) = (view(&house, "Old"), view(&house, "INBOX"));
+    assert_eq!((now.uid_validity(), now.count().unwrap()), (before.uid_validity(), 0));
+    let moved = old.messages().unwrap();
+    let sent = texts.iter().map(String::as_str).chain([big.as_str(), "Subject: last\r\n\r\n"]);
+    for (message, sent) in moved.iter().zip(sent) {
+        assert!(read(&old, message.uid) == sent.as_bytes(), "{:?}", message.uid);
+    }
+    assert_eq!(moved.len(), 1_005);
+    assert_eq!(
+        told(&old, &moved[500]),
+        (Flags::from_bits(marked(&[]).flags), vec!["old".to_owned()], marked(&[]).date, Some(-330))
+    );
+    assert!(folders.id(&name("INBOX/below")).is_ok());
+    house.store.checkpoint();
+    assert_eq!((house.delivery().queue(), house.journal.unsettled()), (vec![], vec![]));
+    // What comes now is INBOX's, and there may be nothing.
+    house.post("", &["alice@me.example"], &text_of("new")).unwrap();
+    assert_eq!(subjects(&house, "INBOX"), BTreeMap::from([("new".to_owned(), 1)]));
+    house.delivery().post().rename_inbox(&alice, &name("Older")).unwrap();
+    house.delivery().post().rename_inbox(&alice, &name("Empty")).unwrap();
+    assert_eq!((view(&house, "Older").count().unwrap(), view(&house, "Empty").count().unwrap()), (1, 0));
+}
+
+/// Wherever INBOX's renaming stops, each message is in one of the two folders.
+#[test]
+fn a_stop_in_renaming_inbox_loses_and_doubles_nothing() {
+    let rename = |house: &House| house.delivery().post().rename_in_groups(&house.account("alice"), &name("Old"), 2);
+    let all = ["copy-me 1", "copy-me 2", "move-me 1", "move-me 2"];
+    let total = {
+        let house = begin();
+        let before = house.disk.operations();
+        rename(&house).unwrap();
+        house.disk.operations() - before
+    };
+    let (mut at_start, mut between, mut at_end) = (0, 0, 0);
+    for stop in 1..=total {
+        let house = begin();
+        house.disk.stop_at(house.disk.operations() + stop);
+        let _ = rename(&house);
+        for seed in 0..3 {
+            let case = format!("stop at {stop}, seed {seed}");
+            let disk = if seed == 0 { house.disk.after_kill() } else { house.disk.after_power_cut(seed + 77 * stop) };
+            let again = House::open(disk, house.config.clone());
+            again.wait(&case, || again.delivery().queue().is_empty());
+            let folder = again.store.open(&again.account("alice"), &name("Old"));
+            let old = folder.map(|_| subjects(&again, "Old")).unwrap_or_default();
+            let inbox = subjects(&again, "INBOX");
+            for subject in all {
+                let there = [&inbox, &old].map(|folder| folder.get(subject).copied().unwrap_or(0));
+                assert_eq!(there[0] + there[1], 1, "{case}: {subject}: {there:?}");
+            }
+            at_start += usize::from(old.is_empty());
+            between += usize::from(inbox.len() == 2 && old.len() == 2);
+            at_end += usize::from(inbox.is_empty());
+            assert!([0, 2, 4].contains(&old.len()), "{case}: {old:?}");
+        }
+    }
+    assert!(at_start > 0 && between > 0 && at_end > 0, "{at_start} {between} {at_end}");
 }
 
 fn stop_everywhere(step: usize, ways: u64) {
