@@ -29,8 +29,7 @@ pub const BLOCK: usize = 256;
 /// A `From ` line is not longer than this.
 pub const LONGEST_FROM: usize = 1024;
 
-/// The UID of no message.
-const NOBODY: &[u8] = b"X-UID: 0000000000\n";
+/// With the UID of no message.
 const DEAD: &[u8] = b"X-UID: 0000000000\nX-Status: D\n\n";
 /// Bytes of a base line as we write it.
 pub const BASE_LINE: usize = 34;
@@ -335,19 +334,21 @@ pub fn dead(room: u64, base: Option<Base>) -> Option<Dead> {
     Some(Dead { nuls: start..room - end.len() as u64, header, end })
 }
 
-/// Is a message whose header (without the empty line) is this dead, if its body is nothing but NULs? Others may have changed
-/// its state fields: mailx adds Status, mutt takes the D. What they leave is the UID that nobody has, and no other field.
+/// Is a message whose header (without the empty line) is this dead, if its body is nothing but NULs? Others change state
+/// fields: mailx adds Status and drops the NULs, mutt takes the D, c-client gives a UID as to any message. What they leave is a
+/// UID and no field that a sender wrote. What we filed without a header has our own field.
 pub fn is_dead_header(header: &[u8]) -> bool {
     let mut end = 0;
-    let mut nobody = false;
+    let mut uid = false;
     for field in header::fields(header) {
-        if field.whole.start != end || !header.get(field.name.clone()).is_some_and(header::is_state) {
+        let Some(name) = header.get(field.name.clone()).filter(|name| header::is_state(name)) else { return false };
+        if field.whole.start != end || name.eq_ignore_ascii_case(b"X-Pillarbox") {
             return false;
         }
-        nobody |= header.get(field.whole.clone()) == Some(NOBODY);
+        uid |= name.eq_ignore_ascii_case(b"X-UID");
         end = field.whole.end;
     }
-    nobody && end == header.len()
+    uid && end == header.len()
 }
 
 #[cfg(test)]
@@ -417,16 +418,20 @@ mod tests {
                 assert!(is_dead_header(&dead.header[..dead.header.len() - 1]));
             }
         }
-        // What mailx, s-nail and mutt make of them.
-        assert!(is_dead_header(b"X-UID: 0000000000\nX-Status: D\nStatus: RO\n"));
-        assert!(is_dead_header(
-            b"X-IMAPbase: 1764000000 0000000009\nX-UID: 0000000000\nStatus: O\nContent-Length: 7\nLines: 0\n"
-        ));
-        assert!(!is_dead_header(b"X-UID: 0000000001\nX-Status: D\n"));
-        assert!(!is_dead_header(b"X-Status: D\n"));
-        assert!(!is_dead_header(b"X-UID: 0000000000\nX-Status: D\nno field\n"));
-        assert!(!is_dead_header(b"X-UID: 0000000000\nno field\nX-Status: D\n"));
-        assert!(!is_dead_header(b""));
-        assert!(!is_dead_header(b"X-UID: 0000000000\nX-Status: D\nA: b\n"));
+        for (dead, header) in [
+            // What mailx, s-nail and mutt make of them.
+            (true, &b"X-UID: 0000000000\nX-Status: D\nStatus: RO\n"[..]),
+            (true, b"X-IMAPbase: 1764000000 0000000009\nX-UID: 0000000000\nStatus: O\nContent-Length: 7\nLines: 0\n"),
+            // And c-client.
+            (true, b"Status: O\nX-Status: \nX-Keywords:                  \nX-UID: 38\n"),
+            (false, b"X-Status: D\n"),
+            (false, b"X-UID: 38\nX-Pillarbox: what we filed without a header\n"),
+            (false, b"X-UID: 0000000000\nX-Status: D\nno field\n"),
+            (false, b"X-UID: 0000000000\nno field\nX-Status: D\n"),
+            (false, b""),
+            (false, b"X-UID: 0000000000\nX-Status: D\nA: b\n"),
+        ] {
+            assert_eq!(is_dead_header(header), dead, "{}", String::from_utf8_lossy(header));
+        }
     }
 }

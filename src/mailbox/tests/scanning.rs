@@ -66,6 +66,10 @@ fn the_dead_are_known_by_their_form() {
         let theirs =
             [from, dead.header.strip_suffix(b"\n").unwrap(), b"Status: O\n\n", dead.end, from, b"A: b\n\nx\n\n"].concat();
         assert_eq!(scan_in_pieces(&theirs, 7).messages.iter().map(|m| m.kind).collect::<Vec<_>>(), [Kind::Dead, Kind::Alive]);
+        // And alpine: a UID, as for any message. NULs or none, it is no mail.
+        let theirs =
+            [from, &b"Status: O\nX-Status: \nX-Keywords:  \nX-UID: 38\n\n"[..], &nuls, dead.end, from, b"A: b\n\nx\n\n"].concat();
+        assert_eq!(scan_in_pieces(&theirs, 7).messages.iter().map(|m| m.kind).collect::<Vec<_>>()[0], Kind::Dead);
         if room > 40 {
             let mut other = text.clone();
             other[from.len() + 36] = b'x';
