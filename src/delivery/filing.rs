@@ -10,8 +10,8 @@
 //! message that is being moved is in one of the two, and in both at no time after recovery has dealt with it.
 
 use super::places::{Target, copy_of, removed, settle, take_back};
-use super::table::Task;
-use super::{Office, Post, runner};
+use super::runner::InHand;
+use super::{Office, Post};
 use crate::host::Account;
 use crate::mail::mboxrd::FromWire;
 use crate::mail::{Act, Address, Body, Domain, Envelope, Filing, Origin, Place, Recipient, ReversePath};
@@ -301,7 +301,7 @@ impl Batch {
         }
         let entries = Draft::commit_all(std::mem::take(&mut self.drafts))?;
         let office = &*self.office;
-        let _held = Held::begin(office, &entries);
+        let _in_hand = InHand::begin(office, &entries);
         let copies: Vec<Copy<'_>> = entries.iter().filter_map(|entry| copy_of(entry, 0)).collect();
         let (validity, uids) = match self.target.deliver_all(&copies) {
             Ok(filed) => filed,
@@ -350,30 +350,5 @@ impl Write for Batch {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Entries that a session is at. What it does not bring to its end waits for the queue-runner.
-struct Held<'a> {
-    office: &'a Office,
-    tasks: Vec<Task>,
-}
-
-impl<'a> Held<'a> {
-    fn begin(office: &'a Office, entries: &[Entry]) -> Held<'a> {
-        let all = |entry: &Entry| (0..).zip(&entry.envelope.recipients).map(|(index, _)| index).collect();
-        let tasks: Vec<Task> = entries.iter().map(|entry| Task { id: entry.id, recipients: all(entry) }).collect();
-        let mut table = office.table();
-        tasks.iter().for_each(|task| table.run(task));
-        drop(table);
-        Held { office, tasks }
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let due = self.office.clock.elapsed() + runner::OWN_TROUBLE;
-        let mut table = self.office.table();
-        self.tasks.iter().for_each(|task| table.put_back(task, due));
     }
 }

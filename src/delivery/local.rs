@@ -2,14 +2,16 @@
 
 use super::outcome::{self, Trouble, Verdict};
 use super::places::{self, Target};
+use super::runner::{self, InHand};
 use super::table::{Lane, Task};
-use super::{Hop, Office, Route, runner};
+use super::{Hop, Office, Route};
 use crate::host::Account;
 use crate::mail::header;
 use crate::mailbox::{MailboxError, Uid};
 use crate::spool::{Entry, Message};
 use std::collections::BTreeMap;
 use std::io;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,36 +27,11 @@ const LONGEST_AT_ONCE: Duration = Duration::from_secs(2);
 /// Bytes in which a header of the spool ends, our own field included.
 const MOST_HEADER: usize = 320 * 1024;
 
-/// The recipients of a letter that makes its first round. However that ends, those that were neither delivered nor handed
-/// over wait for another try.
-struct Round<'a> {
-    office: &'a Office,
-    all: Task,
-    delivered: Vec<u32>,
-}
-
-impl<'a> Round<'a> {
-    fn begin(office: &'a Office, entry: &Entry) -> Round<'a> {
-        let all = Task { id: entry.id, recipients: (0..).zip(&entry.envelope.recipients).map(|(index, _)| index).collect() };
-        office.table().run(&all);
-        Round { office, all, delivered: Vec::new() }
-    }
-}
-
-impl Drop for Round<'_> {
-    fn drop(&mut self) {
-        let due = self.office.clock.elapsed() + runner::OWN_TROUBLE;
-        let mut table = self.office.table();
-        table.settled(self.all.id, &self.delivered);
-        table.put_back(&self.all, due);
-    }
-}
-
 /// Delivers what is local and hands the rest to the queue-runner. `delivered_to`: values of the message's Delivered-To
 /// fields, in lower case.
 pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[String]) {
     let begin = office.clock.elapsed();
-    let mut round = Round::begin(office, entry);
+    let _in_hand = InHand::begin(office, slice::from_ref(entry));
     let (mut copies, mut later, mut decided) = (0, Vec::new(), Vec::new());
     let mut hops: BTreeMap<Hop, Vec<u32>> = BTreeMap::new();
     for (index, recipient) in (0..).zip(&entry.envelope.recipients) {
@@ -66,7 +43,7 @@ pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[S
                 }
                 copies += 1;
                 match deliver(office, entry, index, &account, delivered_to) {
-                    Ok(_) => round.delivered.push(index),
+                    Ok(_) => office.table().settled(entry.id, &[index]),
                     Err(verdict) => decided.push((index, verdict)),
                 }
             }
@@ -77,22 +54,16 @@ pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[S
     }
     if !(later.is_empty() && hops.is_empty()) {
         let mut table = office.table();
-        // From here on they are somebody else's: who put them back would have them sent twice.
-        let handed =
-            |index: &u32| later.binary_search(index).is_ok() || hops.values().any(|hop| hop.binary_search(index).is_ok());
-        round.all.recipients.retain(|index| !handed(index));
         if !later.is_empty() {
-            table.ready(Lane::Local, Task { id: entry.id, recipients: later }, begin);
+            table.ready(Lane::Local, Task::new(entry.id, later), begin);
         }
         for (hop, recipients) in hops {
-            table.ready(Lane::Remote(hop), Task { id: entry.id, recipients }, begin);
+            table.ready(Lane::Remote(hop), Task::new(entry.id, recipients), begin);
         }
         drop(table);
         office.runner.wake();
     }
     outcome::conclude(office, entry, true, decided);
-    // Those wait, or are settled.
-    round.all.recipients.clear();
 }
 
 /// Another try for copies that could not be made at once, or were not all made before a crash.

@@ -3,7 +3,7 @@
 
 use super::table::{Lane, Limits, Task};
 use super::{Office, Route, local, outcome, places, remote, schedule};
-use crate::spool::SpoolError;
+use crate::spool::{Entry, SpoolError};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -122,7 +122,7 @@ fn route(office: &Arc<Office>, task: &Task) {
     }
     for (hop, recipients) in lanes {
         let lane = hop.map_or(Lane::Local, Lane::Remote);
-        office.table().ready(lane, Task { id: task.id, recipients }, now);
+        office.table().ready(lane, Task::new(task.id, recipients), now);
     }
     outcome::conclude(office, &entry, true, decided);
 }
@@ -134,6 +134,33 @@ pub(super) fn unreadable(office: &Office, task: &Task, error: &SpoolError) {
     }
     log::error!("msg={} event=unreadable reason=\"{error}\"", task.id);
     office.table().wait(task.id, &task.recipients, office.clock.elapsed() + OWN_TROUBLE);
+}
+
+/// What a session itself brings on its way, for a first time. However that ends, what was neither settled nor left to others
+/// waits for the queue-runner.
+pub(super) struct InHand<'a> {
+    office: &'a Office,
+    tasks: Vec<Task>,
+}
+
+impl<'a> InHand<'a> {
+    /// All recipients of these.
+    pub(super) fn begin(office: &'a Office, entries: &[Entry]) -> InHand<'a> {
+        let all = |entry: &Entry| (0..).zip(&entry.envelope.recipients).map(|(index, _)| index).collect();
+        let mut tasks: Vec<Task> = entries.iter().map(|entry| Task::new(entry.id, all(entry))).collect();
+        let mut table = office.table();
+        tasks.iter_mut().for_each(|task| table.run(task));
+        drop(table);
+        InHand { office, tasks }
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let due = self.office.clock.elapsed() + OWN_TROUBLE;
+        let mut table = self.office.table();
+        self.tasks.iter().for_each(|task| table.put_back(task, due));
+    }
 }
 
 /// A delivery thread's place at a lane. However the thread ends, the place is given back, and a task that was not brought to

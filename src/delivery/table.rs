@@ -7,8 +7,10 @@
 //! * *running*: it is being routed, or a delivery thread is at it;
 //! * *held*: until an operator releases it.
 //!
-//! Who serves a task ends it by [`Table::settled`] or [`Table::wait`] for each of its recipients. A lane is a destination:
-//! it bounds how many threads work for it, and rests for a while when it could not be reached.
+//! Who serves a task ends it by [`Table::settled`], [`Table::wait`] or [`Table::ready`] for each of its recipients: from then
+//! on these are somebody else's. So each run has a number, and who puts a task back puts back only what is still at that run.
+//!
+//! A lane is a destination: it bounds how many threads work for it, and rests for a while when it could not be reached.
 
 use super::Hop;
 use crate::spool::SpoolId;
@@ -38,6 +40,15 @@ pub(super) struct Task {
     pub(super) id: SpoolId,
     /// Indices into its recipients, ascending.
     pub(super) recipients: Vec<u32>,
+    /// The number under which it runs, or ran last.
+    run: u64,
+}
+
+impl Task {
+    /// One that does not run yet.
+    pub(super) fn new(id: SpoolId, recipients: Vec<u32>) -> Task {
+        Task { id, recipients, run: 0 }
+    }
 }
 
 /// How many threads there may be.
@@ -53,7 +64,7 @@ pub(super) struct Limits {
 enum State {
     Waiting(Duration),
     Ready,
-    Running,
+    Running(u64),
     Held,
 }
 
@@ -81,6 +92,8 @@ struct Track {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     jobs: HashMap<SpoolId, Vec<Slot>>,
+    /// Numbers of runs given so far.
+    runs: u64,
     /// When to look at a job; entries that nothing is due for any more do no harm.
     due: BinaryHeap<Reverse<(Duration, SpoolId)>>,
     lanes: HashMap<Lane, Track>,
@@ -104,8 +117,10 @@ impl Table {
     }
 
     /// Somebody is at it already.
-    pub(super) fn run(&mut self, task: &Task) {
-        self.set(task.id, &task.recipients, State::Running);
+    pub(super) fn run(&mut self, task: &mut Task) {
+        self.runs += 1;
+        task.run = self.runs;
+        self.set(task.id, &task.recipients, State::Running(task.run));
     }
 
     /// Nobody has to serve these any more.
@@ -118,9 +133,9 @@ impl Table {
         }
     }
 
-    /// A task that nobody brought to its end: what of it is not decided waits again.
+    /// A run that nobody brought to its end: what of it is not decided waits again.
     pub(super) fn put_back(&mut self, task: &Task, due: Duration) {
-        let undecided = |slot: &&Slot| slot.state == State::Running && task.recipients.contains(&slot.index);
+        let undecided = |slot: &&Slot| slot.state == State::Running(task.run);
         let left: Vec<u32> = self.jobs.get(&task.id).into_iter().flatten().filter(undecided).map(|slot| slot.index).collect();
         if !left.is_empty() {
             self.wait(task.id, &left, due);
@@ -150,15 +165,16 @@ impl Table {
                 return None;
             }
             self.due.pop();
-            let mut recipients = Vec::new();
+            self.runs += 1;
+            let (run, mut recipients) = (self.runs, Vec::new());
             for slot in self.jobs.get_mut(&id).into_iter().flatten() {
                 if matches!(slot.state, State::Waiting(due) if due <= now) {
-                    slot.state = State::Running;
+                    slot.state = State::Running(run);
                     recipients.push(slot.index);
                 }
             }
             if !recipients.is_empty() {
-                return Some(Task { id, recipients });
+                return Some(Task { id, recipients, run });
             }
         }
         None
@@ -214,9 +230,9 @@ impl Table {
     }
 
     fn pop(&mut self, lane: &Lane) -> Option<Task> {
-        let task = self.lanes.get_mut(lane)?.ready.pop_front()?;
+        let mut task = self.lanes.get_mut(lane)?.ready.pop_front()?;
         self.ready -= 1;
-        self.run(&task);
+        self.run(&mut task);
         Some(task)
     }
 
@@ -296,10 +312,10 @@ impl Table {
         let Some(track) = self.lanes.get_mut(lane) else { return Vec::new() };
         track.failures = track.failures.saturating_add(1);
         track.rests_until = until;
-        let tasks: Vec<Task> = track.ready.drain(..).collect();
+        let mut tasks: Vec<Task> = track.ready.drain(..).collect();
         self.ready -= tasks.len();
         self.turns.retain(|turn| turn != lane);
-        tasks.iter().for_each(|task| self.run(task));
+        tasks.iter_mut().for_each(|task| self.run(task));
         tasks
     }
 
@@ -325,7 +341,7 @@ impl Table {
 
     /// Is a delivery thread at it?
     pub(super) fn is_running(&self, id: SpoolId) -> bool {
-        self.jobs.get(&id).is_some_and(|slots| slots.iter().any(|slot| slot.state == State::Running))
+        self.jobs.get(&id).is_some_and(|slots| slots.iter().any(|slot| matches!(slot.state, State::Running(_))))
     }
 
     /// Makes what waits of a message due now; true if something did.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 #[derive(Default)]
@@ -16,6 +16,8 @@ struct Seen {
     closed: AtomicBool,
     /// Turns away the hundredth recipient and those after.
     most: AtomicUsize,
+    /// Held: no message is answered.
+    busy: Mutex<()>,
 }
 
 /// See the module.
@@ -53,6 +55,11 @@ impl Peer {
 
     pub(super) fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// Keeps messages, but does not answer for them before this is dropped.
+    pub(super) fn keep_busy(&self) -> MutexGuard<'_, ()> {
+        self.seen.busy.lock().unwrap()
     }
 
     pub(super) fn set_forgetful(&self, forgetful: bool) {
@@ -111,6 +118,7 @@ fn serve(stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
                 if seen.forgetful.load(Ordering::SeqCst) {
                     return Ok(());
                 }
+                drop(seen.busy.lock());
                 say("250 2.0.0 taken")?;
             }
             "QUIT" => return say("221 bye"),

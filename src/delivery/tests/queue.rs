@@ -1,6 +1,7 @@
 //! What can't be done at once.
 
 use super::{House, Peer, TEXT};
+use crate::delivery::runner::InHand;
 use crate::delivery::{ActError, Flush};
 use crate::mail::Domain;
 use crate::spool::SpoolId;
@@ -105,6 +106,51 @@ fn a_locked_mailbox_is_tried_again() {
     assert_eq!(house.mbox("alice").matches("second").count(), 1);
     house.store.checkpoint();
     assert!(house.journal.waiting(id).is_none());
+}
+
+/// The host at the other end takes its time, and the letter's sender has not been answered yet, when a thread of the
+/// queue-runner is at it already.
+#[test]
+fn what_was_handed_over_is_begun_once() {
+    let peer = Peer::start();
+    let house = house("", &peer);
+    house.post("", &["bob@me.example"], TEXT).unwrap();
+    let other = house.disk.open(Path::new("/mail/bob"), Open::Write).unwrap();
+    assert!(other.try_lock(Lock::Exclusive).unwrap());
+    let busy = peer.keep_busy();
+    std::thread::scope(|scope| {
+        // The report on nobody has to wait for bob's mailbox, and the first round for that.
+        let letter = scope.spawn(|| house.post("bob@me.example", &["a@there.example", "nobody@me.example"], TEXT).unwrap());
+        house.wait("mail", || peer.messages().len() == 1);
+        drop(other);
+        let id = letter.join().unwrap();
+        assert_eq!(house.delivery().flush(&Flush::Message(id)), 0, "it waits, and is being sent");
+        assert!(house.delivery().office.table().is_running(id));
+        drop(busy);
+        house.wait("outcome", || house.journal.waiting(id).is_none());
+    });
+    assert_eq!((peer.messages().len(), peer.connections()), (1, 1));
+}
+
+#[test]
+fn what_a_session_left_to_others_is_not_put_back() {
+    let house = House::new("");
+    let id = house.post("", &["alice@me.example", "bob@me.example"], TEXT).unwrap();
+    let office = &*house.delivery().office;
+    let entry = office.journal.read(id).unwrap();
+    let in_hand = InHand::begin(office, &[entry]);
+    let now = office.clock.elapsed();
+    // In one breath: the queue-runner's thread would take it, too.
+    let begun = {
+        let mut table = office.table();
+        table.wait(id, &[1], now);
+        table.take_due(now).unwrap()
+    };
+    drop(in_hand);
+    let mut table = office.table();
+    assert_eq!((begun.recipients, table.is_running(id)), (vec![1], true));
+    assert!(table.hurry(id, now), "the other waits");
+    table.settled(id, &[0, 1]);
 }
 
 #[test]
