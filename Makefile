@@ -34,13 +34,17 @@ bench: toolchain
 	$(CARGO) build --release --locked
 	tests/bench/run.sh
 
-# Hours of kill -9 and of odd input; ROUNDS and SECONDS say how long.
-ROUNDS  = 2000
-SECONDS = 1800
+# Hours of kill -9, of odd input, and of mail programs at one mailbox; these say how long.
+ROUNDS         = 2000
+SECONDS        = 1800
+PROGRAM_ROUNDS = 200
 soak: toolchain deps
 	PILLARBOX_CRASH_ROUNDS=$(ROUNDS) PILLARBOX_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --locked --test integration -- crash fuzz
 	PILLARBOX_MODEL_SECONDS=$(SECONDS) PILLARBOX_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --locked --lib -- --include-ignored mailbox::tests::model mailbox::tests::fuzzing
 	$(CARGO) test --locked --lib -- --ignored at_length
+	tests/deps.sh --peers
+	$(CARGO) build --release --locked
+	PILLARBOX_PROGRAM_ROUNDS=$(PROGRAM_ROUNDS) tests/peers/run.sh four_writers
 
 # What the tests need: programs, and the crates, so that everything after it runs offline.
 deps: toolchain

@@ -14,6 +14,9 @@ peers=target/peers
 root=$peers/root
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+
 note() { printf 'deps: %s\n' "$*"; }
 
 # program:package, for what `make check` runs.
@@ -22,7 +25,7 @@ tools='curl:curl swaks:swaks dnsmasq:dnsmasq-base python3:python3 openssl:openss
 peer_tools='strace:strace'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
 # Postfix is among them because bsd-mailx wants a mail server, any.
-programs='postfix mutt bsd-mailx s-nail procmail'
+programs='postfix mutt bsd-mailx s-nail alpine procmail'
 
 have() {
     PATH=$PATH:/usr/sbin:/sbin:$root/usr/bin:$root/usr/sbin command -v "$1" >/dev/null 2>&1
@@ -34,21 +37,33 @@ missing() {
     done
 }
 
+# A mirror may fail for a moment: three tries.
+retried() {
+    for pause in 2 10 0; do
+        "$@" >"$log" 2>&1 && return 0
+        [ "$pause" = 0 ] || sleep "$pause"
+    done
+    sed 's/^/deps:   /' "$log" | tail -5
+    return 1
+}
+
 refresh_lists() {
     [ -z "${refreshed-}" ] || return 0
     refreshed=yes
     [ "$(id -u)" = 0 ] || return 0
-    timeout 120 apt-get -qq update >/dev/null 2>&1 || note "the package lists cannot be refreshed (offline?)"
+    retried timeout 120 apt-get -qq update || note "the package lists cannot be refreshed (offline?)"
 }
 
 # Downloads packages with the dependencies this machine lacks, and unpacks them under $root.
 unpack() {
     refresh_lists
     all=$(apt-get -s install --no-install-recommends "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) .*/\1/p')
-    [ -n "$all" ] || all=$*
+    # Those named are wanted even where they are installed.
+    # shellcheck disable=SC2086
+    all=$(printf '%s\n' "$@" $all | sort -u)
     mkdir -p "$peers/archives" "$root"
     # shellcheck disable=SC2086
-    (cd "$peers/archives" && timeout 300 apt-get -qq -o APT::Sandbox::User=root download $all >/dev/null 2>&1) || return 1
+    (cd "$peers/archives" && retried timeout 300 apt-get -qq -o APT::Sandbox::User=root download $all) || return 1
     for name in $all; do
         for archive in "$peers/archives/$name"_*.deb; do
             dpkg -x "$archive" "$root" || return 1
@@ -70,7 +85,7 @@ fetch_tools() {
         note "installing $wanted"
         refresh_lists
         # shellcheck disable=SC2086
-        timeout 300 apt-get -qq -y install --no-install-recommends $wanted >/dev/null 2>&1
+        retried timeout 300 apt-get -qq -y install --no-install-recommends $wanted
     else
         note "unpacking $wanted"
         # shellcheck disable=SC2086

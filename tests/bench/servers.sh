@@ -7,19 +7,25 @@ tracer=''
 # What Pillarbox delivers itself, what it sends on, and where to; who owns its mailboxes.
 local_domain=test.example routed_domain=relay.example routed_port='' mail_owner='' smtp_tls=none
 
-# Outside the range from which the system hands out ports, so that no connection takes it meanwhile.
+# Outside the range from which the system hands out ports, so that no connection takes it meanwhile; none twice.
 free_port() {
-    python3 -c '
-import random, socket
-while True:
-    port = random.randrange(10000, 32000)
-    with socket.socket() as s:
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-    print(port)
-    break'
+    python3 - "$dir/ports" <<'PY'
+import random, socket, sys
+with open(sys.argv[1], "a+") as given:
+    given.seek(0)
+    taken = given.read().split()
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if str(port) not in taken:
+            break
+    print(port, file=given)
+print(port)
+PY
 }
 sink_port=$(free_port)
 
@@ -118,13 +124,14 @@ CONF
     password=secret
     printf '%s\n' "$password" | "$bin/pillarboxctl" -f "$dir/pillarbox.conf" user add big
     # One hash serves all: making a thousand would take half a minute.
+    local hash
+    hash=$(sed -n 's/^big://p' "$dir/pillarbox/users")
     {
-        for n in $(seq 20); do echo "u$n"; done
-        echo u
-        for n in $(seq 2 50); do echo "${n}u"; done
-        for n in $(seq 1000); do echo "m$n"; done
-    } | while read -r name; do sed -n "s/^big:/$name:/p" "$dir/pillarbox/users"; done > "$dir/pillarbox/more"
-    cat "$dir/pillarbox/more" >> "$dir/pillarbox/users"
+        for n in $(seq 20); do echo "u$n:$hash"; done
+        echo "u:$hash"
+        for n in $(seq 2 50); do echo "${n}u:$hash"; done
+        for n in $(seq 1000); do echo "m$n:$hash"; done
+    } >> "$dir/pillarbox/users"
     [ -z "$mail_owner" ] || chown -R "$mail_owner:" "$dir/pillarbox"
 }
 

@@ -2,13 +2,15 @@
 """Sends numbered mail and looks whether each message arrived once and unaltered.
 
     mail.py send PORT RECORD --to ADDRESS... [--count N] [--threads T] [--from ADDRESS] [--tls]
-    mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD [--quoted]   [--seconds S]
-    mail.py wait MBOX TEXT [--seconds S]
+    mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD [--quoted]   [--header REGEX]
+    mail.py wait MBOX TEXT...
 
 RECORD remembers what was accepted, a JSON line each. PATTERN holds {user}. --quoted: that server hands
-out the lines of an mbox as they are, with the > before From.
+out the lines of an mbox as they are, with the > before From. --header: what is in the header of each.
+wait: until the file holds all these texts. All of them wait as long as anything new comes, and a while longer.
 """
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +21,9 @@ import smtplib
 import sys
 import threading
 import time
+
+# Seconds without anything new after which nothing more is expected: a busy machine may take its time.
+PATIENCE = 120
 
 
 def body_of(name):
@@ -34,7 +39,7 @@ def send(args):
     record, lock, failures = open(args.record, "a"), threading.Lock(), []
 
     def worker(number):
-        talk = smtplib.SMTP("127.0.0.1", args.port, local_hostname="client.example", timeout=60)
+        talk = smtplib.SMTP("127.0.0.1", args.port, local_hostname="client.example", timeout=PATIENCE)
         if args.tls:
             talk.starttls()
         for serial in range(number, args.count, args.threads):
@@ -69,6 +74,8 @@ def send(args):
 def messages_of_mbox(path):
     try:
         with open(path, "rb") as handle:
+            # Who writes just then is not done.
+            fcntl.lockf(handle, fcntl.LOCK_SH)
             data = handle.read()
     except FileNotFoundError:
         return
@@ -81,46 +88,67 @@ def unquoted(text):
 
 
 def messages_of_pop3(port, user, password):
-    box = poplib.POP3("127.0.0.1", port, timeout=60)
+    box = poplib.POP3("127.0.0.1", port, timeout=PATIENCE)
     box.user(user)
     box.pass_(password)
-    for number in range(1, box.stat()[0] + 1):
-        yield b"\n".join(box.retr(number)[1]) + b"\n"
+    messages = [b"\n".join(box.retr(number)[1]) + b"\n" for number in range(1, box.stat()[0] + 1)]
     box.quit()
+    return messages
+
+
+def is_busy(error):
+    """Another session has the maildrop, another program has locked the mailbox for long, or has taken a message away while
+    it was sent, which ends the session: later, perhaps."""
+    return re.match(r"-ERR (\[(IN-USE|SYS/TEMP)\]|EOF$)", os.fsdecode(error.args[0]))
+
+
+def messages_of(user, args):
+    if not args.pop3:
+        return messages_of_mbox(args.mbox.format(user=user))
+    try:
+        found = messages_of_pop3(int(args.pop3[0]), user, args.pop3[1])
+    except poplib.error_proto as error:
+        if not is_busy(error):
+            raise
+        return []
+    return map(unquoted, found) if args.quoted else found
+
+
+def look(wanted, args):
+    """How often each wanted message is there; each is looked at as a whole."""
+    count = {}
+    for user in sorted(set(wanted.values())):
+        for message in messages_of(user, args):
+            head, _, body = message.partition(b"\n\n")
+            name = re.search(rb"(?m)^X-Name: (\S+)", head)
+            name = name.group(1).decode() if name else None
+            if name not in wanted:
+                continue
+            count[name] = count.get(name, 0) + 1
+            if wanted[name] != user:
+                sys.exit("%s came to %s" % (name, user))
+            if body.rstrip(b"\n") != body_of(name).encode().rstrip(b"\n"):
+                was, now = hashlib.sha256(body_of(name).encode()), hashlib.sha256(body)
+                sys.exit("%s is altered: %s, now %s" % (name, was.hexdigest(), now.hexdigest()))
+            if args.header and not re.search(args.header.encode(), head, re.M):
+                sys.exit("%s has another header: %s" % (name, head.decode(errors="replace")))
+    twice = [name for name, times in count.items() if times > 1]
+    if twice:
+        sys.exit("arrived more than once: " + " ".join(twice[:5]))
+    return count
 
 
 def check(args):
     with open(args.record) as handle:
         wanted = {entry["name"]: entry["to"].split("@")[0] for entry in map(json.loads, handle)}
-    users = sorted(set(wanted.values()))
-    end = time.monotonic() + args.seconds
+    before, end = -1, 0
     while True:
-        count = {}
-        for user in users:
-            if args.pop3:
-                found = messages_of_pop3(int(args.pop3[0]), user, args.pop3[1])
-                if args.quoted:
-                    found = map(unquoted, found)
-            else:
-                found = messages_of_mbox(args.mbox.format(user=user))
-            for message in found:
-                head, _, body = message.partition(b"\n\n")
-                name = re.search(rb"(?m)^X-Name: (\S+)", head)
-                name = name.group(1).decode() if name else None
-                if name not in wanted:
-                    continue
-                count[name] = count.get(name, 0) + 1
-                if wanted[name] != user:
-                    sys.exit("%s came to %s" % (name, user))
-                if body.rstrip(b"\n") != body_of(name).encode().rstrip(b"\n"):
-                    was, now = hashlib.sha256(body_of(name).encode()), hashlib.sha256(body)
-                    sys.exit("%s is altered: %s, now %s" % (name, was.hexdigest(), now.hexdigest()))
-        twice = [name for name, times in count.items() if times > 1]
-        if twice:
-            sys.exit("arrived more than once: " + " ".join(twice[:5]))
+        count = look(wanted, args)
         if len(count) == len(wanted):
             print("  all %d arrived, once and unaltered" % len(wanted))
             return
+        if len(count) != before:
+            before, end = len(count), time.monotonic() + PATIENCE
         if time.monotonic() > end:
             missing = [name for name in wanted if name not in count]
             sys.exit("%d of %d never arrived: %s" % (len(missing), len(wanted), " ".join(missing[:5])))
@@ -128,16 +156,19 @@ def check(args):
 
 
 def wait(args):
-    end = time.monotonic() + args.seconds
-    while time.monotonic() < end:
+    end = time.monotonic() + PATIENCE
+    while True:
         try:
             with open(args.mbox, "rb") as handle:
-                if args.text.encode() in handle.read():
-                    return
+                held = handle.read()
         except FileNotFoundError:
-            pass
+            held = b""
+        missing = [text for text in args.texts if text.encode() not in held]
+        if not missing:
+            return
+        if time.monotonic() > end:
+            sys.exit("not in %s: %s; it has: %s" % (args.mbox, missing, held[-5000:].decode(errors="replace")))
         time.sleep(0.2)
-    sys.exit("not in %s: %s" % (args.mbox, args.text))
 
 
 def main():
@@ -156,11 +187,10 @@ def main():
     sub.add_argument("--mbox")
     sub.add_argument("--pop3", nargs=2)
     sub.add_argument("--quoted", action="store_true")
-    sub.add_argument("--seconds", type=float, default=60)
+    sub.add_argument("--header")
     sub = commands.add_parser("wait")
     sub.add_argument("mbox")
-    sub.add_argument("text")
-    sub.add_argument("--seconds", type=float, default=30)
+    sub.add_argument("texts", nargs="+")
     args = parser.parse_args()
     {"send": send, "check": check, "wait": wait}[args.command](args)
 

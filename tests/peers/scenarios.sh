@@ -1,0 +1,169 @@
+#!/bin/bash
+# One scenario, with daemons, users and a directory of its own:
+#
+#   scenarios.sh SCENARIO      (run.sh calls it, inside in_root.sh, in a process namespace that ends with it)
+#
+# Exit status 77: skipped. When it fails, it prints what the daemons logged and how they left their files.
+set -Eeuo pipefail
+scenario=$1
+peers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(cd "$peers/../.." && pwd)
+here=$top/tests/bench
+bin=${PILLARBOX_BIN:-$top/target/release}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/pillarbox-peers.XXXXXX")
+chmod 755 "$dir"
+# shellcheck source=tests/bench/servers.sh
+. "$here/servers.sh"
+# Nobody measures here.
+[ -z "$cgroup_base" ] || { rmdir "$cgroup_base" && cgroup_base=''; }
+
+trap 'echo "  line $LINENO failed: $BASH_COMMAND"' ERR
+trap 'exit 130' INT TERM
+trap finish EXIT
+
+finish() {
+    local status=$?
+    trap - ERR
+    set +e
+    [ $status = 0 ] || [ $status = 77 ] || tell
+    stop_all
+    umount -l "$dir/postfix/spool" "$dir/dovecot/spool" 2>/dev/null
+    rm -rf "$dir"
+    exit $status
+}
+
+tell() {
+    echo "--- left in the queues"
+    "$bin/pillarboxctl" -f "$dir/pillarbox.conf" queue list
+    [ -z "$postfix_port" ] || postqueue -c "$dir/postfix/etc" -p
+    echo "--- mailboxes"
+    ls -l --full-time "$dir"/{pillarbox/mail,postfix/spool,dovecot/spool} 2>/dev/null
+    for log in "$dir"/{pillarbox.log,postfix/maillog,dovecot/dovecot.log}; do
+        [ -s "$log" ] || continue
+        echo "--- ${log#"$dir"/}: what is not everyday, then the end"
+        grep -Ev ' info |status=sent|: (connect|disconnect|client=|message-id=|from=<|removed)' "$log" | tail -100
+        echo ...
+        tail -60 "$log"
+    done
+}
+
+# Pillarbox has relay.example, and sends test.example to Postfix; Postfix the other way round.
+# Both deliver as vmail, so that they can share a mailbox.
+local_domain=relay.example routed_domain=test.example mail_owner=vmail smtp_tls=starttls
+smtp_port=$(free_port) sink_port=$smtp_port
+
+with_postfix() {
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout "$dir/key.pem" -out "$dir/cert.pem" -days 2 -subj /CN=bench.example 2>/dev/null
+    postfix_extra="smtp_tls_security_level = may
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = $dir/cert.pem
+smtpd_tls_key_file = $dir/key.pem
+smtpd_tls_received_header = yes
+minimal_backoff_time = 2s
+queue_run_delay = 2s"
+    start_postfix
+    routed_port=$postfix_port
+    start_pillarbox
+}
+
+ours() { for n in $(seq 20); do echo "u$n@relay.example"; done; }
+theirs() { for n in $(seq 20); do echo "u$n@test.example"; done; }
+our_boxes="$dir/pillarbox/mail/{user}"
+their_boxes="$dir/postfix/spool/{user}"
+mail() { "$peers/mail.py" "$@"; }
+
+postfix_to_pillarbox() {
+    with_postfix
+    # shellcheck disable=SC2046
+    mail send "$postfix_port" "$dir/in" --count 400 --to $(ours)
+    mail check "$dir/in" --mbox "$our_boxes"
+    mail check "$dir/in" --pop3 "$pop3_port" "$password"
+}
+
+pillarbox_to_postfix() {
+    with_postfix
+    # shellcheck disable=SC2046
+    mail send "$smtp_port" "$dir/out" --count 400 --to $(theirs)
+    mail check "$dir/out" --mbox "$their_boxes"
+}
+
+encrypted_both_ways() {
+    with_postfix
+    # Postfix says how a message came to it; Pillarbox's Received field does by its protocol word.
+    mail send "$smtp_port" "$dir/out" --count 3 --threads 1 --tls --to u1@test.example
+    mail check "$dir/out" --mbox "$their_boxes" --header '^Received: from pillarbox\.example .*\n\s+\(using TLSv1'
+    mail send "$postfix_port" "$dir/in" --count 3 --threads 1 --tls --to u1@relay.example
+    mail check "$dir/in" --mbox "$our_boxes" --header '^Received: from bench\.example .*\n\s+by pillarbox\.example .* with ESMTPS '
+}
+
+postfix_away() {
+    with_postfix
+    postfix -c "$dir/postfix/etc" stop > /dev/null 2>&1
+    mail send "$smtp_port" "$dir/away" --count 40 --threads 4 --to u1@test.example u2@test.example
+    queue=$("$bin/pillarboxctl" -f "$dir/pillarbox.conf" queue list)
+    [[ $queue == *u1@test.example* ]]
+    postfix -c "$dir/postfix/etc" start > /dev/null 2>&1
+    mail check "$dir/away" --mbox "$their_boxes"
+}
+
+bounces_both_ways() {
+    with_postfix
+    mail send "$smtp_port" "$dir/out" --count 1 --threads 1 --from u3@relay.example --to nobody@test.example
+    mail wait "$dir/pillarbox/mail/u3" 'nobody@test.example' 'Content-Type: multipart/report'
+    mail send "$postfix_port" "$dir/in" --count 1 --threads 1 --from u3@test.example --to nobody@relay.example
+    mail wait "$dir/postfix/spool/u3" 'nobody@relay.example' '550 5.1.1'
+}
+
+shared_mailbox() {
+    # Both append to the same file, each by its own locks.
+    with_postfix
+    install -o vmail -g vmail -m 600 /dev/null "$dir/pillarbox/mail/u4"
+    mount --bind "$dir/pillarbox/mail" "$dir/postfix/spool"
+    mail send "$postfix_port" "$dir/shared1" --count 300 --threads 8 --to u4@test.example &
+    mail send "$smtp_port" "$dir/shared2" --count 300 --threads 8 --to u4@relay.example
+    wait $!
+    mail check "$dir/shared1" --mbox "$our_boxes"
+    mail check "$dir/shared2" --mbox "$our_boxes"
+    mail check "$dir/shared2" --pop3 "$pop3_port" "$password"
+}
+
+dovecot_reads() {
+    start_pillarbox
+    start_dovecot
+    mount --bind "$dir/pillarbox/mail" "$dir/dovecot/spool"
+    mail send "$smtp_port" "$dir/first" --count 50 --threads 5 --to u5@relay.example
+    mail check "$dir/first" --pop3 "$dovecot_port" secret --quoted
+    # Dovecot has written its fields into the file; ours are still right.
+    mail send "$smtp_port" "$dir/second" --count 50 --threads 5 --to u5@relay.example
+    mail check "$dir/first" --pop3 "$pop3_port" "$password"
+    mail check "$dir/second" --pop3 "$pop3_port" "$password"
+    mail check "$dir/second" --pop3 "$dovecot_port" secret --quoted
+}
+
+# Mail programs work on a mailbox of ours: programs.py tells what they do.
+program() { # what it runs
+    local each
+    for each in "$@"; do
+        command -v "$each" > /dev/null || { echo "  no $each here (tests/deps.sh --peers)"; exit 77; }
+    done
+    start_pillarbox
+    "$peers/programs.py" "$scenario" "$dir/pillarbox/mail/u1" "$smtp_port" "$pop3_port" "$password" "$mail_owner"
+}
+deliver() { program procmail formail; }
+four_writers() { program procmail formail mutt bsd-mailx s-nail alpine; }
+mailx_open() { program bsd-mailx; }
+snail_open() { program s-nail; }
+alpine_open() { program alpine; }
+mutt_declines() { program mutt; }
+emptied() { program sh; }
+
+load() {
+    start_pillarbox
+    # shellcheck disable=SC2046
+    mail send "$smtp_port" "$dir/load" --count 10000 --threads 20 --to $(ours)
+    mail check "$dir/load" --mbox "$our_boxes"
+}
+
+"$scenario"
+# What a scenario does not look for: a thread that panicked.
+if grep 'event=bug' "$dir/pillarbox.log"; then exit 1; fi
