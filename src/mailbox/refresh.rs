@@ -16,6 +16,9 @@ use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+/// Others may change a file again each time before we have looked.
+const MOST_LOOKS: usize = 100;
+
 /// A table and the file it describes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loaded {
@@ -87,25 +90,47 @@ impl Mailbox {
         Err(MailboxError::Busy)
     }
 
-    /// Locks the file for reading and brings the table up to date.
+    /// Locks the file for reading and brings the table up to date. What others have changed is looked at as a writer: some
+    /// (c-client) lock it by dotlock and `flock` alone, and would write meanwhile.
     pub(super) fn look(&self, inner: &mut Inner) -> Result<Option<Reading>, MailboxError> {
-        let reading = self.lock_for_reading(inner)?;
-        match &reading {
-            Some(reading) => self.refresh(inner, Some(&*reading.file), reading.stat.into())?,
-            None => self.refresh(inner, None, Stamp::default())?,
+        for _ in 0..MOST_LOOKS {
+            let reading = self.lock_for_reading(inner)?;
+            let Some(Reading { file, stat }) = &reading else {
+                self.refresh(inner, None, Stamp::default())?;
+                return Ok(None);
+            };
+            let now = Stamp::from(*stat);
+            self.recall(inner, Some(&**file), now)?;
+            if inner.table.as_ref().is_some_and(|known| known.stamp == now) {
+                self.renew(inner, Some(&**file), now)?;
+                return Ok(reading);
+            }
+            drop(reading);
+            let (guard, stat) = self.lock(inner)?;
+            self.refresh(inner, Some(&*guard.file), stat.into())?;
         }
-        Ok(reading)
+        Err(MailboxError::Busy)
     }
 
-    /// Makes [`Inner::table`] the one of the locked file as it is now; no file is an empty one. What it shows is durable in
-    /// the state when this returns.
-    pub(super) fn refresh(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
+    /// What we knew of it last, if that is not in memory.
+    fn recall(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
         self.ready(inner, file, now.size)?;
         if inner.table.is_none() {
             // Epochs are counted anew.
             inner.looked = Default::default();
             self.load_index(inner);
         }
+        Ok(())
+    }
+
+    /// Makes [`Inner::table`] the one of the locked file as it is now; no file is an empty one. What it shows is durable in
+    /// the state when this returns.
+    pub(super) fn refresh(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
+        self.recall(inner, file, now)?;
+        self.renew(inner, file, now)
+    }
+
+    fn renew(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
         let Some(file) = file else { return self.look_at_all(inner, Scan::default(), now) };
         match &inner.table {
             Some(old) if old.stamp == now && old.covered == now.size => return self.sync_state(inner),

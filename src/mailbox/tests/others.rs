@@ -73,6 +73,30 @@ fn nothing_is_lost_among_many_writers_and_readers() {
     assert_eq!(found, all);
 }
 
+/// c-client has a dotlock, and no lock on the file that we would meet.
+#[test]
+fn nobody_looks_at_what_is_being_written_under_a_dotlock() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = real(dir.path());
+    let path = dir.path().join("mail/alice");
+    for n in 0..4 {
+        inbox(&store).deliver(&small(n).copy()).unwrap();
+    }
+    let view = inbox(&store).view().unwrap();
+    let found = |view: &View| view.messages().unwrap().iter().map(|m| (m.uid.0, number(&read(view, m)))).collect::<Vec<_>>();
+    assert_eq!(found(&view), [(1, 0), (2, 1), (3, 2), (4, 3)]);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(dotlock(&path), "").unwrap();
+    std::fs::write(&path, &whole[..whole.len() * 5 / 8]).unwrap();
+    assert!(matches!(view.sync(true), Err(MailboxError::Busy)));
+    let mut appended = whole.clone();
+    appended.extend_from_slice(b"From x@y Sat Nov  1 12:26:40 2025\nSubject: message 9\n\nby alpine\n\n");
+    std::fs::write(&path, appended).unwrap();
+    std::fs::remove_file(dotlock(&path)).unwrap();
+    assert_eq!(view.sync(true).unwrap().gone, []);
+    assert_eq!(found(&inbox(&store).view().unwrap()), [(1, 0), (2, 1), (3, 2), (4, 3), (5, 9)]);
+}
+
 #[test]
 fn a_lock_is_waited_for_and_then_it_is_busy() {
     let dir = tempfile::tempdir().unwrap();
