@@ -150,7 +150,7 @@ program() { # what it runs
     "$peers/programs.py" "$scenario" "$dir/pillarbox/mail/u1" "$smtp_port" "$pop3_port" "$password" "$mail_owner"
 }
 deliver() { program procmail formail; }
-four_writers() { program procmail formail mutt bsd-mailx s-nail alpine; }
+four_writers() { program procmail formail mutt bsd-mailx s-nail; }
 mailx_open() { program bsd-mailx; }
 snail_open() { program s-nail; }
 alpine_open() { program alpine; }
