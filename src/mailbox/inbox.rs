@@ -415,7 +415,16 @@ impl Mailbox {
         for fact in facts {
             match fact {
                 Fact::Moved => inner.table.iter_mut().for_each(Loaded::distrust),
-                Fact::Expunged(_, uids) => inner.next = uids.iter().last().map_or(inner.next, |uid| inner.next.max(uid + 1)),
+                // What came since must not hide that the file was changed in the middle.
+                Fact::Intent(intent) if inner.rows().at(intent.uid).is_some() => {
+                    inner.table.iter_mut().for_each(Loaded::distrust);
+                }
+                Fact::Expunged(_, uids) => {
+                    if uids.iter().any(|uid| inner.rows().at(uid).is_some()) {
+                        inner.table.iter_mut().for_each(Loaded::distrust);
+                    }
+                    inner.next = uids.iter().last().map_or(inner.next, |uid| inner.next.max(uid + 1));
+                }
                 Fact::Rows(first, keys) => inner.next = inner.next.max(first + keys.len() as u32),
                 Fact::Marks(uids, marks, filed) => {
                     let rows = inner.table.iter_mut().flat_map(|loaded| &mut loaded.table.rows);

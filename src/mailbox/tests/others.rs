@@ -228,6 +228,14 @@ fn two_daemons_share_mailbox_and_spool() {
         assert_eq!(view.message(first).unwrap().unwrap().marks, flagged);
         assert_eq!(view.keywords().names(), ["Work"]);
     }
+    // Also if mail came between the removal and the look.
+    let third = Uid(shown[2].0);
+    inbox(&stores[1]).expunge(&[third]).unwrap();
+    inbox(&stores[1]).deliver(&small(299).copy()).unwrap();
+    for view in &views {
+        assert_eq!(view.sync(true).unwrap().gone, [(2, third)]);
+    }
+    assert!(seen(&stores[0]) == seen(&stores[1]));
     // One ends and comes back while the other goes on.
     let [one, two] = stores;
     one.close();
