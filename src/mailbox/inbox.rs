@@ -1,6 +1,7 @@
 //! One mailbox: its file, its state log, its locks. Here is what every act on a mailbox begins with.
 
 use super::MailboxError;
+use super::cache::Cache;
 use super::compact::Stretch;
 use super::flags::Marks;
 use super::lock::{Guard, Patience};
@@ -47,6 +48,8 @@ pub struct Mailbox {
     pub(super) inner: Mutex<Inner>,
     /// Who looks at it. Its lock is taken after that of `inner`, never before.
     pub(super) seats: Seats,
+    /// What its messages are made of. No other lock is taken while this one is held, nor this one under another.
+    pub(super) cache: Mutex<Cache>,
 }
 
 /// Which file this is, and which state of it.

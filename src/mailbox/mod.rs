@@ -8,6 +8,7 @@
 //! | `<mail>/u.lock` | a dotlock, for the moment of a write ([`lock`]) | |
 //! | `<spool>/state/u/INBOX` | the state log: UIDVALIDITY, UID ceiling, UIDs and marks of messages that don't carry them, keywords, what was and what is to be removed ([`state`]) | yes |
 //! | `<spool>/index/u/INBOX.idx` | the table of all messages; may be deleted at any time ([`index`]) | no |
+//! | `<spool>/index/u/INBOX.cache` | what messages are made of, ready to send; may be deleted at any time ([`cache`]) | no |
 //! | `<spool>/folders/u/A/B.mbox` | the mail of `u`'s folder `A/B`; [`name`] tells how names are written | yes |
 //! | `<spool>/state/u/<id>` | the state log of the folder with that mailbox id; so `<id>.lease`, `<id>.idx` and so on | yes |
 //! | `<spool>/state/u/user` | the log of `u`: folders and their ids, subscriptions, the last UIDVALIDITY ([`user`]) | yes |
@@ -51,11 +52,13 @@
 //!
 //! All sessions of a mailbox share one [`table`], in UID order; a [`View`] is one session's numbering of it, up to the last message
 //! it was told of ([`numbering`]). Who waits is woken by whatever changes the mailbox ([`wake`]). Messages are [`read`] in blocks,
-//! each under a lock and only while the file is the one the table describes.
+//! each under a lock and only while the file is the one the table describes. What they are made of is found out once
+//! ([`structures`]).
 //!
 //! What a client was shown under a pair of UIDVALIDITY and UID never becomes another content: numbers are reserved in the state
 //! log, synced before they are shown, and a number in the file counts only with a seal over its content.
 
+mod cache;
 mod check;
 mod checkpoint;
 mod compact;
@@ -81,6 +84,7 @@ mod scan;
 mod secret;
 mod state;
 mod store;
+mod structures;
 mod sweep;
 mod table;
 mod tree;
@@ -99,6 +103,7 @@ pub use inbox::Mailbox;
 pub use marking::{Change, Marked};
 pub use name::{FolderName, NameError};
 pub use store::Store;
+pub use structures::Structures;
 pub use table::Counts;
 pub use user::{MailboxId, SpecialUse};
 pub use view::{Changes, Lease, View};

@@ -20,6 +20,8 @@ pub(super) struct Places {
     pub state: PathBuf,
     /// Its index.
     pub index: PathBuf,
+    /// What its messages are made of.
+    pub cache: PathBuf,
     /// What its own files there are called.
     pub base: String,
     /// Names it in seals.
@@ -50,11 +52,13 @@ impl Places {
 
     fn new(spool: &Path, user: &str, id: Option<MailboxId>, root: &Path, file: PathBuf) -> Places {
         let base = id.map_or_else(|| "INBOX".to_owned(), |id| id.to_string());
+        let index = spool.join("index").join(user);
         Places {
             id,
             root: root.to_owned(),
             state: spool.join("state").join(user),
-            index: spool.join("index").join(user).join(format!("{base}.idx")),
+            index: index.join(format!("{base}.idx")),
+            cache: index.join(format!("{base}.cache")),
             label: format!("{user}/{base}"),
             base,
             spot: Mutex::new(Arc::new(Spot::at(file))),
@@ -82,8 +86,9 @@ impl Places {
     }
 
     /// The files that go with the folder.
-    pub fn kept(&self) -> [PathBuf; 5] {
-        [self.state.join(&self.base), self.beside("new"), self.beside("lease"), self.beside("redo"), self.index.clone()]
+    pub fn kept(&self) -> [PathBuf; 6] {
+        let (index, cache) = (self.index.clone(), self.cache.clone());
+        [self.state.join(&self.base), self.beside("new"), self.beside("lease"), self.beside("redo"), index, cache]
     }
 
     /// A file of its own beside the state log.

@@ -58,7 +58,7 @@ enum Stage {
 
 /// One message, or a part of it, on its way.
 #[derive(Debug)]
-struct Stream<'a> {
+pub(super) struct Stream<'a> {
     view: &'a View,
     row: Row,
     /// Of the table the row is from.
@@ -87,12 +87,15 @@ impl View {
             self.with(|_, inner| inner.table.as_ref().and_then(|loaded| Some((*loaded.table.find(uid.0)?, loaded.epoch))))?;
         let (row, epoch) = found.ok_or(MailboxError::Gone)?;
         let (from, to) = (range.start.min(row.wire), range.end.min(row.wire));
-        let start = Pace { wire: 0, stage: Stage::Header, to_wire: ToWire::default() };
+        let mut stream = Stream::new(self, row, epoch);
         let bookmark = self.block().bookmark.clone();
-        let pace = bookmark.filter(|(marked, pace)| (marked.uid, marked.key) == (row.uid, row.key) && pace.wire <= from);
-        let pace = pace.map_or(start, |(_, pace)| pace);
-        let (skip, left) = (from - pace.wire, to.saturating_sub(from));
-        Ok(Box::new(Stream { view: self, row, epoch, before: pace.clone(), pace, skip, left, out: Vec::new(), sent: 0 }))
+        if let Some((marked, pace)) = bookmark {
+            if (marked.uid, marked.key) == (row.uid, row.key) && pace.wire <= from {
+                (stream.before, stream.pace) = (pace.clone(), pace);
+            }
+        }
+        (stream.skip, stream.left) = (from - stream.pace.wire, to.saturating_sub(from));
+        Ok(Box::new(stream))
     }
 
     fn block(&self) -> MutexGuard<'_, Block> {
@@ -107,10 +110,10 @@ impl Read for Stream<'_> {
                 self.view.block().bookmark = Some((self.row, self.before.clone()));
                 return Ok(0);
             }
-            if matches!(self.pace.stage, Stage::End) {
-                return Err(ErrorKind::InvalidData.into());
-            }
-            self.next_piece()?;
+            self.next_piece().map_err(|error| match error {
+                MailboxError::Io(error) => error,
+                other => io::Error::other(other),
+            })?;
         }
         let rest = self.out.get(self.sent..).unwrap_or_default();
         let most = rest.len().min(buffer.len()).min(usize::try_from(self.left).unwrap_or(usize::MAX));
@@ -126,16 +129,34 @@ impl Read for Stream<'_> {
     }
 }
 
-impl Stream<'_> {
-    fn next_piece(&mut self) -> io::Result<()> {
+impl<'a> Stream<'a> {
+    /// All of a message, from its row in the table of that epoch.
+    pub fn new(view: &'a View, row: Row, epoch: u64) -> Stream<'a> {
+        let pace = Pace { wire: 0, stage: Stage::Header, to_wire: ToWire::default() };
+        Stream { view, row, epoch, before: pace.clone(), pace, skip: 0, left: row.wire, out: Vec::new(), sent: 0 }
+    }
+
+    /// Hands out the message in pieces as they are made ready; tells what the table says of it in the end.
+    pub fn pieces(mut self, mut each: impl FnMut(&[u8])) -> Result<Row, MailboxError> {
+        while !matches!(self.pace.stage, Stage::End) {
+            self.next_piece()?;
+            each(&self.out);
+        }
+        Ok(self.row)
+    }
+
+    fn next_piece(&mut self) -> Result<(), MailboxError> {
+        if matches!(self.pace.stage, Stage::End) {
+            return Err(io::Error::from(ErrorKind::InvalidData).into());
+        }
         self.out.clear();
         self.before = self.pace.clone();
-        self.step().map_err(io::Error::other)?;
+        self.step()?;
         self.pace.wire += self.out.len() as u64;
         let over = self.pace.wire > self.row.wire;
         let short = matches!(self.pace.stage, Stage::End) && self.pace.wire < self.row.wire;
         if over || short {
-            return Err(ErrorKind::InvalidData.into());
+            return Err(io::Error::from(ErrorKind::InvalidData).into());
         }
         let skip = self.skip.min(self.out.len() as u64);
         self.skip -= skip;

@@ -373,6 +373,7 @@ impl Mailbox {
             keys,
             inner: Mutex::new(Inner::default()),
             seats: Seats::default(),
+            cache: Mutex::default(),
         }
     }
 

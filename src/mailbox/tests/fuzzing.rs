@@ -11,7 +11,7 @@ const STATE: &str = "/w/spool/state/alice/INBOX";
 /// The byte of an index that no checksum covers.
 const STALE_BYTE: usize = 251;
 
-fn rounds(least: u64, mut round: impl FnMut(u64, &mut Random)) {
+pub fn rounds(least: u64, mut round: impl FnMut(u64, &mut Random)) {
     let seconds = std::env::var("PILLARBOX_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let begun = Instant::now();
     let mut n = 0;
@@ -21,7 +21,7 @@ fn rounds(least: u64, mut round: impl FnMut(u64, &mut Random)) {
     }
 }
 
-fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
+pub fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..1 + random.below(3) {
         let at = random.below(bytes.len() + 1);
         match random.below(6) {
@@ -106,14 +106,14 @@ fn some() -> SimDisk {
     disk.after_kill()
 }
 
-fn bytes(disk: &SimDisk, path: &str) -> Vec<u8> {
+pub fn bytes(disk: &SimDisk, path: &str) -> Vec<u8> {
     let file = disk.open(Path::new(path), Open::Read).unwrap();
     let mut bytes = vec![0; file.stat().unwrap().size as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
 
-fn write(disk: &SimDisk, path: &str, bytes: &[u8]) {
+pub fn write(disk: &SimDisk, path: &str, bytes: &[u8]) {
     let file = disk.open(Path::new(path), Open::Create(0o600)).unwrap();
     file.set_len(0).unwrap();
     file.write_at(&[io::IoSlice::new(bytes)], 0).unwrap();

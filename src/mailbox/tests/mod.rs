@@ -13,6 +13,7 @@ mod numbers;
 mod others;
 pub mod scanning;
 mod strangers;
+mod structures;
 mod tree_crash;
 mod twins;
 mod viewing;

@@ -26,29 +26,24 @@ fn a_record_gives_back_the_structure() {
 }
 
 #[test]
-fn a_changed_record_is_none() {
+fn a_part_of_a_record_is_none() {
     let record = encode(&structure());
     for at in 0..record.len() {
-        for bit in 0..8 {
-            let mut changed = record.clone();
-            changed[at] ^= 1 << bit;
-            assert_eq!(decode(&changed), None);
-        }
         assert_eq!(decode(&record[..at]), None);
     }
     assert_eq!(decode(&[record.as_slice(), b"\0"].concat()), None);
+    for version in (0..=255).filter(|version| *version != record[0]) {
+        assert_eq!(decode(&[&[version], &record[1..]].concat()), None);
+    }
 }
 
-/// The checksum is no signature: what it fits may still be nonsense.
 #[test]
-fn nonsense_with_a_right_checksum_is_none_or_a_sane_structure() {
+fn nonsense_is_none_or_a_sane_structure() {
     let record = encode(&structure());
-    for at in 5..record.len() {
+    for at in 1..record.len() {
         for value in [0, 1, 0x7f, 0x80, 0xff, record[at].wrapping_add(1)] {
             let mut changed = record.clone();
             changed[at] = value;
-            let sum = crc32c::crc32c(&changed[5..]).to_le_bytes();
-            changed[1..5].copy_from_slice(&sum);
             if let Some(structure) = decode(&changed) {
                 assert_eq!(structure.parts[0].parent, None);
                 let _ = imap_text::body(&structure, true);
