@@ -2,6 +2,7 @@
 //! Strings are quoted if they may be in every mode, else literals; so the same bytes suit every session.
 
 use super::mailboxes::{Entry, Mailbox};
+use super::parameters::put_together;
 use super::structure::{Field, Fields, Kind, Parameter, Part, Structure};
 
 /// A longer string is sent as a literal.
@@ -127,7 +128,7 @@ fn begin(part: &Part, out: &mut Vec<u8>) {
     out.push(b' ');
     string(&part.subtype, out);
     out.push(b' ');
-    parameters(&part.parameters, out);
+    type_parameters(part, out);
     out.push(b' ');
     nstring(part.id.as_deref(), out);
     out.push(b' ');
@@ -185,22 +186,30 @@ fn extension(part: &Part, out: &mut Vec<u8>) {
         None => nstring(None, out),
     }
     out.push(b' ');
-    match part.languages.as_slice() {
-        [] => nstring(None, out),
-        [one] => string(one, out),
-        several => {
-            out.push(b'(');
-            for (index, one) in several.iter().enumerate() {
-                if index > 0 {
-                    out.push(b' ');
-                }
-                string(one, out);
-            }
-            out.push(b')');
+    if part.languages.is_empty() {
+        nstring(None, out);
+    } else {
+        for (index, language) in part.languages.iter().enumerate() {
+            out.push(if index == 0 { b'(' } else { b' ' });
+            string(language, out);
         }
+        out.push(b')');
     }
     out.push(b' ');
     nstring(part.location.as_deref(), out);
+}
+
+/// Those of the type. A text that does not say so is US-ASCII (RFC 2046 §4.1.2), and clients are used to be told.
+fn type_parameters(part: &Part, out: &mut Vec<u8>) {
+    let says = |(name, _): &Parameter| {
+        let base = name.split(|byte| *byte == b'*').next().unwrap_or_default();
+        base.eq_ignore_ascii_case(b"charset")
+    };
+    if !part.is_type("text") || part.parameters.iter().any(says) {
+        return parameters(&part.parameters, out);
+    }
+    let default = (b"charset".to_vec(), b"us-ascii".to_vec());
+    parameters(&[part.parameters.as_slice(), &[default]].concat(), out);
 }
 
 /// `body-fld-param = "(" string SP string *(SP string SP string) ")" / nil`.
@@ -208,7 +217,7 @@ fn parameters(parameters: &[Parameter], out: &mut Vec<u8>) {
     if parameters.is_empty() {
         return nstring(None, out);
     }
-    for (index, (name, value)) in parameters.iter().enumerate() {
+    for (index, (name, value)) in put_together(parameters).iter().enumerate() {
         out.push(if index == 0 { b'(' } else { b' ' });
         string(name, out);
         out.push(b' ');

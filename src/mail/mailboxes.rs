@@ -85,7 +85,8 @@ impl Reader<'_> {
         loop {
             match self.token() {
                 Some(Token::Word(word, blank)) => words.add(&word, blank),
-                Some(Token::Comment(text)) => comment = Some(text),
+                // A name stands behind the address that it is a comment to.
+                Some(Token::Comment(text)) => comment = Some(text).filter(|_| words.any),
                 Some(Token::Special(b'<')) => return self.route_address(words, comment),
                 Some(Token::Special(b'@')) => return self.domain(words.joined, comment),
                 Some(Token::Special(b':')) if !self.in_group && words.any => {
@@ -126,7 +127,13 @@ impl Reader<'_> {
     fn domain(&mut self, local: Vec<u8>, mut comment: Option<Vec<u8>>) {
         let mut domain = Vec::new();
         let end = loop {
+            let before = self.rest;
             match self.token() {
+                // `a@b c@d`: only around dots may there be blanks (RFC 5322 §4.4). The comma was forgotten.
+                Some(Token::Word(word, true)) if !(domain.is_empty() || domain.ends_with(b".") || word.starts_with(b".")) => {
+                    self.rest = before;
+                    return self.push(Mailbox { name: comment, route: None, local, domain });
+                }
                 Some(Token::Word(word, _)) => domain.extend_from_slice(&word),
                 Some(Token::Comment(text)) => comment = Some(text),
                 // `joe@example.org <joe@example.org>`: the first was meant as a name.
@@ -155,6 +162,7 @@ impl Reader<'_> {
                 Some(Token::Comment(text)) => comment = Some(text),
                 Some(Token::Special(b'@')) if mailbox.local.is_empty() && mailbox.route.is_none() => self.route(&mut mailbox),
                 Some(Token::Special(b'@')) if !in_domain => in_domain = true,
+                Some(Token::Special(b'<')) => {}
                 Some(Token::Special(b'>')) => end = Some(b'>'),
                 // A bracket that was never closed ends with the entry.
                 Some(Token::Special(byte @ (b',' | b';'))) => end = Some(byte),
@@ -329,6 +337,9 @@ mod tests {
             ("Joe <>", "Joe|-||"),
             ("<@>", "-|@||"),
             ("a@b@c", "-|-|a|b@c"),
+            ("a@b c@d, e @ f . g", "-|-|a|b -|-|c|d -|-|e|f.g"),
+            ("(x) a@b, (y) <c@d>, a@b (x) c@d", "-|-|a|b -|-|c|d x|-|a|b -|-|c|d"),
+            ("A <<a@b>>, <c@d>", "A|-|a|b -|-|c|d"),
         ] {
             assert_eq!(told(value), expected, "{value}");
         }

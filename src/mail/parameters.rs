@@ -4,6 +4,7 @@
 use super::structure::Parameter;
 use super::transfer::hex;
 use super::words;
+use std::borrow::Cow;
 
 /// The decoded value of a parameter; none if it is not there.
 pub fn value(parameters: &[Parameter], name: &str) -> Option<String> {
@@ -33,6 +34,76 @@ pub fn value(parameters: &[Parameter], name: &str) -> Option<String> {
     }
     // RFC 2047 §5 forbids encoded words here; many write them.
     plain.map(|value| words::decode(value))
+}
+
+/// The parameters with continuations put together, as IMAP tells them (RFC 2231 §6), where the first piece begins: as
+/// `name`, or as `name*` if one of the pieces is encoded; it is not decoded. Pieces that are incomplete stay as they are.
+pub fn put_together(parameters: &[Parameter]) -> Cow<'_, [Parameter]> {
+    if !parameters.iter().any(|(name, _)| piece(name).is_some()) {
+        return Cow::Borrowed(parameters);
+    }
+    let mut told: Vec<Parameter> = Vec::with_capacity(parameters.len());
+    for (index, own) in parameters.iter().enumerate() {
+        let pieces = piece(&own.0).and_then(|(base, ..)| Some((base, pieces_of(base, parameters)?)));
+        match pieces {
+            Some((base, pieces)) => {
+                let first = parameters.iter().position(|(name, _)| piece(name).is_some_and(|(other, ..)| is_same(other, base)));
+                if first == Some(index) {
+                    told.push(as_one(base, &pieces));
+                }
+            }
+            None => told.push(own.clone()),
+        }
+    }
+    Cow::Owned(told)
+}
+
+/// `name*7` or `name*7*`: name, number, and whether it is encoded.
+fn piece(name: &[u8]) -> Option<(&[u8], u32, bool)> {
+    let star = name.iter().position(|byte| *byte == b'*')?;
+    let (base, section) = (name.get(..star)?, name.get(star + 1..)?);
+    let (digits, is_extended) = section.strip_suffix(b"*").map_or((section, false), |digits| (digits, true));
+    Some((base, number(digits)?, is_extended))
+}
+
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+/// All pieces of that name in order, if each is there once.
+fn pieces_of<'a>(base: &[u8], parameters: &'a [Parameter]) -> Option<Vec<(u32, bool, &'a [u8])>> {
+    let own = parameters.iter().filter_map(|(name, value)| {
+        let (_, number, is_extended) = piece(name).filter(|(other, ..)| is_same(other, base))?;
+        Some((number, is_extended, value.as_slice()))
+    });
+    let mut pieces: Vec<_> = own.collect();
+    pieces.sort_by_key(|(number, ..)| *number);
+    let complete = pieces.iter().zip(0..).all(|((number, ..), place)| *number == place);
+    complete.then_some(pieces)
+}
+
+fn as_one(base: &[u8], pieces: &[(u32, bool, &[u8])]) -> Parameter {
+    if !pieces.iter().any(|(_, is_extended, _)| *is_extended) {
+        return (base.to_vec(), pieces.iter().flat_map(|(.., value)| value.iter().copied()).collect());
+    }
+    let mut value = Vec::new();
+    for (number, is_extended, text) in pieces {
+        if *is_extended {
+            value.extend_from_slice(text);
+            continue;
+        }
+        if *number == 0 {
+            value.extend_from_slice(b"''");
+        }
+        for &byte in *text {
+            if byte.is_ascii_graphic() && !b"*'%()<>@,;:\\\"/[]?=".contains(&byte) {
+                value.push(byte);
+            } else {
+                value.extend_from_slice(format!("%{byte:02X}").as_bytes());
+            }
+        }
+    }
+    ([base, b"*"].concat(), value)
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
@@ -101,6 +172,23 @@ mod tests {
             .unwrap(),
             "This is even more ***fun*** isn't it!"
         );
+    }
+
+    #[test]
+    fn continuations_are_put_together_for_imap() {
+        let told = |parameters: &[(&str, &str)]| {
+            let owned: Vec<Parameter> = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let one = |(name, value): &Parameter| format!("{}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+            put_together(&owned).iter().map(one).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told(&[("a", "1"), ("b*", "''2")]), "a=1 b*=''2");
+        assert_eq!(told(&[("URL*0", "ftp://"), ("x", "y"), ("url*1", "cs.utk.edu/")]), "URL=ftp://cs.utk.edu/ x=y");
+        assert_eq!(told(&[("n*1", "b"), ("n*0", "a"), ("m*0", "c")]), "n=ab m=c");
+        assert_eq!(told(&[("n*0*", "utf-8'de'%C3"), ("n*1*", "%BC"), ("n*2", "a b%")]), "n*=utf-8'de'%C3%BCa%20b%25");
+        assert_eq!(told(&[("n*0", "a b"), ("n*1*", "%20c")]), "n*=''a%20b%20c");
+        for incomplete in [&[("n*0", "a"), ("n*2", "c")][..], &[("n*1", "b")], &[("n*0", "a"), ("n*0*", "b")]] {
+            assert_eq!(told(incomplete).split(' ').count(), incomplete.len());
+        }
     }
 
     #[test]

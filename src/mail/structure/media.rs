@@ -2,6 +2,7 @@
 //! Nothing is an error; what can't be read is left out.
 
 use super::{Field, Fields, Kind, Part};
+use crate::mail::parameters::put_together;
 
 /// A parameter: its name, and its value without quotes, not decoded otherwise.
 pub type Parameter = (Vec<u8>, Vec<u8>);
@@ -66,7 +67,8 @@ impl Part {
 
     /// The boundary of a multipart, without the blanks that no boundary ends with.
     pub(super) fn boundary(&self) -> Option<Vec<u8>> {
-        let (_, value) = self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"boundary"))?;
+        let parameters = put_together(&self.parameters);
+        let (_, value) = parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"boundary"))?;
         let boundary = value.trim_ascii_end();
         (!boundary.is_empty()).then(|| boundary.to_vec())
     }
@@ -152,12 +154,14 @@ impl Reader<'_> {
         (!token.is_empty()).then(|| token.to_vec())
     }
 
-    /// A quoted string, or what stands there up to the next blank or semicolon: programs forget to quote names of files.
-    fn value(&mut self) -> Vec<u8> {
+    /// A quoted string, or what stands there up to the next blank. Programs forget to quote names of files: they go on up to
+    /// the next semicolon.
+    fn value(&mut self, is_name: bool) -> Vec<u8> {
         self.blanks();
         let mut value = Vec::new();
         if self.take(b'"').is_none() {
-            let end = self.rest.iter().position(|byte| matches!(byte, b';' | b'"' | b'(')).unwrap_or(self.rest.len());
+            let is_end = |byte: &u8| matches!(byte, b';' | b'"' | b'(') || (!is_name && byte.is_ascii_whitespace());
+            let end = self.rest.iter().position(is_end).unwrap_or(self.rest.len());
             let (text, rest) = self.rest.split_at(end);
             self.rest = rest;
             value.extend(text.trim_ascii().iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
@@ -192,7 +196,8 @@ impl Reader<'_> {
             let Some(name) = self.token() else { continue };
             self.blanks();
             if self.take(b'=').is_some() {
-                found.push((name, self.value()));
+                let is_name = name.to_ascii_lowercase().ends_with(b"name");
+                found.push((name, self.value(is_name)));
             }
         }
         found
@@ -216,6 +221,7 @@ mod tests {
             ("(a (b) \\) c) text (d) / (e) plain", "text/plain "),
             ("multipart/mixed; boundary=\"a;b \\\"c\\\"\"\r\n", "multipart/mixed boundary=a;b \"c\""),
             ("application/x; name=my file.pdf; x=y", "application/x name=my file.pdf|x=y"),
+            ("multipart/x; boundary=b c; charset=x\r\n y; z=1", "multipart/x boundary=b|charset=x|z=1"),
             ("application/x; a; b=1;; =2; c=\"open", "application/x b=1|c=open"),
             ("application/x junk \"; no=1\" ; yes=2", "application/x yes=2"),
             (

@@ -90,7 +90,7 @@ fn bodies_are_written_as_in_the_examples() {
         body(message, true),
         "((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7bit\" 8 1 NIL NIL NIL NIL)\
          (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\" \"NAME\" \"cc.diff\") \"<960723163407.20117h@cac.washington.edu>\" \"Compiler diff\" \"BASE64\" 2 0 \
-         NIL (\"attachment\" (\"filename\" \"x\")) \"de\" NIL)\
+         NIL (\"attachment\" (\"filename\" \"x\")) (\"de\") NIL)\
          (\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 39 (NIL \"s\" NIL NIL NIL NIL NIL NIL NIL NIL) \
          (\"image\" \"png\" NIL NIL NIL \"7bit\" 0 NIL NIL NIL NIL) 3 NIL NIL NIL NIL) \"mixed\" (\"boundary\" \"a\") NIL NIL NIL)"
     );
