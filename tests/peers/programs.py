@@ -166,8 +166,8 @@ class Stage:
     def mutt(self, keys, purge="yes"):
         command = ["mutt", "-n", "-F", self.home + "/muttrc", "-f", self.mailbox]
         screen = Screen(self, command + ["-e", "set delete=" + purge, "-e", 'push "%s"' % keys])
-        # What finds nothing makes mutt forget the rest of the keys.
-        screen.ends(or_say="q")
+        # What finds nothing makes mutt forget the rest of the keys; after some seconds it would break another's lock.
+        screen.ends(or_say="q", answers={b"remove lock for": "n"})
 
     def mutt_zaps(self):
         self.mutt("<delete-pattern>~s zap-<enter><tag-pattern>~s keep<enter><tag-prefix><flag-message><quit>")
@@ -214,14 +214,19 @@ class Screen:
     def say(self, line):
         os.write(self.master, line.encode())
 
-    def ends(self, or_say=None):
+    def ends(self, or_say=None, answers={}):
+        """Waits for its end: says something each second, and what is to be answered."""
         began = time.monotonic()
 
         def ended():
             nonlocal began
+            for question, answer in answers.items():
+                if question in self.seen:
+                    self.seen = b""
+                    self.say(answer)
             if or_say and time.monotonic() > began + 1:
                 began = time.monotonic()
-                os.write(self.master, or_say.encode())
+                self.say(or_say)
             return self.child.poll() is not None
 
         try:
