@@ -33,6 +33,12 @@ impl Mailbox {
             self.refresh(inner, Some(file), now)?;
             inner.next = inner.next.max(inner.rows().top);
         }
+        if inner.log.as_ref().and_then(|log| log.sum.durable).is_some_and(|(end, _)| end > now.size) {
+            // It was made shorter, by us before a crash or by others. If that does not last, what is appended now lies over
+            // what was there before.
+            file.sync()?;
+            self.note_durable(inner, file, Some(now));
+        }
         let before = inner.is_as_known(now);
         if let Some(loaded) = inner.table.as_mut().filter(|loaded| !before.1 && loaded.stamp.size == now.size) {
             // Changed in its middle by others: once it has grown, that could not be told any more.

@@ -3,7 +3,7 @@
 use super::redo::Found;
 use super::*;
 use crate::mailbox::tests::scanning::scan_in_pieces;
-use crate::mailbox::tests::{World, number, small};
+use crate::mailbox::tests::{Mail, World, number, small};
 use crate::mailbox::{Change, Flags, Marks, Uid};
 use crate::sys::Disk;
 use crate::sys::sim::SimDisk;
@@ -263,6 +263,50 @@ fn after_a_crash_another_program_is_faster_and_nothing_is_lost() {
     assert!(open > 8, "{open}");
 }
 
+/// The disk after a kill at an operation of the checkpoint that empties a mailbox.
+fn half_emptied(at: u64) -> SimDisk {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox(ALICE);
+    for n in 1..=2 {
+        let text = format!("Subject: message {n}\n\n{}", format!("line of {n}\n").repeat(700));
+        inbox.deliver(&Mail::new(n, text.as_bytes()).copy()).unwrap();
+    }
+    durable(&inbox);
+    inbox.expunge(&[Uid(1), Uid(2)]).unwrap();
+    disk.stop_at(disk.operations() + at);
+    world.store.checkpoint();
+    disk.after_kill()
+}
+
+/// The daemon is killed while it empties a mailbox; the next one delivers, and the power fails.
+#[test]
+fn what_was_in_an_emptied_mailbox_does_not_come_back_under_new_mail() {
+    let new = small(3);
+    let start = |inbox: &Mailbox| {
+        let there = inbox.recover(&[new.copy()])?;
+        if there == [false] { inbox.deliver(&new.copy()).map(drop) } else { Ok(()) }
+    };
+    let mut emptied = 0;
+    for at in (1..20).filter(|at| World::sim(&half_emptied(*at)).file(ALICE).is_empty()).take(3) {
+        emptied += 1;
+        for (seed, again) in (0..12).flat_map(|seed| (1..24).map(move |again| (seed, again))) {
+            let disk = half_emptied(at);
+            let world = World::sim(&disk);
+            let inbox = world.inbox(ALICE);
+            disk.stop_at(disk.operations() + again);
+            if start(&inbox).is_ok() {
+                world.store.checkpoint();
+            }
+            let world = World::sim(&disk.after_power_cut(seed));
+            start(&world.inbox(ALICE)).unwrap();
+            let read: Vec<u64> = numbers(&world).iter().map(|(_, n)| *n).collect();
+            assert_eq!(read, [3], "stops at {at} and {again}, seed {seed}");
+        }
+    }
+    assert_eq!(emptied, 3);
+}
+
 #[test]
 #[ignore = "a measurement, not a test"]
 fn cost() {
@@ -272,7 +316,7 @@ fn cost() {
     let body = "x".repeat(70) + "\n";
     for n in 1..=10_000 {
         let text = format!("Subject: message {n}\n\n{}", body.repeat(300));
-        inbox.deliver(&crate::mailbox::tests::Mail::new(n, text.as_bytes()).copy()).unwrap();
+        inbox.deliver(&Mail::new(n, text.as_bytes()).copy()).unwrap();
     }
     durable(&inbox);
     drop(inbox.view().unwrap());
