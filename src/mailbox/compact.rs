@@ -28,6 +28,8 @@ use std::io::{self, ErrorKind, IoSlice};
 
 /// Bytes that move in one step.
 pub(super) const STEP: u64 = 16 << 20;
+/// Bytes of the file that are looked at before the next step is planned.
+const LOOK: u64 = 64 << 20;
 /// The `From ` line of a dead message that no mail stood for.
 const FROM: &[u8] = b"From - Thu Jan  1 00:00:00 1970\n";
 /// The smallest dead message we make, and the smallest with a base line.
@@ -129,8 +131,10 @@ impl Mailbox {
             let stretches = inner.stretches();
             match plan(&stretches, limits) {
                 Next::Look(range) => {
-                    let found = self.look_at(file, range.start, range.end)?;
-                    inner.note_looked(found);
+                    // All that one step may come upon: a pass for each of them would cost more than to move.
+                    let near = range.start..range.end.max(range.start + LOOK);
+                    let unknown = stretches.into_iter().filter(|part| part.kind == Kind::Unknown && near.contains(&part.offset));
+                    inner.note_looked(self.look_at(file, &unknown.collect::<Vec<_>>())?);
                 }
                 Next::Move(step) => {
                     self.take_step(inner, file, &step, &stretches, patch)?;
@@ -179,17 +183,25 @@ impl Mailbox {
         Ok(())
     }
 
-    /// What stands in a part of the file that no mail of ours has.
-    fn look_at(&self, file: &dyn File, from: u64, to: u64) -> Result<Vec<Stretch>, MailboxError> {
-        let found = match self.scan(file, from, to) {
+    /// What stands in these parts of the file, which no mail of ours has.
+    fn look_at(&self, file: &dyn File, parts: &[Stretch]) -> Result<Vec<Stretch>, MailboxError> {
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Ok(Vec::new()) };
+        let messages = match self.scan(file, first.offset, last.end()) {
             Err(MailboxError::Refused(_)) => Vec::new(),
-            found => found?.messages,
+            scan => scan?.messages,
         };
-        let kind = |kind| if kind == scan::Kind::Dead { Kind::Dead } else { Kind::Stays };
-        let mut found: Vec<Stretch> =
-            found.iter().map(|m| Stretch { kind: kind(m.kind), offset: m.offset, length: m.length }).collect();
-        if found.is_empty() {
-            found.push(Stretch { kind: Kind::Stays, offset: from, length: to - from });
+        let mut found = Vec::with_capacity(parts.len());
+        for part in parts {
+            let from = messages.partition_point(|message| message.offset < part.offset);
+            let inside = messages.iter().skip(from).take_while(|message| message.end() <= part.end());
+            let kind = |kind| if kind == scan::Kind::Dead { Kind::Dead } else { Kind::Stays };
+            let before = found.len();
+            found.extend(inside.map(|m| Stretch { kind: kind(m.kind), offset: m.offset, length: m.length }));
+            let all: u64 = found.iter().skip(before).map(|stretch| stretch.length).sum();
+            if all != part.length {
+                found.truncate(before);
+                found.push(Stretch { kind: Kind::Stays, ..*part });
+            }
         }
         Ok(found)
     }
@@ -270,9 +282,13 @@ impl Mailbox {
         patch: Option<(u64, Vec<u8>)>,
     ) -> Result<Redo, MailboxError> {
         let mut redo = Redo { window: step.window.clone(), ..Redo::default() };
-        let rows: HashMap<u64, &Row> = inner.rows().rows.iter().map(|row| (row.offset, row)).collect();
-        let mut copies: HashMap<_, u64> = HashMap::new();
-        inner.rows().rows.iter().for_each(|row| *copies.entry(row.key).or_default() += 1);
+        let all = &inner.rows().rows;
+        let rows: HashMap<u64, &Row> =
+            all.iter().filter(|row| step.window.contains(&row.offset)).map(|row| (row.offset, row)).collect();
+        let mut copies: HashMap<_, u64> = rows.values().map(|row| (row.key, 0)).collect();
+        for row in all {
+            copies.get_mut(&row.key).into_iter().for_each(|count| *count += 1);
+        }
         if step.keep > 0 {
             redo.new.extend(filler(step.keep, Some(self.base(inner)))?);
         }
@@ -344,15 +360,18 @@ fn apply(file: &dyn File, saved: &dyn File, redo: &Redo) -> io::Result<()> {
         match part {
             Part::Bytes(bytes) => file.write_at(&[IoSlice::new(bytes)], at)?,
             Part::Nuls(length) => {
-                // Where NULs are there is nothing to do: most of a big gap is a hole.
-                let mut from = redo.window.start;
+                // What is NULs at either end stays: most of a big gap is a hole. What is between is cleared at once, since to
+                // make a hole is work for the file system, and to fill it again more so.
+                let (mut from, mut changed) = (redo.window.start, None);
                 for old in &redo.old {
-                    let to = from + old.len();
-                    let (first, last) = (from.max(at), to.min(at + length));
+                    let (first, last) = (from.max(at), (from + old.len()).min(at + length));
                     if first < last && !matches!(old, Part::Nuls(_)) {
-                        clear(file, first, last - first)?;
+                        changed = Some(changed.map_or(first, |(begin, _)| begin)).zip(Some(last));
                     }
-                    from = to;
+                    from += old.len();
+                }
+                if let Some((first, last)) = changed {
+                    clear(file, first, last - first)?;
                 }
             }
             Part::Data(_, length) => {

@@ -48,7 +48,7 @@ impl Inner {
                 all.push(Stretch { kind: Kind::Unknown, offset: at, length: stretch.offset - at });
             }
             if stretch.length > 0 {
-                at = stretch.offset + stretch.length;
+                at = stretch.end();
                 all.push(stretch);
             }
         }
@@ -72,7 +72,7 @@ impl Inner {
     pub(super) fn moved(&mut self, step: &Move) {
         let Some(loaded) = &mut self.table else { return };
         let places: HashMap<u64, u64> = step.places().map(|(stretch, to)| (stretch.offset, to)).collect();
-        for row in &mut loaded.table.rows {
+        for row in loaded.table.rows.iter_mut().filter(|row| step.window.contains(&row.offset)) {
             row.offset = places.get(&row.offset).copied().unwrap_or(row.offset);
         }
         loaded.epoch += 1;

@@ -23,6 +23,13 @@ pub struct Stretch {
     pub length: u64,
 }
 
+impl Stretch {
+    /// Where the next one begins.
+    pub fn end(&self) -> u64 {
+        self.offset + self.length
+    }
+}
+
 /// What binds the planner.
 #[derive(Copy, Clone, Debug)]
 pub struct Limits {
@@ -100,7 +107,7 @@ fn within(stretches: &[Stretch], limits: Limits) -> Result<Next, usize> {
     let mut to_the_end = true;
     for (at, stretch) in stretches.iter().enumerate() {
         match stretch.kind {
-            Kind::Unknown => return Ok(Next::Look(stretch.offset..stretch.offset + stretch.length)),
+            Kind::Unknown => return Ok(Next::Look(stretch.offset..stretch.end())),
             Kind::Dead => gap += stretch.length,
             // Too small a gap: it waits for others, or for ever.
             Kind::Alive if alive.is_empty() && gap < keep + limits.dead => return Err(at),
@@ -114,7 +121,7 @@ fn within(stretches: &[Stretch], limits: Limits) -> Result<Next, usize> {
                 break;
             }
         }
-        end = stretch.offset + stretch.length;
+        end = stretch.end();
     }
     match alive.is_empty() {
         false => Ok(Next::Move(Move { window: start..end, keep, alive })),

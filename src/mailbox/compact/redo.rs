@@ -89,9 +89,9 @@ fn head(state: &str, at: u64, text: &[u8]) -> String {
 }
 
 impl Redo {
-    /// Writes it, the messages from `mailbox`, and makes it durable but for its name.
+    /// Writes it, the messages from `mailbox`, and makes it durable but for its name. The file is a new one, or void: what is
+    /// in it is written over, since to give its room back and take it again costs as much as to move the messages.
     pub fn write(&self, file: &dyn File, mailbox: &dyn File, places: impl Iterator<Item = Range<u64>>) -> io::Result<()> {
-        file.set_len(0)?;
         let (mut at, mut check) = (DATA, 0);
         let mut piece = vec![0; PIECE];
         for place in places {
