@@ -110,7 +110,7 @@ def verdict(value, goal, at_least):
 
 
 def row(name, ours, theirs, result, judged):
-    print("%-34s %12s %12s %9s  %s" % (name, ours, theirs, result, judged))
+    print("%-48s %10s %10s %9s  %s" % (name, ours, theirs, result, judged))
 
 
 def table(args):
@@ -127,8 +127,8 @@ def table(args):
     def shown(value):
         return "-" if value is None else "%g" % round(value, 3)
 
-    def compare(name, bench, case, field, peer, goal, more_is_better):
-        ours, theirs = middle("pillarbox", bench, case, field), middle(peer, bench, case, field)
+    def compare(name, bench, case, field, peer, goal, more_is_better, peer_case=None):
+        ours, theirs = middle("pillarbox", bench, case, field), middle(peer, bench, peer_case or case, field)
         if ours is None:
             return
         ratio = None
@@ -137,10 +137,36 @@ def table(args):
         judged = "" if ratio is None else verdict(ratio, goal, True)
         row(name, shown(ours), shown(theirs), "" if ratio is None else "%.2f x" % ratio, judged)
 
-    def single(name, bench, case, field, goal, scale=1):
-        ours = middle("pillarbox", bench, case, field)
+    def single(name, bench, case, field, goal, scale=1, peer=None):
+        ours, theirs = middle("pillarbox", bench, case, field), middle(peer, bench, case, field)
         if ours is not None:
-            row(name, shown(ours / scale), "", "", verdict(ours / scale, goal, False))
+            ratio = "%.2f x" % (theirs / ours) if theirs and ours else ""
+            row(name, shown(ours / scale), shown(theirs) if theirs else "", ratio, verdict(ours / scale, goal, False))
+
+    def engine(bench, title):
+        def than(name, case, goal, field="ms", peer_case=None):
+            compare(title + name, bench, case, field, "dovecot", goal, field == "per_s", peer_case)
+
+        than("never seen, open, ms", "select.first", None)
+        than("no index, open, ms", "select.noindex", 8)
+        lines, first = middle("pillarbox", bench, "wc", "ms"), middle("pillarbox", bench, "select.first", "ms")
+        if lines and first:
+            row(title + "never seen, open, times `wc -l`", shown(first / lines), "", "", verdict(first / lines, 2, False))
+        single(title + "open with index, ms", bench, "select.warm", "ms", 2, peer="dovecot")
+        for whose, prefix in (("our mail", "own."), ("foreign mail", "")):
+            than("flag on all, others see it, ms, " + whose, prefix + "store.seen", 1, peer_case="store.seen")
+            than("flag on all, written, ms, " + whose, prefix + "check", 5, peer_case="check")
+        single(title + "remove one, ms", bench, "expunge", "ms", 5, peer="dovecot")
+        than("append, one writer, ms", "append", 1)
+        than("append, 20 writers, per s", "append20", 5, "per_s")
+        than("append, 20 in 20 mailboxes, per s", "append20.spread", 5, "per_s")
+        for case, when in (("memory.first", "after first open"), ("memory.warm", "opened with index")):
+            single(title + "MiB, " + when, bench, case, "kib", 8, 1024)
+            single(title + "MiB, all flagged, " + when, bench, case, "kib_all_marked", None, 1024)
+            single(title + "KiB each further session", bench, case, "kib_each_session", None)
+        than("remove every second, ms", "expunge.half", None)
+        than("and compact, ms", "compact", None, peer_case="expunge.half")
+        single(title + "compaction, MiB/s moved", bench, "compact", "mib_per_s", None)
 
     row("figure (medians)", "pillarbox", "peer", "better by", "goal")
     for case in MAIL_CASES:
@@ -157,8 +183,12 @@ def table(args):
         compare("POP3 login, ms, " + when, "pop3", "login_stat." + when, "ms", "dovecot", None, False)
         compare("POP3 RETR of all, ms, " + when, "pop3", "retr_all." + when, "ms", "dovecot", 3, False)
         compare("POP3 RETR of all, CPU ms, " + when, "pop3", "retr_all." + when, "server_cpu_ms", "dovecot", None, False)
+    engine("engine", "1 GiB: ")
+    engine("engine10", "10 MiB: ")
     for entries in rows.values():
         for entry in entries:
+            if entry.get("status", "OK") != "OK":
+                print("WRONG:", json.dumps(entry))
             if entry["bench"] == "smtp" and (entry.get("clients_failed") or entry.get("delivered_s") is None):
                 print("WRONG:", json.dumps(entry))
 

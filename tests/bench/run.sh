@@ -7,6 +7,8 @@
 #        syncs syscalls                          strace's counts, 20 sessions on kept connections
 #        memory start                            idle daemon, 1,000 POP3 sessions; start to ready
 #        pop3                                    RETR of a 10 MiB maildrop, beside Dovecot
+#        engine engine10                         mailboxes of 1 GiB and 10 MiB: open, flags, expunge, append,
+#                                                memory, compaction; beside Dovecot's IMAP
 #
 # RUNS=3 MESSAGES=5000 SESSIONS=20 change the size. Needs root and tests/deps.sh --peers for the
 # peers; without them Pillarbox is measured alone (smtp-source must be in PATH).
@@ -20,7 +22,7 @@ if [ -z "${PILLARBOX_PEER_ROOT-}" ]; then
     echo "no peers here (root and tests/deps.sh --peers are needed): measuring Pillarbox alone"
 fi
 
-cases=${*:-reuse spread hot one fanout big relay syncs memory start pop3}
+cases=${*:-reuse spread hot one fanout big relay syncs memory start pop3 engine engine10}
 runs=${RUNS:-3} messages=${MESSAGES:-5000} sessions=${SESSIONS:-20}
 bin=${PILLARBOX_BIN:-$top/target/release}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/pillarbox-bench.XXXXXX")
@@ -98,5 +100,35 @@ if wants pop3; then
         done
     done
 fi
+
+# Nothing serves the engine by IMAP: tests drive it, each in a process of its own.
+build_tests() {
+    (cd "$top" && ${CARGO:-cargo} test --release --locked --lib --no-run --message-format=json) |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1
+}
+
+for case in engine engine10; do
+    wants "$case" || continue
+    [ -n "${engine_tests-}" ] || engine_tests=$(build_tests)
+    box=$top/target/bench/$case.mbox
+    if [ "$case" = engine ]; then count=50000; else count=500; fi
+    mkdir -p "$top/target/bench"
+    [ -e "$box" ] || { "$here/gen_mbox.py" "$box.new" --messages "$count" && mv "$box.new" "$box"; }
+    start_dovecot
+    spool=$dir/dovecot/spool index=$dir/dovecot/index
+    for _ in $(seq "$runs"); do
+        if [ -n "$dovecot_imap_port" ]; then
+            "$here/imap_bench.py" 127.0.0.1 "$dovecot_imap_port" big secret --runs 1 --bench "$case" --label dovecot --out "$out" \
+                $(cpu_of dovecot) --parts select change append writers half --appends 100 --forget "rm -rf $index/big" \
+                --prepare "rm -rf $index/* $spool/*; cp $box $spool/big; chown vmail: $spool/big; sync $spool/big" >/dev/null
+            rm -rf "${spool:?}"/*
+        fi
+        for part in engine own appends memory; do
+            TMPDIR=$dir PILLARBOX_BIG=$box PILLARBOX_OUT=$out \
+                "$engine_tests" -q --ignored --exact "delivery::tests::measure::$part" > "$dir/engine.log" 2>&1 ||
+                { cat "$dir/engine.log"; exit 1; }
+        done
+    done
+done
 
 "$here/figures.py" table "$out"

@@ -2,7 +2,7 @@
 # Each server runs in a CPU-accounting cgroup of its own where the machine has them, so that the
 # CPU of every process it starts counts; else its process tree is summed.
 
-postfix_port='' dovecot_port='' smtp_port='' pop3_port='' pillarbox_pid='' password=''
+postfix_port='' dovecot_port='' dovecot_imap_port='' smtp_port='' pop3_port='' pillarbox_pid='' password=''
 tracer=''
 # What Pillarbox delivers itself, what it sends on, and where to; who owns its mailboxes.
 local_domain=test.example routed_domain=relay.example routed_port='' mail_owner='' smtp_tls=none
@@ -168,10 +168,11 @@ start_postfix() {
 start_dovecot() {
     [ -n "${PILLARBOX_PEER_ROOT-}" ] && [ -z "$dovecot_port" ] || return 0
     local port
-    port=$(free_port)
-    "$here/peers/dovecot_setup.sh" "$dir/dovecot" "$(free_port)" "$port" "$(id -u vmail)"
+    port=$(free_port) dovecot_imap_port=$(free_port)
+    "$here/peers/dovecot_setup.sh" "$dir/dovecot" "$dovecot_imap_port" "$port" "$(id -u vmail)"
     in_group dovecot dovecot -c "$dir/dovecot/dovecot.conf"
     wait_for_port "$port"
+    wait_for_port "$dovecot_imap_port"
     dovecot_port=$port
 }
 

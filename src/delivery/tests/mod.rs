@@ -2,6 +2,7 @@
 
 mod filing;
 mod house;
+mod measure;
 mod peer;
 mod queue;
 mod restart;

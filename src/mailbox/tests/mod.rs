@@ -7,7 +7,6 @@ mod folders;
 mod fuzzing;
 mod marking;
 mod marks_crash;
-mod measure;
 mod model;
 mod numbers;
 mod others;
