@@ -1,9 +1,9 @@
 //! Threads that run sessions. One that has nothing to do is given the next session; after some seconds without it ends.
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,29 +18,65 @@ pub type Run<J> = fn(J);
 /// The threads, and the way to them.
 #[derive(Debug)]
 pub struct Workers<J> {
-    /// Without room of its own: it takes a job only when a thread is waiting for one.
-    jobs: Sender<J>,
-    waiting: Receiver<J>,
+    desk: Arc<Desk<J>>,
     run: Run<J>,
+}
+
+/// Where jobs are handed over. (A channel would do; its threads spin before they sleep, and here every connection wakes one.)
+#[derive(Debug)]
+struct Desk<J> {
+    state: Mutex<State<J>>,
+    bell: Condvar,
+}
+
+#[derive(Debug)]
+struct State<J> {
+    /// Never more than threads that wait.
+    jobs: VecDeque<J>,
+    waiting: usize,
+}
+
+impl<J> Desk<J> {
+    fn state(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the job to a thread that waits; gives it back if none does.
+    fn put(&self, job: J) -> Option<J> {
+        let mut state = self.state();
+        if state.jobs.len() >= state.waiting {
+            return Some(job);
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.bell.notify_one();
+        None
+    }
+
+    fn next(&self) -> Option<J> {
+        let mut state = self.state();
+        state.waiting += 1;
+        let waited = self.bell.wait_timeout_while(state, IDLE, |state| state.jobs.is_empty());
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state.jobs.pop_front()
+    }
 }
 
 impl<J: Send + 'static> Workers<J> {
     /// No threads yet; each will call `run` for each job. A panic in it ends the job only.
     pub fn new(run: Run<J>) -> Workers<J> {
-        let (jobs, waiting) = bounded(0);
-        Workers { jobs, waiting, run }
+        let state = Mutex::new(State { jobs: VecDeque::new(), waiting: 0 });
+        Workers { desk: Arc::new(Desk { state, bell: Condvar::new() }), run }
     }
 
     /// Gives a job to a thread that waits, or to a new one. An error gives the job back: there can be no more threads.
     pub fn hand(&self, job: J) -> Result<(), (J, io::Error)> {
-        let job = match self.jobs.try_send(job) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
-        };
+        let Some(job) = self.desk.put(job) else { return Ok(()) };
         let slot = Arc::new(Mutex::new(Some(job)));
-        let (first, waiting, run) = (slot.clone(), self.waiting.clone(), self.run);
+        let (first, desk, run) = (slot.clone(), self.desk.clone(), self.run);
         let thread = thread::Builder::new().name("session".into()).stack_size(STACK);
-        match thread.spawn(move || work(&first, &waiting, run)) {
+        match thread.spawn(move || work(&first, &desk, run)) {
             Ok(_) => Ok(()),
             Err(error) => match take(&slot) {
                 Some(job) => Err((job, error)),
@@ -54,18 +90,19 @@ fn take<J>(slot: &Mutex<Option<J>>) -> Option<J> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-fn work<J>(first: &Mutex<Option<J>>, waiting: &Receiver<J>, run: Run<J>) {
+fn work<J>(first: &Mutex<Option<J>>, desk: &Desk<J>, run: Run<J>) {
     let mut next = take(first);
     while let Some(job) = next {
         // The panic is logged where it happens, by the hook; what it poisoned is dealt with by those who share it.
         let _ = catch_unwind(AssertUnwindSafe(|| run(job)));
-        next = waiting.recv_timeout(IDLE).ok();
+        next = desk.next();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossbeam_channel::{Sender, bounded};
 
     #[test]
     fn a_panic_ends_one_job_and_threads_are_used_again() {

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// How much too late a wait may end, so that a deadline that comes nearer is not set anew before each read.
 const SLACK: Duration = Duration::from_secs(1);
 
+/// A longer wait is asked for in parts, so that most sessions set it once.
+const LONGEST: Duration = Duration::from_secs(120);
+
 /// Waits shorter than this are not asked for: zero means "for ever" to the kernel.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -42,7 +45,7 @@ impl Pace {
         if let Some(deadline) = self.deadline {
             left = left.min(deadline.saturating_duration_since(now));
         }
-        if left.is_zero() { None } else { Some(left.max(SHORTEST)) }
+        if left.is_zero() { None } else { Some(left.clamp(SHORTEST, LONGEST)) }
     }
 
     /// Is the deadline over?

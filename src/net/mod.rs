@@ -120,7 +120,7 @@ pub struct TlsInfo {
 }
 
 impl Connection {
-    /// Takes over a connected socket, makes it blocking and sends small packets at once.
+    /// Takes over a connected socket, which blocks, and sends small packets at once.
     pub fn from_tcp(stream: TcpStream) -> io::Result<Connection> {
         Stream::from_tcp(stream).map(Connection::over)
     }

@@ -199,7 +199,6 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn from_tcp(socket: TcpStream) -> io::Result<(Stream, Peer)> {
-        socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
         let peer = socket.peer_addr()?;
         let peer = Peer::Tcp(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
