@@ -208,18 +208,19 @@ impl Mailbox {
             old.read_exact_at(&mut bytes, offset).map(|()| bytes)
         };
         let size = old.stat()?.size;
-        if copy.offset.checked_add(copy.length).is_some_and(|end| end <= size) {
-            let bytes = read(copy.offset, copy.length)?;
+        let found = |from, to| match self.scan(old, from, to) {
+            Err(MailboxError::Refused(_)) => Ok::<_, MailboxError>(None),
+            scan => Ok(scan?.messages.into_iter().find(|message| message.is_copy(copy.id, copy.recipient, copy.key))),
+        };
+        if let Some(end) = copy.offset.checked_add(copy.length).filter(|end| *end <= size) {
+            // Others may have written there; then it is not where it was, or it is and something else has its room.
+            let alone = found(copy.offset, end)?.filter(|message| (message.offset, message.end()) == (copy.offset, end));
+            let bytes = if alone.is_some() { read(copy.offset, copy.length)? } else { Vec::new() };
             if copy.is(&bytes) {
                 return Ok(Some(bytes));
             }
         }
-        let scan = match self.scan(old, 0, size) {
-            Err(MailboxError::Refused(_)) => return Ok(None),
-            scan => scan?,
-        };
-        let found = scan.messages.iter().find(|message| message.is_copy(copy.id, copy.recipient, copy.key));
-        Ok(found.map(|message| read(message.offset, message.length)).transpose()?)
+        Ok(found(0, size)?.map(|message| read(message.offset, message.length)).transpose()?)
     }
 }
 

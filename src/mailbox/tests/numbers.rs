@@ -121,3 +121,24 @@ fn what_waits_to_be_overwritten_is_not_taken_for_new() {
     let there: Vec<u64> = view.messages().unwrap().iter().map(|message| number(&read(&view, message))).collect();
     assert_eq!(there, [1, 4]);
 }
+
+#[test]
+fn a_copy_that_comes_back_begins_with_its_from_line() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    for n in 1..=2 {
+        inbox.deliver(&small(n).copy()).unwrap();
+    }
+    // The second one begins two bytes earlier, and ends where it ended.
+    let text = String::from_utf8(world.file("alice")).unwrap();
+    let pad = |from: &str, to: &str, text: &str| text.replacen(from, to, 1);
+    let (first, second) = text.split_at(text.len() / 2);
+    let moved = pad("X-Keywords:  ", "X-Keywords:", first) + &pad("X-Keywords:", "X-Keywords:  ", second);
+    strangers::overwrite(&disk, moved.as_bytes());
+    replace(&disk, b"");
+    assert!(uids(&world).is_empty());
+    world.store.checkpoint();
+    assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(world.file("alice").len(), text.len());
+}
