@@ -24,7 +24,7 @@ impl Mailbox {
             return std::mem::take(&mut inner.dirty);
         }
         let mut durable = self.mend_orphans(&mut inner);
-        if !inner.pending_intents().is_empty() {
+        if inner.has_pending_intents() {
             if let Err(error) = self.finish_intents(&mut inner) {
                 log::warn!("event=expunge-delayed path={} error={error}", self.spot().path.display());
             }
@@ -35,9 +35,20 @@ impl Mailbox {
                 log::warn!("event=truncate-failed path={} error={error}", self.spot().path.display());
             }
         }
-        if inner.unsynced.is_none() && inner.dirty.is_empty() {
+        if inner.unsynced.is_none() && inner.dirty.is_empty() && inner.buried.is_empty() {
             self.rest(&mut inner);
             return durable;
+        }
+        if inner.file.is_none() {
+            // It was replaced or taken away, and nobody looked since.
+            match self.open(false) {
+                Ok(Some(open)) => inner.file = Some(open),
+                Ok(None) => {
+                    let buried = std::mem::take(&mut inner.buried);
+                    inner.done(buried.into_iter());
+                }
+                Err(error) => log::warn!("event=sync-delayed path={} error={error}", self.spot().path.display()),
+            }
         }
         self.tell_last_uid(&mut inner);
         let Some((file, id)) = inner.file.clone() else { return durable };
@@ -105,7 +116,7 @@ impl Mailbox {
         if let Err(error) = file.sync() {
             // The pages count as clean now, whatever reached the disk: the same bytes are written and synced again.
             log::error!("event=sync-failed path={} error={error}", self.spot().path.display());
-            write_again(file, from.unwrap_or(0))?;
+            from.map_or(Ok(()), |from| write_again(file, from))?;
             file.sync()?;
         }
         if named { Ok(()) } else { self.disk.sync_dir(&self.spot().dir) }

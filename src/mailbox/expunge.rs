@@ -5,6 +5,7 @@ use super::compact::Reason;
 use super::inbox::{Inner, Mailbox, Stamp, Try};
 use super::lock::Guard;
 use super::mbox::{self, Base, Dead};
+use super::remains;
 use super::secret::Key;
 use super::state::{Fact, Intent, Log};
 use super::table::Row;
@@ -12,6 +13,7 @@ use super::uidset::UidSet;
 use super::{Identity, MailboxError, Uid};
 use crate::spool::SpoolId;
 use crate::sys::{File, Stat};
+use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
 
 /// From so many bytes on, room is given back to the file system instead of written over.
@@ -83,11 +85,10 @@ impl Mailbox {
         let base = self.base(&inner);
         let modseq = inner.give_modseq(now)?;
         for row in &doomed {
-            let Row { uid, key, offset, length, .. } = *row;
-            let old = read_at(&*file, row.header_at(), dead(row, base).map_or(0, |dead| dead.header.len()))?;
+            let intent = remains::intent(&*file, &self.keys.secret, row, base)?;
             let copy = self.copy_at(&inner, &*file, row)?;
             let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
-            log.put(Fact::Intent(Intent { uid, key, offset, length, old }));
+            log.put(Fact::Intent(intent));
             if let Some((id, recipient)) = copy {
                 log.put(Fact::Gone(id, recipient, now));
             }
@@ -112,36 +113,61 @@ impl Mailbox {
                 None => return self.ready(inner, None, 0),
             }
         }
-        let pending = inner.pending_intents();
-        if pending.is_empty() {
+        if !inner.has_pending_intents() {
             return Ok(());
         }
         if !self.exists()? {
-            inner.done(pending.iter().map(|intent| intent.uid));
-            return Ok(());
+            return self.settle_intents(inner, None);
         }
         let (guard, stat) = match self.lock(inner) {
             Err(MailboxError::Busy) => return Ok(()),
             other => other?,
         };
         self.refresh(inner, Some(&*guard.file), stat.into())?;
-        let doomed = inner.rows().doomed.clone();
-        for intent in pending.iter().filter(|intent| doomed.iter().all(|place| place.uid != intent.uid)) {
-            // Others may have taken it away, and another message of the same sender and length may stand there now.
-            let sealed = |row: &Row| row.offset == intent.offset && row.room > 0;
-            let half = match inner.rows().rows.iter().any(sealed) {
-                true => None,
-                false => half_dead(&*guard.file, intent, self.base(inner))?,
-            };
-            match half {
+        let (base, doomed) = (self.base(inner), inner.rows().doomed.clone());
+        let places: HashMap<u32, &Row> = doomed.iter().map(|place| (place.uid, place)).collect();
+        let mut half = Vec::new();
+        for intent in inner.open_intents() {
+            match places.get(&intent.uid) {
                 Some(place) => {
-                    inner.distrust();
-                    self.bury(inner, &guard, &[place])?;
+                    // Others may have moved it, or changed its marks.
+                    let now = remains::intent(&*guard.file, &self.keys.secret, place, base)?;
+                    if let Some(log) = inner.log.as_mut().filter(|_| now != intent) {
+                        log.put(Fact::Intent(now));
+                    }
                 }
-                None => inner.buried.push(intent.uid),
+                None => half.extend(remains::find(&*guard.file, &self.keys.secret, &intent, base)?),
             }
         }
+        inner.log.as_mut().map_or(Ok(()), Log::sync)?;
+        if !half.is_empty() {
+            inner.distrust();
+            self.bury(inner, &guard, &half)?;
+        }
         self.bury(inner, &guard, &doomed)
+    }
+
+    /// After a look: what is neither there any more nor half overwritten was taken away by others. If it comes back, it is mail.
+    pub(super) fn settle_intents(&self, inner: &mut Inner, file: Option<&dyn File>) -> Result<(), MailboxError> {
+        let doomed: HashSet<u32> = inner.rows().doomed.iter().map(|row| row.uid).collect();
+        let base = self.base(inner);
+        let mut over = Vec::new();
+        for intent in inner.open_intents().iter().filter(|intent| !doomed.contains(&intent.uid)) {
+            let half = file.map(|file| remains::find(file, &self.keys.secret, intent, base)).transpose()?.flatten();
+            over.extend(half.is_none().then_some(intent.uid));
+        }
+        inner.unproven.clear();
+        if over.is_empty() {
+            return Ok(());
+        }
+        if file.is_none() {
+            inner.done(over.into_iter());
+            return Ok(());
+        }
+        // As durable as that the others took it.
+        inner.buried.extend(over);
+        inner.wrote(inner.table.as_ref().map_or(0, |loaded| loaded.covered));
+        Ok(())
     }
 
     /// Which copy a message says it is, under whatever UID it has by now, if its seal vouches for that.
@@ -174,22 +200,20 @@ impl Mailbox {
     fn bury(&self, inner: &mut Inner, guard: &Guard<'_>, doomed: &[Row]) -> Result<(), MailboxError> {
         let unchanged = inner.is_as_known(guard.file.stat()?.into());
         let base = self.base(inner);
-        if inner.unsynced.is_some_and(|from| doomed.iter().any(|place| place.offset >= from)) {
+        if inner.unsynced.is_some_and(|from| doomed.iter().any(|place| place.offset + place.length > from)) {
             // After a power cut the two layers could not be told apart.
             guard.file.sync()?;
         }
         if !doomed.is_empty() {
             self.index_goes_stale(inner)?;
         }
-        for place in doomed {
-            let Some(dead) = dead(place, base) else { continue };
-            inner.wrote(place.offset);
-            if let Err(error) = overwrite(&*guard.file, place.header_at(), &dead) {
-                inner.distrust();
-                return Err(error.into());
-            }
-            inner.buried.push(place.uid);
+        let some: Vec<(&Row, Dead)> = doomed.iter().filter_map(|place| Some((place, dead(place, base)?))).collect();
+        some.iter().for_each(|(place, _)| inner.wrote(place.offset));
+        if let Err(error) = overwrite(&*guard.file, &some) {
+            inner.distrust();
+            return Err(error.into());
         }
+        inner.buried.extend(some.iter().map(|(place, _)| place.uid));
         let after = Stamp::from(guard.file.stat()?);
         inner.has_become(unchanged, after);
         if let Some(loaded) = &mut inner.table {
@@ -238,10 +262,16 @@ impl Inner {
         self.has_dead |= self.table.as_ref().is_some_and(|loaded| loaded.table.buried);
     }
 
-    /// Intents that were not carried out in this life of the daemon.
-    pub(super) fn pending_intents(&self) -> Vec<Intent> {
+    /// Intents that are not over.
+    pub(super) fn open_intents(&self) -> Vec<Intent> {
         let intents = self.log.iter().flat_map(|log| log.sum.intents.values());
-        intents.filter(|intent| !self.buried.contains(&intent.uid) && !intent.old.is_empty()).cloned().collect()
+        intents.filter(|intent| !self.buried.contains(&intent.uid)).cloned().collect()
+    }
+
+    /// Is there one that can be carried out?
+    pub(super) fn has_pending_intents(&self) -> bool {
+        let intents = self.log.iter().flat_map(|log| log.sum.intents.values());
+        intents.into_iter().any(|intent| !self.buried.contains(&intent.uid) && !intent.old.is_empty())
     }
 
     /// These are dead, and durably so.
@@ -254,7 +284,7 @@ impl Inner {
 }
 
 /// The dead form in a message's place. The first of a file keeps the base line for those that follow.
-fn dead(place: &Row, base: Base) -> Option<Dead> {
+pub(super) fn dead(place: &Row, base: Base) -> Option<Dead> {
     mbox::dead(place.length - u64::from(place.from), (place.offset == 0).then_some(base))
 }
 
@@ -267,18 +297,28 @@ fn read_at(file: &dyn File, at: u64, length: usize) -> io::Result<Vec<u8>> {
 
 /// Makes one message dead.
 pub(super) fn overwrite_with_dead(file: &dyn File, place: &Row, base: Base) -> io::Result<()> {
-    dead(place, base).map_or(Ok(()), |dead| overwrite(file, place.header_at(), &dead))
+    dead(place, base).map_or(Ok(()), |dead| overwrite(file, &[(place, dead)]))
 }
 
-fn overwrite(file: &dyn File, at: u64, dead: &Dead) -> io::Result<()> {
-    let length = dead.nuls.end - dead.nuls.start;
-    if length < WORTH_PUNCHING {
-        let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
-        return file.write_at(&[IoSlice::new(&dead.header), IoSlice::new(&zeros), IoSlice::new(dead.end)], at);
+/// Makes messages dead. The fronts of big ones are durably dead before the rest is touched.
+fn overwrite(file: &dyn File, places: &[(&Row, Dead)]) -> io::Result<()> {
+    let mut big = Vec::new();
+    for (place, dead) in places {
+        let nuls = dead.nuls.start + place.header_at()..dead.nuls.end + place.header_at();
+        let front = remains::front_end(place).min(nuls.end);
+        let zeros = vec![0; usize::try_from(front.saturating_sub(nuls.start)).unwrap_or(0)];
+        let end: &[u8] = if front < nuls.end { b"" } else { dead.end };
+        file.write_at(&[IoSlice::new(&dead.header), IoSlice::new(&zeros), IoSlice::new(end)], place.header_at())?;
+        big.extend((front < nuls.end).then_some((front..nuls.end, dead.end)));
     }
-    file.write_at(&[IoSlice::new(&dead.header)], at)?;
-    clear(file, at + dead.nuls.start, length)?;
-    file.write_at(&[IoSlice::new(dead.end)], at + dead.nuls.end)
+    if !big.is_empty() {
+        file.sync()?;
+    }
+    for (rest, end) in big {
+        clear(file, rest.start, rest.end - rest.start)?;
+        file.write_at(&[IoSlice::new(end)], rest.end)?;
+    }
+    Ok(())
 }
 
 /// Makes a range NULs, a hole where that is worth it and possible.
@@ -294,44 +334,4 @@ pub(super) fn clear(file: &dyn File, from: u64, length: u64) -> io::Result<()> {
         done += most as u64;
     }
     Ok(())
-}
-
-/// Was the overwriting of this message begun, and cut short by a crash? Every byte of its beginning must be the old one or the
-/// new one, and the file as the intent says before and after it.
-fn half_dead(file: &dyn File, intent: &Intent, base: Base) -> io::Result<Option<Row>> {
-    let mut front = vec![0; mbox::LONGEST_FROM + intent.old.len()];
-    let read = file.read_at(&mut front, intent.offset)?;
-    front.truncate(read);
-    let Some(from) = memchr::memchr(b'\n', &front).map(|end| end + 1) else { return Ok(None) };
-    // What follows may be torn too, but the empty line at the end is the same before and after.
-    let mut end = [0; 2];
-    let read = file.read_at(&mut end, intent.offset.saturating_add(intent.length.saturating_sub(2)))?;
-    let ended = read == 2 && end == *b"\n\n";
-    let fits = intent.length > from as u64 + 2 && mbox::is_from_line(front.get(..from - 1).unwrap_or_default()) && ended;
-    if !fits {
-        return Ok(None);
-    }
-    let place = Row {
-        uid: intent.uid,
-        key: intent.key,
-        offset: intent.offset,
-        length: intent.length,
-        from: from as u16,
-        ..Row::default()
-    };
-    let Some(dead) = dead(&place, base) else { return Ok(None) };
-    let bytes = front.get(from..).unwrap_or_default();
-    // The base line's number may have gone up since.
-    let digits = |at: usize| {
-        intent.offset == 0 && (mbox::BASE_LAST..mbox::BASE_LINE - 1).contains(&at) && dead.header.len() > mbox::BASE_LINE
-    };
-    let begun = dead.header.len() == intent.old.len()
-        && dead
-            .header
-            .iter()
-            .zip(&intent.old)
-            .zip(bytes)
-            .enumerate()
-            .all(|(at, ((new, old), now))| now == old || now == new || (digits(at) && now.is_ascii_digit()));
-    Ok(begun.then_some(place))
 }

@@ -19,6 +19,7 @@ use crate::host::Account;
 use crate::mailbox::secret::Key;
 use crate::spool::{Outcome, SpoolId, Status};
 use crate::sys::{Disk, File, Open, Stat, Time};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -136,8 +137,10 @@ pub(super) struct Inner {
     pub compacting: bool,
     /// What stands between the messages, as far as that was looked at, for this epoch of the table.
     pub looked: (u64, Vec<Stretch>),
-    /// Messages that were overwritten since the last checkpoint.
-    pub buried: Vec<u32>,
+    /// Intents that are over since the last checkpoint: the message was overwritten, or others had taken it away.
+    pub buried: BTreeSet<u32>,
+    /// Intents of an earlier life, as long as nobody looked what became of the message.
+    pub unproven: BTreeSet<u32>,
     /// When another program's lock was waited for in vain.
     pub busy: Option<Duration>,
     pub used: Duration,
@@ -395,6 +398,7 @@ impl Mailbox {
         }
         inner.next = log.sum.next.unwrap_or_else(|| log.sum.ceiling.saturating_add(1));
         inner.modseq = inner.modseq.max(log.sum.modseq);
+        inner.unproven = log.sum.intents.keys().copied().collect();
         inner.log = Some(log);
         Ok(())
     }

@@ -29,14 +29,15 @@
 //!   the machine stops before, [`Mailbox::recover`] looks for the copies: whole ones count, torn ones are completed in their
 //!   place, and where the disk left NULs that are nobody's, these become a dead message or are cut off ([`recover`]).
 //! * **An append failed** (disk full): it is cut off again under the lock; after a crash in that moment, as above.
-//! * **An intent is open.** A message is to be removed, the intent is durable, the message is there, half overwritten, or dead.
-//!   It is not shown in any of these cases, and overwritten as soon as the file can be locked ([`expunge`]).
+//! * **An intent is open.** A message is to be removed, the intent is durable, the message is there, half overwritten ([`remains`]),
+//!   or dead. It is not shown in any of these cases, and overwritten as soon as the file can be locked ([`expunge`]). Once it was
+//!   overwritten, or seen to be gone, it is mail again if others bring it back; so it is if it stands elsewhere after a crash.
 //! * **Dead messages.** Their room is kept, for other programs may remember where things stood. When nothing else is left, and
 //!   nobody can remember, the file is emptied ([`watch`]); and where they are a tenth of it, it is compacted ([`compact`]).
 //! * **Half compacted.** Messages were on the move: whoever locks the mailbox next finishes that step, or, where another
 //!   program was faster, puts back what is missing ([`compact`]).
 //! * **Replaced by another file** while copies were not settled: those that are not in the new one are put there.
-//! * **Changed by others** in any other way: after growth the new part is scanned, else all of it ([`refresh`]). What they say of
+//! * **Changed by others** in any other way: after growth the new part is scanned first, else all of it ([`refresh`]). What they say of
 //!   flags counts, what they only lost does not ([`flags`]).
 //! * **Marks are not in the file yet**: they are in the state log, and reach the file within a second ([`marking`]); those of
 //!   messages without room for them stay in the log.
@@ -80,6 +81,7 @@ mod read;
 mod reconcile;
 mod recover;
 mod refresh;
+mod remains;
 mod scan;
 mod secret;
 mod state;

@@ -117,6 +117,13 @@ impl Mailbox {
                 at = whole.end();
                 continue;
             }
+            if let Some(back) = message.filter(|_| wanted.iter().any(|wanted| wanted.removed)) {
+                // One that was removed and is whole: others brought it back.
+                if is_whole(file, back, wanted)? {
+                    at = back.end();
+                    continue;
+                }
+            }
             at = match (best(file, at, size, wanted)?, message) {
                 (Some(torn), _) => {
                     messages.clear();
@@ -263,6 +270,16 @@ impl Inner {
             self.dirty.push(Dirty { id, recipient, key, offset, length, check });
         }
     }
+}
+
+/// Is this message one of the copies, byte for byte?
+fn is_whole(file: &dyn File, message: &Message, wanted: &[Wanted<'_>]) -> io::Result<bool> {
+    for wanted in wanted.iter().filter(|wanted| message.is_copy(wanted.copy.id, wanted.copy.recipient, wanted.letter.key)) {
+        if wanted.letter.has_body(file, message.body_at(), message.body)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Of the copies not found, the one that most likely was written at this place.

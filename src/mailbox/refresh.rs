@@ -8,11 +8,12 @@ use super::mbox::Mark;
 use super::reconcile::{Before, reconcile};
 use super::scan::{Message, Scan};
 use super::secret::Key;
-use super::state::{Fact, Log};
-use super::table::{Known, Table};
+use super::state::{Fact, Intent, Log, Sum};
+use super::table::{Known, Row, Table};
 use super::uidset::UidSet;
 use crate::sys::{File, Lock, Stat};
 use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -115,6 +116,15 @@ impl Mailbox {
     /// What we knew of it last, if that is not in memory.
     fn recall(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
         self.ready(inner, file, now.size)?;
+        let epoch = inner.table.as_ref().map(|loaded| loaded.epoch);
+        self.catch_up(inner, file, now)?;
+        if inner.table.as_ref().map(|loaded| loaded.epoch) != epoch || !inner.unproven.is_empty() {
+            self.settle_intents(inner, file)?;
+        }
+        Ok(())
+    }
+
+    fn catch_up(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
         if inner.table.is_none() {
             // Epochs are counted anew.
             inner.looked = Default::default();
@@ -230,13 +240,28 @@ impl Mailbox {
         let old = inner.table.as_ref().map(|loaded| &loaded.table);
         // A message that went away does not come back under its number: sessions were told that it is gone.
         let expunged = OnceCell::new();
-        let is_gone = |uid: u32| expunged.get_or_init(|| log.sum.expunged_uids()).contains(&uid);
+        let sum = &log.sum;
+        let is_gone = |uid: u32| sum.intents.contains_key(&uid) || expunged.get_or_init(|| sum.expunged_uids()).contains(&uid);
+        // One that is to be removed still has it. In an earlier life it may have been removed, and brought back since: if it
+        // is not where it was, it counts as mail.
+        let (buried, unproven) = (&inner.buried, &inner.unproven);
+        let stands = |intent: &Intent, message: &Message| {
+            let place = |row: &Row| row.uid == intent.uid && row.offset == message.offset;
+            intent.key == message.key
+                && (!unproven.contains(&intent.uid)
+                    || intent.offset == message.offset
+                    || old.is_some_and(|old| old.doomed.iter().any(place)))
+        };
+        let is_open = |message: &Message, uid: u32| {
+            !buried.contains(&uid) && sum.intents.get(&uid).is_some_and(|intent| stands(intent, message))
+        };
+        let over = if whole { over(sum, &scan.messages, is_open) } else { HashSet::new() };
         // An old index may have been made before a message came that is gone by now.
         let free = |message: &Message, uid: u32| match old {
-            Some(old) if uid >= old.top => !is_gone(uid),
-            Some(old) if whole => old.find(uid).is_some_and(|row| row.key == message.key) || log.sum.intents.contains_key(&uid),
+            Some(old) if uid >= old.top => !is_gone(uid) || is_open(message, uid),
+            Some(old) if whole => old.find(uid).is_some_and(|row| row.key == message.key) || is_open(message, uid),
             Some(_) => false,
-            None => !is_gone(uid),
+            None => !is_gone(uid) || is_open(message, uid),
         };
         let sealed = |message: &Message| message.mark.map(|mark| mark.uid).filter(|uid| free(message, *uid));
         let seen: Vec<(u32, Key)> = match old {
@@ -244,14 +269,25 @@ impl Mailbox {
             _ => Vec::new(),
         };
         // What an old index does not know yet, the log may.
-        let later = old.filter(|_| !whole).map(|old| log.sum.rows.since(old.top));
-        let rows = later.as_ref().unwrap_or(&log.sum.rows);
+        let some = match old.filter(|_| !whole) {
+            Some(old) => Some(sum.rows.since(old.top)),
+            None if over.is_empty() => None,
+            None => Some(sum.rows.without(|uid| over.contains(&uid))),
+        };
+        let rows = some.as_ref().unwrap_or(&sum.rows);
         let changes = reconcile(Before { seen: &seen, rows, next }, &scan.messages, sealed);
         let carries =
             |(message, uid): (&Message, &Option<u32>)| uid.map(|uid| (uid, message.mark.is_some_and(|mark| mark.uid == uid)));
         let named = scan.messages.iter().zip(&changes.uids).map(carries).collect();
+        let fresh: HashSet<Key> = changes.rows.iter().map(|(_, key)| *key).collect();
+        let back = sum.intents.values().filter(|intent| buried.contains(&intent.uid) && fresh.contains(&intent.key));
+        let back: UidSet = back.map(|intent| intent.uid).collect();
         let lost = changes.lost.iter().filter(|uid| whole && !log.sum.intents.contains_key(uid));
         let lost: UidSet = lost.copied().collect();
+        if !back.is_empty() {
+            // The next life must not take it for what was to be removed.
+            log.put(Fact::Done(back));
+        }
         log.put_rows(&changes.rows);
         if !lost.is_empty() {
             log.put(Fact::Lost(lost));
@@ -274,4 +310,18 @@ impl Mailbox {
         }
         log.sync().map_err(MailboxError::from)
     }
+}
+
+/// What was to be removed, and is not among these messages any more.
+fn over(sum: &Sum, messages: &[Message], is_open: impl Fn(&Message, u32) -> bool) -> HashSet<u32> {
+    let mut by_key: HashMap<Key, Vec<u32>> = HashMap::new();
+    sum.intents.values().for_each(|intent| by_key.entry(intent.key).or_default().push(intent.uid));
+    let mut over: HashSet<u32> = sum.intents.keys().copied().collect();
+    for message in messages {
+        let uids = by_key.get(&message.key).into_iter().flatten();
+        uids.filter(|uid| is_open(message, **uid)).for_each(|uid| {
+            over.remove(uid);
+        });
+    }
+    over
 }

@@ -111,6 +111,15 @@ impl Secret {
         first_eight(&context.sign())
     }
 
+    /// Tells some bytes of a message from any others.
+    pub fn tag(&self, place: usize, bytes: &[u8]) -> u64 {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(b"bytes\0");
+        context.update(&(place as u64).to_be_bytes());
+        context.update(bytes);
+        first_eight(&context.sign())
+    }
+
     /// Marks this spool's own dotlocks.
     pub fn mark(&self) -> u64 {
         first_eight(&hmac::sign(&self.0, b"dotlock\0"))

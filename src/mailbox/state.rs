@@ -32,8 +32,10 @@ pub struct Intent {
     pub offset: u64,
     /// Bytes from its `From ` line to the next.
     pub length: u64,
-    /// The bytes after the `From ` line that the dead header replaces.
+    /// The bytes after the `From ` line that the dead header replaces; none if it has no room.
     pub old: Vec<u8>,
+    /// What the `From ` line, and what follows those bytes, is known by ([`remains`](super::remains)).
+    pub tags: Vec<u64>,
 }
 
 /// One fact.
@@ -289,11 +291,15 @@ fn print(fact: &Fact) -> String {
         }
         Fact::Lost(uids) => format!("lost {uids}"),
         Fact::Intent(i) => {
-            let old = i.old.iter().fold(String::new(), |mut old, byte| {
-                let _ = write!(old, "{byte:02x}");
-                old
-            });
-            format!("intent {} {} {} {} {old}", i.uid, i.key, i.offset, i.length)
+            let mut line = format!("intent {} {} {} {} ", i.uid, i.key, i.offset, i.length);
+            for byte in &i.old {
+                let _ = write!(line, "{byte:02x}");
+            }
+            line.push(' ');
+            for tag in &i.tags {
+                let _ = write!(line, "{tag:016x}");
+            }
+            line
         }
         Fact::Done(uids) => format!("done {uids}"),
         Fact::Gone(id, recipient, time) => format!("gone {id} {recipient} {}", time.0),
@@ -329,6 +335,7 @@ fn parse(line: &str) -> Option<Fact> {
             offset: word()?.parse().ok()?,
             length: word()?.parse().ok()?,
             old: hex(word()?)?,
+            tags: tags(word()?)?,
         }),
         "done" => Fact::Done(word()?.parse().ok()?),
         "gone" => Fact::Gone(word()?.parse().ok()?, number(word())?, Time(word()?.parse().ok()?)),
@@ -349,6 +356,10 @@ fn parse(line: &str) -> Option<Fact> {
         "told" => Fact::Told(number(word())?),
         _ => return None,
     })
+}
+
+fn tags(text: &str) -> Option<Vec<u64>> {
+    (0..text.len()).step_by(16).map(|at| u64::from_str_radix(text.get(at..at + 16)?, 16).ok()).collect()
 }
 
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
@@ -379,7 +390,14 @@ mod tests {
             Fact::Rows(12, vec![Key([3; 16])]),
             Fact::Rows(13, vec![Key([4; 16]), Key([5; 16])]),
             Fact::Lost(set(&[13])),
-            Fact::Intent(Intent { uid: 12, key: Key([3; 16]), offset: 5, length: 9, old: b"abc\n".to_vec() }),
+            Fact::Intent(Intent {
+                uid: 12,
+                key: Key([3; 16]),
+                offset: 5,
+                length: 9,
+                old: b"abc\n".to_vec(),
+                tags: vec![1, u64::MAX],
+            }),
             Fact::Gone(id, 3, Time(55)),
             Fact::Durable(99, 0xabc),
             Fact::Modseq(77),

@@ -41,6 +41,11 @@ impl UidMap {
         UidMap(self.0.get(first..).unwrap_or_default().to_vec())
     }
 
+    /// All but those of which `gone` says so.
+    pub fn without(&self, gone: impl Fn(u32) -> bool) -> UidMap {
+        UidMap(self.0.iter().filter(|(uid, _)| !gone(*uid)).copied().collect())
+    }
+
     /// How many there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {
@@ -79,6 +84,9 @@ mod tests {
                 }
                 prop_assert!(map.iter().eq(tree.iter().map(|(uid, key)| (*uid, *key))));
                 prop_assert_eq!((map.get(uid), map.len()), (tree.get(&uid), tree.len()));
+                let mut fewer = map.clone();
+                fewer.remove(|own| own == uid);
+                prop_assert_eq!(map.without(|own| own == uid), fewer);
                 prop_assert!(map.since(uid).iter().eq(tree.range(uid..).map(|(uid, key)| (*uid, *key))));
             }
         }

@@ -10,6 +10,7 @@ mod marks_crash;
 mod model;
 mod numbers;
 mod others;
+mod remains;
 pub mod scanning;
 mod strangers;
 mod structures;

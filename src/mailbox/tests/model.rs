@@ -85,8 +85,13 @@ struct Model {
     ever_expunged: BTreeSet<u64>,
     /// Removed while another program held the lock: they are in the file until the next checkpoint.
     hidden: BTreeSet<u64>,
-    /// Brought back by others after we removed them, and what the file says of them: hidden as long as that removal is not over.
+    /// Removed since the last checkpoint.
+    lately: BTreeSet<u64>,
+    /// Such a removal, then a kill, and others wrote the file anew with the message in it; and what the file says of that. If it
+    /// stands where it stood, it is hidden.
     maybe: BTreeMap<u64, Marks>,
+    /// The daemon is down, after a kill.
+    killed: bool,
     /// An index was lost: what is known from it only may be forgotten.
     blind: bool,
     /// Another program wrote in the middle since the engine last looked. What is put at the end now hides that.
@@ -131,7 +136,9 @@ impl Model {
             validity: 0,
             ever_expunged: BTreeSet::new(),
             hidden: BTreeSet::new(),
+            lately: BTreeSet::new(),
             maybe: BTreeMap::new(),
+            killed: false,
             blind: false,
             in_place: false,
             recent: BTreeMap::new(),
@@ -181,7 +188,7 @@ impl Model {
                         changed = changed & !(lossy & !filed.flags);
                     }
                     known.marks.flags = (known.marks.flags & !changed) | (filed.flags & changed);
-                    if piece.is_ours() {
+                    if piece.carries(known.uid) {
                         let changed = known.filed.keywords ^ filed.keywords;
                         known.marks.keywords = (known.marks.keywords & !changed) | (filed.keywords & changed);
                         known.filed.keywords = filed.keywords;

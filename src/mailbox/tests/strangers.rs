@@ -45,6 +45,11 @@ impl Piece {
         self.field("X-Pillarbox").is_some()
     }
 
+    /// Delivered by us, under this UID.
+    pub fn carries(&self, uid: Option<u32>) -> bool {
+        self.is_ours() && uid.is_some() && self.field("X-UID").and_then(|text| text.trim().parse().ok()) == uid
+    }
+
     pub fn flags(&self) -> Flags {
         let (status, x_status) = (self.field("Status").unwrap_or(""), self.field("X-Status").unwrap_or(""));
         let letters = [

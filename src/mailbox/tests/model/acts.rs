@@ -39,7 +39,7 @@ impl Model {
             .collect();
         let mails: Vec<Mail> = texts.iter().map(|(n, text)| Mail::new(*n, text)).collect();
         let copies: Vec<Copy<'_>> = mails.iter().map(Mail::copy).collect();
-        let there: BTreeSet<u64> = self.pieces().iter().filter_map(Piece::number).collect();
+        let there = self.numbers();
         let found = self.inbox().recover(&copies).unwrap();
         for ((copy, found), (n, _)) in copies.iter().zip(found).zip(&texts) {
             let there = there.contains(n);
@@ -122,6 +122,7 @@ impl Model {
                 self.alive.remove(&n);
                 self.must.remove(&n);
                 self.expunged.insert(n);
+                self.lately.insert(n);
                 self.ever_expunged.insert(n);
             }
         }
@@ -131,10 +132,26 @@ impl Model {
         self.settle_looks();
         self.did("checkpoint".into());
         self.world.store.checkpoint();
-        // What was put back is looked at by the next session.
+        let back = !self.orphans.is_empty();
         self.must.append(&mut self.orphans);
-        self.hidden.clear();
+        self.over();
+        if back {
+            // Else what others change in place hides behind the growth.
+            self.observe_anew();
+        }
         self.look_again();
+    }
+
+    /// What was removed is dead now.
+    fn over(&mut self) {
+        let there = self.numbers();
+        self.hidden.clear();
+        self.lately.clear();
+        self.maybe.retain(|n, _| there.contains(n));
+    }
+
+    fn numbers(&self) -> BTreeSet<u64> {
+        self.pieces().iter().filter_map(Piece::number).collect()
     }
 
     /// A new life of the daemon; what was there is what a kill, or a clean end, leaves.
@@ -148,8 +165,11 @@ impl Model {
         if clean {
             self.world.store.close();
             self.must.append(&mut self.orphans);
-            self.hidden.clear();
+            self.over();
             self.look_again();
+        } else if meddle {
+            let hidden = std::mem::take(&mut self.hidden);
+            self.maybe.extend(hidden.into_iter().map(|n| (n, Marks::default())));
         }
         self.blind |= index < 2;
         // What a kill leaves of the marks is in the state log, but for what only the index has.
@@ -163,7 +183,9 @@ impl Model {
             _ => {}
         }
         if meddle {
+            self.killed = !clean;
             self.stranger();
+            self.killed = false;
         }
         if vague || meddle {
             self.alive.values_mut().for_each(|known| known.vague = true);
@@ -226,7 +248,16 @@ impl Model {
             9 if !self.backups.is_empty() => {
                 let which = self.random.below(self.backups.len());
                 self.did(format!("restore backup {which}, replace {replace}"));
-                self.backups[which].clone()
+                let older = self.backups[which].clone();
+                if self.blind {
+                    // It tells another UID than the one of which only the index knew.
+                    for piece in strangers::split(&older) {
+                        let known = piece.number().and_then(|n| self.alive.get_mut(&n));
+                        let other = |known: &&mut Known| piece.is_ours() && !piece.carries(known.uid);
+                        known.into_iter().filter(other).for_each(|known| known.uid = None);
+                    }
+                }
+                older
             }
             10 if self.random.one_in(3) => {
                 self.did("empty".into());
@@ -240,6 +271,7 @@ impl Model {
         let after: BTreeSet<u64> = strangers::split(&now).iter().filter_map(Piece::number).collect();
         for n in before.difference(&after) {
             self.must.remove(n);
+            self.hidden.remove(n);
             // The engine knows that the file is another one, and that this copy was not safe in the old one.
             let safe = self.world.settled(*n) || self.ever_expunged.contains(n);
             if replace && !safe && self.wires[n].starts_with(b"Return-Path") {
@@ -247,10 +279,13 @@ impl Model {
             }
         }
         for n in after.difference(&before) {
-            if self.ever_expunged.contains(n) {
-                self.expunged.remove(n);
+            self.expunged.remove(n);
+            self.hidden.remove(n);
+            // After a kill the engine does not know how far it got.
+            if self.killed && self.lately.contains(n) {
                 self.maybe.insert(*n, Marks::default());
             } else {
+                self.maybe.remove(n);
                 self.must.insert(*n);
             }
         }
