@@ -29,6 +29,7 @@ impl Mailbox {
                 log::warn!("event=expunge-delayed path={} error={error}", self.spot().path.display());
             }
         }
+        self.look_once_more(&mut inner);
         self.write_back(&mut inner);
         if inner.hollow {
             if let Err(error) = self.empty(&mut inner, Reason::Idle) {

@@ -6,7 +6,7 @@ use super::compact::Stretch;
 use super::flags::Marks;
 use super::lock::{Guard, Patience};
 use super::places::{Places, Spot};
-use super::refresh::Loaded;
+use super::refresh::{Doubt, Loaded};
 use super::scan::Scan;
 use super::state::{Fact, Log, STRIDE};
 use super::store::{Keys, Shared};
@@ -115,6 +115,7 @@ pub(super) struct Inner {
     pub modseq: u64,
     /// Where the messages stand, when somebody asked lately.
     pub table: Option<Loaded>,
+    pub doubt: Doubt,
     /// Counts the tables that were lost: views of an earlier one are void.
     pub generation: u64,
     /// A scan of the file as the stamp says, made for another reason.

@@ -327,6 +327,7 @@ impl Mailbox {
         let (Some(loaded), false) = (&inner.table, early && !self.seats.is_empty()) else { return Ok(()) };
         // Of what nobody has looked at yet there is nothing to tell.
         if !inner.index_behind
+            || inner.doubt.open
             || inner.unsynced.is_some()
             || loaded.covered != loaded.stamp.size
             || loaded.stamp == Stamp::default()

@@ -5,6 +5,7 @@ use super::flags::{Flags, Marks};
 use super::inbox::{Inner, Mailbox, Try};
 use super::lock::Guard;
 use super::mbox;
+use super::refresh::Loaded;
 use super::state::Fact;
 use super::table::Row;
 use super::uidset::UidSet;
@@ -136,17 +137,20 @@ impl Mailbox {
         self.refresh(inner, Some(&*guard.file), stat.into())?;
         let before = inner.is_as_known(guard.file.stat()?.into());
         let Some(mut loaded) = inner.table.take() else { return Ok(true) };
-        let mut result = Ok(());
+        let mut result = Ok(true);
         for row in loaded.table.rows.iter_mut().filter(|row| row.pending) {
             result = self.file_one(inner, &guard, row);
-            if result.is_err() {
+            if !matches!(result, Ok(true)) {
                 break;
             }
         }
-        inner.unfiled = result.is_err();
+        inner.unfiled = !matches!(result, Ok(true));
         inner.table = Some(loaded);
         inner.has_become(before, guard.file.stat()?.into());
-        result.map(|()| true).map_err(MailboxError::from)
+        if let Ok(false) = result {
+            inner.table.iter_mut().for_each(Loaded::distrust);
+        }
+        result.map_err(MailboxError::from)
     }
 
     /// As [`Mailbox::file_marks`], when nobody waits for it.
@@ -158,21 +162,26 @@ impl Mailbox {
         }
     }
 
-    /// Writes one message's reserved block, if what stands there is one, of this message.
-    fn file_one(&self, inner: &mut Inner, guard: &Guard<'_>, row: &mut Row) -> io::Result<()> {
-        row.pending = false;
+    /// Writes one message's reserved block, if what stands there is one, of this message. False: others changed it, and their word
+    /// has to be heard first.
+    fn file_one(&self, inner: &mut Inner, guard: &Guard<'_>, row: &mut Row) -> io::Result<bool> {
         let mut block = vec![0; usize::from(row.room)];
         guard.file.read_exact_at(&mut block, row.room_at())?;
         let state = mbox::state(&block);
-        let Some(log) = inner.log.as_ref() else { return Ok(()) };
+        let Some(log) = inner.log.as_ref() else { return Ok(true) };
         let mark = state.mark.filter(|mark| mark.uid == row.uid && state.room == block.len());
         let Some(mark) = mark else {
             log::error!("event=no-block path={} uid={}", self.spot().path.display(), row.uid);
-            return Ok(());
+            row.pending = false;
+            return Ok(true);
         };
+        if inner.doubt.open && state.filed.marks.flags != row.filed.flags {
+            return Ok(false);
+        }
+        row.pending = false;
         // The base line stays as it is: another act brings it up to date.
         let fresh = mbox::block(block.len(), state.base, &mark, row.marks, &log.sum.keywords);
-        let Some((fresh, keywords)) = fresh else { return Ok(()) };
+        let Some((fresh, keywords)) = fresh else { return Ok(true) };
         if fresh != block {
             self.index_goes_stale(inner)?;
             inner.wrote(row.room_at());
@@ -180,7 +189,7 @@ impl Mailbox {
         }
         row.filed = Marks { flags: row.marks.flags, keywords };
         inner.freshly_filed.push((row.uid, row.filed));
-        Ok(())
+        Ok(true)
     }
 
     /// The file with these marks is durable: the state log need not keep them, but for what the file has no room for.

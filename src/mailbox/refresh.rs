@@ -1,8 +1,12 @@
 //! Brings the table of a mailbox up to date with its file: after an append only the new part is looked at, after any
 //! other change the whole file.
+//!
+//! Where others wrote, a file that has grown may have been changed in place too, and nothing tells. So a small one is looked at
+//! whole; of a big one the new part is shown at once, and the rest is looked at again in idle time ([`Mailbox::look_once_more`]).
+//! Till then the index is not written, so that the next life knows as little as this one.
 
 use super::MailboxError;
-use super::inbox::{Inner, Mailbox, Stamp};
+use super::inbox::{Inner, Mailbox, Stamp, Try};
 use super::lock::Patience;
 use super::mbox::Mark;
 use super::reconcile::{Before, reconcile};
@@ -16,6 +20,20 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A file up to this size is looked at whole when others wrote to it. (The files of tests are smaller than most.)
+const SMALL: u64 = if cfg!(test) { 4 << 10 } else { 4 << 20 };
+/// So many times as long as it took to look at a whole file passes until that is done again in idle time.
+const SELDOM: u32 = 50;
+
+/// Others may have changed more than the end that was looked at.
+#[derive(Copy, Clone, Debug, Default)]
+pub(super) struct Doubt {
+    pub open: bool,
+    /// Not before this time, by the clock's `elapsed`, all of the file is looked at for that.
+    next: Duration,
+}
 
 /// Others may change a file again each time before we have looked.
 const MOST_LOOKS: usize = 100;
@@ -146,7 +164,11 @@ impl Mailbox {
             Some(old) if old.stamp == now && old.covered == now.size => return self.sync_state(inner),
             Some(old) if old.stamp == now || (old.stamp.file == now.file && old.stamp.size < now.size) => {
                 let (ours, covered) = (old.stamp == now, old.covered);
-                if (ours && self.look_behind(inner, file, covered, now)?) || self.look_at_tail(inner, file, now)? {
+                if ours && self.look_behind(inner, file, covered, now)? {
+                    return self.sync_state(inner);
+                }
+                if now.size > SMALL && self.look_at_tail(inner, file, now)? {
+                    inner.doubt.open = true;
                     return self.sync_state(inner);
                 }
             }
@@ -195,7 +217,23 @@ impl Mailbox {
         }
         inner.log.as_mut().map_or(Ok(()), Log::complete)?;
         self.take_in(inner, scan, now, true)?;
+        inner.doubt.open = false;
         self.sync_state(inner)
+    }
+
+    /// Looks at the whole of a big file to whose end others wrote, if nobody has it locked, and not too often.
+    pub(super) fn look_once_more(&self, inner: &mut Inner) {
+        let begun = self.shared.clock.elapsed();
+        if !inner.doubt.open || begun < inner.doubt.next {
+            return;
+        }
+        let Ok(Try::Locked(guard, stat)) = self.try_lock(inner) else { return };
+        inner.table.iter_mut().for_each(Loaded::distrust);
+        if let Err(error) = self.refresh(inner, Some(&*guard.file), stat.into()) {
+            log::warn!("event=look-failed path={} error={error}", self.spot().path.display());
+        }
+        let ended = self.shared.clock.elapsed();
+        inner.doubt.next = ended + ended.saturating_sub(begun) * SELDOM;
     }
 
     /// Numbers what was found and puts it into the table.

@@ -2,6 +2,7 @@
 
 use super::strangers::{append, replace};
 use super::*;
+use crate::mailbox::{Change, Flags, Marks};
 use crate::sys::Lock;
 use std::collections::BTreeMap;
 
@@ -141,4 +142,36 @@ fn a_copy_that_comes_back_begins_with_its_from_line() {
     world.store.checkpoint();
     assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1, 2]);
     assert_eq!(world.file("alice").len(), text.len());
+}
+
+/// As a server of another kind flags the first message of ours, in its place.
+fn flag_first(disk: &SimDisk, world: &World) {
+    let text = String::from_utf8(world.file("alice")).unwrap();
+    strangers::overwrite(disk, text.replacen("X-Status:     \n", "X-Status:  F  \n", 1).as_bytes());
+}
+
+#[test]
+fn a_change_in_place_does_not_hide_behind_a_delivery() {
+    for body in [10, 200] {
+        let disk = SimDisk::default();
+        let world = World::sim(&disk);
+        let inbox = world.inbox("alice");
+        let lines = "a line of a message, and more\n".repeat(body);
+        for n in 1..=2 {
+            inbox.deliver(&Mail::new(n, format!("Subject: message {n}\n\n{lines}").as_bytes()).copy()).unwrap();
+        }
+        let view = inbox.view().unwrap();
+        flag_first(&disk, &world);
+        append(&disk, &text(3));
+        assert_eq!(view.sync(true).unwrap().exists, Some(3));
+        // Ours is kept with theirs, whether theirs was seen yet or not.
+        let draft = Marks { flags: Flags::DRAFT, keywords: 0 };
+        inbox.mark(&[Uid(1)], Change::Add, draft, None).unwrap();
+        world.store.checkpoint();
+        view.sync(true).unwrap();
+        let flags = view.messages().unwrap()[0].marks.flags & Flags::ALL;
+        assert_eq!(flags, Flags::FLAGGED | Flags::DRAFT, "{body} lines");
+        let filed = String::from_utf8(world.file("alice")).unwrap();
+        assert!(filed.contains("X-Status:  FT \n"), "{filed}");
+    }
 }
