@@ -1,6 +1,9 @@
 //! A log of facts: a text file with a line for its version, then one line for each fact, each with the crc32c of the rest
 //! of the line before it.
 //!
+//! A line of another version is `pillarbox-state N`, a blank, and the crc32c of these words; any other first line is damaged, and
+//! counts as lost.
+//!
 //! It is appended to, synced before anything that depends on it is shown, and rewritten to its sum under another name now
 //! and then. A line that is broken at the end was never depended on. If lines are broken before others that are whole, the
 //! sum is told how many bytes were lost, and makes up for what they may have said.
@@ -17,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 const VERSION: &str = "pillarbox-state 1\n";
-const FAMILY: &[u8] = b"pillarbox-state ";
+const FAMILY: &str = "pillarbox-state ";
 /// A log is rewritten when it is bigger than this, and four times its sum.
 const COMPACT_OVER: u64 = 64 << 10;
 /// Another daemon has the lock for the moment of a write: so often, after a pause each, it is tried again.
@@ -219,7 +222,7 @@ impl<S: Sum> FactLog<S> {
         let mut bytes = vec![0; size];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
-        if bytes.starts_with(FAMILY) && bytes.contains(&b'\n') && !bytes.starts_with(VERSION.as_bytes()) {
+        if is_of_another_version(&bytes) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: of another version", self.path.display())));
         }
         let parsed = parse::<S>(&bytes);
@@ -406,6 +409,14 @@ pub fn broken_bytes<S: Sum>(bytes: &[u8]) -> (usize, usize) {
     (parsed.broken, bytes.len() - parsed.end)
 }
 
+/// Does a log begin as one of a later version says it does?
+fn is_of_another_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\n').next().and_then(|line| std::str::from_utf8(line).ok());
+    let Some((words, check)) = line.and_then(|line| line.rsplit_once(' ')) else { return false };
+    let number = words.strip_prefix(FAMILY).and_then(|number| number.parse::<u32>().ok());
+    number.is_some() && u32::from_str_radix(check, 16) == Ok(crc32c::crc32c(words.as_bytes()))
+}
+
 fn fact<S: Sum>(line: &[u8]) -> Option<S::Fact> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let (check, line) = (line.get(..8)?, line.get(8..)?.strip_prefix(' ')?);
@@ -461,6 +472,25 @@ mod tests {
         let holed = parse::<Total>(&bytes);
         assert_eq!((holed.sum.0, holed.end), (106, bytes.len()));
         assert_eq!(holed.broken, first - VERSION.len());
+    }
+
+    #[test]
+    fn another_version_is_refused_and_a_damaged_one_is_mended() {
+        let with = |first: &str| {
+            let disk = SimDisk::default();
+            let mut text = format!("{first}\n");
+            print::<Total>(&5, &mut text);
+            disk.make_dir(Path::new("/s/u"), 0o700).unwrap();
+            let file = disk.open(Path::new("/s/u/log"), Open::Create(0o600)).unwrap();
+            file.write_at(&[IoSlice::new(text.as_bytes())], 0).unwrap();
+            FactLog::<Total>::open(Arc::new(disk), Path::new("/s/u"), "log").map(|log| log.sum)
+        };
+        let later = format!("pillarbox-state 2 {:08x}", crc32c::crc32c(b"pillarbox-state 2"));
+        assert_eq!(with(&later).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(with("pillarbox-state 1").unwrap(), Total(5));
+        for damaged in ["pillarbox-state 2", "pillarbox-state 3 00000000", "qillarbox-state 1", ""] {
+            assert_eq!(with(damaged).unwrap(), Total(105), "{damaged}");
+        }
     }
 
     #[test]

@@ -143,7 +143,6 @@ fn a_damaged_index_changes_nothing() {
 }
 
 #[test]
-#[ignore = "a damaged version line is refused, and this test takes that for a failure"]
 fn a_damaged_state_log_never_gives_a_number_to_another_message() {
     let origin = some();
     let state = bytes(&origin, STATE);
