@@ -134,15 +134,6 @@ impl Mailbox {
     /// What we knew of it last, if that is not in memory.
     fn recall(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
         self.ready(inner, file, now.size)?;
-        let epoch = inner.table.as_ref().map(|loaded| loaded.epoch);
-        self.catch_up(inner, file, now)?;
-        if inner.table.as_ref().map(|loaded| loaded.epoch) != epoch || !inner.unproven.is_empty() {
-            self.settle_intents(inner, file)?;
-        }
-        Ok(())
-    }
-
-    fn catch_up(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
         if inner.table.is_none() {
             // Epochs are counted anew.
             inner.looked = Default::default();
@@ -159,6 +150,15 @@ impl Mailbox {
     }
 
     fn renew(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
+        let epoch = inner.table.as_ref().map(|loaded| loaded.epoch);
+        self.catch_up(inner, file, now)?;
+        if inner.table.as_ref().map(|loaded| loaded.epoch) != epoch || !inner.unproven.is_empty() {
+            self.settle_intents(inner, file)?;
+        }
+        Ok(())
+    }
+
+    fn catch_up(&self, inner: &mut Inner, file: Option<&dyn File>, now: Stamp) -> Result<(), MailboxError> {
         let Some(file) = file else { return self.look_at_all(inner, Scan::default(), now) };
         match &inner.table {
             Some(old) if old.stamp == now && old.covered == now.size => return self.sync_state(inner),
