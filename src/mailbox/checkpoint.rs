@@ -51,7 +51,7 @@ impl Mailbox {
                 Err(error) => log::warn!("event=sync-delayed path={} error={error}", self.spot().path.display()),
             }
         }
-        self.tell_last_uid(&mut inner);
+        let lacks_base_line = self.tell_last_uid(&mut inner);
         let Some((file, id)) = inner.file.clone() else { return durable };
         let (known, from, buried) = (inner.known, inner.unsynced.take(), std::mem::take(&mut inner.buried));
         let filed = std::mem::take(&mut inner.freshly_filed);
@@ -68,6 +68,9 @@ impl Mailbox {
                 inner.done(buried.into_iter());
                 self.note_filed(&mut inner, &filed);
                 self.note_durable(&mut inner, &*file, known);
+                if let Err(error) = if lacks_base_line { self.heal_base_line(&mut inner) } else { Ok(()) } {
+                    log::warn!("event=base-line-delayed path={} error={error}", self.spot().path.display());
+                }
             }
             Ok(false) => {
                 inner.orphans.push((file, copies));
@@ -144,13 +147,16 @@ impl Mailbox {
     }
 
     /// Brings the last UID in the base line up to date, for other programs. It may fail; nothing of ours hangs on it.
-    fn tell_last_uid(&self, inner: &mut Inner) {
-        let Ok(Try::Locked(guard, stat)) = self.try_lock(inner) else { return };
+    /// True: there is none, and the first message is one of ours.
+    fn tell_last_uid(&self, inner: &mut Inner) -> bool {
+        let Ok(Try::Locked(guard, stat)) = self.try_lock(inner) else { return false };
         let before = inner.is_as_known(stat.into());
-        let Ok(Some((at, base))) = base_line(&*guard.file) else { return };
+        let Ok((from, state)) = first_state(&*guard.file) else { return false };
+        let Some((base, at)) = state.base.zip(state.base_at) else { return state.base.is_none() && state.mark.is_some() };
+        let at = from + at as u64;
         let last = inner.next.saturating_sub(1);
         if base.validity != inner.validity() || base.last >= last {
-            return;
+            return false;
         }
         let digits = format!("{last:010}");
         if guard.file.write_at(&[IoSlice::new(digits.as_bytes())], at + mbox::BASE_LAST as u64).is_ok() {
@@ -159,6 +165,7 @@ impl Mailbox {
                 inner.has_become(before, stat.into());
             }
         }
+        false
     }
 
     /// The path means another file than the one copies were appended to: those that are not in the new one are put there.
@@ -267,10 +274,15 @@ fn write_again(file: &dyn File, from: u64) -> io::Result<()> {
 
 /// Where the base line of a file stands, if it is as we write it.
 pub(super) fn base_line(file: &dyn File) -> io::Result<Option<(u64, Base)>> {
+    let (from, state) = first_state(file)?;
+    Ok(state.base.zip(state.base_at).map(|(base, at)| (from + at as u64, base)))
+}
+
+/// Where the first message's header begins, and what its state fields say.
+pub(super) fn first_state(file: &dyn File) -> io::Result<(u64, mbox::State)> {
     let mut front = vec![0; FRONT];
     let read = file.read_at(&mut front, 0)?;
     front.truncate(read);
     let from = memchr::memchr(b'\n', &front).map_or(read, |end| end + 1);
-    let state = mbox::state(front.get(from..).unwrap_or_default());
-    Ok(state.base.zip(state.base_at).map(|(base, at)| ((from + at) as u64, base)))
+    Ok((from as u64, mbox::state(front.get(from..).unwrap_or_default())))
 }

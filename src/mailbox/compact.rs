@@ -10,6 +10,7 @@
 
 mod finish;
 mod layout;
+mod patch;
 mod plan;
 mod redo;
 
@@ -323,6 +324,20 @@ impl Mailbox {
         redo.new.extend(filler(gap.end - gap.start, None)?);
         Ok(redo)
     }
+}
+
+/// Takes steps one after the other; the redo file is removed when they are over, unless others are under way.
+fn carry_on(
+    mailbox: &Mailbox,
+    inner: &mut Inner,
+    steps: impl FnOnce(&mut Inner) -> Result<(), MailboxError>,
+) -> Result<(), MailboxError> {
+    let was_compacting = inner.compacting;
+    steps(inner)?;
+    if !was_compacting && std::mem::take(&mut inner.compacting) {
+        let _ = mailbox.shared.disk.remove(&mailbox.places.beside("redo"));
+    }
+    Ok(())
 }
 
 /// A dead message of that length.
