@@ -53,6 +53,7 @@ usage: pillarboxctl [-f FILE] COMMAND
     route ADDRESS                   where mail for an address goes
     mailbox list USER               the folders of a user
     mailbox check USER [FOLDER]     what is wrong with a mailbox
+    mailbox rebuild USER [FOLDER]   mend that
     mailbox compact USER [FOLDER]   take back the room of removed messages
     adopt HOST                      take over the mail of another host that is off for good
     user add|passwd NAME            the password comes from standard input
@@ -129,6 +130,10 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
             // 1: something was found; 2: it can't be told.
             let found = ask(&format!("mailbox check {}", rest.join(" ")));
             show::findings(&found.map_err(|failure| Failure { code: 2, ..failure })?)
+        }
+        ["mailbox", "rebuild", rest @ ..] if matches!(rest.len(), 1 | 2) => {
+            let rebuilt = ask(&format!("mailbox rebuild {}", rest.join(" ")));
+            show::rebuilt(&rebuilt.map_err(|failure| Failure { code: 2, ..failure })?)
         }
         ["mailbox", "compact", rest @ ..] if matches!(rest.len(), 1 | 2) => {
             show::compacted(&ask(&format!("mailbox compact {}", rest.join(" ")))?)

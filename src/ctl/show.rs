@@ -146,6 +146,14 @@ pub fn findings(found: &Value) -> Result<(), Failure> {
     if found.is_empty() { Ok(()) } else { Err(Failure::new(1, "")) }
 }
 
+/// `pillarboxctl mailbox rebuild`: a line for each thing that was done, then what is wrong still, which fails it.
+pub fn rebuilt(result: &Value) -> Result<(), Failure> {
+    let done = result["done"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let lines: String = done.iter().map(|sentence| format!("{}\n", clean(text(sentence)))).collect();
+    say(if lines.is_empty() { "there was nothing to mend\n" } else { &lines })?;
+    findings(&result["left"])
+}
+
 /// `pillarboxctl mailbox compact`.
 pub fn compacted(result: &Value) -> Result<(), Failure> {
     say(&format!("{} moved, {} given back\n", size(number(&result["moved"])), size(number(&result["freed"]))))

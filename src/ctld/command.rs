@@ -9,7 +9,7 @@ use crate::spool::SpoolId;
 /// ```abnf
 /// request = ( "status" / "reload" / "queue list" / "queue show " id / "queue flush" [ " " ( id / domain ) ]
 ///           / "queue hold " id / "queue release " id / "queue remove " id / "route " address / "adopt " host
-///           / "mailbox list " user / "mailbox " ( "check " / "compact " ) user [ " " folder ] ) CRLF
+///           / "mailbox list " user / "mailbox " ( "check " / "rebuild " / "compact " ) user [ " " folder ] ) CRLF
 /// id      = 16HEXDIG "-" 1*16HEXDIG
 /// host    = 1*255( ALPHA / DIGIT / "." / "-" / "_" )   ; not first a dot
 /// ```
@@ -39,6 +39,8 @@ pub enum Command {
     Folders(String),
     /// What is wrong with a mailbox of a user? None: the INBOX.
     Check(String, Option<FolderName>),
+    /// Mend it.
+    Rebuild(String, Option<FolderName>),
     /// Take back the room of what was removed from it.
     Compact(String, Option<FolderName>),
 }
@@ -81,9 +83,10 @@ impl Command {
             None => (rest, None),
         };
         match act {
-            "list" | "check" | "compact" if user.is_empty() => Err("a user is missing".to_owned()),
+            "list" | "check" | "rebuild" | "compact" if user.is_empty() => Err("a user is missing".to_owned()),
             "list" => Ok(Command::Folders(user.to_owned())),
             "check" => Ok(Command::Check(user.to_owned(), folder)),
+            "rebuild" => Ok(Command::Rebuild(user.to_owned(), folder)),
             "compact" => Ok(Command::Compact(user.to_owned(), folder)),
             _ => Err("unknown request".to_owned()),
         }
@@ -110,7 +113,15 @@ impl Command {
 
     /// May somebody ask this who is neither root nor the daemon's own account? It then means only the mail of that account.
     pub fn is_for_everybody(&self) -> bool {
-        matches!(self, Command::List | Command::Show(_) | Command::Remove(_) | Command::Check(..) | Command::Compact(..))
+        matches!(
+            self,
+            Command::List
+                | Command::Show(_)
+                | Command::Remove(_)
+                | Command::Check(..)
+                | Command::Rebuild(..)
+                | Command::Compact(..)
+        )
     }
 
     /// Does it change anything?
@@ -144,6 +155,7 @@ mod tests {
             ("queue flush away.test", Command::Flush(Target::Domain(Domain::parse("away.test").unwrap()))),
             ("mailbox list alice", Command::Folders("alice".to_owned())),
             ("mailbox check alice", Command::Check("alice".to_owned(), None)),
+            ("mailbox rebuild al A/b c", Command::Rebuild("al".to_owned(), FolderName::parse("A/b c").ok())),
             ("mailbox compact al A/b c", Command::Compact("al".to_owned(), FolderName::parse("A/b c").ok())),
             ("adopt old.test", Command::Adopt("old.test".to_owned())),
             ("route \"a b\"@c.test", Command::Route("\"a b\"@c.test".parse().unwrap())),
@@ -166,6 +178,7 @@ mod tests {
             "mailbox list ",
             "mailbox check ",
             "mailbox check a ",
+            "mailbox rebuild",
             "mailbox compact a b//c",
             "adopt ..",
             "adopt a/b",

@@ -98,6 +98,7 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
         Command::Route(address) => queue::route(delivery, address),
         Command::Folders(user) => mailbox::list(server, user),
         Command::Check(user, folder) => mailbox::check(server, viewer, user, folder.as_ref()),
+        Command::Rebuild(user, folder) => mailbox::rebuild(server, viewer, user, folder.as_ref()),
         Command::Compact(user, folder) => mailbox::compact(server, viewer, user, folder.as_ref()),
     }
 }

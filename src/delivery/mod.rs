@@ -43,7 +43,7 @@ pub use rename::RenameError;
 use crate::config::Config;
 use crate::host::{Account, Host};
 use crate::mail::Address;
-use crate::mailbox::Store;
+use crate::mailbox::{Mailbox, MailboxError, Store};
 use crate::net::Registry;
 use crate::net::dns::Resolver;
 use crate::net::tls::ClientTls;
@@ -264,6 +264,12 @@ impl Delivery {
     /// Takes a message out of the queue; nobody is told.
     pub fn remove(&self, id: SpoolId) -> Result<(), ActError> {
         operator::remove(&self.office, id)
+    }
+
+    /// Before a mailbox is rebuilt: looks which copies that a crash left in it the journal still has, if that was not done yet.
+    pub fn look_for_copies(&self, account: &Account, mailbox: &Mailbox) -> Result<(), MailboxError> {
+        let target = places::Target { account: account.clone(), folder: mailbox.folder().to_owned() };
+        self.office.recovery.settle_mailbox(&self.office, &target)
     }
 
     /// Takes over the journal of another host, which the operator knows to be off; it is delivered from here on. Gives the

@@ -9,11 +9,14 @@
 //! only when it may be made shorter ([`watch`](super::watch)), or by command; any other folder when a tenth of it is dead.
 
 mod finish;
+mod front;
 mod layout;
 mod patch;
 mod plan;
 mod redo;
 
+pub(super) use self::front::{is_bare, opening};
+pub(super) use self::patch::Patch;
 pub(super) use self::plan::Stretch;
 use self::plan::{Kind, Limits, Move, Next, plan};
 use self::redo::{Image, PIECE, Part, Redo, Saved};

@@ -47,6 +47,10 @@ pub trait Sum: Default + Debug {
     fn is_partial(&self) -> bool {
         false
     }
+    /// What another sum of the same log knows that was lost from this one. (Of a partial sum, which came from elsewhere.)
+    fn lacks(&self, _known: &Self) -> Vec<Self::Fact> {
+        Vec::new()
+    }
 }
 
 /// Which log this is and how far it goes: for who keeps a sum elsewhere.
@@ -143,8 +147,14 @@ impl<S: Sum> FactLog<S> {
         if self.sum.is_partial() {
             self.flush()?;
             let (unsynced, name_unsynced) = (self.unsynced, self.name_unsynced);
-            self.reload()?;
+            let known = std::mem::take(&mut self.sum);
+            if let Err(error) = self.reload() {
+                self.sum = known;
+                return Err(error);
+            }
             (self.unsynced, self.name_unsynced) = (unsynced, name_unsynced);
+            self.sum.lacks(&known).into_iter().for_each(|fact| self.put(fact));
+            self.flush()?;
         }
         Ok(())
     }

@@ -108,6 +108,10 @@ impl Folders {
         Folders { user }
     }
 
+    pub(super) fn user(&self) -> &Arc<User> {
+        &self.user
+    }
+
     /// All names in order: folders, those that other programs made among them, the names above them, and subscriptions.
     pub fn list(&self) -> Result<Vec<Listed>, FolderError> {
         let tree = self.user.tree()?;

@@ -540,7 +540,7 @@ impl Mailbox {
 }
 
 /// UIDVALIDITY and last UID of a mailbox that UW or Dovecot numbered: every number in order, none above the last.
-fn adopt(scan: &Scan) -> Option<(u32, u32)> {
+pub(super) fn adopt(scan: &Scan) -> Option<(u32, u32)> {
     let (base, _) = scan.base.filter(|(base, _)| base.validity > 0 && base.last < u32::MAX / 2)?;
     let mut before = 0;
     for message in scan.messages.iter().filter(|message| message.mark.is_some() || message.uid.is_some()) {

@@ -279,7 +279,28 @@ fn write(disk: &dyn Disk, path: &Path, loaded: &Loaded, log: Extent, sum: &Sum, 
     disk.rename(&fresh, path)
 }
 
+/// What is on the disk, for who looks after it.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Nothing,
+    /// It is not whole, or of another mailbox.
+    Damaged,
+    /// All messages that it knows, and in which state of the file.
+    Table(Stamp, Vec<Row>),
+}
+
 impl Mailbox {
+    /// Looks at the index on the disk.
+    pub(super) fn kept_index(&self, validity: u32) -> io::Result<Kept> {
+        let file = match self.shared.disk.open(&self.places.index, Open::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::Nothing),
+            file => file?,
+        };
+        let whole = read(&*file, validity)?.filter(|_| matches!(read_facts(&*file), Ok(Some(_))));
+        let table = |(head, rows, doomed): Contents| Kept::Table(head.stamp, [rows, doomed].concat());
+        Ok(whole.map_or(Kept::Damaged, table))
+    }
+
     /// Opens the state log; what it says is taken from the index, if that goes with it.
     pub(super) fn open_log(&self) -> io::Result<Log> {
         let disk = &self.shared.disk;

@@ -16,6 +16,8 @@
 //! | `<spool>/state/u/INBOX.lease` | locked while a POP3 session has the mailbox; empty | |
 //! | `<spool>/state/u/INBOX.redo` | while messages are moved: what stood where ([`compact`]) | while it is open |
 //! | `<spool>/state/u/INBOX.damaged-…` | what a power cut left that nobody can read; for a person | |
+//! | `<spool>/state/u/INBOX.saved-…` | the same, and what a rebuild changed, as it was; nobody asks for it ([`repair`]) | |
+//! | `INBOX.new` in both directories | a state log or index that was not finished | |
 //! | `<spool>/secret` | the key of content keys and seals ([`secret`]) | yes |
 //!
 //! # The states a mailbox can be in, and what is done about each
@@ -24,7 +26,9 @@
 //! * **In order**: every message begins with a `From ` line after an empty line. UIDs: a seal, a row of the state log, or the
 //!   next number ([`reconcile`]).
 //! * **No empty line at the end** (another program left it so): the next delivery adds what is missing.
-//! * **Not beginning with `From `, a link, a FIFO, another's**: refused, logged, never touched.
+//! * **Not beginning with `From `, a link, a FIFO, another's**: refused, logged, not touched. The first an operator can have
+//!   mended ([`repair`]), as all that [`check`] finds.
+//! * **Without a base line**, because another program took the first message: the next one gets it ([`compact`]).
 //! * **Appended to, not synced.** The journal has every message until the next [`Store::checkpoint`] has synced the file. If
 //!   the machine stops before, [`Mailbox::recover`] looks for the copies: whole ones count, torn ones are completed in their
 //!   place, and where the disk left NULs that are nobody's, these become a dead message or are cut off ([`recover`]).
@@ -82,6 +86,7 @@ mod reconcile;
 mod recover;
 mod refresh;
 mod remains;
+mod repair;
 mod scan;
 mod secret;
 mod state;
@@ -104,7 +109,7 @@ pub use folders::{FolderError, Folders, Kind, Listed};
 pub use inbox::Mailbox;
 pub use marking::{Change, Marked};
 pub use name::{FolderName, NameError};
-pub use store::Store;
+pub use store::{Rebuilt, Store};
 pub use structures::Structures;
 pub use table::Counts;
 pub use user::{MailboxId, SpecialUse};

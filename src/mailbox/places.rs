@@ -86,9 +86,9 @@ impl Places {
     }
 
     /// The files that go with the folder.
-    pub fn kept(&self) -> [PathBuf; 6] {
-        let (index, cache) = (self.index.clone(), self.cache.clone());
-        [self.state.join(&self.base), self.beside("new"), self.beside("lease"), self.beside("redo"), index, cache]
+    pub fn kept(&self) -> [PathBuf; 7] {
+        let (index, fresh, cache) = (self.index.clone(), self.index.with_extension("new"), self.cache.clone());
+        [self.state.join(&self.base), self.beside("new"), self.beside("lease"), self.beside("redo"), index, fresh, cache]
     }
 
     /// A file of its own beside the state log.

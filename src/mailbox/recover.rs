@@ -9,7 +9,7 @@ use super::checkpoint::{LANDMARK, base_line};
 use super::compose::Letter;
 use super::inbox::{Dirty, Inner, Mailbox};
 use super::mbox;
-use super::scan::{Kind, Message, Scan};
+use super::scan::{self, Kind, Message, Scan};
 use super::state::Log;
 use super::table::Row;
 use super::{Copy, MailboxError};
@@ -141,7 +141,7 @@ impl Mailbox {
 
     /// Where a message ends. Where the `From ` line after it was torn, what follows seems to belong to it; its seal, or the
     /// state log's row, tells that it does not.
-    fn true_end(&self, inner: &Inner, file: &dyn File, message: &Message) -> Result<u64, MailboxError> {
+    pub(super) fn true_end(&self, inner: &Inner, file: &dyn File, message: &Message) -> Result<u64, MailboxError> {
         // If the state was lost, the seals were made under the UIDVALIDITY that the base line tells.
         let told = base_line(file)?.map_or(0, |(_, base)| base.validity);
         if self.is_sealed(inner, told, message) {
@@ -208,7 +208,7 @@ impl Mailbox {
 
     /// What is nobody's and begins with NULs, as only a disk leaves it behind: it is cut off the end, or becomes a dead
     /// message. If there is more in it than NULs, that is saved beside the state log first. Anything else stays.
-    fn clear(&self, inner: &mut Inner, file: &dyn File, at: u64, next: u64, size: u64) -> Result<(), MailboxError> {
+    pub(super) fn clear(&self, inner: &mut Inner, file: &dyn File, at: u64, next: u64, size: u64) -> Result<(), MailboxError> {
         let mut first = [1];
         file.read_exact_at(&mut first, at)?;
         if first != [0] {
@@ -239,7 +239,7 @@ impl Mailbox {
 
 impl Mailbox {
     /// Keeps a range of the file for a person to look at.
-    fn save(&self, file: &dyn File, from: u64, to: u64) -> Result<(), MailboxError> {
+    pub(super) fn save(&self, file: &dyn File, from: u64, to: u64) -> Result<(), MailboxError> {
         let disk = &*self.shared.disk;
         let path = self.places.beside(&format!("damaged-{}-{from}", self.shared.clock.now().seconds()));
         disk.make_dir(&self.places.state, 0o700)?;
@@ -305,6 +305,18 @@ fn durable_end(inner: &Inner, file: &dyn File, size: u64) -> io::Result<u64> {
     Ok(if crc32c::crc32c(&last) == sum { end } else { 0 })
 }
 
+/// Where the first message of a file begins that does not begin with one, or the end.
+pub(super) fn first_message(file: &dyn File, size: u64) -> io::Result<u64> {
+    // Where NULs stand before, an empty line can't be asked for.
+    let found = next_from(file, 1, size)?;
+    let mut before = [1];
+    file.read_at(&mut before, found - 1)?;
+    match before {
+        [0] if found < size => Ok(found),
+        _ => Ok(scan::next_message(file, 0, size)?.unwrap_or(size)),
+    }
+}
+
 /// Where the next message after `from` begins, or the end.
 fn next_from(file: &dyn File, from: u64, to: u64) -> io::Result<u64> {
     const OVERLAP: usize = mbox::LONGEST_FROM + 2;
@@ -340,7 +352,7 @@ fn check(file: &dyn File, from: u64, to: u64) -> io::Result<u32> {
 }
 
 /// Shows a range of a file in pieces, until one is not liked.
-fn pieces(file: &dyn File, from: u64, to: u64, mut like: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
+pub(super) fn pieces(file: &dyn File, from: u64, to: u64, mut like: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let mut piece = vec![0; 64 << 10];
     let mut at = from;
     while at < to {

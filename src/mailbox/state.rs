@@ -174,6 +174,16 @@ impl factlog::Sum for Sum {
         self.partial
     }
 
+    fn lacks(&self, known: &Sum) -> Vec<Fact> {
+        if self.validity == known.validity {
+            return Vec::new();
+        }
+        let mut facts = vec![Fact::Validity(known.validity), Fact::Ceiling(known.ceiling)];
+        facts.extend([Fact::Modseq(known.modseq), Fact::Floor(known.floor), Fact::Told(known.told)]);
+        facts.extend(known.keywords.names().iter().cloned().map(Fact::Keyword));
+        facts
+    }
+
     fn print(fact: &Fact) -> String {
         print(fact)
     }

@@ -11,7 +11,7 @@ use super::tree::User;
 use super::user::MailboxId;
 use super::wake::Waker;
 use super::watch::Watch;
-use super::{Ledger, MailboxError};
+use super::{Finding, Ledger, MailboxError};
 use crate::host::{Account, Host};
 use crate::sys::{Clock, Disk};
 use std::collections::HashMap;
@@ -33,6 +33,15 @@ pub struct Store {
     /// By name and owner.
     users: Mutex<HashMap<(String, u32), Arc<User>>>,
     mailboxes: Mutex<HashMap<Which, Arc<Mailbox>>>,
+}
+
+/// What came of [`Store::rebuild`].
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// What was done, in sentences.
+    pub done: Vec<String>,
+    /// What could not be mended.
+    pub left: Vec<Finding>,
 }
 
 /// One mailbox of all: its user's name and owner, and what its state is called.
@@ -241,10 +250,7 @@ impl Store {
     pub fn compact(&self, mailbox: &Arc<Mailbox>) -> Result<(u64, u64), MailboxError> {
         let (mut moved, mut freed, mut waited) = (0, 0, Duration::ZERO);
         loop {
-            let copies = mailbox.make_durable();
-            let settled: Vec<_> = copies.iter().map(|copy| mailbox.outcome(copy)).collect();
-            let told = settled.is_empty() || self.told(&settled);
-            mailbox.settled(copies, told);
+            self.settle(mailbox);
             match mailbox.compact_by_command()? {
                 Step::Moved(bytes) => (moved, waited) = (moved + bytes, Duration::ZERO),
                 Step::Cut(bytes) => freed += bytes,
@@ -255,6 +261,25 @@ impl Store {
             // Those who wait for the mailbox come first.
             let _ = self.shared.clock.after(BETWEEN).recv();
         }
+    }
+
+    /// Mends what is wrong with a mailbox, tells what was done, and what is wrong still. What the journal has for it must have
+    /// been looked for before ([`Mailbox::recover`]).
+    pub fn rebuild(&self, mailbox: &Arc<Mailbox>) -> Result<Rebuilt, MailboxError> {
+        self.settle(mailbox);
+        let mut done = mailbox.repair()?;
+        self.settle(mailbox);
+        done.extend(mailbox.put_aside()?);
+        self.settle(mailbox);
+        Ok(Rebuilt { done, left: mailbox.inspect()? })
+    }
+
+    /// A checkpoint of one mailbox.
+    fn settle(&self, mailbox: &Mailbox) {
+        let copies = mailbox.make_durable();
+        let settled: Vec<_> = copies.iter().map(|copy| mailbox.outcome(copy)).collect();
+        let told = settled.is_empty() || self.told(&settled);
+        mailbox.settled(copies, told);
     }
 
     fn told(&self, outcomes: &[crate::spool::Outcome]) -> bool {

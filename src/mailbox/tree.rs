@@ -35,7 +35,8 @@ pub(super) struct User {
     pub root: PathBuf,
     /// What is below it.
     pub disk: Arc<dyn Disk>,
-    state: PathBuf,
+    /// The directory of what is kept about them.
+    pub state: PathBuf,
     tree: Mutex<()>,
     /// As it was when the file was last seen.
     log: Mutex<Option<(Option<Stamp>, Log)>>,
@@ -92,6 +93,13 @@ impl User {
         log.rest(self.shared.clock.now())?;
         *kept = Some((self.stamp()?, log));
         Ok(result)
+    }
+
+    /// Looks at the files of the log as they are, while nobody writes them.
+    pub fn unmended<T>(&self, look: impl FnOnce() -> io::Result<T>) -> Result<T, MailboxError> {
+        let _kept = lock(&self.log);
+        let _held = self.hold("user.lock")?;
+        Ok(look()?)
     }
 
     fn stamp(&self) -> io::Result<Option<Stamp>> {
@@ -270,8 +278,8 @@ impl Tree<'_> {
         })
     }
 
-    /// Takes up folders that other programs made. Hidden files, locks, and names that we would not write so, are nothing.
-    pub fn adopt(&self) -> Result<(), MailboxError> {
+    /// Folders that other programs made. Hidden files, locks, and names that we would not write so, are nothing.
+    pub fn strangers(&self) -> Result<Vec<FolderName>, MailboxError> {
         let user = self.user;
         let known: BTreeSet<FolderName> = user.log(|log| Ok(log.sum.folders.keys().cloned().collect()))?;
         let mut room = MOST_FOLDERS.saturating_sub(known.len());
@@ -296,6 +304,12 @@ impl Tree<'_> {
                 }
             }
         }
+        Ok(found)
+    }
+
+    /// Takes them up.
+    pub fn adopt(&self) -> Result<(), MailboxError> {
+        let (user, found) = (self.user, self.strangers()?);
         if found.is_empty() {
             return Ok(());
         }

@@ -10,6 +10,7 @@ mod dialogue;
 mod dialogues;
 mod fuzz;
 mod layers;
+mod mailbox;
 mod relay;
 mod runner;
 mod sendmail;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         sendmail::tests(),
         fuzz::tests(),
         layers::tests(),
+        mailbox::tests(),
         dialogues::tests(),
     ];
     runner::main(modules.into_iter().flatten().collect())

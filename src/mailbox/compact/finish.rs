@@ -11,8 +11,9 @@ use crate::mailbox::secret::Key;
 use crate::mailbox::table::Row;
 use crate::mailbox::{MailboxError, deliver};
 use crate::sys::{File, Open};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind, IoSlice};
+use std::path::Path;
 
 impl Mailbox {
     /// Is there a step to be finished? For who has not locked the file.
@@ -86,6 +87,27 @@ impl Mailbox {
         Redo::make_void(&*saved)?;
         disk.remove(&path)?;
         Ok(true)
+    }
+
+    /// Puts back what a redo file has that found no mailbox to be carried out in, and is not there. Gives how many messages.
+    pub(in crate::mailbox) fn put_back_from(&self, file: &dyn File, path: &Path) -> Result<usize, MailboxError> {
+        let saved = self.shared.disk.open(path, Open::Read)?;
+        let Found::Open(redo) = Redo::read(&*saved)? else { return Ok(0) };
+        let mut there: HashSet<Key> = self.scan(file, 0, file.stat()?.size)?.messages.iter().map(|found| found.key).collect();
+        let mut restored = 0;
+        // By now more of one content may be there for good reasons.
+        for message in &redo.messages {
+            if there.insert(message.key) {
+                let size = file.stat()?.size;
+                if let Err(error) = append(file, &*saved, message) {
+                    file.set_len(size)?;
+                    return Err(error);
+                }
+                restored += 1;
+            }
+        }
+        file.sync()?;
+        Ok(restored)
     }
 
     /// Another program rewrote the file: what is missing is appended, what is there too often becomes dead.
