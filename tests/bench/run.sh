@@ -119,11 +119,11 @@ for case in engine engine10; do
     for _ in $(seq "$runs"); do
         if [ -n "$dovecot_imap_port" ]; then
             "$here/imap_bench.py" 127.0.0.1 "$dovecot_imap_port" big secret --runs 1 --bench "$case" --label dovecot --out "$out" \
-                $(cpu_of dovecot) --parts select change append writers half --appends 100 --forget "rm -rf $index/big" \
+                $(cpu_of dovecot) --parts select structure change append writers half --appends 100 --forget "rm -rf $index/big" \
                 --prepare "rm -rf $index/* $spool/*; cp $box $spool/big; chown vmail: $spool/big; sync $spool/big" >/dev/null
             rm -rf "${spool:?}"/*
         fi
-        for part in engine own appends memory; do
+        for part in engine structures own appends memory; do
             TMPDIR=$dir PILLARBOX_BIG=$box PILLARBOX_OUT=$out \
                 "$engine_tests" -q --ignored --exact "delivery::tests::measure::$part" > "$dir/engine.log" 2>&1 ||
                 { cat "$dir/engine.log"; exit 1; }

@@ -10,6 +10,7 @@
 use crate::config::{self, Config};
 use crate::delivery::{Delivery, Post};
 use crate::host::{Account, Direct, Host};
+use crate::mail::structure::Structure;
 use crate::mail::{Address, Filing, ReversePath};
 use crate::mailbox::{Arrival, Change, Copy, Flags, FolderName, Ledger, Mailbox, Marks, Store, Uid, View};
 use crate::net::dns::Resolver;
@@ -17,7 +18,7 @@ use crate::spool::{Journal, Message, Options, Outcome, SpoolError, SpoolId};
 use crate::sys::{Clock, Disk, RealDisk, SystemClock, Time};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -207,6 +208,63 @@ fn engine() {
     let facts = [("ms", ms(begun)), ("moved_mib", rounded(mib(moved))), ("freed_mib", rounded(mib(freed)))];
     let speed = mib(moved) / begun.elapsed().as_secs_f64();
     bench.emit("compact", &[&facts[..], &[("mib_per_s", rounded(speed))]].concat());
+}
+
+/// What `FETCH 1:* (ENVELOPE BODYSTRUCTURE)` takes, to a buffer: messages that are taken apart, and out of the cache.
+fn fetch(view: &View, all: &[Uid]) -> usize {
+    let (mut out, mut bytes) = (Vec::new(), 0);
+    let mut structures = view.structures(all);
+    while let Some((_, record)) = structures.next() {
+        let record = record.unwrap();
+        out.extend_from_slice(record.envelope);
+        out.extend_from_slice(record.body_structure);
+        if out.len() > 64 << 10 {
+            bytes += out.len();
+            out.clear();
+        }
+    }
+    bytes + out.len()
+}
+
+#[test]
+#[ignore = "a measurement, not a test"]
+fn structures() {
+    let Some(bench) = Bench::begin() else { return };
+    let dir = bench.dir.path();
+    bench.fill();
+    let opened = || {
+        let store = store(dir);
+        let view = inbox(&store).view().unwrap();
+        (store, view)
+    };
+    let (first, view) = opened();
+    let all = uids(&view);
+    let mut some = vec![Vec::new(); all.len().min(5000)];
+    for (uid, message) in all.iter().zip(&mut some) {
+        view.read(*uid).unwrap().read_to_end(message).unwrap();
+    }
+    let begun = Instant::now();
+    some.iter().for_each(|message| drop(Structure::of(message)));
+    let size: usize = some.iter().map(Vec::len).sum();
+    bench.emit("structure.scan", &[("mb_per_s", rounded(size as f64 / 1e6 / begun.elapsed().as_secs_f64()))]);
+    drop(some);
+    let bytes = bench.timed("structure.first", || fetch(&view, &all));
+    assert_eq!(bench.timed("structure.again", || fetch(&view, &all)), bytes);
+    let cache = fs::metadata(dir.join("spool/index/big/INBOX.cache")).unwrap().len();
+    bench.emit("structure.size", &[("bytes", json!(bytes)), ("cache_bytes", json!(cache))]);
+    first.close();
+    drop((view, first));
+
+    let (_second, view) = opened();
+    bench.timed("structure.one", || view.structure(all[all.len() / 2]).unwrap());
+    bench.emit("structure.session", &[("ms", rounded(median(times(9, || assert_eq!(fetch(&view, &all), bytes)))))]);
+    bench.timed("structure.sort", || {
+        let (mut structures, mut subjects) = (view.structures(&all), Vec::new());
+        while let Some((_, record)) = structures.next() {
+            subjects.push(record.unwrap().keys().unwrap().base_subject);
+        }
+        subjects.sort();
+    });
 }
 
 /// The same mail, delivered by us: flags go into the room that each message has for them.
