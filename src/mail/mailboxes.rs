@@ -40,11 +40,6 @@ pub fn parse(value: &[u8]) -> Vec<Entry> {
     reader.entries
 }
 
-/// The first mailbox of a list, of a group too.
-pub fn first(entries: &[Entry]) -> Option<&Mailbox> {
-    entries.iter().find_map(|entry| if let Entry::Mailbox(mailbox) = entry { Some(mailbox) } else { None })
-}
-
 #[derive(Debug, PartialEq)]
 enum Token {
     /// An atom, a quoted string or a domain literal, and whether blanks stood before it.

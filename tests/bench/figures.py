@@ -153,6 +153,8 @@ def table(args):
         if lines and first:
             row(title + "never seen, open, times `wc -l`", shown(first / lines), "", "", verdict(first / lines, 2, False))
         single(title + "open with index, ms", bench, "select.warm", "ms", 2, peer="dovecot")
+        than("what all are made of, no cache, ms", "structure.first", None)
+        than("the same, again, ms", "structure.again", None)
         for whose, prefix in (("our mail", "own."), ("foreign mail", "")):
             than("flag on all, others see it, ms, " + whose, prefix + "store.seen", 1, peer_case="store.seen")
             than("flag on all, written, ms, " + whose, prefix + "check", 5, peer_case="check")

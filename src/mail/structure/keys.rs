@@ -1,7 +1,7 @@
 //! What SORT, THREAD and lists of messages want to know of a message (RFC 5256, 5957, 8970).
 
 use super::{Field, Fields};
-use crate::mail::mailboxes::{self, Entry};
+use crate::mail::mailboxes::Entry;
 use crate::mail::sent::Sent;
 use crate::mail::{header, subject, words};
 
@@ -66,8 +66,8 @@ impl Keys {
 
 impl Correspondent {
     fn first_of(entries: &[Entry]) -> Correspondent {
-        match (mailboxes::first(entries), entries.first()) {
-            (Some(mailbox), _) => {
+        match entries.first() {
+            Some(Entry::Mailbox(mailbox)) => {
                 let name = words::decode(mailbox.name.as_deref().unwrap_or_default());
                 let address = match mailbox.domain.as_slice() {
                     b"" => words::raw(&mailbox.local),
@@ -76,9 +76,9 @@ impl Correspondent {
                 let display = if name.trim().is_empty() { address } else { name };
                 Correspondent { mailbox: words::raw(&mailbox.local), display }
             }
-            // A group of nobody has a name.
-            (None, Some(Entry::GroupStart(name))) => Correspondent { mailbox: words::decode(name), display: words::decode(name) },
-            _ => Correspondent::default(),
+            // In an ENVELOPE a group is an address whose mailbox is the group's name.
+            Some(Entry::GroupStart(name)) => Correspondent { mailbox: words::decode(name), display: words::decode(name) },
+            Some(Entry::GroupEnd) | None => Correspondent::default(),
         }
     }
 }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn keys_are_decoded_and_first() {
         let keys = keys(
-            "From: =?utf-8?q?J=C3=B6rg?= <joerg@example.org>, b@c\nTo: list:;\nCC: (empty),\nDate: Fri, 21 Nov 1997 09:55:06 -0600\n\
+            "From: =?utf-8?q?J=C3=B6rg?= <joerg@example.org>, b@c\nTo: list: c@d;\nCC: (empty),\nDate: Fri, 21 Nov 1997 09:55:06 -0600\n\
              Subject: Re: [list]\n =?utf-8?q?gr=C3=BCn?=\nMessage-ID: < \"a b\"@c >\n\n",
         );
         assert_eq!((keys.base_subject.as_str(), keys.is_reply), ("grün", true));

@@ -15,7 +15,7 @@ use crate::mail::imap_text;
 use crate::mail::sent::Sent;
 
 /// To be raised with every change of the scanner or of the format: records of another version are made anew.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// The record of a structure.
 pub fn encode(structure: &Structure) -> Vec<u8> {
