@@ -278,6 +278,7 @@ impl Model {
             assert!(before == n || before == 0, "UID {} was message {before}, is {n}", message.uid.0);
             self.shown.insert(message.uid.0, n);
             if let Some(filed) = self.maybe.remove(&n) {
+                self.expunged.remove(&n);
                 self.must.insert(n);
                 self.alive.insert(n, Known { uid: None, marks: filed, filed, vague: true });
             }
@@ -340,7 +341,6 @@ fn live(seed: u64) {
 }
 
 #[test]
-#[ignore = "some lives fail still: a message under another UID after a kill (80, 188); one of an older backup hidden (97)"]
 fn sessions_and_strangers_agree_with_plain_lists() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("PILLARBOX_MODEL_SEED") {

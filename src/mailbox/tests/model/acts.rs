@@ -190,11 +190,19 @@ impl Model {
         if vague || meddle {
             self.alive.values_mut().for_each(|known| known.vague = true);
         }
-        if self.in_place {
+        let in_place = self.in_place;
+        if in_place {
             self.observe_anew();
         }
         self.recover();
         self.observe_anew();
+        if in_place {
+            // Behind an older index that is seen in idle time only.
+            self.world.store.checkpoint();
+            self.over();
+            self.alive.values_mut().for_each(|known| known.vague = true);
+            self.observe_anew();
+        }
     }
 
     fn damage_index(&mut self) {
@@ -213,7 +221,9 @@ impl Model {
     /// Another program writes.
     fn stranger(&mut self) {
         let what = self.random.below(12);
-        if (self.in_place && what < 4) || (self.foreign && (4..11).contains(&what)) {
+        // What we delivered since the last look would hide it.
+        let hides = matches!(what, 7 | 8) && !self.killed && self.inbox().inner().table.is_none();
+        if hides || (self.in_place && what < 4) || (self.foreign && (4..11).contains(&what)) {
             self.observe_anew();
         }
         if self.blind && self.inbox().inner().table.is_none() {
