@@ -35,6 +35,8 @@ pub(super) struct Doubt {
     next: Duration,
 }
 
+/// So many messages make it worth to look for memory that can be given back.
+const MANY: usize = 10_000;
 /// Others may change a file again each time before we have looked.
 const MOST_LOOKS: usize = 100;
 
@@ -178,7 +180,13 @@ impl Mailbox {
             Some((_, scan)) => scan,
             None => self.scan(file, 0, now.size)?,
         };
-        self.look_at_all(inner, scan, now)
+        let many = scan.messages.len() > MANY;
+        self.look_at_all(inner, scan, now)?;
+        if many {
+            // The scan of a big mailbox takes as much memory as its table; the allocator would keep it.
+            crate::sys::unix::trim_memory();
+        }
+        Ok(())
     }
 
     /// Nobody but us wrote since: what is new begins where the table ends.

@@ -16,8 +16,10 @@ impl Mailbox {
     /// Finds the messages of the file from an offset, where one begins, to the end at `size`. A long stretch is shared among
     /// all processors: where a message begins can be told from the lines around it.
     pub(super) fn scan(&self, file: &dyn File, from: u64, size: u64) -> Result<Scan, MailboxError> {
-        let processors = thread::available_parallelism().map_or(1, usize::from).min(MOST_SCANNERS) as u64;
-        let share = (size.saturating_sub(from) / processors).max(WORTH_SHARING);
+        let length = size.saturating_sub(from);
+        // To ask how many there are is to read files.
+        let processors = || thread::available_parallelism().map_or(1, usize::from).min(MOST_SCANNERS) as u64;
+        let share = if length > WORTH_SHARING { (length / processors()).max(WORTH_SHARING) } else { WORTH_SHARING };
         let mut starts = vec![from];
         while let Some(next) = starts.last().map(|last| last + share).filter(|next| next + share / 2 < size) {
             match scan::next_message(file, next, size)? {
