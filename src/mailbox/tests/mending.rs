@@ -139,9 +139,19 @@ fn damage_of_the_folders_is_named_and_mended() {
     }
 }
 
-/// Wherever the rebuilding stops, every message is there once, and the next one ends it.
 #[test]
 fn a_stop_while_it_is_mended_loses_and_doubles_nothing() {
+    stop_everywhere(6);
+}
+
+#[test]
+#[ignore = "takes minutes; a part of it runs always"]
+fn stops_while_it_is_mended_at_length() {
+    stop_everywhere(40);
+}
+
+/// Wherever the rebuilding stops, every message is there once, and the next one ends it.
+fn stop_everywhere(seeds: u64) {
     let ruin: &[Ruin] = &[
         ("front", |bytes| drop(bytes.splice(0..0, *b"Dear diary\n\n"))),
         ("headless", |bytes| {
@@ -187,9 +197,9 @@ fn a_stop_while_it_is_mended_loses_and_doubles_nothing() {
             let inbox = world.inbox("alice");
             disk.stop_at(disk.operations() + stop);
             let _ = world.store.rebuild(&inbox);
-            for seed in 0..6 {
+            for seed in 0..seeds {
                 let case = format!("{what}: stop at {stop}, seed {seed}");
-                let image = if seed == 0 { disk.after_kill() } else { disk.after_power_cut(seed + 100 * stop) };
+                let image = if seed == 0 { disk.after_kill() } else { disk.after_power_cut(seed + 1_000 * stop) };
                 let again = World::sim(&image);
                 let rebuilt = again.store.rebuild(&again.inbox("alice")).unwrap_or_else(|error| panic!("{case}: {error}"));
                 assert_eq!(rebuilt.left, [], "{case}: {:?}", rebuilt.done);
