@@ -12,7 +12,7 @@
 //! * [`auth`]: who may log in.
 //! * [`smtp`]: SMTP replies and commands, and the client.
 //! * [`delivery`]: takes letters, routes them, delivers them here, and the queue-runner that sends them on.
-//! * [`smtpd`], [`pop3d`], [`ctld`]: one room per protocol served.
+//! * [`smtpd`], [`pop3d`], [`imapd`], [`ctld`]: one room per protocol served.
 //! * [`ctl`]: the tools: pillarboxctl, sendmail, mailq.
 //! * [`daemon`]: accepts connections and hands them to the rooms above.
 
@@ -23,6 +23,7 @@ pub mod ctld;
 pub mod daemon;
 pub mod delivery;
 pub mod host;
+pub mod imapd;
 pub mod mail;
 pub mod mailbox;
 pub mod net;

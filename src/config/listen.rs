@@ -14,9 +14,8 @@ pub fn listener(section: &Section<'_, '_>, base: &Path, report: &mut Report) -> 
         none if none.is_empty() => Err(wrong(v, "one address at least must be given")),
         some => Ok(some),
     });
-    let protocol = section.must("protocol", report, |v| {
-        choice(v, &[("smtp", Some(Protocol::Smtp)), ("submission", Some(Protocol::Submission)), ("pop3", Some(Protocol::Pop3))])
-    });
+    let protocol =
+        section.must("protocol", report, |v| choice(v, &Protocol::ALL.map(|protocol| (protocol.name(), Some(protocol)))));
     let mut tls = None;
     let words = [("none", Tls::None), ("starttls", Tls::Starttls), ("implicit", Tls::Implicit)];
     section.set("tls", &mut tls, report, |v| choice(v, &words).map(Some));
@@ -54,6 +53,8 @@ pub fn default_listeners() -> Vec<Listen> {
         (465, Protocol::Submission, Tls::Implicit),
         (110, Protocol::Pop3, Tls::Starttls),
         (995, Protocol::Pop3, Tls::Implicit),
+        (143, Protocol::Imap, Tls::Starttls),
+        (993, Protocol::Imap, Tls::Implicit),
     ]
     .map(|(port, protocol, tls)| Listen { at: everywhere(port), protocol, tls })
     .to_vec()

@@ -124,12 +124,16 @@ impl fmt::Display for Endpoint {
 }
 
 impl Protocol {
+    /// All there are.
+    pub const ALL: [Protocol; 4] = [Protocol::Smtp, Protocol::Submission, Protocol::Pop3, Protocol::Imap];
+
     /// As it is written in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Smtp => "smtp",
             Protocol::Submission => "submission",
             Protocol::Pop3 => "pop3",
+            Protocol::Imap => "imap",
         }
     }
 }
@@ -154,6 +158,8 @@ pub enum Protocol {
     Submission,
     /// POP3.
     Pop3,
+    /// IMAP.
+    Imap,
 }
 
 /// How a listener is encrypted.

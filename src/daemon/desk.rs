@@ -46,7 +46,7 @@ impl Supervisor for Desk {
     }
 
     fn status(&self) -> Status {
-        let services = [Protocol::Smtp, Protocol::Submission, Protocol::Pop3].map(Service::Mail);
+        let services = Protocol::ALL.map(Service::Mail);
         let count = |service: Service| (service.name(), self.limits.of_service(service));
         Status {
             version: env!("CARGO_PKG_VERSION"),

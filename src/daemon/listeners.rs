@@ -38,6 +38,7 @@ impl Service {
         match self {
             Service::Mail(Protocol::Smtp | Protocol::Submission) => b"421 4.7.0 too many connections\r\n",
             Service::Mail(Protocol::Pop3) => b"-ERR [SYS/TEMP] too many connections\r\n",
+            Service::Mail(Protocol::Imap) => b"* BYE [UNAVAILABLE] too many connections\r\n",
             Service::Control => b"{\"ok\":false,\"error\":\"too many connections\"}\r\n",
         }
     }

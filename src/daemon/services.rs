@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::mailbox::Store;
 use crate::net::{Connection, Registry, tls::ServerTls};
 use crate::sys::Clock;
-use crate::{pop3d, smtpd};
+use crate::{imapd, pop3d, smtpd};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,7 @@ pub struct Services {
     registry: Registry,
     smtp: smtpd::Server,
     pop3: pop3d::Server,
+    imap: imapd::Server,
     control: ctld::Server,
 }
 
@@ -62,7 +63,21 @@ impl Services {
                 post: base.delivery.post(),
                 tls: Some(tls.clone()),
             },
-            pop3: pop3d::Server { config: config.clone(), clock, gate, store: base.store.clone(), tls: Some(tls.clone()) },
+            pop3: pop3d::Server {
+                config: config.clone(),
+                clock: clock.clone(),
+                gate: gate.clone(),
+                store: base.store.clone(),
+                tls: Some(tls.clone()),
+            },
+            imap: imapd::Server {
+                config: config.clone(),
+                clock,
+                gate,
+                store: base.store.clone(),
+                post: base.delivery.post(),
+                tls: Some(tls.clone()),
+            },
             control: ctld::Server {
                 delivery: base.delivery.clone(),
                 store: base.store.clone(),
@@ -127,6 +142,7 @@ fn serve(stream: Stream, service: Service, tls: Tls, services: &Services, sessio
             services.smtp.serve(connection, session, protocol, offer_tls);
         }
         Service::Mail(Protocol::Pop3) => services.pop3.serve(connection, session, offer_tls),
+        Service::Mail(Protocol::Imap) => services.imap.serve(connection, session, offer_tls),
         Service::Control => services.control.serve(connection, session),
     }
     Ok(())

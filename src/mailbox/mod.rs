@@ -113,7 +113,7 @@ pub use store::{Rebuilt, Store};
 pub use structures::Structures;
 pub use table::Counts;
 pub use user::{MailboxId, SpecialUse};
-pub use view::{Changes, Lease, View};
+pub use view::{Changes, Lease, Selected, View};
 
 use crate::mail::{Address, Filing, ReversePath};
 use crate::spool::{Message, Outcome, SpoolError, SpoolId};
@@ -213,7 +213,7 @@ pub struct Identity {
 }
 
 /// One message, in short.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Its number.
     pub uid: Uid,

@@ -9,6 +9,7 @@ use super::table::{Counts, NO_ZONE, Row, UNKNOWN};
 use super::wake::Seat;
 use super::{Identity, MailboxError, Summary, Uid};
 use crate::sys::{File, Lock, Open};
+use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +44,17 @@ pub struct Changes {
     pub exists: Option<u32>,
     /// Number and UID of messages the session knew, whose marks changed.
     pub marked: Vec<(u32, Uid)>,
+}
+
+/// A message that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Its number in this session.
+    pub number: u32,
+    /// Its UID.
+    pub uid: Uid,
+    /// None: it is gone, and the session was not told yet.
+    pub summary: Option<Summary>,
 }
 
 /// POP3's exclusive access: other programs and deliveries go on, other POP3 sessions wait.
@@ -135,6 +147,96 @@ impl View {
     /// One message; none if it is gone, or the session was not told of it.
     pub fn message(&self, uid: Uid) -> Result<Option<Summary>, MailboxError> {
         self.with(|told, inner| inner.rows().find(uid.0).filter(|row| row.uid < told.numbering.top).map(Summary::from))
+    }
+
+    /// The messages of these ranges of numbers, or of UIDs, that the session knows of, in their order. Those that are gone
+    /// have no summary.
+    pub fn select(&self, ranges: &[RangeInclusive<u32>], by_uid: bool) -> Result<Vec<Selected>, MailboxError> {
+        self.with(|told, inner| {
+            let (table, numbering) = (inner.rows(), &told.numbering);
+            let count = numbering.count(table) as u32;
+            let mut selected = Vec::new();
+            let alive = |number, row: &Row| Selected { number, uid: Uid(row.uid), summary: Some(row.into()) };
+            for range in ranges {
+                let (first, last) = (*range.start(), *range.end());
+                if by_uid {
+                    let start = table.below(first);
+                    let rows = table.rows.get(start..).unwrap_or_default().iter();
+                    let mut rows = rows.take_while(|row| row.uid <= last && row.uid < numbering.top).peekable();
+                    let mut gone = numbering.gone.iter().copied().filter(|uid| range.contains(uid)).peekable();
+                    // Both ascend, and together they have a number each, without a gap.
+                    let before = |uid: u32| table.below(uid) + numbering.gone.partition_point(|gone| *gone < uid);
+                    let mut number = before(first) as u32;
+                    loop {
+                        number += 1;
+                        match (rows.peek(), gone.peek()) {
+                            (Some(row), uid) if uid.is_none_or(|uid| row.uid < *uid) => selected.push(alive(number, row)),
+                            (_, Some(uid)) => {
+                                selected.push(Selected { number, uid: Uid(*uid), summary: None });
+                                gone.next();
+                                continue;
+                            }
+                            _ => break,
+                        }
+                        rows.next();
+                    }
+                } else if numbering.gone.is_empty() {
+                    let rows = table.rows.get(first.saturating_sub(1) as usize..last.min(count) as usize).unwrap_or_default();
+                    selected.extend((first..).zip(rows).map(|(number, row)| alive(number, row)));
+                } else {
+                    for number in first..=last.min(count) {
+                        let Some(uid) = numbering.uid(table, number) else { break };
+                        let summary = table.find(uid).map(Summary::from);
+                        selected.push(Selected { number, uid: Uid(uid), summary });
+                    }
+                }
+            }
+            selected
+        })
+    }
+
+    /// The highest UID that the session knows of; zero if there is none.
+    pub fn last_uid(&self) -> Result<u32, MailboxError> {
+        self.with(|told, inner| {
+            let table = inner.rows();
+            let last = table.below(told.numbering.top).checked_sub(1).and_then(|at| table.rows.get(at)).map_or(0, |row| row.uid);
+            last.max(told.numbering.gone.last().copied().unwrap_or(0))
+        })
+    }
+
+    /// How many messages are recent to this session.
+    pub fn recent(&self) -> usize {
+        let inner = self.mailbox.inner();
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.recent.iter().filter(|uid| inner.rows().at(**uid).is_some()).count()
+    }
+
+    /// How many messages no session was told of yet (RFC 3501 §6.3.10, RECENT).
+    pub fn unclaimed(&self) -> usize {
+        let inner = self.mailbox.inner();
+        let from = inner.log.as_ref().map_or(0, |log| log.sum.told);
+        let table = inner.rows();
+        let fresh = table.rows.get(table.below(from)..).unwrap_or_default();
+        fresh.iter().filter(|row| !row.marks.flags.has(Flags::OLD)).count()
+    }
+
+    /// The greatest mod-sequence in the mailbox (RFC 7162 §3.1.2); never zero.
+    pub fn highest_modseq(&self) -> u64 {
+        self.mailbox.inner().modseq.max(1)
+    }
+
+    /// UIDs that were expunged after this mod-sequence, ascending. None: that was too long ago to be remembered, and any UID
+    /// below the next that is not there may be one (RFC 7162 §3.2.5.1).
+    pub fn vanished_since(&self, modseq: u64) -> Option<Vec<u32>> {
+        let inner = self.mailbox.inner();
+        let sum = &inner.log.as_ref()?.sum;
+        if modseq < sum.floor {
+            return None;
+        }
+        let mut uids: Vec<u32> = sum.expunged.iter().rev().take_while(|(when, _)| *when > modseq).map(|(_, uid)| *uid).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        Some(uids)
     }
 
     /// What a message is known by beyond its UID; none if it is gone.

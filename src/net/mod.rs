@@ -21,12 +21,14 @@ pub use registry::Registry;
 use buffer::Input;
 use dot::Unstuff;
 use lines::LineScan;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use registry::Seat;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stream::Stream;
 
 /// Bytes of the read buffer between commands; a message of common size fits as well.
@@ -234,6 +236,61 @@ impl Connection {
             Some(error) => Dots::Sink(error),
             None => Dots::Whole,
         })
+    }
+
+    /// Reads exactly so many bytes and gives them to `take`, block by block. A session that is told to leave meanwhile still
+    /// gets all of them.
+    pub fn read_bytes(&mut self, count: u64, mut take: impl FnMut(&[u8])) -> Result<(), NetError> {
+        self.stream.link().set_busy(true);
+        let result = self.read_bytes_busily(count, &mut take);
+        self.stream.link().set_busy(false);
+        self.input.shrink_to(SMALL);
+        result
+    }
+
+    fn read_bytes_busily(&mut self, count: u64, take: &mut dyn FnMut(&[u8])) -> Result<(), NetError> {
+        let mut left = count;
+        while left > 0 {
+            if self.input.is_empty() {
+                self.fill(if left > SMALL as u64 { BLOCK } else { SMALL })?;
+            }
+            let pending = self.input.pending();
+            let wanted = pending.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            take(pending.get(..wanted).unwrap_or_default());
+            self.input.consume(wanted);
+            left -= wanted as u64;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is input or the other descriptor is readable, at most so long. Output is flushed first. True: input,
+    /// or the end of it; false: the other, or the time is up.
+    pub fn wait(&mut self, other: BorrowedFd<'_>, within: Duration) -> Result<bool, NetError> {
+        self.flush()?;
+        if self.has_input() || self.told_to_leave() {
+            return Ok(true);
+        }
+        self.shrink();
+        let until = Instant::now().checked_add(within);
+        loop {
+            let left = until.map_or(within, |until| until.saturating_duration_since(Instant::now()));
+            // A little more than what is left, so that it is over then.
+            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            let mut both = [PollFd::new(self.stream.fd(), PollFlags::POLLIN), PollFd::new(other, PollFlags::POLLIN)];
+            match poll(&mut both, timeout) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(error) => return Err(NetError::Io(error.into())),
+                Ok(_) => {}
+            }
+            if both[0].any() == Some(true) {
+                // Of TLS it may be a record without data.
+                if self.stream.tls().is_none() || self.input_pending() || self.stream.has_ended() {
+                    return Ok(true);
+                }
+            } else if both[1].any() == Some(true) || left.is_zero() {
+                return Ok(false);
+            }
+        }
     }
 
     fn fill(&mut self, size: usize) -> Result<bool, NetError> {

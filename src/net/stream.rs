@@ -3,6 +3,7 @@
 use super::deadline::{Pace, will_do};
 use super::tls::Session;
 use super::{NetError, Peer};
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, getsockopt, recv, send, sockopt};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -260,6 +261,17 @@ impl Stream {
     pub(super) fn arrived_for_test(&self) -> usize {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(self.wire.link.fd().as_raw_fd(), &mut vec![0; 1 << 20], flags).unwrap_or(0)
+    }
+
+    /// To be waited for.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.wire.link.fd()
+    }
+
+    /// Has the peer closed its side? Looks, never waits.
+    pub(super) fn has_ended(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        !matches!(recv(self.wire.link.fd().as_raw_fd(), &mut [0], flags), Err(Errno::EAGAIN) | Ok(1..))
     }
 
     /// Has something arrived? Takes in what the socket has, never waits.

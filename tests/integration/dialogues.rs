@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
-    for protocol in ["smtp", "pop3"] {
+    for protocol in ["smtp", "pop3", "imap"] {
         let dir = top().join("tests/dialogues").join(protocol);
         let mut files: Vec<PathBuf> = fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));

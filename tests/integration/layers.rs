@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 12] = [
     &["auth"],
     &["smtp"],
     &["delivery"],
-    &["smtpd", "pop3d", "ctld"],
+    &["smtpd", "pop3d", "imapd", "ctld"],
     &["daemon", "ctl"],
 ];
 

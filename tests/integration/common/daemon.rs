@@ -14,12 +14,14 @@ use std::time::Duration;
 pub const PASSWORD: &str = "secret";
 
 /// The listeners every daemon has, in this order: name, protocol, tls.
-const LISTENERS: [(&str, &str, &str); 5] = [
+const LISTENERS: [(&str, &str, &str); 7] = [
     ("smtp", "smtp", "starttls"),
     ("submission", "submission", "starttls"),
     ("submissions", "submission", "implicit"),
     ("pop3", "pop3", "starttls"),
     ("pop3s", "pop3", "implicit"),
+    ("imap", "imap", "starttls"),
+    ("imaps", "imap", "implicit"),
 ];
 
 /// What a daemon should be like.

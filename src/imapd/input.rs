@@ -1,0 +1,105 @@
+//! Reads a command: its lines, and the literals that end them (RFC 9051 §4.3, RFC 7888).
+
+use super::answer::{Answer, End};
+use super::grammar::{Announced, Append, Cursor, Verb, announced, append_head, mailbox, tag_of};
+use super::session::Session;
+use crate::net::Line;
+use std::fmt::Write;
+
+/// Bytes of a line, and of a whole command with its literals.
+const MOST: usize = 256 << 10;
+/// As long as nobody has logged in.
+const MOST_BEFORE_LOGIN: usize = 8 << 10;
+/// A literal that is too big, and not waited for, is read and dropped up to this length.
+const MOST_DROPPED: u64 = 64 << 20;
+
+/// What was read.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// A whole command, in the buffer.
+    Whole,
+    /// An APPEND up to the announcement of its first message, which was not answered yet.
+    Append { head: AppendHead, literal: Announced },
+    /// It can't be taken; all of it was read, as far as the client sent it.
+    Refused(Answer),
+}
+
+/// The beginning of an APPEND.
+#[derive(Debug)]
+pub(super) struct AppendHead {
+    pub folder: Vec<u8>,
+    pub append: Append,
+    /// `UTF8 (` stands before the literal, and `)` behind it (RFC 6855 §4).
+    pub utf8: bool,
+}
+
+impl Session<'_> {
+    /// Reads the next command into `command` (cleared first): lines without their last CRLF.
+    pub(super) fn read_command(&mut self, command: &mut Vec<u8>) -> Result<Incoming, End> {
+        let most = if self.login.is_some() { MOST } else { MOST_BEFORE_LOGIN };
+        command.clear();
+        let mut line = Vec::new();
+        let mut refused = None;
+        loop {
+            match self.connection.read_line(most, &mut line)? {
+                Line::Whole => command.extend_from_slice(&line),
+                Line::TooLong => return Ok(Incoming::Refused(Answer::bad("line too long").with("TOOBIG"))),
+                Line::Malformed => return Ok(Incoming::Refused(Answer::bad("a bare CR or LF, or a NUL"))),
+            }
+            let Some(literal) = announced(&line) else {
+                return Ok(refused.map_or(Incoming::Whole, Incoming::Refused));
+            };
+            if let Some(head) = append_to(command).filter(|_| refused.is_none()) {
+                return Ok(Incoming::Append { head, literal });
+            }
+            let fits = literal.length.saturating_add(command.len() as u64) <= most as u64;
+            if refused.is_some() || !fits {
+                let answer = Answer::no("TOOBIG", "too much for one command");
+                if literal.waits {
+                    // It is not asked for, and so not sent.
+                    return Ok(Incoming::Refused(answer));
+                }
+                if literal.length > MOST_DROPPED || self.login.is_none() {
+                    return Err(End::Thrown("literal too long"));
+                }
+                self.connection.read_bytes(literal.length, |_| {})?;
+                command.truncate(most);
+                refused = Some(answer);
+                continue;
+            }
+            if literal.waits {
+                self.connection.put(b"+ go on\r\n")?;
+            }
+            command.extend_from_slice(b"\r\n");
+            self.connection.read_bytes(literal.length, |bytes| command.extend_from_slice(bytes))?;
+        }
+    }
+
+    /// Writes one untagged line, without its `* ` and CRLF.
+    pub(super) fn tell(&mut self, text: std::fmt::Arguments<'_>) -> Result<(), End> {
+        self.scratch.clear();
+        let _ = write!(self.scratch, "* {text}\r\n");
+        Ok(self.connection.put(self.scratch.as_bytes())?)
+    }
+}
+
+/// If these lines, the last ending in an announcement, are an APPEND up to a message: what it says so far.
+fn append_to(command: &[u8]) -> Option<AppendHead> {
+    let (_, mut cursor) = tag_of(command)?;
+    if Verb::read(&mut cursor).ok()? != Verb::Append {
+        return None;
+    }
+    cursor.space().ok()?;
+    let folder = mailbox(&mut cursor).ok()?;
+    let (append, utf8) = message_head(&mut cursor)?;
+    Some(AppendHead { folder, append, utf8 })
+}
+
+/// What stands before a message, up to its announcement, which must be all that follows.
+pub(super) fn message_head(cursor: &mut Cursor<'_>) -> Option<(Append, bool)> {
+    let append = append_head(cursor).ok()?;
+    let utf8 = cursor.eat_word("UTF8 (");
+    cursor.eat(b'~');
+    let only = cursor.peek() == Some(b'{') && memchr::memchr(b'\r', cursor.rest()).is_none();
+    only.then_some((append, utf8))
+}

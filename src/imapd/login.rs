@@ -1,0 +1,142 @@
+//! Before a mailbox is opened: CAPABILITY, STARTTLS, LOGIN, AUTHENTICATE, ENABLE.
+
+use super::answer::{Answer, Done, End};
+use super::session::Session;
+use crate::auth::Denied;
+use crate::auth::sasl::{self, Credentials, Exchange, Mechanism, SaslError, Step};
+use crate::net::Line;
+use std::fmt::Write;
+
+/// What is offered to who has logged in, beside APPENDLIMIT.
+const OFFERED: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE MULTIAPPEND \
+                       LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE CONDSTORE QRESYNC BINARY \
+                       UTF8=ACCEPT OBJECTID PREVIEW SAVEDATE QUOTA QUOTA=RES-STORAGE";
+
+impl Session<'_> {
+    /// What is offered now (RFC 9051 §6.1.1).
+    pub(super) fn capabilities(&self) -> String {
+        if self.login.is_some() {
+            return format!("{OFFERED} APPENDLIMIT={}", self.server.config.max_message_size);
+        }
+        let mut offered = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE".to_owned();
+        if self.offer_tls && self.connection.tls().is_none() {
+            offered += " STARTTLS";
+        }
+        let _ = write!(offered, " {}", if self.may_log_in() { "AUTH=PLAIN AUTH=LOGIN" } else { "LOGINDISABLED" });
+        offered
+    }
+
+    pub(super) fn may_start_tls(&mut self) -> Answer {
+        if !self.offer_tls || self.connection.tls().is_some() {
+            return Answer::bad("TLS is already up, or not available here");
+        }
+        if self.connection.input_pending() {
+            // It came in the clear, and could be anybody's (CVE-2011-0411).
+            log::warn!("session={} imap refused reason=\"plaintext behind STARTTLS\"", self.name);
+            return Answer::bad("nothing may be sent behind STARTTLS");
+        }
+        Answer::ok("begin TLS")
+    }
+
+    /// The handshake, after OK. Behind it nothing counts that was said before (RFC 9051 §6.2.1).
+    pub(super) fn secure(&mut self) -> Result<(), End> {
+        let Some(tls) = &self.server.tls else { return Ok(()) };
+        self.connection.set_deadline(Some(self.server.config.timeouts.data));
+        if self.connection.accept_tls(tls)? {
+            log::warn!("session={} imap dropped reason=\"plaintext behind STARTTLS\"", self.name);
+        }
+        let info = self.connection.tls().map_or("none", |info| info.version.as_str());
+        log::info!("session={} imap starttls tls={info}", self.name);
+        self.enabled = super::session::Enabled::default();
+        Ok(())
+    }
+
+    pub(super) fn log_in_plainly(&mut self, name: &[u8], password: &[u8]) -> Done {
+        if !self.may_log_in() {
+            return Ok(Answer::no("PRIVACYREQUIRED", "no passwords without TLS"));
+        }
+        let Ok(name) = std::str::from_utf8(name) else { return Ok(wrong()) };
+        Ok(self.check_password(name, password))
+    }
+
+    /// AUTHENTICATE, with all its lines (RFC 9051 §6.2.2, RFC 4959).
+    pub(super) fn authenticate(&mut self, mechanism: &str, initial: Option<&[u8]>) -> Done {
+        if !self.may_log_in() {
+            return Ok(Answer::no("PRIVACYREQUIRED", "no passwords without TLS"));
+        }
+        let Some(mechanism) = Mechanism::parse(mechanism) else {
+            return Ok(Answer::no("CANNOT", "the mechanisms are PLAIN and LOGIN"));
+        };
+        let (mut exchange, mut step) = match Exchange::begin(mechanism, initial) {
+            Ok(begun) => begun,
+            Err(error) => return Ok(refusal(error)),
+        };
+        let mut line = Vec::new();
+        loop {
+            let challenge = match step {
+                Step::Done(Credentials { name, password }) => return Ok(self.check_password(&name, &password)),
+                Step::Challenge(text) => text,
+            };
+            self.connection.put(format!("+ {challenge}\r\n").as_bytes())?;
+            step = match self.connection.read_line(sasl::MOST_LINE, &mut line)? {
+                Line::Whole => match exchange.respond(&line) {
+                    Ok(step) => step,
+                    Err(error) => return Ok(refusal(error)),
+                },
+                Line::TooLong | Line::Malformed => return Ok(Answer::bad("not a response of this mechanism")),
+            };
+        }
+    }
+
+    fn check_password(&mut self, name: &str, password: &[u8]) -> Answer {
+        let login = self.server.gate.login(self.connection.peer(), "imap", self.name, name, password);
+        // The password's check went deep, and nothing after it does.
+        crate::sys::unix::give_back_stack();
+        match login {
+            Ok(login) => {
+                if let Err(error) = self.server.store.log_in(login.account()) {
+                    return error.into();
+                }
+                self.login = Some(login);
+                Answer::ok("logged in")
+            }
+            Err(Denied::Credentials) => wrong(),
+            Err(Denied::Temporary) => Answer::no("UNAVAILABLE", "passwords can't be checked now"),
+        }
+    }
+
+    /// ENABLE (RFC 5161 §3.1): what is known and was not enabled before is told.
+    pub(super) fn enable(&mut self, names: &[String]) -> Done {
+        let mut told = String::new();
+        for name in names {
+            let enabled = &mut self.enabled;
+            let (condstore, switch) = match name.as_str() {
+                "CONDSTORE" => (true, None),
+                "QRESYNC" => (true, Some(&mut enabled.qresync)),
+                "UTF8=ACCEPT" => (false, Some(&mut enabled.utf8)),
+                "IMAP4REV2" => (false, Some(&mut enabled.rev2)),
+                _ => continue,
+            };
+            if let Some(switch) = switch {
+                *switch = true;
+            }
+            enabled.condstore |= condstore;
+            let name = if name == "IMAP4REV2" { "IMAP4rev2" } else { name };
+            let _ = write!(told, " {name}");
+        }
+        self.tell(format_args!("ENABLED{told}"))?;
+        Ok(Answer::ok("so be it"))
+    }
+}
+
+fn wrong() -> Answer {
+    Answer::no("AUTHENTICATIONFAILED", "wrong name or password")
+}
+
+fn refusal(error: SaslError) -> Answer {
+    match error {
+        SaslError::Cancelled => Answer::bad("cancelled"),
+        SaslError::Malformed => Answer::bad("not a response of this mechanism"),
+        SaslError::Refused => wrong(),
+    }
+}

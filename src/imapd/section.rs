@@ -1,0 +1,184 @@
+//! Bytes of a message: the sections of BODY[…], decoded parts of BINARY[…] (RFC 9051 §6.4.5).
+
+use super::answer::End;
+use super::grammar::fetch::Text;
+use crate::mail::header;
+use crate::mail::structure::{Scanner, Section, Structure};
+use crate::mail::transfer::Decoder;
+use crate::mailbox::{MailboxError, Summary, View};
+use crate::net::Connection;
+use std::cell::OnceCell;
+use std::io::{self, Read};
+use std::ops::Range;
+
+/// Bytes read at a time.
+const PIECE: usize = 64 << 10;
+/// A longer header ends here.
+const LONGEST_HEADER: usize = 2 << 20;
+
+/// One message whose bytes are asked for; what was read for one item is there for the next.
+pub(super) struct Source<'a> {
+    view: &'a View,
+    summary: &'a Summary,
+    header: OnceCell<Vec<u8>>,
+    structure: OnceCell<Structure>,
+}
+
+/// What a section is.
+pub(super) enum Found {
+    /// The message has no such part.
+    Nothing,
+    /// These bytes, made for it.
+    Made(Vec<u8>),
+    /// This range of the message.
+    Range(Range<u64>),
+}
+
+impl<'a> Source<'a> {
+    pub fn new(view: &'a View, summary: &'a Summary) -> Source<'a> {
+        Source { view, summary, header: OnceCell::new(), structure: OnceCell::new() }
+    }
+
+    /// What the message is made of.
+    pub fn structure(&self) -> Result<&Structure, MailboxError> {
+        if let Some(structure) = self.structure.get() {
+            return Ok(structure);
+        }
+        let mut scanner = Scanner::new();
+        self.each_piece(0..self.summary.size, |piece| scanner.push(piece))?;
+        Ok(self.structure.get_or_init(|| scanner.finish()))
+    }
+
+    /// The header with the empty line behind it. Nothing behind that is read, if it need not be.
+    fn header(&self) -> Result<&[u8], MailboxError> {
+        if let Some(header) = self.header.get() {
+            return Ok(header);
+        }
+        let mut stream = self.view.read(self.summary.uid)?;
+        let (mut bytes, mut piece) = (Vec::new(), vec![0; 8 << 10]);
+        loop {
+            let from = bytes.len().saturating_sub(3);
+            let read = stream.read(&mut piece).map_err(MailboxError::Io)?;
+            bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
+            if bytes.starts_with(b"\r\n") {
+                bytes.truncate(2);
+                break;
+            }
+            let end = memchr::memmem::find(bytes.get(from..).unwrap_or_default(), b"\r\n\r\n");
+            if let Some(end) = end {
+                bytes.truncate(from + end + 4);
+                break;
+            }
+            if read == 0 || bytes.len() > LONGEST_HEADER {
+                break;
+            }
+        }
+        Ok(self.header.get_or_init(|| bytes))
+    }
+
+    /// Where a section is. The header and text of the message itself are found without its structure.
+    pub fn find(&self, part: &[u32], text: &Text) -> Result<Found, MailboxError> {
+        let size = self.summary.size;
+        let range = match (part, text) {
+            ([], Text::Whole) => Some(0..size),
+            ([], Text::Header) => Some(0..self.header()?.len() as u64),
+            ([], Text::Body) => Some((self.header()?.len() as u64).min(size)..size),
+            ([], Text::Fields(names)) => return Ok(Found::Made(pick(self.header()?, names, true))),
+            ([], Text::FieldsNot(names)) => return Ok(Found::Made(pick(self.header()?, names, false))),
+            (part, Text::Whole) => self.structure()?.section(part, Section::Whole),
+            (part, Text::Body) => self.structure()?.section(part, Section::Text),
+            (part, Text::Mime) => self.structure()?.section(part, Section::Mime),
+            (part, Text::Header | Text::Fields(_) | Text::FieldsNot(_)) => self.structure()?.section(part, Section::Header),
+        };
+        match (range, text) {
+            (None, _) => Ok(Found::Nothing),
+            (Some(range), Text::Fields(names)) => Ok(Found::Made(pick(&self.bytes(range)?, names, true))),
+            (Some(range), Text::FieldsNot(names)) => Ok(Found::Made(pick(&self.bytes(range)?, names, false))),
+            (Some(range), _) => Ok(Found::Range(range)),
+        }
+    }
+
+    /// Where a part's bytes are, and how they are to be decoded. None: there is no such part, or (false) nobody knows how.
+    pub fn encoded(&self, part: &[u32]) -> Result<Result<(Range<u64>, Decoder), bool>, MailboxError> {
+        if part.is_empty() {
+            return Ok(Ok((0..self.summary.size, Decoder::Identity)));
+        }
+        let structure = self.structure()?;
+        let found = structure.part(part).and_then(|at| structure.parts.get(at));
+        let (Some(found), Some(range)) = (found, structure.section(part, Section::Whole)) else { return Ok(Err(true)) };
+        let known = ["7bit", "8bit", "binary", "base64", "quoted-printable"];
+        let known = found.encoding.as_ref().is_none_or(|name| known.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name)));
+        Ok(if known { Ok((range, Decoder::new(found.transfer_encoding()))) } else { Err(false) })
+    }
+
+    /// A name for the message's content, the same wherever it is (RFC 8474 §5.1).
+    pub fn email_id(&self) -> Result<String, MailboxError> {
+        let identity = self.view.identity(self.summary.uid)?.ok_or(MailboxError::Gone)?;
+        Ok(format!("(M{:032x})", u128::from_be_bytes(identity.key)))
+    }
+
+    fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>, MailboxError> {
+        let mut bytes = Vec::new();
+        self.each_piece(range, |piece| bytes.extend_from_slice(piece))?;
+        Ok(bytes)
+    }
+
+    /// Reads a range; it is all there, or an error.
+    pub fn each_piece(&self, range: Range<u64>, mut take: impl FnMut(&[u8])) -> Result<(), MailboxError> {
+        let mut left = range.end - range.start;
+        let mut stream = self.view.read_part(self.summary.uid, range)?;
+        let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE)).max(1)];
+        while left > 0 {
+            match stream.read(&mut piece) {
+                Ok(0) => return Err(MailboxError::Gone),
+                Ok(read) => {
+                    take(piece.get(..read).unwrap_or_default());
+                    left = left.saturating_sub(read as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(MailboxError::Io(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a range, whose length the client was told: what breaks off must not look whole. NUL can't be sent.
+    pub fn send(&self, range: Range<u64>, to: &mut Connection) -> Result<(), End> {
+        let mut result = Ok(());
+        let read = self.each_piece(range, |piece| {
+            if result.is_ok() {
+                result = if memchr::memchr(0, piece).is_none() { to.put(piece) } else { to.put(&without_nul(piece)) };
+            }
+        });
+        result?;
+        read.map_err(|error| End::Broken(format!("unreadable message: {error}")))
+    }
+}
+
+/// `CHAR8 = %x01-ff`: where there is a NUL all the same, 0x80 stands for it.
+pub(super) fn without_nul(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| if *byte == 0 { 0x80 } else { *byte }).collect()
+}
+
+/// The part of a range that a client wants: from which byte, and how many.
+pub(super) fn cut(range: Range<u64>, partial: Option<(u64, u64)>) -> Range<u64> {
+    match partial {
+        None => range,
+        Some((from, length)) => {
+            let start = range.start.saturating_add(from).min(range.end);
+            start..start.saturating_add(length).min(range.end)
+        }
+    }
+}
+
+/// The fields of a header with these names, or without them; and the empty line (RFC 9051 §6.4.5).
+fn pick(header: &[u8], names: &[String], wanted: bool) -> Vec<u8> {
+    let mut picked = Vec::new();
+    for field in header::fields(header) {
+        if names.iter().any(|name| field.is(header, name)) == wanted {
+            picked.extend_from_slice(header.get(field.whole.clone()).unwrap_or_default());
+        }
+    }
+    picked.extend_from_slice(b"\r\n");
+    picked
+}

@@ -1,0 +1,211 @@
+//! SELECT, EXAMINE, CLOSE, UNSELECT, CHECK and EXPUNGE.
+
+use super::answer::{Answer, Done, End};
+use super::grammar::{How, Resync, Set, show};
+use super::session::Session;
+use crate::mailbox::{Flags, FolderName, Keywords, Summary, Uid, View};
+use std::ops::RangeInclusive;
+
+/// The mailbox a session is in.
+#[derive(Debug)]
+pub(super) struct Selected {
+    pub view: View,
+    pub name: FolderName,
+    /// EXAMINE
+    pub read_only: bool,
+    /// As the session was told them.
+    pub keywords: Keywords,
+}
+
+impl Session<'_> {
+    /// SELECT and EXAMINE (RFC 9051 §6.3.2, RFC 7162 §3.1.2, §3.2.5). If it fails, nothing is selected any more.
+    pub(super) fn select(&mut self, name: &[u8], how: &How) -> Done {
+        if how.resync.is_some() && !self.enabled.qresync {
+            return Ok(Answer::bad("QRESYNC must be enabled first"));
+        }
+        self.enabled.condstore |= how.condstore;
+        if self.selected.take().is_some() {
+            self.saved.clear();
+            // RFC 7162 §3.2.11: what follows is about the new one.
+            self.tell(format_args!("OK [CLOSED] the other mailbox is left"))?;
+        }
+        let (name, account) = match self.folder(name) {
+            Ok(name) => name,
+            Err(answer) => return Ok(answer),
+        };
+        let view = self.server.store.open(&account, &name).and_then(|mailbox| mailbox.view());
+        let view = match view {
+            Ok(view) => view,
+            Err(error) => return Ok(error.into()),
+        };
+        if !how.read_only {
+            if let Err(error) = view.claim_recent() {
+                return Ok(error.into());
+            }
+        }
+        let id = self.server.store.folders(&account).map_err(Into::into).and_then(|folders| folders.id(&name));
+        let selected = Selected { keywords: view.keywords(), view, name, read_only: how.read_only };
+        if let Err(End::Lost(error)) = self.describe(&selected, id.ok().map(|id| id.to_string()), how.resync.as_ref()) {
+            return Err(End::Lost(error));
+        }
+        let (code, text) = if how.read_only { ("READ-ONLY", "you may look") } else { ("READ-WRITE", "it is open") };
+        self.selected = Some(Box::new(selected));
+        Ok(Answer::ok(text).with(code))
+    }
+
+    fn describe(&mut self, selected: &Selected, id: Option<String>, resync: Option<&Resync>) -> Result<(), End> {
+        let view = &selected.view;
+        self.tell_flags(selected)?;
+        let messages = view.messages().unwrap_or_default();
+        self.tell(format_args!("{} EXISTS", messages.len()))?;
+        self.tell_recent(selected)?;
+        if !self.enabled.rev2 {
+            if let Some(first) = messages.iter().position(|message| !message.marks.flags.has(Flags::SEEN)) {
+                self.tell(format_args!("OK [UNSEEN {}] the first that was not seen", first + 1))?;
+            }
+        }
+        self.tell(format_args!("OK [UIDVALIDITY {}] UIDs hold", view.uid_validity()))?;
+        self.tell(format_args!("OK [UIDNEXT {}] the next will be this or greater", view.uid_next()))?;
+        self.tell(format_args!("OK [HIGHESTMODSEQ {}] the last change", view.highest_modseq()))?;
+        if let Some(id) = id {
+            self.tell(format_args!("OK [MAILBOXID (F{id})] its name for good"))?;
+        }
+        if self.enabled.rev2 {
+            let name = self.show_name(&selected.name);
+            self.connection.put(b"* LIST () \"/\" ")?;
+            self.connection.put(&name)?;
+            self.connection.put(b"\r\n")?;
+        }
+        match resync.filter(|resync| resync.validity == view.uid_validity()) {
+            Some(resync) => self.resync(selected, &messages, resync),
+            None => Ok(()),
+        }
+    }
+
+    /// What happened since the client was here last (RFC 7162 §3.2.5).
+    fn resync(&mut self, selected: &Selected, messages: &[Summary], resync: &Resync) -> Result<(), End> {
+        let view = &selected.view;
+        let known = match &resync.known {
+            Some(set) => set.ranges(view.uid_next().saturating_sub(1)),
+            None => vec![1..=view.uid_next().saturating_sub(1)],
+        };
+        let agreed = resync.pairs.as_ref().map_or(0, |(numbers, uids)| agreed(messages, numbers, uids));
+        let below = above(&known, agreed);
+        let vanished = vanished(view, messages, resync.modseq, &below);
+        if !vanished.is_empty() {
+            self.tell(format_args!("VANISHED (EARLIER) {vanished}"))?;
+        }
+        for (number, message) in (1..).zip(messages) {
+            if message.modseq > resync.modseq && known.iter().any(|range| range.contains(&message.uid.0)) {
+                self.tell_marks(selected, number, message, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// CLOSE, which removes what has `\Deleted` and tells nothing, and UNSELECT, which doesn't (RFC 9051 §6.4.1, §6.4.2).
+    pub(super) fn close(&mut self, expunge: bool) -> Done {
+        let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
+        self.saved.clear();
+        if expunge && !selected.read_only {
+            let deleted = match deleted(&selected.view, None) {
+                Ok(deleted) => deleted,
+                Err(answer) => return Ok(answer),
+            };
+            if !deleted.is_empty() {
+                if let Err(error) = selected.view.mailbox().expunge(&deleted) {
+                    return Ok(error.into());
+                }
+            }
+        }
+        Ok(Answer::ok("it is closed"))
+    }
+
+    /// CHECK (RFC 3501 §6.4.1): all there is to be kept is kept already, but for flags that a power cut could undo.
+    pub(super) fn check(&mut self) -> Done {
+        self.server.store.write_back();
+        Ok(Answer::ok("all is well"))
+    }
+
+    /// EXPUNGE, and UID EXPUNGE (RFC 4315 §2.1). What is gone is told before the tagged line, as after any command.
+    pub(super) fn expunge(&mut self, set: Option<&Set>) -> Done {
+        let Some(selected) = &self.selected else { return Ok(Answer::bad("no mailbox is selected")) };
+        if selected.read_only {
+            return Ok(Answer::no("CANNOT", "the mailbox was opened to look at it only"));
+        }
+        let deleted = match deleted(&selected.view, set.map(|set| self.uids_of(set)).as_deref()) {
+            Ok(deleted) => deleted,
+            Err(answer) => return Ok(answer),
+        };
+        if !deleted.is_empty() {
+            if let Err(error) = selected.view.mailbox().expunge(&deleted) {
+                return Ok(error.into());
+            }
+        }
+        let answer = Answer::ok("removed");
+        Ok(if self.enabled.condstore && !deleted.is_empty() {
+            answer.with(format!("HIGHESTMODSEQ {}", selected.view.highest_modseq()))
+        } else {
+            answer
+        })
+    }
+
+    /// The ranges of UIDs of a set.
+    pub(super) fn uids_of(&self, set: &Set) -> Vec<RangeInclusive<u32>> {
+        match set {
+            Set::Saved => self.saved.iter().map(|uid| uid.0..=uid.0).collect(),
+            set => {
+                let last = self.selected.as_ref().and_then(|selected| selected.view.last_uid().ok()).unwrap_or(0);
+                set.ranges(last)
+            }
+        }
+    }
+}
+
+/// The messages with `\Deleted` that the session knows of; only those of these ranges of UIDs, if they are given.
+fn deleted(view: &View, ranges: Option<&[RangeInclusive<u32>]>) -> Result<Vec<Uid>, Answer> {
+    let selected = view.select(ranges.unwrap_or(&[1..=u32::MAX]), true)?;
+    let alive = selected.into_iter().filter_map(|selected| selected.summary);
+    Ok(alive.filter(|message| message.marks.flags.has(Flags::DELETED)).map(|message| message.uid).collect())
+}
+
+/// Up to which UID nothing has vanished, as pairs of numbers and UIDs show that still belong together.
+fn agreed(messages: &[Summary], numbers: &Set, uids: &Set) -> u32 {
+    let each = |set: &Set| set.ranges(u32::MAX).into_iter().flatten();
+    let pairs = each(numbers).zip(each(uids)).take(10_000);
+    let same =
+        |(number, uid): &(u32, u32)| messages.get(number.saturating_sub(1) as usize).is_some_and(|message| message.uid.0 == *uid);
+    pairs.take_while(same).last().map_or(0, |(_, uid)| uid)
+}
+
+/// What of these ranges is above a number.
+fn above(ranges: &[RangeInclusive<u32>], floor: u32) -> Vec<RangeInclusive<u32>> {
+    let above = ranges.iter().filter(|range| *range.end() > floor);
+    above.map(|range| (*range.start()).max(floor + 1)..=*range.end()).collect()
+}
+
+/// UIDs of these ranges that are gone since a mod-sequence, as a set; more than that, if nobody remembers.
+pub(super) fn vanished(view: &View, messages: &[Summary], since: u64, known: &[RangeInclusive<u32>]) -> String {
+    if let Some(gone) = view.vanished_since(since) {
+        return show(gone.into_iter().filter(|uid| known.iter().any(|range| range.contains(uid))).map(|uid| uid..=uid));
+    }
+    let next = view.uid_next();
+    let mut gaps = Vec::new();
+    let mut from = 1;
+    for uid in messages.iter().map(|message| message.uid.0).chain([next]) {
+        gaps.extend((from < uid).then(|| from..=uid - 1));
+        from = uid.saturating_add(1);
+    }
+    let both = |gap: &RangeInclusive<u32>, range: &RangeInclusive<u32>| {
+        let (first, last) = (*gap.start().max(range.start()), *gap.end().min(range.end()));
+        (first <= last).then_some(first..=last)
+    };
+    // Both ascend.
+    let mut known = known.iter().peekable();
+    let mut found = Vec::new();
+    for gap in &gaps {
+        while known.next_if(|range| range.end() < gap.start()).is_some() {}
+        found.extend(known.clone().take_while(|range| range.start() <= gap.end()).filter_map(|range| both(gap, range)));
+    }
+    show(found)
+}

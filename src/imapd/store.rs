@@ -1,0 +1,71 @@
+//! STORE (RFC 9051 §6.4.6), with UNCHANGEDSINCE (RFC 7162 §3.1.3).
+
+use super::answer::{Answer, Done};
+use super::grammar::{Flag, Set, Store, show_uids};
+use super::session::Session;
+use crate::mailbox::{Flags, Mailbox, MailboxError, Marks, Uid};
+
+impl Session<'_> {
+    /// STORE and UID STORE.
+    pub(super) fn store(&mut self, set: &Set, uid: bool, store: &Store) -> Done {
+        self.enabled.condstore |= store.unchanged_since.is_some();
+        let messages = match self.messages(set, uid) {
+            Ok(messages) => messages,
+            Err(answer) => return Ok(answer),
+        };
+        // What others did is told first, so that the client knows what it changes.
+        self.catch_up(false)?;
+        let Some(selected) = self.selected.as_deref() else { return Ok(Answer::bad("no mailbox is selected")) };
+        if selected.read_only {
+            return Ok(Answer::no("CANNOT", "the mailbox was opened to look at it only"));
+        }
+        let mailbox = selected.view.mailbox().clone();
+        let marks = match marks(&mailbox, &store.flags) {
+            Ok(Some(marks)) => marks,
+            Ok(None) => return Ok(Answer::no("LIMIT", "the folder can't have more keywords")),
+            Err(error) => return Ok(error.into()),
+        };
+        let gone = messages.iter().any(|message| message.summary.is_none());
+        let uids: Vec<Uid> = messages.iter().map(|message| message.uid).collect();
+        let marked = match mailbox.mark(&uids, store.change, marks, store.unchanged_since) {
+            Ok(marked) => marked,
+            Err(error) => return Ok(error.into()),
+        };
+        // Changes of keywords come first, then those of others, then ours.
+        self.catch_up_but(false, &marked.done)?;
+        let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
+        for message in messages.iter().filter(|message| marked.done.binary_search(&message.uid).is_ok()) {
+            if store.silent && !self.enabled.condstore {
+                break;
+            }
+            if let Ok(Some(now)) = selected.view.message(message.uid) {
+                self.tell_marks(&selected, message.number, &now, !store.silent)?;
+            }
+        }
+        self.selected = Some(selected);
+        if !marked.modified.is_empty() {
+            let mut which = show_uids(&marked.modified);
+            if !uid {
+                let numbers = messages.iter().filter(|message| marked.modified.contains(&message.uid));
+                which = super::grammar::show(numbers.map(|message| message.number..=message.number));
+            }
+            return Ok(Answer::ok("some were changed by others").with(format!("MODIFIED {which}")));
+        }
+        Ok(if gone && !uid { Answer::no("EXPUNGEISSUED", "some of these messages are gone") } else { Answer::ok("marked") })
+    }
+}
+
+/// Flags as bits of this folder. None: it can't have a keyword.
+pub(super) fn marks(mailbox: &Mailbox, flags: &[Flag]) -> Result<Option<Marks>, MailboxError> {
+    let mut marks = Marks { flags: Flags::NONE, keywords: 0 };
+    for flag in flags {
+        match flag {
+            Flag::System(flag) => marks.flags = marks.flags | *flag,
+            Flag::Keyword(name) => match mailbox.keyword(name)? {
+                Some(bit) => marks.keywords |= bit,
+                None => return Ok(None),
+            },
+        }
+    }
+    Ok(Some(marks))
+}
