@@ -260,6 +260,10 @@ impl Connection {
             self.input.consume(wanted);
             left -= wanted as u64;
         }
+        if self.input.is_empty() {
+            // A client that writes what follows on its own is held back by its kernel until we acknowledge this.
+            crate::sys::unix::acknowledge_now(self.stream.fd());
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Keeps the C allocator to few arenas: with one for every thread, hundreds of sessions would each pin megabytes.
 pub fn limit_arenas(arenas: i32) {
@@ -54,6 +55,16 @@ pub fn give_back_stack() {
         if unused > 0 {
             libc::madvise(low, unused, libc::MADV_DONTNEED);
         }
+    }
+}
+
+/// Acknowledges what has arrived on a TCP connection now, not with the next bytes that go back. On other sockets it does nothing.
+pub fn acknowledge_now(socket: BorrowedFd<'_>) {
+    let on: libc::c_int = 1;
+    let size = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel reads `size` bytes of `on`, no more.
+    unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, (&raw const on).cast(), size);
     }
 }
 
