@@ -3,6 +3,7 @@
 use super::answer::{Answer, Done, End};
 use super::grammar::{ListWhat, StatusItem};
 use super::session::Session;
+use crate::delivery::RenameError;
 use crate::host::Account;
 use crate::mail::imap_text;
 use crate::mailbox::{FolderError, FolderName, Folders, Kind, Listed, SpecialUse, utf7};
@@ -73,13 +74,27 @@ impl Session<'_> {
         Ok(done.map_or_else(|answer| answer, |()| Answer::ok("it is gone")))
     }
 
-    /// RENAME (RFC 9051 §6.3.6).
+    /// RENAME (RFC 9051 §6.3.6). Of INBOX only the mail goes.
     pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) -> Done {
-        let done = self.folder(from).and_then(|(from, _)| {
-            let (to, _) = self.folder(to.strip_suffix(b"/").unwrap_or(to))?;
-            Ok(self.folders()?.rename(&from, &to)?)
-        });
-        Ok(done.map_or_else(|answer| answer, |()| Answer::ok("it is renamed")))
+        let names = self.folder(from).and_then(|from| Ok((from, self.folder(to.strip_suffix(b"/").unwrap_or(to))?.0)));
+        let ((from, account), to) = match names {
+            Ok(names) => names,
+            Err(answer) => return Ok(answer),
+        };
+        if from.is_inbox() {
+            match self.server.post.rename_inbox(&account, &to) {
+                Ok(()) => {}
+                Err(RenameError::Folder(error)) => return Ok(error.into()),
+                Err(RenameError::Unfinished(moved, all, error)) => {
+                    let answer = Done::from(error)?;
+                    let text = format!("{moved} of {all} messages are moved, the others are still in INBOX: {}", answer.text);
+                    return Ok(Answer { text: text.into(), ..answer });
+                }
+            }
+        } else if let Err(answer) = self.folders().and_then(|folders| Ok(folders.rename(&from, &to)?)) {
+            return Ok(answer);
+        }
+        Ok(Answer::ok("it is renamed"))
     }
 
     pub(super) fn subscribe(&mut self, name: &[u8], subscribe: bool) -> Done {
