@@ -13,6 +13,17 @@ use crate::mailbox::{Change, Flags, MailboxError, Marks, Selected as Message, Su
 use std::io::Write as _;
 use std::ops::{Range, RangeInclusive};
 
+/// What a FETCH asks for.
+struct Wish {
+    items: Vec<Item>,
+    /// Only of messages that changed after this mod-sequence.
+    since: Option<u64>,
+    /// And which of these UIDs are gone since.
+    earlier: Option<Vec<RangeInclusive<u32>>>,
+    /// The messages were named by UID.
+    uid: bool,
+}
+
 /// Why a message could not be told.
 enum Trouble {
     /// The others can be.
@@ -35,7 +46,7 @@ impl From<End> for Trouble {
 }
 
 impl Session<'_> {
-    /// FETCH and UID FETCH. Of messages that are gone nothing is told; the others are, and then NO (RFC 2180 §4.1.2).
+    /// FETCH and UID FETCH. Of messages that are gone nothing is told, of the others all.
     pub(super) fn fetch(&mut self, set: &Set, uid: bool, items: Vec<Item>, since: Option<u64>, earlier: bool) -> Done {
         let mut items = items;
         if earlier && !(uid && self.enabled.qresync) {
@@ -55,7 +66,7 @@ impl Session<'_> {
         let Some(mut selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
         let earlier = earlier.then(|| self.uids_of(set));
         let mut seen = Vec::new();
-        let told = self.tell_messages(&mut selected, &messages, &items, since, earlier, &mut seen);
+        let told = self.tell_messages(&mut selected, &messages, &Wish { items, since, earlier, uid }, &mut seen);
         self.selected = Some(selected);
         // That these were seen was told with them.
         self.catch_up_but(false, &seen)?;
@@ -76,17 +87,9 @@ impl Session<'_> {
         Ok(view.select(&set.ranges(count), false)?)
     }
 
-    fn tell_messages(
-        &mut self,
-        selected: &mut Selected,
-        messages: &[Message],
-        items: &[Item],
-        since: Option<u64>,
-        earlier: Option<Vec<RangeInclusive<u32>>>,
-        seen: &mut Vec<Uid>,
-    ) -> Done {
-        if let (Some(known), Some(since)) = (earlier, since) {
-            let vanished = vanished(&selected.view, &selected.view.messages().unwrap_or_default(), since, &known);
+    fn tell_messages(&mut self, selected: &mut Selected, messages: &[Message], wish: &Wish, seen: &mut Vec<Uid>) -> Done {
+        if let (Some(known), Some(since)) = (&wish.earlier, wish.since) {
+            let vanished = vanished(&selected.view, &selected.view.messages().unwrap_or_default(), since, known);
             if !vanished.is_empty() {
                 self.tell(format_args!("VANISHED (EARLIER) {vanished}"))?;
             }
@@ -94,19 +97,17 @@ impl Session<'_> {
         let mut answer = Answer::ok("that is all");
         for message in messages {
             let Some(summary) = &message.summary else {
-                answer = Answer::no("EXPUNGEISSUED", "some of these messages are gone");
+                answer = gone(wish.uid);
                 continue;
             };
-            if since.is_some_and(|since| summary.modseq <= since) {
+            if wish.since.is_some_and(|since| summary.modseq <= since) {
                 continue;
             }
-            match self.tell_message(selected, message.number, summary, items, seen) {
+            match self.tell_message(selected, message.number, summary, &wish.items, seen) {
                 Ok(()) => {}
                 Err(Trouble::End(end)) => return Err(end),
                 Err(Trouble::Encoding) => answer = Answer::no("UNKNOWN-CTE", "a part's encoding is not known"),
-                Err(Trouble::Message(MailboxError::Gone)) => {
-                    answer = Answer::no("EXPUNGEISSUED", "some of these messages are gone");
-                }
+                Err(Trouble::Message(MailboxError::Gone)) => answer = gone(wish.uid),
                 Err(Trouble::Message(error)) => answer = error.into(),
             }
         }
@@ -191,6 +192,14 @@ impl Session<'_> {
             _ => Ok(()),
         };
     }
+}
+
+/// Some messages were gone: NO, if the client named them by number (RFC 2180 §4.1.2); a UID that is not there is no error
+/// (RFC 9051 §6.4.9).
+fn gone(uid: bool) -> Answer {
+    let text = "some of these messages are gone";
+    let answer = if uid { Answer::ok(text) } else { Answer::no("", text) };
+    answer.with("EXPUNGEISSUED")
 }
 
 /// How an item is told.
