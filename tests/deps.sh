@@ -25,7 +25,7 @@ tools='curl:curl swaks:swaks dnsmasq:dnsmasq-base python3:python3 openssl:openss
 peer_tools='strace:strace'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
 # Postfix is among them because bsd-mailx wants a mail server, any.
-programs='postfix mutt bsd-mailx s-nail alpine procmail'
+programs='postfix mutt bsd-mailx s-nail alpine procmail isync offlineimap3 fetchmail imapfilter'
 
 have() {
     PATH=$PATH:/usr/sbin:/sbin:$root/usr/bin:$root/usr/sbin command -v "$1" >/dev/null 2>&1

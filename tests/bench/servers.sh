@@ -2,7 +2,7 @@
 # Each server runs in a CPU-accounting cgroup of its own where the machine has them, so that the
 # CPU of every process it starts counts; else its process tree is summed.
 
-postfix_port='' dovecot_port='' dovecot_imap_port='' smtp_port='' pop3_port='' pillarbox_pid='' password=''
+postfix_port='' dovecot_port='' dovecot_imap_port='' smtp_port='' pop3_port='' imap_port='' pillarbox_pid='' password=''
 tracer=''
 # What Pillarbox delivers itself, what it sends on, and where to; who owns its mailboxes.
 local_domain=test.example routed_domain=relay.example routed_port='' mail_owner='' smtp_tls=none
@@ -79,7 +79,7 @@ PY
 write_pillarbox_config() {
     mkdir -p "$dir/pillarbox/spool" "$dir/pillarbox/mail"
     chmod 755 "$dir/pillarbox" "$dir/pillarbox/mail"
-    smtp_port=${smtp_port:-$(free_port)} pop3_port=$(free_port)
+    smtp_port=${smtp_port:-$(free_port)} pop3_port=$(free_port) imap_port=$(free_port)
     cat > "$dir/pillarbox.conf" <<CONF
 # Not the name of Postfix: between two hosts of one name mail would loop.
 hostname = "pillarbox.example"
@@ -99,6 +99,11 @@ tls      = "$smtp_tls"
 [[listen]]
 address  = "127.0.0.1:$pop3_port"
 protocol = "pop3"
+tls      = "none"
+
+[[listen]]
+address  = "127.0.0.1:$imap_port"
+protocol = "imap"
 tls      = "none"
 
 [auth]

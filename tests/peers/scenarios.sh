@@ -157,6 +157,19 @@ alpine_open() { program alpine; }
 mutt_declines() { program mutt; }
 emptied() { program sh; }
 
+# IMAP clients work on folders of ours: clients.py tells what they do.
+client() { # what it runs
+    command -v "$1" > /dev/null || { echo "  no $1 here (tests/deps.sh --peers)"; exit 77; }
+    start_pillarbox
+    "$peers/clients.py" "${scenario#imap_}" "$dir/home" "$imap_port" u1 "$password"
+}
+imap_mbsync() { client mbsync; }
+imap_offlineimap() { client offlineimap; }
+imap_fetchmail() { client fetchmail; }
+imap_imapfilter() { client imapfilter; }
+imap_mutt() { client mutt; }
+imap_curl() { client curl; }
+
 load() {
     start_pillarbox
     # shellcheck disable=SC2046
