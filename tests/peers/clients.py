@@ -277,7 +277,7 @@ set ssl_starttls=no ssl_force_tls=no move=no delete=yes quit=yes wait_key=no con
 set header_cache="" record="" sort=mailbox-order
 set imap_authenticators="plain:login"
 """ % (stage.user, stage.password, stage.port))
-    push = "<first-entry><flag-message><next-entry><next-entry><delete-message>5<enter><copy-message>=Archive<enter>" \
+    push = "<first-entry><flag-message><next-entry><delete-message>5<enter><copy-message>=Archive<enter>" \
            "7<enter><save-message>=Kept<enter><quit>"
     stage.run("script", "-qec", "mutt -n -F %s -f imap://127.0.0.1:%d/INBOX -e 'push \"%s\"'" % (config, stage.port, push), "/dev/null")
     inbox = stage.held("INBOX")
