@@ -25,6 +25,7 @@ free() {
 smtp=$(free 2525)
 submission=$(free 2587)
 pop3=$(free 2110)
+imap=$(free 2143)
 
 cat > "$conf" <<END
 # Written by make demo, anew at each start.
@@ -47,6 +48,10 @@ protocol = "submission"
 address  = "127.0.0.1:$pop3"
 protocol = "pop3"
 
+[[listen]]
+address  = "127.0.0.1:$imap"
+protocol = "imap"
+
 [log]
 level = "warn"
 END
@@ -66,13 +71,14 @@ bob=$(password bob)
 
 # Tells how to use it as soon as it is there.
 tell() {
-    until taken "$pop3"; do
+    until taken "$imap"; do
         kill -0 "$1" 2>/dev/null || return 0
         sleep 0.1
     done
     cat <<END
 
-Pillarbox serves SMTP on 127.0.0.1:$smtp, submission on 127.0.0.1:$submission, POP3 on 127.0.0.1:$pop3.
+Pillarbox serves SMTP on 127.0.0.1:$smtp, submission on 127.0.0.1:$submission, POP3 on 127.0.0.1:$pop3,
+IMAP on 127.0.0.1:$imap.
 Users: alice, password $alice
        bob,   password $bob
 Mail, queue and configuration are in ./var. Ctrl-C stops it. Try, in another terminal, in this directory:

@@ -126,3 +126,10 @@ fn facts_of_the_state_log() {
     let there: BTreeSet<String> = there.into_iter().chain(["marks".to_owned()]).collect();
     assert_eq!(told, there);
 }
+
+#[test]
+fn capabilities_of_imap() {
+    let page = page("pillarbox-imap.7");
+    let told: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix(".It Ic ")).collect();
+    assert_eq!(told, BTreeSet::from(pillarbox::imapd::CAPABILITIES));
+}

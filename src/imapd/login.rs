@@ -7,18 +7,44 @@ use crate::auth::sasl::{self, Credentials, Exchange, Mechanism, SaslError, Step}
 use crate::net::Line;
 use std::fmt::Write;
 
-/// What is offered to who has logged in, beside APPENDLIMIT.
-const OFFERED: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE MULTIAPPEND \
-                       LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE CONDSTORE QRESYNC BINARY \
-                       UTF8=ACCEPT OBJECTID PREVIEW SAVEDATE QUOTA QUOTA=RES-STORAGE";
+/// What is offered to who has logged in, beside APPENDLIMIT; before that only what can be used then.
+pub const CAPABILITIES: [&str; 25] = [
+    "IMAP4rev1",
+    "IMAP4rev2",
+    "LITERAL+",
+    "SASL-IR",
+    "ID",
+    "ENABLE",
+    "BINARY",
+    "CHILDREN",
+    "CONDSTORE",
+    "CREATE-SPECIAL-USE",
+    "IDLE",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "MOVE",
+    "MULTIAPPEND",
+    "NAMESPACE",
+    "OBJECTID",
+    "PREVIEW",
+    "QRESYNC",
+    "SAVEDATE",
+    "SPECIAL-USE",
+    "STATUS=SIZE",
+    "UIDPLUS",
+    "UNSELECT",
+    "UTF8=ACCEPT",
+];
+/// So many of these make sense before the login.
+const BEFORE_LOGIN: usize = 6;
 
 impl Session<'_> {
     /// What is offered now (RFC 9051 §6.1.1).
     pub(super) fn capabilities(&self) -> String {
         if self.login.is_some() {
-            return format!("{OFFERED} APPENDLIMIT={}", self.server.config.max_message_size);
+            return format!("{} APPENDLIMIT={}", CAPABILITIES.join(" "), self.server.config.max_message_size);
         }
-        let mut offered = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE".to_owned();
+        let mut offered = CAPABILITIES.get(..BEFORE_LOGIN).unwrap_or_default().join(" ");
         if self.offer_tls && self.connection.tls().is_none() {
             offered += " STARTTLS";
         }

@@ -22,6 +22,8 @@ mod session;
 mod store;
 mod update;
 
+pub use login::CAPABILITIES;
+
 use crate::auth::Gate;
 use crate::config::Config;
 use crate::delivery::Post;
