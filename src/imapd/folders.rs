@@ -1,4 +1,4 @@
-//! Folders: LIST, LSUB, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, quota; and how their names are written.
+//! Folders: LIST, LSUB, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS; and how their names are written.
 
 use super::answer::{Answer, Done, End};
 use super::grammar::{ListWhat, StatusItem};
@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::delivery::RenameError;
 use crate::host::Account;
 use crate::mail::imap_text;
-use crate::mailbox::{FolderError, FolderName, Folders, Kind, Listed, SpecialUse, utf7};
+use crate::mailbox::{FolderName, Folders, Kind, Listed, SpecialUse, utf7};
 use std::fmt::Write;
 
 impl Session<'_> {
@@ -252,25 +252,6 @@ impl Session<'_> {
             };
         }
         Ok(text)
-    }
-
-    /// GETQUOTA (RFC 9208 §4.1.1): there are no limits but the disk's.
-    pub(super) fn get_quota(&mut self, root: &[u8]) -> Answer {
-        if root.is_empty() { Answer::ok("there is no limit") } else { Answer::no("NONEXISTENT", "there is no such quota root") }
-    }
-
-    /// GETQUOTAROOT: no mailbox has one.
-    pub(super) fn get_quota_root(&mut self, name: &[u8]) -> Done {
-        let name =
-            match self.folder(name).and_then(|(name, _)| self.folders()?.id(&name).map(|_| name).map_err(FolderError::into)) {
-                Ok(name) => name,
-                Err(answer) => return Ok(answer),
-            };
-        let name = self.show_name(&name);
-        self.connection.put(b"* QUOTAROOT ")?;
-        self.connection.put(&name)?;
-        self.connection.put(b"\r\n")?;
-        Ok(Answer::ok("there is no limit"))
     }
 }
 

@@ -42,8 +42,6 @@ pub enum Command {
         changed_since: Option<u64>,
         vanished: bool,
     },
-    GetQuota(Vec<u8>),
-    GetQuotaRoot(Vec<u8>),
     Id,
     Idle,
     List(ListWhat),
@@ -163,8 +161,6 @@ pub enum Verb {
     Examine,
     Expunge,
     Fetch,
-    GetQuota,
-    GetQuotaRoot,
     Id,
     Idle,
     List,
@@ -187,7 +183,7 @@ pub enum Verb {
 
 type Row = (&'static str, Verb);
 
-const VERBS: [Row; 32] = [
+const VERBS: [Row; 30] = [
     ("APPEND", Verb::Append),
     ("AUTHENTICATE", Verb::Authenticate),
     ("CAPABILITY", Verb::Capability),
@@ -200,8 +196,6 @@ const VERBS: [Row; 32] = [
     ("EXAMINE", Verb::Examine),
     ("EXPUNGE", Verb::Expunge),
     ("FETCH", Verb::Fetch),
-    ("GETQUOTA", Verb::GetQuota),
-    ("GETQUOTAROOT", Verb::GetQuotaRoot),
     ("ID", Verb::Id),
     ("IDLE", Verb::Idle),
     ("LIST", Verb::List),
@@ -285,8 +279,6 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
             }
             Command::Enable(names)
         }
-        Verb::GetQuota => Command::GetQuota(mailbox(cursor)?),
-        Verb::GetQuotaRoot => Command::GetQuotaRoot(mailbox(cursor)?),
         Verb::Id => id(cursor)?,
         Verb::List => Command::List(folder::list(cursor)?),
         Verb::Lsub => {
