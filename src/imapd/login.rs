@@ -8,7 +8,7 @@ use crate::net::Line;
 use std::fmt::Write;
 
 /// What is offered to who has logged in, beside APPENDLIMIT; before that only what can be used then.
-pub const CAPABILITIES: [&str; 25] = [
+pub const CAPABILITIES: [&str; 34] = [
     "IMAP4rev1",
     "IMAP4rev2",
     "LITERAL+",
@@ -19,6 +19,9 @@ pub const CAPABILITIES: [&str; 25] = [
     "CHILDREN",
     "CONDSTORE",
     "CREATE-SPECIAL-USE",
+    "ESEARCH",
+    "ESORT",
+    "I18NLEVEL=1",
     "IDLE",
     "LIST-EXTENDED",
     "LIST-STATUS",
@@ -29,11 +32,17 @@ pub const CAPABILITIES: [&str; 25] = [
     "PREVIEW",
     "QRESYNC",
     "SAVEDATE",
+    "SEARCHRES",
+    "SORT",
+    "SORT=DISPLAY",
     "SPECIAL-USE",
     "STATUS=SIZE",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
     "UIDPLUS",
     "UNSELECT",
     "UTF8=ACCEPT",
+    "WITHIN",
 ];
 /// So many of these make sense before the login.
 const BEFORE_LOGIN: usize = 6;

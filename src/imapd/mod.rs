@@ -4,7 +4,7 @@
 //! * `input`: reads a whole command, literals included, and nothing that is too long.
 //! * `session`: the loop, and which verb is legal when. Handlers write untagged data; the loop alone writes the tagged line,
 //!   before it what changed in the mailbox meanwhile (`update`), and decides to close.
-//! * `login`, `folders`, `select`, `fetch`, `store`, `copy`, `append`, `idle`: a family of verbs each.
+//! * `login`, `folders`, `select`, `fetch`, `search`, `store`, `copy`, `append`, `idle`: a family of verbs each.
 //! * `answer`: what a command comes to, and how errors of the rooms below are told.
 
 mod answer;
@@ -16,6 +16,7 @@ mod grammar;
 mod idle;
 mod input;
 mod login;
+mod search;
 mod section;
 mod select;
 mod session;
@@ -47,6 +48,13 @@ pub struct Server {
     pub post: Arc<Post>,
     /// For STARTTLS; none: not offered.
     pub tls: Option<Arc<ServerTls>>,
+}
+
+/// Reads a whole command, its literals in it, as a session does, and does nothing. What is wrong with it, if something is.
+pub fn check_command(command: &[u8]) -> Result<(), &'static str> {
+    let (_, mut cursor) = grammar::tag_of(command).ok_or("a tag is missing")?;
+    let read = grammar::Verb::read(&mut cursor).and_then(|verb| grammar::parse(verb, cursor));
+    read.map(drop).map_err(|grammar::Bad(why)| why)
 }
 
 impl Server {

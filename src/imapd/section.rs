@@ -2,6 +2,7 @@
 
 use super::answer::End;
 use super::grammar::fetch::Text;
+use super::search::email_id;
 use crate::mail::header;
 use crate::mail::structure::{Scanner, Section, Structure};
 use crate::mail::transfer::Decoder;
@@ -114,7 +115,7 @@ impl<'a> Source<'a> {
     /// A name for the message's content, the same wherever it is (RFC 8474 §5.1).
     pub fn email_id(&self) -> Result<String, MailboxError> {
         let identity = self.view.identity(self.summary.uid)?.ok_or(MailboxError::Gone)?;
-        Ok(format!("(M{:032x})", u128::from_be_bytes(identity.key)))
+        Ok(format!("({})", email_id(&identity.key)))
     }
 
     fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>, MailboxError> {

@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
             (Incoming::Refused(answer), _) | (Incoming::Whole, Some(answer)) => Ok(answer),
             (Incoming::Append { head, literal }, refusal) => self.append(head, literal, refusal),
             (Incoming::Whole, None) => match parse(verb, cursor) {
-                Ok(command) => self.obey(command),
+                Ok(command) => self.obey(command, &tag),
                 Err(bad) => Ok(bad.into()),
             },
         };
@@ -193,7 +193,10 @@ impl<'a> Session<'a> {
             | Verb::Expunge
             | Verb::Fetch
             | Verb::Move
+            | Verb::Search
+            | Verb::Sort
             | Verb::Store
+            | Verb::Thread
             | Verb::Uid
             | Verb::Unselect
                 if known =>
@@ -204,7 +207,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn obey(&mut self, command: Command) -> Done {
+    fn obey(&mut self, command: Command, tag: &str) -> Done {
         match command {
             Command::Authenticate { mechanism, initial } => self.authenticate(&mechanism, initial.as_deref()),
             Command::Capability => {
@@ -238,11 +241,14 @@ impl<'a> Session<'a> {
             }
             Command::Noop => Ok(Answer::ok("nothing done")),
             Command::Rename { from, to } => self.rename(&from, &to),
+            Command::Search { uid, search } => self.search(tag, uid, &search),
             Command::Select { name, how } => self.select(&name, &how),
+            Command::Sort { uid, criteria, search } => self.sort(tag, uid, &criteria, &search),
             Command::Starttls => Ok(self.may_start_tls()),
             Command::Status { name, items } => self.status(&name, &items),
             Command::Store { set, uid, store } => self.store(&set, uid, &store),
             Command::Subscribe { name, subscribe } => self.subscribe(&name, subscribe),
+            Command::Thread { uid, algorithm, search } => self.thread(uid, algorithm, &search),
             Command::Unselect => self.close(false),
         }
     }
@@ -269,9 +275,9 @@ impl<'a> Session<'a> {
     }
 }
 
-/// May numbers change at the end of this command? (RFC 9051 §7.5.1; commands with UIDs are no FETCH, STORE or SEARCH.)
+/// May numbers change at the end of this command? (RFC 9051 §7.5.1, RFC 5256 §3; commands with UIDs are others.)
 fn tells_gone(verb: Verb) -> bool {
-    !matches!(verb, Verb::Fetch | Verb::Store)
+    !matches!(verb, Verb::Fetch | Verb::Store | Verb::Search | Verb::Sort | Verb::Thread)
 }
 
 /// A browser, perhaps driven by an attacker's page.

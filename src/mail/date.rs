@@ -36,6 +36,12 @@ pub fn imap(time: Time, zone: Option<i16>) -> String {
     zoned(time, zone).strftime("%d-%b-%Y %H:%M:%S %z").to_string()
 }
 
+/// The day that the clock shows then, in this zone or in ours.
+pub fn day(time: Time, zone: Option<i16>) -> jiff::civil::Date {
+    let offset = zone.and_then(|minutes| Offset::from_seconds(i32::from(minutes) * 60).ok());
+    zoned(time, offset.map_or_else(|| LOCAL.get_or_init(TimeZone::system).clone(), TimeZone::fixed)).date()
+}
+
 /// Reads what [`imap`] writes: the time, and the zone in minutes. The day may have one digit, after a space or not.
 pub fn from_imap(text: &str) -> Option<(Time, i16)> {
     let text = text.strip_prefix(' ').unwrap_or(text);

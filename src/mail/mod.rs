@@ -1,6 +1,7 @@
 //! Mail as data: addresses, envelopes, headers, dates, and what a message is made of. Functions on bytes, no I/O.
 
 pub mod address;
+pub mod casemap;
 pub mod date;
 pub mod envelope;
 pub mod header;

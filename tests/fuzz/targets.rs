@@ -7,6 +7,7 @@ use pillarbox::auth::sasl::{Exchange, Mechanism, Step};
 use pillarbox::config::load::from_text;
 use pillarbox::host::password::Hash;
 use pillarbox::host::users;
+use pillarbox::imapd::check_command;
 use pillarbox::mail::mboxrd::{Quoter, ToWire};
 use pillarbox::mail::sent::Sent;
 use pillarbox::mail::structure::{self, Kind, Record, Scanner, Structure};
@@ -36,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("structure", mime_structure),
     ("structure_record", structure_record),
     ("mboxrd", mboxrd),
+    ("imap_command", imap_command),
     ("sasl", sasl),
     ("users", users_file),
     ("lines", lines),
@@ -205,6 +207,16 @@ pub fn mboxrd(input: &[u8]) {
     for size in [1, 2, 5, 7] {
         assert_eq!(quote(&lf.chunks(size).collect::<Vec<_>>()), disk);
         assert_eq!(wire(&disk.chunks(size).collect::<Vec<_>>()), expected);
+    }
+}
+
+/// A command is read or refused, the same every time, and nothing can follow it but what is its own.
+pub fn imap_command(input: &[u8]) {
+    let first = check_command(input);
+    assert_eq!(check_command(input), first);
+    assert!(first.is_ok() || first.is_err_and(|why| !why.is_empty()));
+    if first.is_ok() {
+        assert!(check_command(&[input, b" ("].concat()).is_err());
     }
 }
 

@@ -13,6 +13,7 @@ mod layers;
 mod mailbox;
 mod relay;
 mod runner;
+mod search;
 mod sendmail;
 mod story;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         story::tests(),
         relay::tests(),
         attacks::tests(),
+        search::tests(),
         sendmail::tests(),
         fuzz::tests(),
         layers::tests(),

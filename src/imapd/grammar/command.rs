@@ -3,6 +3,7 @@
 use super::cursor::{Bad, Cursor, Parsed};
 use super::fetch::{self, Item};
 use super::folder::{self, ListWhat, StatusItem, mailbox};
+use super::search::{self, Algorithm, Criterion, Search};
 use super::set::Set;
 use crate::mailbox::{Change, Flags, SpecialUse};
 use crate::sys::Time;
@@ -60,9 +61,18 @@ pub enum Command {
         from: Vec<u8>,
         to: Vec<u8>,
     },
+    Search {
+        uid: bool,
+        search: Search,
+    },
     Select {
         name: Vec<u8>,
         how: How,
+    },
+    Sort {
+        uid: bool,
+        criteria: Vec<Criterion>,
+        search: Search,
     },
     Starttls,
     Status {
@@ -77,6 +87,11 @@ pub enum Command {
     Subscribe {
         name: Vec<u8>,
         subscribe: bool,
+    },
+    Thread {
+        uid: bool,
+        algorithm: Algorithm,
+        search: Search,
     },
     Unselect,
 }
@@ -171,11 +186,14 @@ pub enum Verb {
     Namespace,
     Noop,
     Rename,
+    Search,
     Select,
+    Sort,
     Starttls,
     Status,
     Store,
     Subscribe,
+    Thread,
     Uid,
     Unselect,
     Unsubscribe,
@@ -183,7 +201,7 @@ pub enum Verb {
 
 type Row = (&'static str, Verb);
 
-const VERBS: [Row; 30] = [
+const VERBS: [Row; 33] = [
     ("APPEND", Verb::Append),
     ("AUTHENTICATE", Verb::Authenticate),
     ("CAPABILITY", Verb::Capability),
@@ -206,11 +224,14 @@ const VERBS: [Row; 30] = [
     ("NAMESPACE", Verb::Namespace),
     ("NOOP", Verb::Noop),
     ("RENAME", Verb::Rename),
+    ("SEARCH", Verb::Search),
     ("SELECT", Verb::Select),
+    ("SORT", Verb::Sort),
     ("STARTTLS", Verb::Starttls),
     ("STATUS", Verb::Status),
     ("STORE", Verb::Store),
     ("SUBSCRIBE", Verb::Subscribe),
+    ("THREAD", Verb::Thread),
     ("UID", Verb::Uid),
     ("UNSELECT", Verb::Unselect),
     ("UNSUBSCRIBE", Verb::Unsubscribe),
@@ -320,8 +341,12 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
 
 /// Commands that name messages by number, or after `UID` by UID.
 fn on_messages(verb: Verb, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Command> {
-    if !matches!(verb, Verb::Copy | Verb::Move | Verb::Fetch | Verb::Store) {
-        return Err(Bad("no such command"));
+    match verb {
+        Verb::Search => return search::search(cursor, uid),
+        Verb::Sort => return search::sort(cursor, uid),
+        Verb::Thread => return search::thread(cursor, uid),
+        Verb::Copy | Verb::Move | Verb::Fetch | Verb::Store => {}
+        _ => return Err(Bad("no such command")),
     }
     let set = Set::parse(cursor)?;
     cursor.space()?;

@@ -4,6 +4,7 @@ mod command;
 mod cursor;
 pub(super) mod fetch;
 mod folder;
+pub(super) mod search;
 mod set;
 
 pub(super) use command::{Append, Command, Flag, How, Resync, Store, Verb, parse, tag_of};

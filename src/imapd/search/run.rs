@@ -1,0 +1,172 @@
+//! Carries a search out: by what the table says of all messages, and then, on as many threads as there are processors, by
+//! reading those that are left. Each thread reads runs of messages that stand one behind the other in the file.
+
+use super::message::{Buffers, Message};
+use super::program::{Known, Program};
+use super::text::Windows;
+use crate::mail::structure::Keys;
+use crate::mailbox::{Mailbox, MailboxError, Selected, Summary, Uid, View};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// Threads of one search at most.
+const THREADS: usize = 16;
+/// Of address space, for each.
+const STACK: usize = 512 << 10;
+/// Bytes, and messages, of one run.
+const RUN_BYTES: u64 = 8 << 20;
+const RUN: usize = 4096;
+/// A message costs as much as so many bytes, even if only its header is read.
+const LEAST: u64 = 4 << 10;
+
+/// A message that fits.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    pub number: u32,
+    pub summary: Summary,
+}
+
+/// Which of the session's messages fit, by number.
+pub fn search(view: &View, program: &Program) -> Result<Vec<Hit>, MailboxError> {
+    let all = view.select(&[1..=u32::MAX], true)?;
+    let alive = all.into_iter().filter_map(|Selected { number, summary, .. }| Some(Hit { number, summary: summary? }));
+    let mut known = Known::default();
+    let (mut hits, mut open): (Vec<Hit>, Vec<Hit>) = (Vec::new(), Vec::new());
+    for hit in alive {
+        program.begin(hit.number, &hit.summary, || view.is_recent(hit.summary.uid), &mut known);
+        match program.decide(&mut known) {
+            Some(true) => hits.push(hit),
+            Some(false) => {}
+            None => open.push(hit),
+        }
+    }
+    if open.is_empty() {
+        return Ok(hits);
+    }
+    let (whole, ids) = (program.wants_body(), program.wants_email_id());
+    let found = on_threads(view, &open, whole, |reader, Hit { number, summary }| {
+        let Reader { view: own, buffers, windows, known } = reader;
+        program.begin(*number, summary, || view.is_recent(summary.uid), known);
+        if ids {
+            let identity = own.identity(summary.uid)?.ok_or(MailboxError::Gone)?;
+            program.see_email_id(&email_id(&identity.key), known);
+        }
+        if let Some(answer) = program.decide(known) {
+            return Ok(answer);
+        }
+        let mut message = Message::open(own, summary.uid, summary.size, whole, buffers)?;
+        program.see_header(message.header(), known);
+        match program.decide(known) {
+            Some(answer) => Ok(answer),
+            None => {
+                message.search(program, known, windows.get_or_insert_with(|| Windows::new(program.longest().saturating_sub(1))))
+            }
+        }
+    })?;
+    hits.extend(open.into_iter().zip(found).filter(|(_, found)| *found == Some(true)).map(|(hit, _)| hit));
+    hits.sort_by_key(|hit| hit.number);
+    Ok(hits)
+}
+
+/// Something made of what each message is sorted by. One that went away meanwhile has nothing to be sorted by.
+pub fn keys<T: Send>(view: &View, hits: &[Hit], make: impl Fn(Keys, &Hit) -> T + Sync) -> Result<Vec<T>, MailboxError> {
+    let made = on_threads(view, hits, false, |Reader { view, buffers, .. }, hit| {
+        let Summary { uid, size, .. } = hit.summary;
+        Ok(make(Message::open(view, uid, size, false, buffers)?.keys(), hit))
+    })?;
+    Ok(made.into_iter().zip(hits).map(|(made, hit)| made.unwrap_or_else(|| make(Keys::default(), hit))).collect())
+}
+
+/// A message's EMAILID (RFC 8474 §5.1).
+pub fn email_id(key: &[u8; 16]) -> String {
+    format!("M{:032x}", u128::from_be_bytes(*key))
+}
+
+/// What a thread has to itself: a view of its own, so that nobody takes the block of the file from it that it reads.
+struct Reader {
+    view: View,
+    buffers: Buffers,
+    windows: Option<Windows>,
+    known: Known,
+}
+
+impl Reader {
+    fn new(mailbox: &Arc<Mailbox>, validity: u32) -> Result<Reader, MailboxError> {
+        let view = mailbox.view()?;
+        // These would be other messages.
+        if view.uid_validity() != validity {
+            return Err(MailboxError::Gone);
+        }
+        Ok(Reader { view, buffers: Buffers::default(), windows: None, known: Known::default() })
+    }
+}
+
+/// Does something with each message, in any order. None: it is gone. Another error is one for all.
+fn on_threads<T: Send>(
+    view: &View,
+    hits: &[Hit],
+    whole: bool,
+    work: impl Fn(&mut Reader, &Hit) -> Result<T, MailboxError> + Sync,
+) -> Result<Vec<Option<T>>, MailboxError> {
+    let runs = runs(hits, whole);
+    let next = AtomicUsize::new(0);
+    let (mailbox, validity) = (view.mailbox(), view.uid_validity());
+    let done: Mutex<Vec<(usize, Vec<Option<T>>)>> = Mutex::default();
+    let serve = || -> Result<(), MailboxError> {
+        let mut reader = Reader::new(mailbox, validity)?;
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(run) = runs.get(at) else { return Ok(()) };
+            let each = run.iter().map(|hit| match work(&mut reader, hit) {
+                Err(MailboxError::Gone) => Ok(None),
+                answer => answer.map(Some),
+            });
+            let answers = each.collect::<Result<Vec<_>, _>>();
+            if answers.is_err() {
+                // The others need not go on.
+                next.store(runs.len(), Ordering::Relaxed);
+            }
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, answers?));
+        }
+    };
+    let helpers = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS).min(runs.len()).saturating_sub(1);
+    let served = thread::scope(|scope| {
+        let helper = |_| thread::Builder::new().name("search".into()).stack_size(STACK).spawn_scoped(scope, serve).ok();
+        let helpers: Vec<_> = (0..helpers).filter_map(helper).collect();
+        let own = serve();
+        let theirs = helpers.into_iter().map(|helper| helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        theirs.fold(own, |all, one| all.and(one))
+    });
+    served?;
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(at, _)| *at);
+    Ok(done.into_iter().flat_map(|(_, answers)| answers).collect())
+}
+
+/// Cuts messages into runs of about the same work.
+fn runs(hits: &[Hit], whole: bool) -> Vec<&[Hit]> {
+    let mut runs = Vec::new();
+    let mut rest = hits;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |hit: &&Hit| {
+            let fits = bytes < RUN_BYTES;
+            bytes += if whole { hit.summary.size.max(LEAST) } else { LEAST };
+            fits
+        };
+        let count = rest.iter().take(RUN).take_while(fits).count();
+        let (run, after) = rest.split_at(count.max(1));
+        runs.push(run);
+        rest = after;
+    }
+    runs
+}
+
+/// UIDs, ascending.
+pub fn uids<'a>(hits: impl IntoIterator<Item = &'a Hit>) -> Vec<Uid> {
+    let mut uids: Vec<Uid> = hits.into_iter().map(|hit| hit.summary.uid).collect();
+    uids.sort_unstable();
+    uids
+}
