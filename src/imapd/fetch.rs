@@ -10,6 +10,7 @@ use super::update::show_flags;
 use crate::mail::transfer::Decoder;
 use crate::mail::{date, imap_text};
 use crate::mailbox::{Change, Flags, MailboxError, Marks, Selected as Message, Summary, Uid};
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::ops::{Range, RangeInclusive};
 
@@ -63,10 +64,10 @@ impl Session<'_> {
             Ok(messages) => messages,
             Err(answer) => return Ok(answer),
         };
-        let Some(mut selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
+        let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
         let earlier = earlier.then(|| self.uids_of(set));
         let mut seen = Vec::new();
-        let told = self.tell_messages(&mut selected, &messages, &Wish { items, since, earlier, uid }, &mut seen);
+        let told = self.tell_messages(&selected, &messages, &Wish { items, since, earlier, uid }, &mut seen);
         self.selected = Some(selected);
         // That these were seen was told with them.
         self.catch_up_but(false, &seen)?;
@@ -87,23 +88,30 @@ impl Session<'_> {
         Ok(view.select(&set.ranges(count), false)?)
     }
 
-    fn tell_messages(&mut self, selected: &mut Selected, messages: &[Message], wish: &Wish, seen: &mut Vec<Uid>) -> Done {
+    fn tell_messages(&mut self, selected: &Selected, messages: &[Message], wish: &Wish, seen: &mut Vec<Uid>) -> Done {
         if let (Some(known), Some(since)) = (&wish.earlier, wish.since) {
             let vanished = vanished(&selected.view, &selected.view.messages().unwrap_or_default(), since, known);
             if !vanished.is_empty() {
                 self.tell(format_args!("VANISHED (EARLIER) {vanished}"))?;
             }
         }
-        let mut answer = Answer::ok("that is all");
-        for message in messages {
-            let Some(summary) = &message.summary else {
-                answer = gone(wish.uid);
-                continue;
-            };
-            if wish.since.is_some_and(|since| summary.modseq <= since) {
-                continue;
-            }
-            match self.tell_message(selected, message.number, summary, &wish.items, seen) {
+        let mut answer =
+            if messages.iter().any(|message| message.summary.is_none()) { gone(wish.uid) } else { Answer::ok("that is all") };
+        let alive = messages.iter().filter_map(|message| Some((message.number, message.summary.as_ref()?)));
+        let wanted: Vec<_> = alive.filter(|(_, summary)| wish.since.is_none_or(|since| summary.modseq > since)).collect();
+        let uids: Vec<Uid> = if wish.items.iter().any(needs_structure) {
+            wanted.iter().map(|(_, summary)| summary.uid).collect()
+        } else {
+            Vec::new()
+        };
+        let mut structures = selected.view.structures(&uids);
+        for (number, summary) in wanted {
+            let record = structures.next().map(|(_, record)| record).transpose();
+            let told = record.map_err(Trouble::from).and_then(|record| {
+                let source = Source::new(&selected.view, summary, record);
+                self.tell_message(selected, number, &source, &wish.items, seen)
+            });
+            match told {
                 Ok(()) => {}
                 Err(Trouble::End(end)) => return Err(end),
                 Err(Trouble::Encoding) => answer = Answer::no("UNKNOWN-CTE", "a part's encoding is not known"),
@@ -116,60 +124,67 @@ impl Session<'_> {
 
     fn tell_message(
         &mut self,
-        selected: &mut Selected,
+        selected: &Selected,
         number: u32,
-        summary: &Summary,
+        source: &Source<'_>,
         items: &[Item],
         seen: &mut Vec<Uid>,
     ) -> Result<(), Trouble> {
-        let read = |item: &Item| match item {
-            Item::Bytes(Bytes { peek, .. }) | Item::Binary { peek, .. } => !peek,
-            _ => false,
-        };
-        let mut summary = summary.clone();
-        let mut marked = false;
-        // All that can fail is done before the first byte is sent.
-        let source_view = &selected.view;
-        let plans = {
-            let source = Source::new(source_view, &summary);
-            items.iter().map(|item| plan(&source, item)).collect::<Result<Vec<_>, _>>()?
-        };
-        if !selected.read_only && items.iter().any(read) && !summary.marks.flags.has(Flags::SEEN) {
-            let marks = Marks { flags: Flags::SEEN, keywords: 0 };
-            selected.view.mailbox().mark(&[summary.uid], Change::Add, marks, None)?;
-            seen.push(summary.uid);
-            if let Some(now) = selected.view.message(summary.uid)? {
-                (summary, marked) = (now, true);
+        let view = &selected.view;
+        let mut reply = Reply { text: Vec::with_capacity(256), streams: Vec::new() };
+        let _ = write!(reply.text, "* {number} FETCH (");
+        let marks = !selected.read_only && items.iter().any(sets_seen) && !source.summary.marks.flags.has(Flags::SEEN);
+        let last = |item: &Item| marks && matches!(item, Item::Flags | Item::ModSeq);
+        for item in items.iter().filter(|item| !last(item)) {
+            self.tell_item(selected, source, source.summary, item, &mut reply)?;
+        }
+        // All that can fail is done, and nothing is sent yet.
+        if marks {
+            let flags = Marks { flags: Flags::SEEN, keywords: 0 };
+            view.mailbox().mark(&[source.summary.uid], Change::Add, flags, None)?;
+            seen.push(source.summary.uid);
+            let now = view.message(source.summary.uid)?;
+            let now = now.as_ref().unwrap_or(source.summary);
+            self.tell_item(selected, source, now, &Item::Flags, &mut reply)?;
+            if self.enabled.condstore {
+                self.tell_item(selected, source, now, &Item::ModSeq, &mut reply)?;
             }
         }
-        let source = Source::new(&selected.view, &summary);
-        self.connection.put(format!("* {number} FETCH (").as_bytes()).map_err(End::from)?;
-        let mut text = Vec::new();
-        let mut first = true;
-        for (item, plan) in items.iter().zip(plans) {
-            if !std::mem::take(&mut first) {
-                text.push(b' ');
+        // Each item ended in a space.
+        reply.text.pop();
+        reply.text.extend_from_slice(b")\r\n");
+        let mut from = 0;
+        for (at, range) in reply.streams {
+            self.connection.put(reply.text.get(from..at).unwrap_or_default()).map_err(End::from)?;
+            source.send(range, &mut self.connection)?;
+            from = at;
+        }
+        self.connection.put(reply.text.get(from..).unwrap_or_default()).map_err(End::from)?;
+        Ok(())
+    }
+
+    /// One item and a space.
+    fn tell_item(
+        &self,
+        selected: &Selected,
+        source: &Source<'_>,
+        now: &Summary,
+        item: &Item,
+        reply: &mut Reply,
+    ) -> Result<(), Trouble> {
+        match plan(source, item)? {
+            Plan::Now => self.tell_now(selected, now, item, &mut reply.text),
+            Plan::Text(name, value) => {
+                reply.text.extend_from_slice(name.as_bytes());
+                reply.text.push(b' ');
+                reply.text.extend_from_slice(&value);
             }
-            match plan {
-                Plan::Text(made) => text.extend_from_slice(&made),
-                Plan::Now => self.tell_now(selected, &summary, item, &mut text),
-                Plan::Range { label, range } => {
-                    let _ = write!(text, "{label} {{{}}}\r\n", range.end - range.start);
-                    self.connection.put(&text).map_err(End::from)?;
-                    text.clear();
-                    source.send(range, &mut self.connection)?;
-                }
+            Plan::Range { label, range } => {
+                let _ = write!(reply.text, "{label} {{{}}}\r\n", range.end - range.start);
+                reply.streams.push((reply.text.len(), range));
             }
         }
-        if marked && !items.contains(&Item::Flags) {
-            let flags = show_flags(&summary, &selected.keywords, selected.view.is_recent(summary.uid) && !self.enabled.rev2);
-            let _ = write!(text, " FLAGS ({flags})");
-            if self.enabled.condstore && !items.contains(&Item::ModSeq) {
-                let _ = write!(text, " MODSEQ ({})", summary.modseq);
-            }
-        }
-        text.extend_from_slice(b")\r\n");
-        self.connection.put(&text).map_err(End::from)?;
+        reply.text.push(b' ');
         Ok(())
     }
 
@@ -202,34 +217,54 @@ fn gone(uid: bool) -> Answer {
     answer.with("EXPUNGEISSUED")
 }
 
+/// The FETCH of one message: text, and where in it ranges of the message stand.
+struct Reply {
+    text: Vec<u8>,
+    streams: Vec<(usize, Range<u64>)>,
+}
+
 /// How an item is told.
-enum Plan {
-    /// By these bytes.
-    Text(Vec<u8>),
+enum Plan<'a> {
+    /// By its name and these bytes.
+    Text(Cow<'static, str>, Cow<'a, [u8]>),
     /// By what is known when its turn comes.
     Now,
     /// By this name and a range of the message.
     Range { label: String, range: Range<u64> },
 }
 
-fn plan(source: &Source<'_>, item: &Item) -> Result<Plan, Trouble> {
-    let named = |name: &str, value: &[u8]| Plan::Text([name.as_bytes(), b" ", value].concat());
+/// Does it set `\Seen`?
+fn sets_seen(item: &Item) -> bool {
+    matches!(item, Item::Bytes(Bytes { peek: false, .. }) | Item::Binary { peek: false, .. })
+}
+
+/// Does it take knowing what the message is made of?
+fn needs_structure(item: &Item) -> bool {
+    match item {
+        Item::Body | Item::BodyStructure | Item::Envelope | Item::Preview { .. } => true,
+        Item::Bytes(Bytes { part, .. }) | Item::Binary { part, .. } | Item::BinarySize(part) => !part.is_empty(),
+        _ => false,
+    }
+}
+
+fn plan<'a>(source: &'a Source<'_>, item: &Item) -> Result<Plan<'a>, Trouble> {
+    let text = |name: &'static str, value: Cow<'a, [u8]>| Plan::Text(name.into(), value);
     Ok(match item {
         Item::Flags | Item::InternalDate | Item::Size | Item::Uid | Item::ModSeq | Item::ThreadId | Item::SaveDate => Plan::Now,
-        Item::Envelope => named("ENVELOPE", &source.structure()?.envelope),
-        Item::Body => named("BODY", &imap_text::body(source.structure()?, false)),
-        Item::BodyStructure => named("BODYSTRUCTURE", &imap_text::body(source.structure()?, true)),
-        Item::EmailId => named("EMAILID", source.email_id()?.as_bytes()),
+        Item::Envelope => text("ENVELOPE", source.envelope()?),
+        Item::Body => text("BODY", imap_text::body(source.structure()?, false).into()),
+        Item::BodyStructure => text("BODYSTRUCTURE", source.body_structure()?),
+        Item::EmailId => text("EMAILID", source.email_id()?.into_bytes().into()),
         Item::Preview { .. } => {
-            let mut out = b"PREVIEW ".to_vec();
+            let mut out = Vec::new();
             imap_text::string(source.structure()?.keys.preview.as_bytes(), &mut out);
-            Plan::Text(out)
+            text("PREVIEW", out.into())
         }
         Item::Bytes(bytes) => plan_bytes(source, bytes)?,
         Item::Binary { part, partial, .. } => {
             let label = format!("BINARY[{}]{}", show_part(part), show_origin(*partial));
             match source.encoded(part)? {
-                Err(true) => named(&label, b"NIL"),
+                Err(true) => Plan::Text(label.into(), b"NIL".into()),
                 Err(false) => return Err(Trouble::Encoding),
                 Ok((range, Decoder::Identity)) => Plan::Range { label, range: cut(range, *partial) },
                 Ok((range, decoder)) => {
@@ -238,7 +273,7 @@ fn plan(source: &Source<'_>, item: &Item) -> Result<Plan, Trouble> {
                     let wanted = decoded.get(range.start as usize..range.end as usize).unwrap_or_default();
                     // `literal8`, where there is a NUL.
                     let sign = if memchr::memchr(0, wanted).is_some() { "~" } else { "" };
-                    Plan::Text([format!("{label} {sign}{{{}}}\r\n", wanted.len()).as_bytes(), wanted].concat())
+                    Plan::Text(label.into(), [format!("{sign}{{{}}}\r\n", wanted.len()).as_bytes(), wanted].concat().into())
                 }
             }
         }
@@ -249,7 +284,7 @@ fn plan(source: &Source<'_>, item: &Item) -> Result<Plan, Trouble> {
                 Ok((range, Decoder::Identity)) => range.end - range.start,
                 Ok((range, decoder)) => decode(source, range, decoder)?.len() as u64,
             };
-            Plan::Text(format!("BINARY.SIZE[{}] {size}", show_part(part)).into_bytes())
+            Plan::Text(format!("BINARY.SIZE[{}]", show_part(part)).into(), size.to_string().into_bytes().into())
         }
     })
 }
@@ -261,7 +296,7 @@ fn decode(source: &Source<'_>, range: Range<u64>, mut decoder: Decoder) -> Resul
     Ok(decoded)
 }
 
-fn plan_bytes(source: &Source<'_>, bytes: &Bytes) -> Result<Plan, Trouble> {
+fn plan_bytes<'a>(source: &'a Source<'_>, bytes: &Bytes) -> Result<Plan<'a>, Trouble> {
     let label = match bytes.name {
         Name::Rfc822 => "RFC822".to_owned(),
         Name::Rfc822Header => "RFC822.HEADER".to_owned(),
@@ -269,11 +304,11 @@ fn plan_bytes(source: &Source<'_>, bytes: &Bytes) -> Result<Plan, Trouble> {
         Name::Body => format!("BODY[{}]{}", show_section(&bytes.part, &bytes.text), show_origin(bytes.partial)),
     };
     Ok(match source.find(&bytes.part, &bytes.text)? {
-        Found::Nothing => Plan::Text(format!("{label} NIL").into_bytes()),
+        Found::Nothing => Plan::Text(label.into(), b"NIL".into()),
         Found::Made(made) => {
             let range = cut(0..made.len() as u64, bytes.partial);
             let wanted = without_nul(made.get(range.start as usize..range.end as usize).unwrap_or_default());
-            Plan::Text([format!("{label} {{{}}}\r\n", wanted.len()).as_bytes(), &wanted].concat())
+            Plan::Text(label.into(), [format!("{{{}}}\r\n", wanted.len()).as_bytes(), &wanted].concat().into())
         }
         Found::Range(range) => Plan::Range { label, range: cut(range, bytes.partial) },
     })

@@ -3,11 +3,12 @@
 use super::answer::End;
 use super::grammar::fetch::Text;
 use super::search::email_id;
-use crate::mail::header;
-use crate::mail::structure::{Scanner, Section, Structure};
+use crate::mail::structure::{Record, Section, Structure};
 use crate::mail::transfer::Decoder;
+use crate::mail::{header, imap_text};
 use crate::mailbox::{MailboxError, Summary, View};
 use crate::net::Connection;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -20,7 +21,9 @@ const LONGEST_HEADER: usize = 2 << 20;
 /// One message whose bytes are asked for; what was read for one item is there for the next.
 pub(super) struct Source<'a> {
     view: &'a View,
-    summary: &'a Summary,
+    pub summary: &'a Summary,
+    /// What the cache says of it, if that was asked for.
+    record: Option<Record<'a>>,
     header: OnceCell<Vec<u8>>,
     structure: OnceCell<Structure>,
 }
@@ -36,8 +39,8 @@ pub(super) enum Found {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(view: &'a View, summary: &'a Summary) -> Source<'a> {
-        Source { view, summary, header: OnceCell::new(), structure: OnceCell::new() }
+    pub fn new(view: &'a View, summary: &'a Summary, record: Option<Record<'a>>) -> Source<'a> {
+        Source { view, summary, record, header: OnceCell::new(), structure: OnceCell::new() }
     }
 
     /// What the message is made of.
@@ -45,9 +48,27 @@ impl<'a> Source<'a> {
         if let Some(structure) = self.structure.get() {
             return Ok(structure);
         }
-        let mut scanner = Scanner::new();
-        self.each_piece(0..self.summary.size, |piece| scanner.push(piece))?;
-        Ok(self.structure.get_or_init(|| scanner.finish()))
+        let structure = match self.record.and_then(Record::structure) {
+            Some(structure) => structure,
+            None => self.view.structure(self.summary.uid)?,
+        };
+        Ok(self.structure.get_or_init(|| structure))
+    }
+
+    /// ENVELOPE, ready to send.
+    pub fn envelope(&self) -> Result<Cow<'_, [u8]>, MailboxError> {
+        match &self.record {
+            Some(record) => Ok(record.envelope.into()),
+            None => Ok(self.structure()?.envelope.as_slice().into()),
+        }
+    }
+
+    /// BODYSTRUCTURE, ready to send.
+    pub fn body_structure(&self) -> Result<Cow<'_, [u8]>, MailboxError> {
+        match &self.record {
+            Some(record) => Ok(record.body_structure.into()),
+            None => Ok(imap_text::body(self.structure()?, true).into()),
+        }
     }
 
     /// The header with the empty line behind it. Nothing behind that is read, if it need not be.

@@ -33,7 +33,13 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 pub fn imap(time: Time, zone: Option<i16>) -> String {
     let offset = zone.and_then(|minutes| Offset::from_seconds(i32::from(minutes) * 60).ok());
     let zone = offset.map_or_else(|| LOCAL.get_or_init(TimeZone::system).clone(), TimeZone::fixed);
-    zoned(time, zone).strftime("%d-%b-%Y %H:%M:%S %z").to_string()
+    let at = zoned(time, zone);
+    // By hand: a list of 50,000 messages has 50,000 of these.
+    let month = usize::try_from(at.month() - 1).ok().and_then(|month| MONTHS.get(month)).unwrap_or(&"Jan");
+    let (day, year, hour, minute, second) = (at.day(), at.year(), at.hour(), at.minute(), at.second());
+    let minutes = at.offset().seconds() / 60;
+    let (sign, hours, minutes) = (if minutes < 0 { '-' } else { '+' }, minutes.abs() / 60, minutes.abs() % 60);
+    format!("{day:02}-{month}-{year:04} {hour:02}:{minute:02}:{second:02} {sign}{hours:02}{minutes:02}")
 }
 
 /// The day that the clock shows then, in this zone or in ours.
