@@ -2,7 +2,7 @@
 
 use super::program::{Known, Program};
 use super::text::Windows;
-use crate::mail::structure::{Keys, Scanner, Structure};
+use crate::mail::structure::{Scanner, Structure};
 use crate::mailbox::{MailboxError, Uid, View};
 use std::io::{self, Read};
 use std::ops::Range;
@@ -62,11 +62,6 @@ impl<'a> Message<'a> {
     /// The header with the empty line behind it.
     pub fn header(&self) -> &[u8] {
         self.buffers.bytes.get(..self.header).unwrap_or_default()
-    }
-
-    /// What it is sorted by.
-    pub fn keys(&self) -> Keys {
-        Structure::of(self.header()).keys
     }
 
     /// What it is made of.

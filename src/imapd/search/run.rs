@@ -46,7 +46,7 @@ pub fn search(view: &View, program: &Program) -> Result<Vec<Hit>, MailboxError> 
         return Ok(hits);
     }
     let (whole, ids) = (program.wants_body(), program.wants_email_id());
-    let found = on_threads(view, &open, whole, |reader, Hit { number, summary }| {
+    let find = |reader: &mut Reader, Hit { number, summary }: &Hit| {
         let Reader { view: own, buffers, windows, known } = reader;
         program.begin(*number, summary, || view.is_recent(summary.uid), known);
         if ids {
@@ -64,19 +64,35 @@ pub fn search(view: &View, program: &Program) -> Result<Vec<Hit>, MailboxError> 
                 message.search(program, known, windows.get_or_insert_with(|| Windows::new(program.longest().saturating_sub(1))))
             }
         }
+    };
+    let found = on_threads(view, &open, whole, |reader, run| {
+        let each = run.iter().map(|hit| match find(reader, hit) {
+            // It went away meanwhile.
+            Err(MailboxError::Gone) => Ok(false),
+            answer => answer,
+        });
+        each.collect()
     })?;
-    hits.extend(open.into_iter().zip(found).filter(|(_, found)| *found == Some(true)).map(|(hit, _)| hit));
+    hits.extend(open.into_iter().zip(found).filter(|(_, found)| *found).map(|(hit, _)| hit));
     hits.sort_by_key(|hit| hit.number);
     Ok(hits)
 }
 
 /// Something made of what each message is sorted by. One that went away meanwhile has nothing to be sorted by.
 pub fn keys<T: Send>(view: &View, hits: &[Hit], make: impl Fn(Keys, &Hit) -> T + Sync) -> Result<Vec<T>, MailboxError> {
-    let made = on_threads(view, hits, false, |Reader { view, buffers, .. }, hit| {
-        let Summary { uid, size, .. } = hit.summary;
-        Ok(make(Message::open(view, uid, size, false, buffers)?.keys(), hit))
-    })?;
-    Ok(made.into_iter().zip(hits).map(|(made, hit)| made.unwrap_or_else(|| make(Keys::default(), hit))).collect())
+    on_threads(view, hits, true, |reader, run| {
+        let uids: Vec<Uid> = run.iter().map(|hit| hit.summary.uid).collect();
+        let mut structures = reader.view.structures(&uids);
+        let each = run.iter().map(|hit| {
+            let keys = match structures.next() {
+                Some((_, Ok(record))) => record.keys(),
+                Some((_, Err(MailboxError::Gone))) | None => None,
+                Some((_, Err(error))) => return Err(error),
+            };
+            Ok(make(keys.unwrap_or_default(), hit))
+        });
+        each.collect()
+    })
 }
 
 /// A message's EMAILID (RFC 8474 §5.1).
@@ -103,27 +119,24 @@ impl Reader {
     }
 }
 
-/// Does something with each message, in any order. None: it is gone. Another error is one for all.
+/// Does something with each message, in runs that are done in any order; `whole` if all of a message may be read. What can't be
+/// done with one can't be done with any.
 fn on_threads<T: Send>(
     view: &View,
     hits: &[Hit],
     whole: bool,
-    work: impl Fn(&mut Reader, &Hit) -> Result<T, MailboxError> + Sync,
-) -> Result<Vec<Option<T>>, MailboxError> {
+    work: impl Fn(&mut Reader, &[Hit]) -> Result<Vec<T>, MailboxError> + Sync,
+) -> Result<Vec<T>, MailboxError> {
     let runs = runs(hits, whole);
     let next = AtomicUsize::new(0);
     let (mailbox, validity) = (view.mailbox(), view.uid_validity());
-    let done: Mutex<Vec<(usize, Vec<Option<T>>)>> = Mutex::default();
+    let done: Mutex<Vec<(usize, Vec<T>)>> = Mutex::default();
     let serve = || -> Result<(), MailboxError> {
         let mut reader = Reader::new(mailbox, validity)?;
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(run) = runs.get(at) else { return Ok(()) };
-            let each = run.iter().map(|hit| match work(&mut reader, hit) {
-                Err(MailboxError::Gone) => Ok(None),
-                answer => answer.map(Some),
-            });
-            let answers = each.collect::<Result<Vec<_>, _>>();
+            let answers = work(&mut reader, run);
             if answers.is_err() {
                 // The others need not go on.
                 next.store(runs.len(), Ordering::Relaxed);
