@@ -44,18 +44,21 @@ impl Session<'_> {
             self.take_message(&mut batch, &append, literal.length)?;
             match self.connection.read_line(MOST_LINE, &mut line)? {
                 Line::Whole => {}
-                Line::TooLong | Line::Malformed => return Ok(batch.err().unwrap_or(Answer::bad("a line can't be read"))),
+                Line::TooLong | Line::Malformed => return Err(End::Thrown("a line can't be read")),
             }
             let mut cursor = Cursor::new(&line);
-            if utf8 && !cursor.eat(b')') {
-                return Ok(batch.err().unwrap_or(Answer::bad("a parenthesis is missing")));
-            }
-            if cursor.rest().is_empty() {
+            let closed = !utf8 || cursor.eat(b')');
+            if closed && cursor.rest().is_empty() {
                 break;
             }
-            match (announced(cursor.rest()), message_head(&mut cursor)) {
+            match (announced(&line), message_head(&mut cursor).filter(|_| closed)) {
                 (Some(next), Some(head)) => ((append, utf8), literal) = (head, next),
-                _ => return Ok(batch.err().unwrap_or(Answer::bad("this is no message"))),
+                (next, _) => {
+                    batch = batch.and(Err(Answer::bad("this is no message")));
+                    // A literal that comes all the same must not be taken for commands.
+                    let Some(next) = next else { break };
+                    (literal, utf8) = (next, false);
+                }
             }
         }
         match batch.map(Batch::commit) {

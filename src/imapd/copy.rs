@@ -38,7 +38,7 @@ impl Session<'_> {
         if moves {
             // The pairs are told before the source's messages go (RFC 6851 §4.3).
             self.tell(format_args!("OK [{code}] they are there"))?;
-            return Ok(Answer::ok("moved"));
+            return Ok(self.with_modseq(Answer::ok("moved")));
         }
         Ok(Answer::ok("copied").with(code))
     }

@@ -56,7 +56,9 @@ impl Session<'_> {
         if since.is_some() && !items.contains(&Item::ModSeq) {
             items.push(Item::ModSeq);
         }
-        self.enabled.condstore |= items.contains(&Item::ModSeq);
+        if items.contains(&Item::ModSeq) {
+            self.enable_condstore()?;
+        }
         if uid && !items.contains(&Item::Uid) {
             items.insert(0, Item::Uid);
         }
@@ -65,7 +67,8 @@ impl Session<'_> {
             Err(answer) => return Ok(answer),
         };
         let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
-        let earlier = earlier.then(|| self.uids_of(set));
+        // Here `*` is no message but all that may have been.
+        let earlier = earlier.then(|| set.ranges(selected.view.uid_next().saturating_sub(1)));
         let mut seen = Vec::new();
         let told = self.tell_messages(&selected, &messages, &Wish { items, since, earlier, uid }, &mut seen);
         self.selected = Some(selected);

@@ -7,6 +7,7 @@ use crate::delivery::RenameError;
 use crate::host::Account;
 use crate::mail::imap_text;
 use crate::mailbox::{FolderName, Folders, Kind, Listed, SpecialUse, utf7};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 impl Session<'_> {
@@ -70,8 +71,17 @@ impl Session<'_> {
     }
 
     pub(super) fn delete(&mut self, name: &[u8]) -> Done {
-        let done = self.folder(name).and_then(|(name, _)| Ok(self.folders()?.delete(&name)?));
-        Ok(done.map_or_else(|answer| answer, |()| Answer::ok("it is gone")))
+        let done = self.folder(name).and_then(|(name, _)| Ok((self.folders()?.delete(&name)?, name)));
+        let name = match done {
+            Ok(((), name)) => name,
+            Err(answer) => return Ok(answer),
+        };
+        // Who deletes the mailbox it is in has left it.
+        if self.selected.as_deref().is_some_and(|selected| selected.name == name) {
+            self.selected = None;
+            self.saved.clear();
+        }
+        Ok(Answer::ok("it is gone"))
     }
 
     /// RENAME (RFC 9051 §6.3.6). Of INBOX only the mail goes.
@@ -118,10 +128,13 @@ impl Session<'_> {
         else {
             return Ok(Answer::no("CANNOT", "the pattern is not in modified UTF-7"));
         };
-        let names = match self.folders().and_then(|folders| Ok(folders.list()?)) {
+        let mut names = match self.folders().and_then(|folders| Ok(folders.list()?)) {
             Ok(names) => names,
             Err(answer) => return Ok(answer),
         };
+        if what.selection.recursive {
+            add_parents(&mut names);
+        }
         let matches = |name: &FolderName| patterns.iter().any(|pattern| is_like(name.as_str(), pattern));
         let selects = |name: &Listed| {
             (!what.selection.subscribed || name.subscribed)
@@ -212,7 +225,9 @@ impl Session<'_> {
 
     /// STATUS (RFC 9051 §6.3.11).
     pub(super) fn status(&mut self, name: &[u8], items: &[StatusItem]) -> Done {
-        self.enabled.condstore |= items.contains(&StatusItem::HighestModSeq);
+        if items.contains(&StatusItem::HighestModSeq) {
+            self.enable_condstore()?;
+        }
         let told = self.folder(name).and_then(|(name, _)| Ok((self.status_of(&name, items)?, name)));
         match told {
             Ok((text, name)) => {
@@ -253,6 +268,20 @@ impl Session<'_> {
         }
         Ok(text)
     }
+}
+
+/// Adds the names above subscribed folders that are none themselves: they may hold what was selected (RFC 5258 §3.5).
+fn add_parents(names: &mut Vec<Listed>) {
+    let mut known: BTreeSet<FolderName> = names.iter().map(|listed| listed.name.clone()).collect();
+    let mut above: Vec<FolderName> =
+        names.iter().filter(|listed| listed.subscribed).filter_map(|listed| listed.name.parent()).collect();
+    while let Some(name) = above.pop() {
+        above.extend(name.parent());
+        if known.insert(name.clone()) {
+            names.push(Listed { name, kind: Kind::Nonexistent, has_children: false, subscribed: false, special: None });
+        }
+    }
+    names.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
 /// Does a name match a pattern? `*` is anything, `%` anything but the separator. Bounded by their lengths' product.

@@ -42,10 +42,19 @@ impl Session<'_> {
         let mut refused = None;
         loop {
             match self.connection.read_line(most, &mut line)? {
-                Line::Whole => command.extend_from_slice(&line),
-                Line::TooLong => return Ok(Incoming::Refused(Answer::bad("line too long").with("TOOBIG"))),
-                Line::Malformed => return Ok(Incoming::Refused(Answer::bad("a bare CR or LF, or a NUL"))),
+                Line::Whole => {}
+                Line::TooLong => {
+                    // Nobody knows whether it ends in a literal, which must not be taken for commands.
+                    let tag = tag_of(if command.is_empty() { &line } else { command }).map_or("*", |(tag, _)| tag);
+                    self.connection.put(format!("{tag} BAD [TOOBIG] line too long\r\n").as_bytes())?;
+                    return Err(End::Thrown("line too long"));
+                }
+                Line::Malformed => {
+                    line.truncate(line.len().saturating_sub(2));
+                    refused = Some(Answer::bad("a bare CR or LF, or a NUL"));
+                }
             }
+            command.extend_from_slice(&line);
             let Some(literal) = announced(&line) else {
                 return Ok(refused.map_or(Incoming::Whole, Incoming::Refused));
             };
@@ -67,6 +76,8 @@ impl Session<'_> {
                 refused = Some(answer);
                 continue;
             }
+            // A command that has begun is to go on.
+            self.connection.set_timeout(self.server.config.timeouts.data);
             if literal.waits {
                 self.connection.put(b"+ go on\r\n")?;
             }

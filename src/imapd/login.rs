@@ -155,7 +155,9 @@ impl Session<'_> {
             if let Some(switch) = switch {
                 *switch = true;
             }
-            enabled.condstore |= condstore;
+            if condstore {
+                self.enable_condstore()?;
+            }
             let name = if name == "IMAP4REV2" { "IMAP4rev2" } else { name };
             let _ = write!(told, " {name}");
         }

@@ -143,11 +143,27 @@ impl Session<'_> {
             }
         }
         let answer = Answer::ok("removed");
-        Ok(if self.enabled.condstore && !deleted.is_empty() {
-            answer.with(format!("HIGHESTMODSEQ {}", selected.view.highest_modseq()))
-        } else {
-            answer
-        })
+        Ok(if deleted.is_empty() { answer } else { self.with_modseq(answer) })
+    }
+
+    /// With the HIGHESTMODSEQ that is due when messages went (RFC 7162 §3.2.7, RFC 6851 §4.4).
+    pub(super) fn with_modseq(&self, answer: Answer) -> Answer {
+        match self.selected.as_deref().filter(|_| self.enabled.condstore) {
+            Some(selected) => answer.with(format!("HIGHESTMODSEQ {}", selected.view.highest_modseq())),
+            None => answer,
+        }
+    }
+
+    /// Enables CONDSTORE; the first time in a selected mailbox HIGHESTMODSEQ is told (RFC 7162 §3.1).
+    pub(super) fn enable_condstore(&mut self) -> Result<(), End> {
+        let before = std::mem::replace(&mut self.enabled.condstore, true);
+        match self.selected.as_deref().filter(|_| !before) {
+            Some(selected) => {
+                let modseq = selected.view.highest_modseq();
+                self.tell(format_args!("OK [HIGHESTMODSEQ {modseq}] the last change"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The ranges of UIDs of a set.

@@ -8,7 +8,9 @@ use crate::mailbox::{Flags, Mailbox, MailboxError, Marks, Uid};
 impl Session<'_> {
     /// STORE and UID STORE.
     pub(super) fn store(&mut self, set: &Set, uid: bool, store: &Store) -> Done {
-        self.enabled.condstore |= store.unchanged_since.is_some();
+        if store.unchanged_since.is_some() {
+            self.enable_condstore()?;
+        }
         let messages = match self.messages(set, uid) {
             Ok(messages) => messages,
             Err(answer) => return Ok(answer),

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Options at the top, before the first step: `listener: NAME` (of [`crate::common::Daemon`]; `listener2:` for the second
-//! connection), `set: key=value` for `-o`, `config: line` of the configuration file, `user: NAME` for one more user.
+//! connection), `set: key=value` for `-o`, `config: line` of the configuration file, `user: NAME` for one more user,
+//! `mailbox: y.mbox` for another file's mailbox.
 //!
 //! A file `x.mbox` beside `x.txt` is alice's mailbox before; `x.expect` is what it must be like after the daemon has
 //! stopped: each line a pattern with `*`, Received fields on one line, fields in which mailboxes keep state left out.
@@ -49,6 +50,7 @@ pub fn carry_out(file: &Path, listener: &str) {
     let options = steps.iter().take_while(|(_, line)| line.starts_with(|c: char| c.is_ascii_lowercase())).count();
     let mut setup = Setup::default();
     let mut listeners = HashMap::new();
+    let mut mailbox = Some(file.with_extension("mbox")).filter(|own| own.exists());
     for (number, line) in &steps[..options] {
         let (key, value) = line.split_once(": ").unwrap_or_else(|| panic!("line {number}: not an option: {line}"));
         match key {
@@ -58,13 +60,14 @@ pub fn carry_out(file: &Path, listener: &str) {
             "set" => setup.options.push(value.to_owned()),
             "config" => setup.config += &format!("{value}\n"),
             "user" => setup.users.push(value.to_owned()),
+            "mailbox" => mailbox = Some(file.with_file_name(value)),
             _ => panic!("line {number}: no such option: {key}"),
         }
     }
     listeners.entry(1).or_insert_with(|| listener.to_owned());
     let mut daemon = setup.prepare();
-    if let Ok(before) = fs::read(file.with_extension("mbox")) {
-        fs::write(daemon.mailbox("alice"), before).unwrap();
+    if let Some(before) = mailbox {
+        fs::copy(before, daemon.mailbox("alice")).unwrap();
     }
     daemon.start();
     let mut dialogue = Dialogue { daemon: &daemon, listeners, sides: HashMap::new(), captured: HashMap::new() };
@@ -127,7 +130,7 @@ impl Dialogue<'_> {
             let mut connection =
                 Connection::connect(self.daemon.at(listener), Duration::from_secs(60)).map_err(|error| error.to_string())?;
             connection.set_timeout(Duration::from_secs(60));
-            if listener.ends_with("3s") || listener.ends_with("ns") {
+            if ["submissions", "pop3s", "imaps"].contains(&listener.as_str()) {
                 connection.start_tls(&ClientTls::opportunistic(), "mail.here.test").map_err(|error| error.to_string())?;
             }
             self.sides.insert(number, Side { connection: Some(connection), never: Vec::new() });

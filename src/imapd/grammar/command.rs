@@ -272,7 +272,13 @@ fn arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
         Verb::Noop => Command::Noop,
         Verb::Starttls => Command::Starttls,
         Verb::Unselect => Command::Unselect,
-        Verb::Append => return Err(Bad("a message is missing")),
+        // It got here because its head is not right.
+        Verb::Append => {
+            cursor.space()?;
+            mailbox(cursor)?;
+            folder::append_head(cursor)?;
+            return Err(Bad("a message is missing"));
+        }
         _ => {
             cursor.space()?;
             with_arguments(verb, cursor)?

@@ -191,7 +191,7 @@ impl<'a> Cursor<'a> {
         self.eat(b'~');
         self.expect(b'{', "a literal is missing")?;
         let length = self.number64()?;
-        let _ = self.eat(b'+') || self.eat(b'-');
+        self.eat(b'+');
         self.expect(b'}', "a literal is not announced right")?;
         self.expect(b'\r', "a literal is not announced right")?;
         self.expect(b'\n', "a literal is not announced right")?;
@@ -231,7 +231,7 @@ pub fn announced(line: &[u8]) -> Option<Announced> {
     let line = line.strip_suffix(b"}")?;
     let open = line.iter().rposition(|byte| *byte == b'{')?;
     let (mut digits, mut waits) = (line.get(open + 1..)?, true);
-    if let Some(before) = digits.strip_suffix(b"+").or_else(|| digits.strip_suffix(b"-")) {
+    if let Some(before) = digits.strip_suffix(b"+") {
         (digits, waits) = (before, false);
     }
     let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
