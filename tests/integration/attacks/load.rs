@@ -18,7 +18,7 @@ crate::tests![
 ];
 
 /// Still there, and still able to take and give mail?
-fn works(daemon: &Daemon) {
+pub(super) fn works(daemon: &Daemon) {
     let before = daemon.mail("bob").len();
     let reply = daemon.send(&["bob@here.test"], &letter("works", "yes"));
     assert!(reply.starts_with("250"), "{reply}");
@@ -50,6 +50,8 @@ fn too_many_sessions() {
     let mut refused = Talk::connect(daemon.at("pop3")).unwrap();
     let line = refused.line().unwrap();
     assert!(line.starts_with("-ERR [SYS/TEMP]"), "{line}");
+    let line = Talk::connect(daemon.at("imap")).unwrap().line().unwrap();
+    assert!(line.starts_with("* BYE [UNAVAILABLE]"), "{line}");
     drop(kept);
     wait_for("room", 60, || Smtp::hello(daemon.at("smtp")).ok());
     works(&daemon);
@@ -115,7 +117,7 @@ fn half_closed_connections() {
 
 fn connections_that_say_nothing() {
     let daemon = Setup::default().start();
-    let silent: Vec<_> = ["smtp", "submission", "submissions", "pop3", "pop3s"]
+    let silent: Vec<_> = ["smtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps"]
         .iter()
         .flat_map(|name| (0..40).map(|_| Talk::connect(daemon.at(name)).unwrap()).collect::<Vec<_>>())
         .collect();
@@ -143,7 +145,7 @@ fn endless_lines() {
 }
 
 /// KiB of memory in use.
-fn resident(pid: i32) -> u64 {
+pub(super) fn resident(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()

@@ -1,14 +1,18 @@
-//! What others do to the daemon, done to it: the rows of ATTACKS.md that concern SMTP, POP3, the spool and
+//! What others do to the daemon, done to it: the rows of ATTACKS.md that concern SMTP, POP3, IMAP, the spool and
 //! local delivery and need more than a dialogue.
 
 mod content;
 mod control;
 mod guessing;
+mod imap;
 mod load;
 mod mailboxes;
 
 use crate::runner::Test;
 
 pub fn tests() -> Vec<Test> {
-    [content::tests(), control::tests(), guessing::tests(), load::tests(), mailboxes::tests()].into_iter().flatten().collect()
+    [content::tests(), control::tests(), guessing::tests(), imap::tests(), load::tests(), mailboxes::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -176,6 +176,67 @@ impl Pop3 {
     }
 }
 
+/// An IMAP client.
+pub struct Imap {
+    pub talk: Talk,
+    commands: usize,
+}
+
+impl Imap {
+    pub fn connect(to: SocketAddr) -> io::Result<Imap> {
+        let mut talk = Talk::connect(to)?;
+        let greeting = talk.line()?;
+        if greeting.starts_with("* OK") { Ok(Imap { talk, commands: 0 }) } else { Err(io::Error::other(greeting)) }
+    }
+
+    /// Connects and logs in.
+    pub fn log_in(to: SocketAddr, name: &str, password: &str) -> io::Result<Imap> {
+        let mut imap = Imap::connect(to)?;
+        imap.ok(&format!("LOGIN {name} {password}"))?;
+        Ok(imap)
+    }
+
+    /// Sends a command; its tag.
+    pub fn begin(&mut self, command: &[u8]) -> io::Result<String> {
+        self.commands += 1;
+        let tag = format!("t{}", self.commands);
+        self.talk.send(&[tag.as_bytes(), b" ", command, b"\r\n"].concat())?;
+        Ok(tag)
+    }
+
+    /// Every line up to the tagged one, which is the last. Literals are lines like others.
+    pub fn finish(&mut self, tag: &str) -> io::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.talk.line()?;
+            let ends = line.strip_prefix(tag).is_some_and(|rest| rest.starts_with(' '));
+            lines.push(line);
+            if ends {
+                return Ok(lines);
+            }
+        }
+    }
+
+    /// Sends a line; what is answered, the tagged line last and without its tag.
+    pub fn command(&mut self, line: &str) -> io::Result<Vec<String>> {
+        let tag = self.begin(line.as_bytes())?;
+        let mut lines = self.finish(&tag)?;
+        if let Some(last) = lines.last_mut() {
+            *last = last[tag.len() + 1..].to_owned();
+        }
+        Ok(lines)
+    }
+
+    /// As [`Imap::command`]; anything but OK is an error.
+    pub fn ok(&mut self, line: &str) -> io::Result<Vec<String>> {
+        let lines = self.command(line)?;
+        match lines.last() {
+            Some(last) if last.starts_with("OK") => Ok(lines),
+            _ => Err(io::Error::other(format!("{line}: {lines:?}"))),
+        }
+    }
+}
+
 /// A message as it goes over the wire after DATA: dots doubled, the last line a dot.
 pub fn stuffed(message: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(message.len() + 64);

@@ -1,6 +1,6 @@
 //! A daemon of one's own: configuration, users, start, stop, kill, and its log when a test fails.
 
-use super::{Pop3, Smtp, fixed_port, wait_for};
+use super::{Imap, Pop3, Smtp, fixed_port, wait_for};
 use crate::runner::note;
 use std::fs::{self, File};
 use std::io::Write;
@@ -179,6 +179,10 @@ impl Daemon {
 
     pub fn pop3(&self, user: &str) -> Pop3 {
         Pop3::log_in(self.at("pop3"), user, PASSWORD).unwrap()
+    }
+
+    pub fn imap(&self, user: &str) -> Imap {
+        Imap::log_in(self.at("imap"), user, PASSWORD).unwrap()
     }
 
     /// Every message of a user, by POP3, in wire form.
