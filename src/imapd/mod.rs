@@ -12,7 +12,7 @@ mod append;
 mod copy;
 mod fetch;
 mod folders;
-mod grammar;
+pub mod grammar;
 mod idle;
 mod input;
 mod login;
@@ -48,13 +48,6 @@ pub struct Server {
     pub post: Arc<Post>,
     /// For STARTTLS; none: not offered.
     pub tls: Option<Arc<ServerTls>>,
-}
-
-/// Reads a whole command, its literals in it, as a session does, and does nothing. What is wrong with it, if something is.
-pub fn check_command(command: &[u8]) -> Result<(), &'static str> {
-    let (_, mut cursor) = grammar::tag_of(command).ok_or("a tag is missing")?;
-    let read = grammar::Verb::read(&mut cursor).and_then(|verb| grammar::parse(verb, cursor));
-    read.map(drop).map_err(|grammar::Bad(why)| why)
 }
 
 impl Server {

@@ -1,13 +1,15 @@
 //! The grammar of IMAP: bytes of a whole command in, a [`Command`] out. Pure; each parser has its ABNF above it.
 
+#![allow(missing_docs, reason = "variants are called what the RFCs call them")]
+
 mod command;
 mod cursor;
-pub(super) mod fetch;
+pub mod fetch;
 mod folder;
-pub(super) mod search;
+pub mod search;
 mod set;
 
-pub(super) use command::{Append, Command, Flag, How, Resync, Store, Verb, parse, tag_of};
-pub(super) use cursor::{Announced, Bad, Cursor, announced};
-pub(super) use folder::{ListWhat, StatusItem, append_head, mailbox};
-pub(super) use set::{Set, show, show_uids};
+pub use command::{Append, Command, Flag, How, Resync, Store, Verb, parse, tag_of};
+pub use cursor::{Announced, Bad, Cursor, announced};
+pub use folder::{ListWhat, StatusItem, append_head, mailbox};
+pub use set::{Set, show, show_uids};

@@ -11,6 +11,7 @@ crate::tests![
     half_closed_imap,
     slow_imap_clients_meet_their_deadline,
     literals_without_end,
+    literals_are_never_commands,
     lines_without_end,
     ten_thousand_imap_commands,
     deep_parentheses,
@@ -102,6 +103,48 @@ fn literals_without_end() {
     imap.talk.send(b"\r\n").unwrap();
     assert!(imap.finish("b").unwrap().last().unwrap().starts_with("b NO [TOOBIG]"));
     assert!(resident(daemon.pid()) < 100 << 10, "{} KiB resident", resident(daemon.pid()));
+    works(&daemon);
+}
+
+/// Whatever is wrong with a command: what stands in a literal of its is not carried out, and the next command is.
+fn literals_are_never_commands() {
+    let daemon = Setup::options(&["limits.errors=100000", "smtp.max_message_size=\"1M\""]).start();
+    let mut random = Random(0x11c7);
+    let planted = ["x CREATE planted\r\n", "\r\nx CREATE planted\r\n", "x APPEND INBOX {3+}\r\na:b\r\n", "x LOGOUT\r\n"];
+    let heads: [&[u8]; 16] = [
+        b"CREATE ",
+        b"CREATE a\0",
+        b"CREATE (",
+        b"NOSUCH ",
+        b"LOGIN a ",
+        b"FETCH 1 BODY[HEADER.FIELDS (",
+        b"LIST \"\" (",
+        b"STATUS \"",
+        b"ID (",
+        b"APPEND INBOX ",
+        b"APPEND INBOX (\\Nonsense) ",
+        b"APPEND INBOX \"31-Feb-2026 00:00:00 +0000\" ",
+        b"APPEND nothing ",
+        b"APPEND INBOX UTF8 (~",
+        b"APPEND ",
+        b"SEARCH SUBJECT ",
+    ];
+    let between: [&[u8]; 6] = [b"", b" ", b")", b" (\\Seen) ", b" nonsense\xff", b" \"x\" "];
+    let mut imap = daemon.imap("alice");
+    for round in 0..400 {
+        let mut command = heads[random.below(heads.len())].to_vec();
+        for _ in 0..1 + random.below(3) {
+            let text = planted[random.below(planted.len())].repeat(1 + random.below(2));
+            command.extend_from_slice(format!("{{{}+}}\r\n{text}", text.len()).as_bytes());
+            command.extend_from_slice(between[random.below(between.len())]);
+        }
+        imap.begin(&command).unwrap();
+        let shown = command.escape_ascii().to_string();
+        let lines = imap.command("NOOP").unwrap_or_else(|error| panic!("round {round}, {shown}: {error}"));
+        let answered = lines.iter().filter(|line| line.contains(" OK") || line.contains(" BAD") || line.contains(" NO")).count();
+        assert!(answered == 1 && !lines.iter().any(|line| line.starts_with("x ")), "round {round}, {shown}: {lines:?}");
+    }
+    assert_eq!(imap.ok("LIST \"\" planted").unwrap().len(), 1);
     works(&daemon);
 }
 
