@@ -7,8 +7,21 @@ use unicode_normalization::char::decompose_compatible;
 /// Characters whose keys are made once: those of two bytes, which most text is made of that is not ASCII.
 const TABLE: std::ops::Range<u32> = 0x80..0x800;
 
-static KEYS: LazyLock<Vec<Box<str>>> =
-    LazyLock::new(|| TABLE.map(|code| char::from_u32(code).map_or_else(String::new, made).into_boxed_str()).collect());
+/// How long a key is, and its bytes; no length: it has no room here.
+static KEYS: LazyLock<Vec<(u8, [u8; ROOM])>> = LazyLock::new(|| TABLE.map(entry).collect());
+const ROOM: usize = 7;
+
+fn entry(code: u32) -> (u8, [u8; ROOM]) {
+    let key = char::from_u32(code).map_or_else(String::new, made);
+    let mut bytes = [0; ROOM];
+    match bytes.get_mut(..key.len()) {
+        Some(place) => {
+            place.copy_from_slice(key.as_bytes());
+            (key.len() as u8, bytes)
+        }
+        None => (0, bytes),
+    }
+}
 
 /// The key of a text.
 pub fn key(text: &str) -> Vec<u8> {
@@ -19,6 +32,7 @@ pub fn key(text: &str) -> Vec<u8> {
 
 /// Appends the key of a text.
 pub fn push(text: &str, key: &mut Vec<u8>) {
+    let keys = KEYS.as_slice();
     let mut rest = text;
     while !rest.is_empty() {
         let ascii =
@@ -30,10 +44,14 @@ pub fn push(text: &str, key: &mut Vec<u8>) {
         let mut chars = after.chars();
         rest = chars.as_str();
         while let Some(c) = chars.next().filter(|c| !c.is_ascii()) {
-            let place = (c as u32).checked_sub(TABLE.start).and_then(|at| KEYS.get(at as usize));
-            match place {
-                Some(made) => key.extend_from_slice(made.as_bytes()),
-                None => key.extend_from_slice(made(c).as_bytes()),
+            match (c as u32).checked_sub(TABLE.start).and_then(|at| keys.get(at as usize)) {
+                Some((len, bytes)) if *len > 0 => {
+                    // To copy all of them and drop some is faster than to copy as many as there are.
+                    let end = key.len() + usize::from(*len);
+                    key.extend_from_slice(bytes);
+                    key.truncate(end);
+                }
+                _ => key.extend_from_slice(made(c).as_bytes()),
             }
             rest = chars.as_str();
         }
