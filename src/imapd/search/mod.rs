@@ -36,6 +36,7 @@ impl Session<'_> {
             // RFC 6855 §3
             return Ok(Answer::bad("after ENABLE UTF8=ACCEPT there is one character set"));
         }
+        self.note_modseq(search)?;
         let found = match self.find(search) {
             Ok(found) => found,
             Err(answer) => return Ok(self.failed(search, answer)),
@@ -54,6 +55,7 @@ impl Session<'_> {
 
     /// SORT and UID SORT.
     pub(super) fn sort(&mut self, tag: &str, uid: bool, criteria: &[Criterion], search: &Search) -> Done {
+        self.note_modseq(search)?;
         let sorted = self.find(search).and_then(|mut found| {
             let view = self.selected_view()?;
             found.hits = sort::sort(view, found.hits, criteria)?;
@@ -72,6 +74,7 @@ impl Session<'_> {
 
     /// THREAD and UID THREAD.
     pub(super) fn thread(&mut self, uid: bool, algorithm: Algorithm, search: &Search) -> Done {
+        self.note_modseq(search)?;
         let threads = self.find(search).and_then(|found| {
             let messages = run::keys(self.selected_view()?, &found.hits, thread::Message::new)?;
             let names: Vec<u32> = found.hits.iter().map(|hit| hit.name(uid)).collect();
@@ -87,11 +90,16 @@ impl Session<'_> {
         }
     }
 
+    /// Who asks for mod-sequences knows of them (RFC 7162 §3.1).
+    fn note_modseq(&mut self, search: &Search) -> Result<(), End> {
+        if search.has_modseq() { self.enable_condstore() } else { Ok(()) }
+    }
+
     fn selected_view(&self) -> Result<&View, Answer> {
         self.selected.as_ref().map(|selected| &selected.view).ok_or_else(|| Answer::bad("no mailbox is selected"))
     }
 
-    fn find(&mut self, search: &Search) -> Result<Found, Answer> {
+    fn find(&self, search: &Search) -> Result<Found, Answer> {
         let view = self.selected_view()?;
         let saved: Vec<_> = self.saved.iter().map(|uid| uid.0..=uid.0).collect();
         let context = Context {
@@ -104,10 +112,7 @@ impl Session<'_> {
         };
         let program = Program::new(&search.steps, &context)
             .map_err(|_| Answer::no("BADCHARSET (US-ASCII UTF-8)", "nobody knows this character set"))?;
-        let found = Found { hits: run::search(view, &program)?, has_modseq: search.has_modseq() };
-        // Who asks for mod-sequences knows of them (RFC 7162 §3.1).
-        self.enabled.condstore |= found.has_modseq;
-        Ok(found)
+        Ok(Found { hits: run::search(view, &program)?, has_modseq: search.has_modseq() })
     }
 
     /// RFC 5182 §2.1: what is saved is lost then.
