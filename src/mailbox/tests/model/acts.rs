@@ -222,7 +222,8 @@ impl Model {
     fn stranger(&mut self) {
         let what = self.random.below(12);
         // What we delivered since the last look would hide it.
-        let hides = matches!(what, 7 | 8) && !self.killed && self.inbox().inner().table.is_none();
+        let size = self.world.file("alice").len() as u64;
+        let hides = what > 3 && !self.killed && self.inbox().inner().table.as_ref().is_none_or(|table| table.covered != size);
         if hides || (self.in_place && what < 4) || (self.foreign && (4..11).contains(&what)) {
             self.observe_anew();
         }
