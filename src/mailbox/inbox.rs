@@ -436,8 +436,11 @@ impl Mailbox {
                 Fact::Rows(first, keys) => inner.next = inner.next.max(first + keys.len() as u32),
                 Fact::Marks(uids, marks, filed) => {
                     let rows = inner.table.iter_mut().flat_map(|loaded| &mut loaded.table.rows);
-                    for row in rows.filter(|row| uids.has(row.uid) && row.marks != marks) {
-                        (row.marks, row.filed, row.modseq) = (marks, filed, modseq);
+                    for row in rows.filter(|row| uids.has(row.uid)) {
+                        if row.marks != marks {
+                            row.modseq = modseq;
+                        }
+                        (row.marks, row.filed) = (marks, filed);
                         row.pending = row.room > 0 && !row.is_filed();
                     }
                 }

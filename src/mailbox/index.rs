@@ -400,9 +400,11 @@ fn catch_up(table: &mut Table, sum: &Sum) -> bool {
     }
     for (uid, (marks, filed)) in &sum.marks {
         let at = table.at(*uid);
-        if let Some(row) = at.and_then(|at| table.rows.get_mut(at)).filter(|row| row.marks != *marks) {
+        if let Some(row) = at.and_then(|at| table.rows.get_mut(at)) {
+            if row.marks != *marks {
+                row.modseq = sum.modseq;
+            }
             (row.marks, row.filed) = (*marks, *filed);
-            row.modseq = sum.modseq;
             row.pending = row.room > 0 && !row.is_filed();
         }
     }

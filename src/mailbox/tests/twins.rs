@@ -1,6 +1,7 @@
 //! Two daemons with one spool and one mail directory, as two hosts on a shared file system have it, and a program that
 //! rewrites the mailbox, on real files.
 
+use super::model::Random;
 use super::*;
 use crate::mailbox::{Change, Flags, Marks};
 use crate::sys::{Lock, RealDisk};
@@ -88,5 +89,73 @@ fn two_daemons_of_one_spool_and_a_rewriter_agree() {
     inbox(&one).expunge(&doomed).unwrap();
     for store in [&one, &two] {
         assert_eq!(look(store, &shown).len() as u64, 2 * EACH - 10);
+    }
+}
+
+/// What one of the daemons shows: UID and flags by number.
+fn shown_by(world: &World) -> BTreeMap<u64, (u32, Flags)> {
+    let view = world.inbox("alice").view().unwrap();
+    let messages = view.messages().unwrap();
+    let shown: Vec<_> = messages.iter().map(|m| (number(&read(&view, m)), (m.uid.0, m.marks.flags & Flags::ALL))).collect();
+    assert_eq!(shown.iter().map(|(n, _)| *n).collect::<HashSet<_>>().len(), shown.len(), "doubled in {shown:?}");
+    shown.into_iter().collect()
+}
+
+/// In turn, and compared with a list after each act: two daemons of one spool, and a program that rewrites the mailbox as mutt
+/// does, or replaces it.
+#[test]
+fn acts_of_two_daemons_and_a_rewriter_in_turn_agree_with_a_list() {
+    for seed in 0..40 {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::default();
+        let worlds = [(); 2].map(|()| World::sim(&disk));
+        let mut list: Vec<u64> = Vec::new();
+        let (mut uids, mut acts): (BTreeMap<u64, u32>, Vec<String>) = Default::default();
+        for n in 1..=40 {
+            let who = random.below(2);
+            let (world, inbox) = (&worlds[who], worlds[who].inbox("alice"));
+            let some = random.some(&list, 4);
+            let some_uids: Vec<Uid> = some.iter().filter_map(|n| uids.get(n).copied().map(Uid)).collect();
+            match random.below(8) {
+                0..=2 => {
+                    inbox.deliver(&small(n).copy()).unwrap();
+                    list.push(n);
+                    acts.push(format!("{who} delivers {n}"));
+                }
+                3 => {
+                    let marks = Marks { flags: Flags::FLAGGED, keywords: 0 };
+                    inbox.mark(&some_uids, Change::Add, marks, None).unwrap();
+                    acts.push(format!("{who} flags {some:?}"));
+                }
+                4 => {
+                    inbox.expunge(&some_uids).unwrap();
+                    list.retain(|n| !some.contains(n));
+                    acts.push(format!("{who} expunges {some:?}"));
+                }
+                5 | 6 => {
+                    let replace = random.one_in(3);
+                    if replace {
+                        // Else the copies that are not safe yet would come back.
+                        worlds.iter().for_each(|world| world.store.checkpoint());
+                    }
+                    let now = strangers::rewritten(&strangers::split(&world.file("alice")), &some, &mut random);
+                    let put = if replace { strangers::replace } else { strangers::overwrite };
+                    put(&disk, &now);
+                    list.retain(|n| !some.contains(n));
+                    acts.push(format!("rewritten without {some:?}"));
+                }
+                _ => {
+                    world.store.checkpoint();
+                    acts.push(format!("{who} checkpoints"));
+                }
+            }
+            let seen = [shown_by(&worlds[0]), shown_by(&worlds[1])];
+            let case = || format!("seed {seed}:\n{}", acts.join("\n"));
+            assert_eq!(seen[0], seen[1], "{}", case());
+            assert_eq!(seen[0].keys().copied().collect::<Vec<_>>(), list, "{}", case());
+            for (n, (uid, _)) in &seen[0] {
+                assert_eq!(*uids.entry(*n).or_insert(*uid), *uid, "message {n}, {}", case());
+            }
+        }
     }
 }
