@@ -40,8 +40,8 @@ impl Mailbox {
             self.note_durable(inner, file, Some(now));
         }
         let before = inner.is_as_known(now);
-        if let Some(loaded) = inner.table.as_mut().filter(|loaded| !before.1 && loaded.stamp.size == now.size) {
-            // Changed in its middle by others: once it has grown, that could not be told any more.
+        if let Some(loaded) = inner.table.as_mut().filter(|loaded| !before.1 && loaded.stamp.size >= now.size) {
+            // Changed in its middle by others, or made shorter: once it has grown, that could not be told any more.
             loaded.distrust();
         }
         let mut separator: &[u8] = if before.0 || now.size == 0 { b"" } else { separator(file, now.size)? };

@@ -175,3 +175,49 @@ fn a_change_in_place_does_not_hide_behind_a_delivery() {
         assert!(filed.contains("X-Status:  FT \n"), "{filed}");
     }
 }
+
+#[test]
+fn a_flag_set_again_after_another_program_took_it_outlives_a_kill() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    world.inbox("alice").deliver(&small(1).copy()).unwrap();
+    flag_first(&disk, &world);
+    let flags = |world: &World| {
+        let view = world.inbox("alice").view().unwrap();
+        view.messages().unwrap()[0].marks.flags & Flags::ALL
+    };
+    assert_eq!(flags(&world), Flags::FLAGGED);
+    world.store.close();
+    // The index knows it as flagged, in the file too.
+    let (disk, world) = killed(&disk, world);
+    let text = String::from_utf8(world.file("alice")).unwrap();
+    strangers::overwrite(&disk, text.replacen("X-Status:  F  \n", "X-Status:     \n", 1).as_bytes());
+    assert_eq!(flags(&world), Flags::NONE);
+    let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
+    assert!(file.try_lock(Lock::Exclusive).unwrap());
+    world.inbox("alice").mark(&[Uid(1)], Change::Add, Marks { flags: Flags::FLAGGED, keywords: 0 }, None).unwrap();
+    let (_disk, world) = killed(&disk, world);
+    assert_eq!(flags(&world), Flags::FLAGGED);
+}
+
+#[test]
+fn an_older_and_shorter_file_is_seen_behind_our_own_delivery() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    let lines = "a line of a message, and more\n".repeat(200);
+    let long = |n: u64| Mail::new(n, format!("Subject: message {n}\n\n{lines}").as_bytes());
+    for n in 1..=2 {
+        inbox.deliver(&long(n).copy()).unwrap();
+    }
+    let view = inbox.view().unwrap();
+    let older = world.file("alice");
+    inbox.mark(&[Uid(1)], Change::Add, Marks { flags: Flags::FLAGGED, keywords: 0 }, None).unwrap();
+    let third = inbox.deliver(&small(3).copy()).unwrap();
+    view.sync(true).unwrap();
+    inbox.expunge(&[third]).unwrap();
+    strangers::overwrite(&disk, &older);
+    inbox.deliver(&long(4).copy()).unwrap();
+    view.sync(true).unwrap();
+    assert_eq!(view.messages().unwrap()[0].marks.flags & Flags::ALL, Flags::NONE);
+}

@@ -121,6 +121,7 @@ impl Model {
             for n in gone {
                 self.alive.remove(&n);
                 self.must.remove(&n);
+                self.orphans.remove(&n);
                 self.expunged.insert(n);
                 self.lately.insert(n);
                 self.ever_expunged.insert(n);
