@@ -1,5 +1,9 @@
 //! Changes marks: in the table and the state log at once, seen by all sessions; in the file at once if it is a few, else in
 //! one pass within a second. Only the reserved blocks are written, in place, after each was looked at.
+//!
+//! After a kill they are what was asked for last. After a power cut the log may be older than the file, and a message has any
+//! mixture of what it had and what was asked for since: to make that exact, each change would have to wait for a disk sync
+//! before other programs see it.
 
 use super::flags::{Flags, Marks};
 use super::inbox::{Inner, Mailbox, Try};
