@@ -73,7 +73,7 @@ pub fn find(file: &dyn File, secret: &Secret, intent: &Intent, base: Base) -> io
         states.push(match bytes.len() as u64 == cell.end - cell.start {
             true if bytes == new_bytes(&dead, header.start, cell) && !(is_big && at + 1 == cells.len()) => State::New,
             true if secret.tag(at + 1, &bytes) == *tag => State::Old,
-            true if bytes.first() == Some(&0) => State::Mixed,
+            true if may_be_mixed(&bytes, if at + 1 == cells.len() { dead.end } else { b"" }) => State::Mixed,
             _ => State::Alien,
         });
     }
@@ -93,6 +93,12 @@ enum State {
     Mixed,
     /// In no way that we know.
     Alien,
+}
+
+/// Could a write be stuck in this cell? In the room of the message nothing else begins or ends, be it a dead one.
+fn may_be_mixed(bytes: &[u8], end: &[u8]) -> bool {
+    let begins = bytes.first() == Some(&0) && bytes.ends_with(end);
+    begins && bytes.iter().any(|byte| *byte != 0) && memchr::memmem::find(bytes, b"\nFrom ").is_none()
 }
 
 fn are_remains(header: &[bool], near: bool, cells: &[State], is_big: bool) -> bool {

@@ -126,3 +126,16 @@ fn mail_that_was_removed_and_comes_back_is_shown_under_another_uid() {
     assert_eq!(back(&world), now);
     assert_eq!(back(&World::sim(&disk.after_kill())), now);
 }
+
+#[test]
+fn the_dead_of_another_length_and_what_follows_them_are_left_alone() {
+    let (disk, _, after) = intended(700);
+    let end = after.len() - 2;
+    let longer = [&after[..end], &[0; 300], b"\n\n"].concat();
+    assert_eq!(seen(&disk, &longer), (vec![1], longer.clone()));
+    let next = b"From x@y Sat Nov  1 12:26:40 2025\nSubject: message 5\n\nfollows the shorter one\n\n";
+    for shorter in [40, 100, 200] {
+        let file = [&after[..end - shorter], b"\n\n", next].concat();
+        assert_eq!(seen(&disk, &file), (vec![1, 5], file.clone()), "{shorter}");
+    }
+}
