@@ -170,6 +170,25 @@ def table(args):
         than("and compact, ms", "compact", None, peer_case="expunge.half")
         single(title + "compaction, MiB/s moved", bench, "compact", "mib_per_s", None)
 
+    def imap():
+        def than(name, case, goal, field="ms"):
+            compare("IMAP: " + name, "imap", case, field, "dovecot", goal, False)
+
+        than("SELECT, never seen, ms", "select.first", None)
+        than("SELECT with index, ms", "select.warm", 4)
+        than("UID FLAGS INTERNALDATE SIZE of all, ms", "list", 3)
+        than("header fields of all, ms", "fields", 3)
+        than("header fields of all, again, ms", "fields.again", None)
+        than("ENVELOPE of all, first, ms", "envelope.first", 4)
+        than("ENVELOPE of all, cached, ms", "envelope.session", 8)
+        than("ENVELOPE and BODYSTRUCTURE, no cache, ms", "structure.first", 3)
+        than("ENVELOPE and BODYSTRUCTURE, cached, ms", "structure.session", 8)
+        than("SORT (DATE), cached, ms", "sort.date", 3)
+        than("THREAD REFERENCES, cached, ms", "thread", 3)
+        than("SEARCH BODY of a rare word, ms", "search.first", 20)
+        than("flag on all, ms", "store.seen", 1)
+        single("IMAP: EXPUNGE of one in the middle, ms", "imap", "expunge", "ms", 5, peer="dovecot")
+
     row("figure (medians)", "pillarbox", "peer", "better by", "goal")
     for case in MAIL_CASES:
         compare(case + ", delivered/s", "smtp", case, "delivered_per_s", "postfix", RATE_GOALS.get(case), True)
@@ -187,6 +206,7 @@ def table(args):
         compare("POP3 RETR of all, CPU ms, " + when, "pop3", "retr_all." + when, "server_cpu_ms", "dovecot", None, False)
     engine("engine", "1 GiB: ")
     engine("engine10", "10 MiB: ")
+    imap()
     for entries in rows.values():
         for entry in entries:
             if entry.get("status", "OK") != "OK":

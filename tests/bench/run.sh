@@ -9,6 +9,7 @@
 #        pop3                                    RETR of a 10 MiB maildrop, beside Dovecot
 #        engine engine10                         mailboxes of 1 GiB and 10 MiB: open, flags, expunge, append,
 #                                                memory, compaction; beside Dovecot's IMAP
+#        imap                                    what clients ask of 1 GiB, both by IMAP
 #
 # RUNS=3 MESSAGES=5000 SESSIONS=20 change the size. Needs root and tests/deps.sh --peers for the
 # peers; without them Pillarbox is measured alone (smtp-source must be in PATH).
@@ -22,7 +23,7 @@ if [ -z "${PILLARBOX_PEER_ROOT-}" ]; then
     echo "no peers here (root and tests/deps.sh --peers are needed): measuring Pillarbox alone"
 fi
 
-cases=${*:-reuse spread hot one fanout big relay syncs memory start pop3 engine engine10}
+cases=${*:-reuse spread hot one fanout big relay syncs memory start pop3 engine engine10 imap}
 runs=${RUNS:-3} messages=${MESSAGES:-5000} sessions=${SESSIONS:-20}
 bin=${PILLARBOX_BIN:-$top/target/release}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/pillarbox-bench.XXXXXX")
@@ -101,7 +102,7 @@ if wants pop3; then
     done
 fi
 
-# Nothing serves the engine by IMAP: tests drive it, each in a process of its own.
+# Tests drive our engine, each in a process of its own; Dovecot's is asked by IMAP.
 build_tests() {
     (cd "$top" && ${CARGO:-cargo} test --release --locked --lib --no-run --message-format=json) |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1
@@ -130,5 +131,35 @@ for case in engine engine10; do
         done
     done
 done
+
+# Both by IMAP, on the same mailbox; each begins with a file it has never seen, in memory.
+if wants imap; then
+    box=$top/target/bench/engine.mbox
+    mkdir -p "$top/target/bench"
+    [ -e "$box" ] || { "$here/gen_mbox.py" "$box.new" --messages 50000 && mv "$box.new" "$box"; }
+    start_dovecot
+    for _ in $(seq "$runs"); do
+        for server in dovecot pillarbox; do
+            parts='select list envelope structure sort search change' forget=''
+            if [ "$server" = dovecot ]; then
+                [ -n "$dovecot_imap_port" ] || continue
+                port=$dovecot_imap_port secret=secret forget="rm -rf $dir/dovecot/index/big"
+                rm -rf "${dir:?}"/dovecot/{index,spool}/*
+                cp "$box" "$dir/dovecot/spool/big"
+                chown vmail: "$dir/dovecot/spool/big"
+            else
+                stop_pillarbox
+                rm -rf "${dir:?}"/pillarbox/{mail,spool}
+                mkdir -p "$dir/pillarbox/mail" "$dir/pillarbox/spool"
+                cp "$box" "$dir/pillarbox/mail/big"
+                start_pillarbox
+                port=$imap_port secret=$password
+            fi
+            sync
+            "$here/imap_bench.py" 127.0.0.1 "$port" big "$secret" --runs 1 --bench imap --label "$server" --out "$out" \
+                $(cpu_of "$server") --parts $parts ${forget:+--forget "$forget"} > /dev/null
+        done
+    done
+fi
 
 "$here/figures.py" table "$out"
