@@ -63,7 +63,7 @@ impl Mailbox {
         let mut inner = self.inner();
         match synced.and_then(|()| self.is_still(id)) {
             Ok(true) => {
-                inner.named = Some(id);
+                (inner.named, inner.synced) = (Some(id), Some(id));
                 durable.extend(copies);
                 inner.done(buried.into_iter());
                 self.note_filed(&mut inner, &filed);

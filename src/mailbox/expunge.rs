@@ -198,11 +198,14 @@ impl Mailbox {
 
     /// Overwrites messages of the locked file, which the table describes. One without enough room for the dead form stays, unseen by us.
     fn bury(&self, inner: &mut Inner, guard: &Guard<'_>, doomed: &[Row]) -> Result<(), MailboxError> {
-        let unchanged = inner.is_as_known(guard.file.stat()?.into());
+        let stat = guard.file.stat()?;
+        let unchanged = inner.is_as_known(stat.into());
         let base = self.base(inner);
-        if inner.unsynced.is_some_and(|from| doomed.iter().any(|place| place.offset + place.length > from)) {
-            // After a power cut the two layers could not be told apart.
+        let is_unsynced = inner.unsynced.is_some_and(|from| doomed.iter().any(|place| place.offset + place.length > from));
+        if !doomed.is_empty() && (is_unsynced || inner.synced != Some(stat.file)) {
+            // After a power cut more than two layers could not be told apart. An earlier life may have left one in memory only.
             guard.file.sync()?;
+            inner.synced = Some(stat.file);
         }
         if !doomed.is_empty() {
             self.index_goes_stale(inner)?;

@@ -107,6 +107,8 @@ pub(super) struct Inner {
     pub orphans: Vec<(Arc<dyn File>, Vec<Dirty>)>,
     /// Something was written since the last sync, from here on.
     pub unsynced: Option<u64>,
+    /// The file that was synced since it was opened: what an earlier life wrote there is on the disk.
+    pub synced: Option<(u64, u64)>,
     /// The file whose name is durable.
     pub named: Option<(u64, u64)>,
     /// Another daemon gives UIDs here too: the next one is told by the file and the state log, not by us alone.
