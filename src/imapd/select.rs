@@ -45,9 +45,7 @@ impl Session<'_> {
         }
         let id = self.server.store.folders(&account).map_err(Into::into).and_then(|folders| folders.id(&name));
         let selected = Selected { keywords: view.keywords(), view, name, read_only: how.read_only };
-        if let Err(End::Lost(error)) = self.describe(&selected, id.ok().map(|id| id.to_string()), how.resync.as_ref()) {
-            return Err(End::Lost(error));
-        }
+        self.describe(&selected, id.ok().map(|id| id.to_string()), how.resync.as_ref())?;
         let (code, text) = if how.read_only { ("READ-ONLY", "you may look") } else { ("READ-WRITE", "it is open") };
         self.selected = Some(Box::new(selected));
         Ok(Answer::ok(text).with(code))

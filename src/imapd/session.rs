@@ -14,7 +14,7 @@ use super::input::Incoming;
 use super::select::Selected;
 use crate::auth::Login;
 use crate::mailbox::Uid;
-use crate::net::{Connection, NetError, Peer};
+use crate::net::{Connection, NetError};
 use std::time::Duration;
 
 /// Nobody is logged out sooner (RFC 9051 §5.4).
@@ -267,11 +267,7 @@ impl<'a> Session<'a> {
 
     /// May passwords be sent?
     pub(super) fn may_log_in(&self) -> bool {
-        let local = match self.connection.peer() {
-            Peer::Tcp(address) => address.ip().is_loopback(),
-            Peer::Unix { .. } => true,
-        };
-        local || self.connection.tls().is_some() || self.server.config.plaintext_always
+        self.connection.peer().is_here() || self.connection.tls().is_some() || self.server.config.plaintext_always
     }
 }
 

@@ -20,8 +20,6 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// Bytes that are read at a time.
-const PIECE: usize = 256 << 10;
 /// Another daemon writes to a log for a moment: so often, after a pause each, it is tried to read it.
 const TRIES: usize = 200;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -374,16 +372,11 @@ fn broken_log<S: factlog::Sum>(disk: &dyn Disk, path: &Path) -> io::Result<(usiz
 
 /// Where the first NUL of a message stands.
 pub(super) fn first_nul(file: &dyn File, message: &Message) -> io::Result<Option<u64>> {
-    let mut piece = vec![0; PIECE];
-    let mut at = message.offset;
-    while at < message.end() {
-        let most = usize::try_from(message.end() - at).unwrap_or(PIECE).min(PIECE);
-        let room = piece.get_mut(..most).unwrap_or_default();
-        file.read_exact_at(room, at)?;
-        if let Some(nul) = memchr::memchr(0, room) {
-            return Ok(Some(at + nul as u64));
-        }
-        at += most as u64;
-    }
-    Ok(None)
+    let (mut at, mut first) = (message.offset, None);
+    recover::pieces(file, message.offset, message.end(), |bytes| {
+        first = memchr::memchr(0, bytes).map(|nul| at + nul as u64);
+        at += bytes.len() as u64;
+        first.is_none()
+    })?;
+    Ok(first)
 }

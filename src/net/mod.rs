@@ -54,6 +54,16 @@ pub enum Peer {
     },
 }
 
+impl Peer {
+    /// A process of this host? What is sent to it nobody else can read.
+    pub fn is_here(&self) -> bool {
+        match self {
+            Peer::Tcp(address) => address.ip().is_loopback(),
+            Peer::Unix { .. } => true,
+        }
+    }
+}
+
 impl fmt::Display for Peer {
     /// As in all log lines: the address, or the user.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

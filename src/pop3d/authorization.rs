@@ -38,11 +38,7 @@ pub(super) struct Terms {
 impl Terms {
     /// `offered`: there is a certificate, and the listener is not without TLS; `always`: passwords may be sent anyhow.
     pub(super) fn of(peer: &Peer, encrypted: bool, offered: bool, always: bool) -> Terms {
-        let local = match peer {
-            Peer::Tcp(address) => address.ip().is_loopback(),
-            Peer::Unix { .. } => true,
-        };
-        Terms { stls: offered && !encrypted, passwords: encrypted || local || always }
+        Terms { stls: offered && !encrypted, passwords: encrypted || peer.is_here() || always }
     }
 }
 

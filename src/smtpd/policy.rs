@@ -25,15 +25,7 @@ pub(super) struct Client<'a> {
 impl Client<'_> {
     /// Would a password be seen by nobody else, or may it be?
     fn is_private(&self, config: &Config) -> bool {
-        self.encrypted || config.plaintext_always || is_here(self.peer)
-    }
-}
-
-/// A process of this host?
-fn is_here(peer: &Peer) -> bool {
-    match peer {
-        Peer::Tcp(address) => address.ip().is_loopback(),
-        Peer::Unix { .. } => true,
+        self.encrypted || config.plaintext_always || self.peer.is_here()
     }
 }
 
