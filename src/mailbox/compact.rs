@@ -99,6 +99,10 @@ impl Mailbox {
             return Ok(Step::Done);
         }
         drop(self.look(&mut inner)?);
+        if inner.doubt.open {
+            inner.distrust();
+            drop(self.look(&mut inner)?);
+        }
         let size = inner.table.as_ref().map_or(0, |loaded| loaded.covered);
         let step = if inner.hollow && size > 0 {
             self.empty(&mut inner, Reason::Command)?;

@@ -57,11 +57,7 @@ impl Mailbox {
         Ok(Some(Identity { uid, key: row.key.0, copy: self.copy_at(&inner, &*reading.file, row)? }))
     }
 
-    fn expunge_those(
-        &self,
-        count: usize,
-        find: impl FnOnce(&Inner, &dyn File) -> io::Result<Vec<Row>>,
-    ) -> Result<(), MailboxError> {
+    fn expunge_those(&self, count: usize, find: impl Fn(&Inner, &dyn File) -> io::Result<Vec<Row>>) -> Result<(), MailboxError> {
         let mut inner = self.enter();
         if count == 0 || !self.exists()? {
             return Ok(());
@@ -77,7 +73,13 @@ impl Mailbox {
             (None, None) => return Err(MailboxError::Busy),
         }
         let file = inner.file.as_ref().map(|(file, _)| file.clone()).ok_or(MailboxError::Gone)?;
-        let doomed = find(&inner, &*file)?;
+        let mut doomed = find(&inner, &*file)?;
+        if let Some((guard, stat)) = &locked {
+            if !self.vouch(&mut inner, &*guard.file, &doomed)? {
+                self.refresh(&mut inner, Some(&*guard.file), (*stat).into())?;
+                doomed = find(&inner, &*file)?;
+            }
+        }
         if doomed.is_empty() {
             return Ok(());
         }
@@ -124,6 +126,9 @@ impl Mailbox {
             other => other?,
         };
         self.refresh(inner, Some(&*guard.file), stat.into())?;
+        if !self.vouch(inner, &*guard.file, &inner.rows().doomed.clone())? {
+            self.refresh(inner, Some(&*guard.file), stat.into())?;
+        }
         let (base, doomed) = (self.base(inner), inner.rows().doomed.clone());
         let places: HashMap<u32, &Row> = doomed.iter().map(|place| (place.uid, place)).collect();
         let mut half = Vec::new();
@@ -238,7 +243,7 @@ impl Mailbox {
         }
         let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(()) };
         self.refresh(inner, Some(&*guard.file), stat.into())?;
-        if !inner.hollow || !inner.orphans.is_empty() || !may(&stat) {
+        if !inner.hollow || inner.doubt.open || !inner.orphans.is_empty() || !may(&stat) {
             return Ok(());
         }
         log::info!("event=mailbox-emptied path={} bytes={}", self.spot().path.display(), stat.size);

@@ -3,10 +3,11 @@
 use super::MailboxError;
 use super::cache::Cache;
 use super::compact::Stretch;
+use super::doubt::Doubt;
 use super::flags::Marks;
 use super::lock::{Guard, Patience};
 use super::places::{Places, Spot};
-use super::refresh::{Doubt, Loaded};
+use super::refresh::Loaded;
 use super::scan::Scan;
 use super::state::{Fact, Log, STRIDE};
 use super::store::{Keys, Shared};

@@ -175,6 +175,9 @@ impl Mailbox {
         let Some(log) = inner.log.as_ref() else { return Ok(true) };
         let mark = state.mark.filter(|mark| mark.uid == row.uid && state.room == block.len());
         let Some(mark) = mark else {
+            if inner.doubt.open {
+                return Ok(false);
+            }
             log::error!("event=no-block path={} uid={}", self.spot().path.display(), row.uid);
             row.pending = false;
             return Ok(true);

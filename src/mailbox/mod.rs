@@ -41,7 +41,7 @@
 //! * **Half compacted.** Messages were on the move: whoever locks the mailbox next finishes that step, or, where another
 //!   program was faster, puts back what is missing ([`compact`]).
 //! * **Replaced by another file** while copies were not settled: those that are not in the new one are put there.
-//! * **Changed by others** in any other way: after growth the new part is scanned first, else all of it ([`refresh`]). What they say of
+//! * **Changed by others** in any other way: after growth the new part is scanned first, else all of it ([`refresh`], [`doubt`]). What they say of
 //!   flags counts, what they only lost does not ([`flags`]).
 //! * **Marks are not in the file yet**: they are in the state log, and reach the file within a second ([`marking`]); those of
 //!   messages without room for them stay in the log.
@@ -69,6 +69,7 @@ mod checkpoint;
 mod compact;
 mod compose;
 mod deliver;
+mod doubt;
 mod expunge;
 mod factlog;
 mod flags;

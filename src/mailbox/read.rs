@@ -201,13 +201,17 @@ impl<'a> Stream<'a> {
             let loaded = inner.table.as_ref().ok_or(MailboxError::Gone)?;
             let row = loaded.table.find(self.row.uid).filter(|row| row.key == self.row.key);
             self.row = *row.ok_or(MailboxError::Gone)?;
-            self.epoch = loaded.epoch;
-            (block.at, block.epoch) = (from(&self.row), loaded.epoch);
+            (self.epoch, block.epoch) = (loaded.epoch, loaded.epoch);
+            let stamp = loaded.stamp;
+            if !mailbox.vouch(&mut inner, &*reading.file, &[self.row])? {
+                continue;
+            }
+            block.at = from(&self.row);
             block.bytes.resize(BLOCK, 0);
             let read = reading.file.read_at(&mut block.bytes, block.at)?;
             block.bytes.truncate(read);
             // Programs that lock in another way than we do may have written meanwhile.
-            if Stamp::from(reading.file.stat()?) == loaded.stamp {
+            if Stamp::from(reading.file.stat()?) == stamp {
                 return Ok(());
             }
             block.bytes.clear();

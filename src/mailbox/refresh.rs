@@ -2,11 +2,11 @@
 //! other change the whole file.
 //!
 //! Where others wrote, a file that has grown may have been changed in place too, and nothing tells. So a small one is looked at
-//! whole; of a big one the new part is shown at once, and the rest is looked at again in idle time ([`Mailbox::look_once_more`]).
+//! whole; of a big one the new part is shown at once, and the rest is looked at again in idle time ([`doubt`](super::doubt)).
 //! Till then the index is not written, so that the next life knows as little as this one.
 
 use super::MailboxError;
-use super::inbox::{Inner, Mailbox, Stamp, Try};
+use super::inbox::{Inner, Mailbox, Stamp};
 use super::lock::Patience;
 use super::mbox::Mark;
 use super::reconcile::{Before, reconcile};
@@ -20,21 +20,9 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A file up to this size is looked at whole when others wrote to it. (The files of tests are smaller than most.)
 const SMALL: u64 = if cfg!(test) { 4 << 10 } else { 4 << 20 };
-/// So many times as long as it took to look at a whole file passes until that is done again in idle time.
-const SELDOM: u32 = 50;
-
-/// Others may have changed more than the end that was looked at.
-#[derive(Copy, Clone, Debug, Default)]
-pub(super) struct Doubt {
-    pub open: bool,
-    /// Not before this time, by the clock's `elapsed`, all of the file is looked at for that.
-    next: Duration,
-}
-
 /// So many messages make it worth to look for memory that can be given back.
 const MANY: usize = 10_000;
 /// Others may change a file again each time before we have looked.
@@ -170,7 +158,7 @@ impl Mailbox {
                     return self.sync_state(inner);
                 }
                 if now.size > SMALL && self.look_at_tail(inner, file, now)? {
-                    inner.doubt.open = true;
+                    inner.doubt.begin();
                     return self.sync_state(inner);
                 }
             }
@@ -207,14 +195,14 @@ impl Mailbox {
             return Ok(false);
         }
         let first = scan.messages.remove(0);
-        let last = inner.table.iter().flat_map(|old| &old.table.rows).find(|row| row.offset == offset);
-        if last.is_some_and(|row| !row.stands_as(&first)) {
-            // It was written anew in its place, and so may others before it.
-            return Ok(false);
+        if let Some(last) = inner.table.as_mut().and_then(|old| old.table.standing_at(offset)) {
+            if !last.stands_as(&first) {
+                // It was written anew in its place, and so may others before it.
+                return Ok(false);
+            }
+            // An empty line may have been added to it.
+            last.length = first.length;
         }
-        // An empty line may have been added to it.
-        let table = inner.table.iter_mut().flat_map(|old| old.table.rows.iter_mut());
-        table.filter(|row| row.offset == first.offset).for_each(|row| row.length = first.length);
         self.take_in(inner, scan, now, false)?;
         Ok(true)
     }
@@ -225,23 +213,8 @@ impl Mailbox {
         }
         inner.log.as_mut().map_or(Ok(()), Log::complete)?;
         self.take_in(inner, scan, now, true)?;
-        inner.doubt.open = false;
+        inner.doubt.end();
         self.sync_state(inner)
-    }
-
-    /// Looks at the whole of a big file to whose end others wrote, if nobody has it locked, and not too often.
-    pub(super) fn look_once_more(&self, inner: &mut Inner) {
-        let begun = self.shared.clock.elapsed();
-        if !inner.doubt.open || begun < inner.doubt.next {
-            return;
-        }
-        let Ok(Try::Locked(guard, stat)) = self.try_lock(inner) else { return };
-        inner.table.iter_mut().for_each(Loaded::distrust);
-        if let Err(error) = self.refresh(inner, Some(&*guard.file), stat.into()) {
-            log::warn!("event=look-failed path={} error={error}", self.spot().path.display());
-        }
-        let ended = self.shared.clock.elapsed();
-        inner.doubt.next = ended + ended.saturating_sub(begun) * SELDOM;
     }
 
     /// Numbers what was found and puts it into the table.

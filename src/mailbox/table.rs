@@ -159,6 +159,11 @@ impl Table {
         self.rows.get(self.at(uid)?)
     }
 
+    /// The message there, be it one that is to be removed.
+    pub fn standing_at(&mut self, offset: u64) -> Option<&mut Row> {
+        self.rows.iter_mut().chain(&mut self.doomed).find(|row| row.offset == offset)
+    }
+
     /// How many messages have a UID below this one.
     pub fn below(&self, uid: u32) -> usize {
         self.rows.partition_point(|row| row.uid < uid)

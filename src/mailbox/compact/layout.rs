@@ -7,7 +7,7 @@ use crate::mailbox::table::Row;
 use std::collections::HashMap;
 
 impl Inner {
-    /// Is everything we did to the file durable, and noted so?
+    /// Is everything we did to the file durable, and noted so, and known what others did?
     pub(in crate::mailbox) fn is_settled(&self) -> bool {
         let doomed = &self.rows().doomed;
         let open = self.log.iter().flat_map(|log| log.sum.intents.keys());
@@ -15,6 +15,7 @@ impl Inner {
             && self.orphans.is_empty()
             && self.unsynced.is_none()
             && !self.unfiled
+            && !self.doubt.open
             && open.into_iter().all(|uid| doomed.iter().any(|row| row.uid == *uid))
     }
 

@@ -4,6 +4,7 @@ mod base_line;
 mod basic;
 mod bytes;
 mod crash;
+mod doubt;
 mod folders;
 mod fuzzing;
 mod marking;
