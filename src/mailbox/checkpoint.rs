@@ -216,7 +216,6 @@ impl Mailbox {
         }
         file.sync()?;
         self.disk.sync_dir(&self.spot().dir)?;
-        inner.unsynced = None;
         Ok(lost)
     }
 

@@ -131,6 +131,21 @@ fn what_mutt_loses_is_kept_and_what_mutt_says_counts() {
     assert!(world.seen("alice").iter().all(|(_, wire)| !String::from_utf8_lossy(wire).contains("Lines:")));
 }
 
+/// Marks that were written into the file are not in the state log for long: else what others change later counts as old.
+#[test]
+fn marks_that_were_filed_while_a_replaced_file_was_mended_are_over() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    inbox.deliver(&small(1).copy()).unwrap();
+    strangers::replace(&disk, &world.file("alice"));
+    inbox.mark(&[Uid(1)], Change::Add, flags(Flags::FLAGGED), None).unwrap();
+    assert!(!inbox.inner().orphans.is_empty());
+    world.store.checkpoint();
+    let inner = inbox.inner();
+    assert!(inner.log.as_ref().is_some_and(|log| log.sum.marks.is_empty()) && inner.freshly_filed.is_empty());
+}
+
 #[test]
 fn sessions_learn_of_expunges_when_they_may() {
     let world = World::sim(&SimDisk::default());
