@@ -64,6 +64,7 @@ impl Session<'_> {
         match batch.map(Batch::commit) {
             Err(answer) => Ok(answer),
             Ok(Ok(filed)) => {
+                self.note_own_mail(&folder, &filed.uids);
                 Ok(Answer::ok("it is there").with(format!("APPENDUID {} {}", filed.validity, show_uids(&filed.uids))))
             }
             Ok(Err(error)) => error.into(),

@@ -34,10 +34,12 @@ impl Session<'_> {
         if filed.uids.is_empty() {
             return Ok(Answer::ok("there was nothing to do"));
         }
+        self.note_own_mail(to, &filed.uids);
         let code = copied(&filed);
         if moves {
             // The pairs are told before the source's messages go (RFC 6851 §4.3).
             self.tell(format_args!("OK [{code}] they are there"))?;
+            self.tell_removed()?;
             return Ok(self.with_modseq(Answer::ok("moved")));
         }
         Ok(Answer::ok("copied").with(code))

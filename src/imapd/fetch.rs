@@ -77,6 +77,24 @@ impl Session<'_> {
         told
     }
 
+    /// Tells what the client wants to know of messages that came: those from this number on, but not these (RFC 5465 §5.2).
+    pub(super) fn tell_new(&mut self, selected: &Selected, from: u32, items: &[Item], but: &[Uid]) -> Result<(), End> {
+        let count = selected.view.count().unwrap_or_default();
+        if from > count {
+            return Ok(());
+        }
+        let mut messages = selected.view.select(&[from..=count], false).unwrap_or_default();
+        messages.retain(|message| !but.contains(&message.uid));
+        let mut items = items.to_vec();
+        // RFC 7162 §3.2.6
+        if self.enabled.qresync && !items.contains(&Item::Uid) {
+            items.insert(0, Item::Uid);
+        }
+        let wish = Wish { items, since: None, earlier: None, uid: true };
+        // What can't be told of one, its FETCH will tell when it is asked for.
+        self.tell_messages(selected, &messages, &wish, &mut Vec::new()).map(|_| ())
+    }
+
     /// The messages of a set. A number that no message has is an error, a UID is not (RFC 9051 §6.4.9).
     pub(super) fn messages(&self, set: &Set, uid: bool) -> Result<Vec<Message>, Answer> {
         let Some(selected) = &self.selected else { return Err(Answer::bad("no mailbox is selected")) };

@@ -159,22 +159,27 @@ impl Session<'_> {
     }
 
     fn tell_listed(&mut self, listed: &Listed, what: &ListWhat, holds: bool) -> Result<(), End> {
-        let mut attributes: Vec<String> = Vec::new();
-        attributes.extend(match listed.kind {
-            Kind::Mailbox(_) => None,
-            Kind::Noselect => Some("\\Noselect".to_owned()),
-            Kind::Nonexistent => Some("\\NonExistent".to_owned()),
-        });
-        attributes.push(if listed.has_children { "\\HasChildren" } else { "\\HasNoChildren" }.to_owned());
-        if listed.subscribed && (what.returned.subscribed || what.selection.subscribed) {
-            attributes.push("\\Subscribed".to_owned());
-        }
-        attributes.extend(listed.special.map(|special| format!("\\{}", special.as_str())));
+        let attributes = attributes(listed, what.returned.subscribed || what.selection.subscribed);
         let name = self.show_name(&listed.name);
-        self.connection.put(format!("* LIST ({}) \"/\" ", attributes.join(" ")).as_bytes())?;
+        self.connection.put(format!("* LIST ({attributes}) \"/\" ").as_bytes())?;
         self.connection.put(&name)?;
         self.connection.put(if holds { b" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n" } else { b"\r\n" })?;
         Ok(())
+    }
+
+    /// That something happened to a name, and what it was called before (RFC 5465 §5.4). What is no mailbox does not exist.
+    pub(super) fn tell_name(&mut self, listed: &Listed, old: Option<&FolderName>) -> Result<(), End> {
+        let kind = if listed.kind == Kind::Noselect { Kind::Nonexistent } else { listed.kind };
+        let attributes = attributes(&Listed { kind, ..listed.clone() }, true);
+        let mut line = format!("* LIST ({attributes}) \"/\" ").into_bytes();
+        line.extend(self.show_name(&listed.name));
+        if let Some(old) = old {
+            line.extend_from_slice(b" (\"OLDNAME\" (");
+            line.extend(self.show_name(old));
+            line.extend_from_slice(b"))");
+        }
+        line.extend_from_slice(b"\r\n");
+        Ok(self.connection.put(&line)?)
     }
 
     /// LSUB (RFC 3501 §6.3.9): subscriptions; with `%` also the names above them, as `\Noselect`.
@@ -238,7 +243,7 @@ impl Session<'_> {
         }
     }
 
-    fn tell_status(&mut self, name: &FolderName, text: &str) -> Result<(), End> {
+    pub(super) fn tell_status(&mut self, name: &FolderName, text: &str) -> Result<(), End> {
         let name = self.show_name(name);
         self.connection.put(b"* STATUS ")?;
         self.connection.put(&name)?;
@@ -268,6 +273,20 @@ impl Session<'_> {
         }
         Ok(text)
     }
+}
+
+/// What LIST says of a name; `subscribed`: that the user is subscribed to it, too.
+fn attributes(listed: &Listed, subscribed: bool) -> String {
+    let mut attributes: Vec<String> = Vec::new();
+    attributes.extend(match listed.kind {
+        Kind::Mailbox(_) => None,
+        Kind::Noselect => Some("\\Noselect".to_owned()),
+        Kind::Nonexistent => Some("\\NonExistent".to_owned()),
+    });
+    attributes.push(if listed.has_children { "\\HasChildren" } else { "\\HasNoChildren" }.to_owned());
+    attributes.extend((listed.subscribed && subscribed).then(|| "\\Subscribed".to_owned()));
+    attributes.extend(listed.special.map(|special| format!("\\{}", special.as_str())));
+    attributes.join(" ")
 }
 
 /// Adds the names above subscribed folders that are none themselves: they may hold what was selected (RFC 5258 §3.5).

@@ -14,27 +14,9 @@ impl Session<'_> {
     /// IDLE, up to DONE.
     pub(super) fn idle(&mut self) -> Done {
         self.connection.put(b"+ idling\r\n")?;
-        let begun = self.server.clock.elapsed();
-        loop {
-            let left = LONGEST.saturating_sub(self.server.clock.elapsed().saturating_sub(begun));
-            if left.is_zero() {
-                return Err(End::Thrown("you idled for too long"));
-            }
-            self.catch_up(true)?;
-            self.connection.set_deadline(Some(left + self.server.config.timeouts.data));
-            let waited = match self.selected.as_deref() {
-                Some(selected) => {
-                    selected.view.rest();
-                    match selected.view.watch() {
-                        Ok(bell) => self.connection.wait(bell, left),
-                        Err(error) => return Ok(error.into()),
-                    }
-                }
-                None => Ok(true),
-            };
-            if waited? {
-                break;
-            }
+        self.connection.set_deadline(Some(LONGEST + self.server.config.timeouts.data));
+        if !self.tell_until_input(LONGEST, true)? {
+            return Err(End::Thrown("you idled for too long"));
         }
         let mut line = Vec::new();
         match self.connection.read_line(MOST_LINE, &mut line)? {

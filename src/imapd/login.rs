@@ -8,7 +8,7 @@ use crate::net::Line;
 use std::fmt::Write;
 
 /// What is offered to who has logged in, beside APPENDLIMIT; before that only what can be used then.
-pub const CAPABILITIES: [&str; 34] = [
+pub const CAPABILITIES: [&str; 35] = [
     "IMAP4rev1",
     "IMAP4rev2",
     "LITERAL+",
@@ -28,6 +28,7 @@ pub const CAPABILITIES: [&str; 34] = [
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
+    "NOTIFY",
     "OBJECTID",
     "PREVIEW",
     "QRESYNC",

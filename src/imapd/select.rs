@@ -140,6 +140,7 @@ impl Session<'_> {
                 return Ok(error.into());
             }
         }
+        self.tell_removed()?;
         let answer = Answer::ok("removed");
         Ok(if deleted.is_empty() { answer } else { self.with_modseq(answer) })
     }

@@ -11,10 +11,12 @@ use super::Server;
 use super::answer::{Answer, Done, End, Status};
 use super::grammar::{Bad, Command, Verb, parse, tag_of};
 use super::input::Incoming;
+use super::notify::Interests;
 use super::select::Selected;
 use crate::auth::Login;
-use crate::mailbox::Uid;
+use crate::mailbox::{Bell, Uid};
 use crate::net::{Connection, NetError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Nobody is logged out sooner (RFC 9051 §5.4).
@@ -33,6 +35,12 @@ pub(super) struct Session<'a> {
     pub enabled: Enabled,
     /// What SEARCH RESULT saved (RFC 5182).
     pub saved: Vec<Uid>,
+    /// What is told without being asked for; none: what IMAP itself knows.
+    pub interests: Option<Box<Interests>>,
+    /// Rings while it waits.
+    pub bell: Option<Arc<Bell>>,
+    /// Something could not be looked at.
+    pub look_again: bool,
     pub scratch: String,
     faults: usize,
     commands: u64,
@@ -62,6 +70,9 @@ impl<'a> Session<'a> {
             selected: None,
             enabled: Enabled::default(),
             saved: Vec::new(),
+            interests: None,
+            bell: None,
+            look_again: false,
             scratch: String::new(),
             faults: 0,
             commands: 0,
@@ -78,7 +89,7 @@ impl<'a> Session<'a> {
             Err(end) => end,
         };
         // What is not told any more must not hold a mailbox open.
-        self.selected = None;
+        (self.selected, self.interests) = (None, None);
         let farewell = match &end {
             End::Logout | End::Broken(_) => None,
             End::Thrown(why) => Some(*why),
@@ -121,7 +132,7 @@ impl<'a> Session<'a> {
                 answer => answer?,
             };
             if let (Status::Ok | Status::No, Some(verb)) = (answer.status, verb) {
-                self.catch_up(tells_gone(verb))?;
+                self.tell_news(tells_gone(verb))?;
             }
             if answer.status == Status::Bad {
                 self.faults += 1;
@@ -152,8 +163,13 @@ impl<'a> Session<'a> {
         }
         let timeouts = &self.server.config.timeouts;
         let patience = if self.login.is_some() { timeouts.idle.max(LEAST_IDLE) } else { timeouts.command };
-        self.connection.set_timeout(patience);
         self.connection.set_deadline(Some(patience));
+        if let Some(gone) = self.listens().filter(|_| !self.connection.has_input()) {
+            if !self.tell_until_input(patience, gone)? {
+                return Err(End::Lost(NetError::Timeout));
+            }
+        }
+        self.connection.set_timeout(patience);
         Ok(())
     }
 
@@ -173,7 +189,10 @@ impl<'a> Session<'a> {
             (Incoming::Refused(answer), _) | (Incoming::Whole, Some(answer)) => Ok(answer),
             (Incoming::Append { head, literal }, refusal) => self.append(head, literal, refusal),
             (Incoming::Whole, None) => match parse(verb, cursor) {
-                Ok(command) => self.obey(command, &tag),
+                Ok(command) => {
+                    self.note_own_names(&command);
+                    self.obey(command, &tag)
+                }
                 Err(bad) => Ok(bad.into()),
             },
         };
@@ -240,6 +259,7 @@ impl<'a> Session<'a> {
                 Ok(Answer::ok("all of it is yours"))
             }
             Command::Noop => Ok(Answer::ok("nothing done")),
+            Command::Notify(wish) => self.notify(wish.as_ref()),
             Command::Rename { from, to } => self.rename(&from, &to),
             Command::Search { uid, search } => self.search(tag, uid, &search),
             Command::Select { name, how } => self.select(&name, &how),

@@ -1,33 +1,54 @@
-//! Untagged data about the selected mailbox: what changed since the session last looked (RFC 9051 §7.5).
+//! Untagged data about the selected mailbox: what changed since the session last looked (RFC 9051 §7.5), as far as it is to be
+//! told ([`notify`](super::notify)).
 
 use super::answer::End;
 use super::grammar::show_uids;
 use super::select::Selected;
 use super::session::Session;
-use crate::mailbox::{Flags, Keywords, MailboxError, Summary, Uid};
+use crate::mailbox::{Flags, Keywords, MailboxError, Summary, Tell, Uid};
 use std::fmt::Write;
 
 impl Session<'_> {
-    /// Tells what changed. Without `gone` the session's numbers stay as they are.
+    /// Tells what changed, as far as the client wants to know. Without `gone` the session's numbers stay as they are.
     pub(super) fn catch_up(&mut self, gone: bool) -> Result<(), End> {
         self.catch_up_but(gone, &[])
     }
 
     /// The same, but of these messages (ascending) marks are not told.
     pub(super) fn catch_up_but(&mut self, gone: bool, but: &[Uid]) -> Result<(), End> {
+        self.catch_up_some(self.tells(gone), but)
+    }
+
+    /// Messages that this session removed are told of, whatever the client wants to know of others.
+    pub(super) fn tell_removed(&mut self) -> Result<(), End> {
+        if self.tells(true).gone { Ok(()) } else { self.catch_up_some(Tell { gone: true, ..Tell::NONE }, &[]) }
+    }
+
+    pub(super) fn catch_up_some(&mut self, tell: Tell, but: &[Uid]) -> Result<(), End> {
+        if tell == Tell::NONE {
+            return Ok(());
+        }
+        let (wanted, own) = self.wanted_of_new();
         let Some(mut selected) = self.selected.take() else { return Ok(()) };
-        let told = self.tell_changes(&mut selected, gone, but);
+        let known = selected.view.count().unwrap_or_default();
+        let told = self.tell_changes(&mut selected, tell, but).and_then(|gone| {
+            if wanted.is_empty() { Ok(()) } else { self.tell_new(&selected, known.saturating_sub(gone) + 1, &wanted, &own) }
+        });
         self.selected = Some(selected);
         told
     }
 
-    fn tell_changes(&mut self, selected: &mut Selected, gone: bool, but: &[Uid]) -> Result<(), End> {
-        let changes = match selected.view.sync(gone) {
+    /// Tells how many are gone.
+    fn tell_changes(&mut self, selected: &mut Selected, tell: Tell, but: &[Uid]) -> Result<u32, End> {
+        let changes = match selected.view.sync_some(tell) {
             Ok(changes) => changes,
             // It was deleted, or what stands in its place has other numbers (RFC 2180 §3).
             Err(MailboxError::Gone | MailboxError::Nonexistent) => return Err(End::Thrown("the mailbox is no more")),
-            // Another program has it; the next command will see.
-            Err(_) => return Ok(()),
+            // Another program has it; the next look will see.
+            Err(_) => {
+                self.look_again = true;
+                return Ok(0);
+            }
         };
         if self.enabled.qresync && !changes.gone.is_empty() {
             let vanished = show_uids(changes.gone.iter().rev().map(|(_, uid)| uid));
@@ -53,7 +74,7 @@ impl Session<'_> {
                 self.tell_marks(selected, number, &summary, true)?;
             }
         }
-        Ok(())
+        Ok(changes.gone.len() as u32)
     }
 
     /// IMAP4rev2 knows no recent messages.

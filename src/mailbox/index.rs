@@ -345,7 +345,7 @@ impl Mailbox {
     fn save_index(&self, inner: &mut Inner) -> io::Result<()> {
         let now = self.shared.clock.elapsed();
         let early = inner.index_saved.is_some_and(|saved| now.saturating_sub(saved) < PAUSE);
-        let (Some(loaded), false) = (&inner.table, early && !self.seats.is_empty()) else { return Ok(()) };
+        let (Some(loaded), false) = (&inner.table, early && !self.seats.are_unread()) else { return Ok(()) };
         // Of what nobody has looked at yet there is nothing to tell.
         if !inner.index_behind
             || inner.doubt.open

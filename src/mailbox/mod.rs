@@ -56,7 +56,8 @@
 //! # Who sees what
 //!
 //! All sessions of a mailbox share one [`table`], in UID order; a [`View`] is one session's numbering of it, up to the last message
-//! it was told of ([`numbering`]). Who waits is woken by whatever changes the mailbox ([`wake`]). Messages are [`read`] in blocks,
+//! it was told of ([`numbering`]). Who waits is woken by whatever changes the mailbox ([`wake`]), and need not have opened it
+//! ([`lookout`]). Messages are [`read`] in blocks,
 //! each under a lock and only while the file is the one the table describes. What they are made of is found out once
 //! ([`structures`]).
 //!
@@ -77,6 +78,7 @@ mod folders;
 mod inbox;
 mod index;
 mod lock;
+mod lookout;
 mod marking;
 mod mbox;
 mod name;
@@ -108,13 +110,15 @@ pub use check::Finding;
 pub use flags::{Flags, Keywords, Marks};
 pub use folders::{FolderError, Folders, Kind, Listed};
 pub use inbox::Mailbox;
+pub use lookout::{FoldersLookout, Lookout, Standing};
 pub use marking::{Change, Marked};
 pub use name::{FolderName, NameError};
 pub use store::{Rebuilt, Store};
 pub use structures::Structures;
 pub use table::Counts;
 pub use user::{MailboxId, SpecialUse};
-pub use view::{Changes, Lease, Selected, View};
+pub use view::{Changes, Lease, Selected, Tell, View};
+pub use wake::Bell;
 
 use crate::mail::{Address, Filing, ReversePath};
 use crate::spool::{Message, Outcome, SpoolError, SpoolId};

@@ -42,6 +42,8 @@ pub(super) struct User {
     log: Mutex<Option<(Option<Stamp>, Log)>>,
     /// Folders that somebody has open.
     open: Mutex<HashMap<MailboxId, Weak<Mailbox>>>,
+    /// Who wants to know of changes.
+    pub seats: Seats,
 }
 
 /// Nobody else changes the tree.
@@ -64,6 +66,7 @@ impl User {
             tree: Mutex::default(),
             log: Mutex::default(),
             open: Mutex::default(),
+            seats: Seats::default(),
         }
     }
 
@@ -91,7 +94,11 @@ impl User {
         };
         let result = act(&mut log)?;
         log.rest(self.shared.clock.now())?;
-        *kept = Some((self.stamp()?, log));
+        let now = self.stamp()?;
+        *kept = Some((now, log));
+        if now != stamp {
+            self.seats.ring();
+        }
         Ok(result)
     }
 
@@ -283,7 +290,28 @@ impl Tree<'_> {
         let user = self.user;
         let known: BTreeSet<FolderName> = user.log(|log| Ok(log.sum.folders.keys().cloned().collect()))?;
         let mut room = MOST_FOLDERS.saturating_sub(known.len());
-        let (mut found, mut dirs) = (Vec::new(), vec![user.root.clone()]);
+        let mut found = Vec::new();
+        self.walk(|folder, path| {
+            if known.contains(&folder) || folder.is_inbox() || room == 0 {
+                return;
+            }
+            if user.disk.stat(path).is_ok_and(|stat| stat.is_regular() && stat.uid == user.account.uid) {
+                found.push(folder);
+                room -= 1;
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// Where folders are, or could be.
+    pub fn directories(&self) -> Result<Vec<PathBuf>, MailboxError> {
+        self.walk(|_, _| {})
+    }
+
+    /// Shows all names that could be a folder's file. Tells the directories.
+    fn walk(&self, mut see: impl FnMut(FolderName, &Path)) -> Result<Vec<PathBuf>, MailboxError> {
+        let user = self.user;
+        let (mut seen, mut dirs) = (Vec::new(), vec![user.root.clone()]);
         while let Some(dir) = dirs.pop() {
             let names = match user.disk.list(&dir) {
                 Err(error) if error.kind() == ErrorKind::NotFound || is_obstacle(&error) => continue,
@@ -293,18 +321,13 @@ impl Tree<'_> {
                 let path = dir.join(name);
                 let Ok(short) = path.strip_prefix(&user.root) else { continue };
                 match FolderName::of_file(short) {
-                    Some(folder) if known.contains(&folder) || folder.is_inbox() || room == 0 => {}
-                    Some(folder) => {
-                        if user.disk.stat(&path).is_ok_and(|stat| stat.is_regular() && stat.uid == user.account.uid) {
-                            found.push(folder);
-                            room -= 1;
-                        }
-                    }
+                    Some(folder) => see(folder, &path),
                     None => dirs.extend(FolderName::of_dir(short).map(|_| path)),
                 }
             }
+            seen.push(dir);
         }
-        Ok(found)
+        Ok(seen)
     }
 
     /// Takes them up.

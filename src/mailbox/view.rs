@@ -6,11 +6,10 @@ use super::lock::Patience;
 use super::numbering::Numbering;
 use super::read::Block;
 use super::table::{Counts, NO_ZONE, Row, UNKNOWN};
-use super::wake::Seat;
+use super::wake::{Bell, Seat};
 use super::{Identity, MailboxError, Summary, Uid};
 use crate::sys::{File, Lock, Open};
 use std::ops::RangeInclusive;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What one session sees. It may be shared by the threads of one session, no further.
@@ -33,6 +32,24 @@ pub(super) struct Told {
     generation: u64,
     /// Messages that this session was the first to be told of, ascending.
     recent: Vec<u32>,
+}
+
+/// What a session is told when it looks.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Tell {
+    /// Messages are gone.
+    pub gone: bool,
+    /// Others came.
+    pub new: bool,
+    /// Marks changed.
+    pub marks: bool,
+}
+
+impl Tell {
+    /// Everything.
+    pub const ALL: Tell = Tell { gone: true, new: true, marks: true };
+    /// Nothing.
+    pub const NONE: Tell = Tell { gone: false, new: false, marks: false };
 }
 
 /// What changed since a session last looked, in the order in which it is to be told.
@@ -251,32 +268,38 @@ impl View {
 
     /// Looks what changed. Without `tell_gone` the session's numbers stay as they are; expunges wait until it is told (RFC 3501 §7.4.1).
     pub fn sync(&self, tell_gone: bool) -> Result<Changes, MailboxError> {
+        self.sync_some(Tell { gone: tell_gone, ..Tell::ALL })
+    }
+
+    /// The same, but only what is to be told; the rest waits until it is.
+    pub fn sync_some(&self, tell: Tell) -> Result<Changes, MailboxError> {
         let mut inner = self.mailbox.enter();
-        self.seat.quiet();
         drop(self.mailbox.look(&mut inner)?);
         let mut told = self.absorb(&inner)?;
         let table = inner.rows();
         let mut changes = Changes::default();
-        if told.modseq < inner.modseq {
+        if tell.marks && told.modseq < inner.modseq {
             let known = table.rows.iter().take_while(|row| row.uid < told.numbering.top);
             for row in known.filter(|row| row.modseq > told.modseq) {
                 changes.marked.extend(told.numbering.number(table, row.uid).map(|number| (number, Uid(row.uid))));
             }
         }
-        if tell_gone {
+        if tell.gone {
             changes.gone = told.numbering.tell_gone(table).into_iter().map(|(number, uid)| (number, Uid(uid))).collect();
             // They are told after the others went.
             for (number, uid) in &mut changes.marked {
                 *number = told.numbering.number(table, uid.0).unwrap_or(*number);
             }
         }
-        if table.top > told.numbering.top {
+        if tell.new && table.top > told.numbering.top {
             let before = told.numbering.count(table);
             told.numbering.top = table.top;
             let now = told.numbering.count(table);
             changes.exists = (now > before).then_some(now as u32);
         }
-        told.modseq = inner.modseq;
+        if tell.marks {
+            told.modseq = inner.modseq;
+        }
         Ok(changes)
     }
 
@@ -302,10 +325,10 @@ impl View {
         told.recent.binary_search(&uid.0).is_ok()
     }
 
-    /// Readable when there may be something to [`View::sync`].
-    pub fn watch(&self) -> Result<BorrowedFd<'_>, MailboxError> {
+    /// The bell rings when there may be something to [`View::sync`]; it is always the same one.
+    pub fn watch(&self, bell: &Arc<Bell>) {
         self.mailbox.shared.waker().await_file(&self.mailbox);
-        Ok(self.seat.watch()?)
+        self.seat.wait_with(bell);
     }
 
     /// Gives buffers back, before a long wait.

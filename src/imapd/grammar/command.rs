@@ -3,6 +3,7 @@
 use super::cursor::{Bad, Cursor, Parsed};
 use super::fetch::{self, Item};
 use super::folder::{self, ListWhat, StatusItem, mailbox};
+use super::notify::{Notify, notify};
 use super::search::{self, Algorithm, Criterion, Search};
 use super::set::Set;
 use crate::mailbox::{Change, Flags, SpecialUse};
@@ -57,6 +58,8 @@ pub enum Command {
     },
     Namespace,
     Noop,
+    /// None: of nothing (RFC 5465).
+    Notify(Option<Notify>),
     Rename {
         from: Vec<u8>,
         to: Vec<u8>,
@@ -185,6 +188,7 @@ pub enum Verb {
     Move,
     Namespace,
     Noop,
+    Notify,
     Rename,
     Search,
     Select,
@@ -201,7 +205,7 @@ pub enum Verb {
 
 type Row = (&'static str, Verb);
 
-const VERBS: [Row; 33] = [
+const VERBS: [Row; 34] = [
     ("APPEND", Verb::Append),
     ("AUTHENTICATE", Verb::Authenticate),
     ("CAPABILITY", Verb::Capability),
@@ -223,6 +227,7 @@ const VERBS: [Row; 33] = [
     ("MOVE", Verb::Move),
     ("NAMESPACE", Verb::Namespace),
     ("NOOP", Verb::Noop),
+    ("NOTIFY", Verb::Notify),
     ("RENAME", Verb::Rename),
     ("SEARCH", Verb::Search),
     ("SELECT", Verb::Select),
@@ -318,6 +323,7 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
             cursor.space()?;
             Command::Login { name, password: Secret(cursor.astring()?.into_owned()) }
         }
+        Verb::Notify => Command::Notify(notify(cursor)?),
         Verb::Rename => {
             let from = mailbox(cursor)?;
             cursor.space()?;

@@ -6,10 +6,12 @@ mod command;
 mod cursor;
 pub mod fetch;
 mod folder;
+mod notify;
 pub mod search;
 mod set;
 
 pub use command::{Append, Command, Flag, How, Resync, Store, Verb, parse, tag_of};
 pub use cursor::{Announced, Bad, Cursor, announced};
 pub use folder::{ListWhat, StatusItem, append_head, mailbox};
+pub use notify::{EVENTS, Events, Filter, Notify};
 pub use set::{Set, show, show_uids};
