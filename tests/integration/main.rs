@@ -16,6 +16,7 @@ mod runner;
 mod search;
 mod sendmail;
 mod story;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         story::tests(),
         relay::tests(),
         attacks::tests(),
+        waiting::tests(),
         search::tests(),
         sendmail::tests(),
         fuzz::tests(),
