@@ -287,7 +287,9 @@ fn plan<'a>(source: &'a Source<'_>, item: &Item) -> Result<Plan<'a>, Trouble> {
             match source.encoded(part)? {
                 Err(true) => Plan::Text(label.into(), b"NIL".into()),
                 Err(false) => return Err(Trouble::Encoding),
-                Ok((range, Decoder::Identity)) => Plan::Range { label, range: cut(range, *partial) },
+                Ok((range, Decoder::Identity)) if !source.has_nul(range.clone())? => {
+                    Plan::Range { label, range: cut(range, *partial) }
+                }
                 Ok((range, decoder)) => {
                     let decoded = decode(source, range, decoder)?;
                     let range = cut(0..decoded.len() as u64, *partial);

@@ -139,6 +139,13 @@ impl<'a> Source<'a> {
         Ok(format!("({})", email_id(&identity.key)))
     }
 
+    /// Is there a NUL in this range?
+    pub fn has_nul(&self, range: Range<u64>) -> Result<bool, MailboxError> {
+        let mut found = false;
+        self.each_piece(range, |piece| found |= memchr::memchr(0, piece).is_some())?;
+        Ok(found)
+    }
+
     fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>, MailboxError> {
         let mut bytes = Vec::new();
         self.each_piece(range, |piece| bytes.extend_from_slice(piece))?;
@@ -201,6 +208,28 @@ fn pick(header: &[u8], names: &[String], wanted: bool) -> Vec<u8> {
             picked.extend_from_slice(header.get(field.whole.clone()).unwrap_or_default());
         }
     }
+    // A boundary may have taken the end of the last line (RFC 2046 §5.1.1).
+    if !picked.is_empty() && !picked.ends_with(b"\n") {
+        picked.extend_from_slice(b"\r\n");
+    }
     picked.extend_from_slice(b"\r\n");
     picked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pick;
+
+    #[test]
+    fn fields_end_in_a_line_end_whatever_the_header_ends_in() {
+        let names = ["b".to_owned()];
+        for (header, with, without) in [
+            ("A: 1\r\nB: 2\r\n\r\n", "B: 2\r\n\r\n", "A: 1\r\n\r\n"),
+            ("A: 1\r\nB: 2", "B: 2\r\n\r\n", "A: 1\r\n\r\n"),
+            ("", "\r\n", "\r\n"),
+        ] {
+            assert_eq!(pick(header.as_bytes(), &names, true), with.as_bytes());
+            assert_eq!(pick(header.as_bytes(), &names, false), without.as_bytes());
+        }
+    }
 }

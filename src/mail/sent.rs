@@ -1,6 +1,8 @@
 //! The date a message says it was sent (RFC 5322 §3.3, its obsolete forms, and what else is found in mail).
 
-use jiff::civil;
+use jiff::{SignedDuration, civil};
+
+const EPOCH: civil::DateTime = civil::datetime(1970, 1, 1, 0, 0, 0, 0);
 
 /// A point in time and the zone it was written in.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -15,10 +17,11 @@ pub struct Sent {
 const WORDS: usize = 16;
 
 impl Sent {
-    /// Seconds since 1970 of what the sender's clock showed: SEARCH SENTBEFORE and its kin look at the date as it was
-    /// written (RFC 9051 §6.4.4).
-    pub fn local(self) -> i64 {
-        self.utc + i64::from(self.offset) * 60
+    /// The day that the sender's calendar showed: SEARCH SENTBEFORE and its kin look at the date as it was written (RFC 9051
+    /// §6.4.4).
+    pub fn day(self) -> civil::Date {
+        let local = self.utc + i64::from(self.offset) * 60;
+        EPOCH.saturating_add(SignedDuration::from_secs(local)).date()
     }
 
     /// Reads the value of a `Date` field; none if it names no day. A time that can't be read is midnight, a zone that
@@ -44,7 +47,8 @@ impl Sent {
         }
         let (hour, minute, second) = time.unwrap_or_default();
         let date = civil::Date::new(year?, month?, day?).ok()?;
-        let local = date.at(hour, minute, second, 0).to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
+        // To the last day there is: a timestamp has bounds of its own.
+        let local = date.at(hour, minute, second, 0).duration_since(EPOCH).as_secs();
         let offset = offset.unwrap_or(0);
         Some(Sent { utc: local - i64::from(offset) * 60, offset })
     }
@@ -163,6 +167,12 @@ mod tests {
         ] {
             assert_eq!(Sent::parse(value.as_bytes()), expected, "{value}");
         }
-        assert_eq!(Sent::parse(b"Sat, 1 Nov 2025 23:30:00 -0200").unwrap().local(), 1_762_039_800);
+        for (value, day) in [
+            ("Sat, 1 Nov 2025 23:30:00 -0200", civil::date(2025, 11, 1)),
+            ("Wed, 31 Dec 1969 23:59:59 +0200", civil::date(1969, 12, 31)),
+            ("Fri, 31 Dec 9999 23:59:59 -0100", civil::date(9999, 12, 31)),
+        ] {
+            assert_eq!(Sent::parse(value.as_bytes()).unwrap().day(), day);
+        }
     }
 }

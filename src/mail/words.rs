@@ -36,12 +36,14 @@ pub fn decode(value: &[u8]) -> String {
     text
 }
 
-/// Text that is not encoded: UTF-8, or what it most often is if it is not that.
+/// Text that is not encoded: UTF-8, and where it is not that, what it most often is then.
 pub fn raw(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned(),
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.push_str(&encoding_rs::WINDOWS_1252.decode_without_bom_handling(chunk.invalid()).0);
     }
+    text
 }
 
 /// Bytes of a named character set. UTF-8 or Windows-1252 if the name is not known.
@@ -179,6 +181,7 @@ mod tests {
             assert_eq!(decoded(text), text);
         }
         assert_eq!(decode(b"gr\xfcn"), "grün");
+        assert_eq!(decode(b"gr\xfcn \xc3\xbc \xc3"), "grün ü Ã");
         assert_eq!(decode("grün".as_bytes()), "grün");
         assert_eq!(decoded("=?nonsense?Q?gr=FCn?="), "grün");
         assert_eq!(decoded("=?utf-8?Q?a=0D=0ABcc:_x?="), "a  Bcc: x");

@@ -315,8 +315,7 @@ fn lies(own: Date, relation: Relation, day: Date) -> bool {
 /// The day in the `Date` field, as the sender's clock showed it (RFC 9051 §6.4.4).
 fn sent_day(bytes: &[u8]) -> Option<Date> {
     let field = header::fields(bytes).find(|field| field.is(bytes, "date"))?;
-    let sent = Sent::parse(bytes.get(field.value)?)?;
-    Some(date::day(Time::from_seconds(sent.local()), Some(0)))
+    Sent::parse(bytes.get(field.value)?).map(Sent::day)
 }
 
 /// The key of a header's text.
