@@ -10,14 +10,12 @@ set -uo pipefail
 peers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$peers/../.." && pwd)
 all='postfix_to_pillarbox pillarbox_to_postfix encrypted_both_ways postfix_away bounces_both_ways shared_mailbox dovecot_reads
-    deliver four_writers mailx_open snail_open alpine_open mutt_declines emptied structures
+    deliver four_writers mailx_open snail_open alpine_open mutt_declines emptied differ
     imap_mbsync imap_offlineimap imap_fetchmail imap_imapfilter imap_mutt imap_curl load crash'
 
 run() {
     if [ "$1" = crash ]; then
         cd "$top" && PILLARBOX_CRASH_ROUNDS=${PILLARBOX_CRASH_ROUNDS:-200} ${CARGO:-cargo} test --locked --quiet --test integration -- crash::
-    elif [ "$1" = structures ]; then
-        "$peers/structures.sh"
     else
         "$peers/in_root.sh" unshare --pid --fork --kill-child --mount-proc "$peers/scenarios.sh" "$1"
     fi

@@ -170,6 +170,20 @@ imap_imapfilter() { client imapfilter; }
 imap_mutt() { client mutt; }
 imap_curl() { client curl; }
 
+# Pillarbox and Dovecot have the same mailbox, and are asked the same: differ.py tells what.
+differ() {
+    write_pillarbox_config
+    export TZ=UTC
+    "$peers/differ.py" write "$dir/box"
+    mkdir -p "$dir/dovecot/spool"
+    for place in pillarbox/mail dovecot/spool; do
+        install -o vmail -g vmail -m 600 "$dir/box" "$dir/$place/u1"
+    done
+    start_pillarbox
+    start_dovecot
+    "$peers/differ.py" compare "$imap_port" "$password" "$dovecot_imap_port" secret
+}
+
 load() {
     start_pillarbox
     # shellcheck disable=SC2046

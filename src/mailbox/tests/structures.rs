@@ -2,7 +2,6 @@
 
 use super::fuzzing::{bytes, damage, rounds, write};
 use super::*;
-use crate::mail::imap_text;
 use crate::mail::structure::{Section, Structure, encode};
 use crate::mailbox::cache::{Cache, Frame};
 
@@ -308,28 +307,4 @@ fn messages_that_move_or_change_keep_or_lose_their_records() {
     write(&disk, "/w/mail/alice", format!("{}more\n\n", &file[second..]).as_bytes());
     assert_eq!(look(&world), 5);
     assert_eq!(look(&World::sim(&disk.after_kill())), 5);
-}
-
-/// For tests/peers/structures.sh, which asks Dovecot the same: FETCH responses for every message of an mbox.
-#[test]
-#[ignore = "prints, and asserts nothing"]
-fn told_to_a_file() {
-    let from = std::env::var("PILLARBOX_STRUCTURES_OF").expect("PILLARBOX_STRUCTURES_OF is to name an mbox");
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::real(dir.path());
-    std::fs::copy(&from, dir.path().join("mail/alice")).unwrap();
-    let view = world.inbox("alice").view().unwrap();
-    let (all, mut out) = (uids(&view), Vec::new());
-    for number in 1..=all.len() {
-        let (uid, structure) = (all[number - 1], view.structure(all[number - 1]).unwrap());
-        let size = view.message(uid).unwrap().unwrap().size;
-        out.extend_from_slice(format!("* {number} FETCH (RFC822.SIZE {size} ENVELOPE ").as_bytes());
-        out.extend_from_slice(&structure.envelope);
-        for (name, extended) in [(" BODY ", false), (" BODYSTRUCTURE ", true)] {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(&imap_text::body(&structure, extended));
-        }
-        out.extend_from_slice(b")\r\n");
-    }
-    std::fs::write(format!("{from}.told"), out).unwrap();
 }
