@@ -44,7 +44,7 @@ soak: toolchain deps
 	$(CARGO) test --locked --lib -- --ignored at_length
 	tests/deps.sh --peers
 	$(CARGO) build --release --locked
-	PILLARBOX_PROGRAM_ROUNDS=$(PROGRAM_ROUNDS) tests/peers/run.sh four_writers
+	PILLARBOX_PROGRAM_ROUNDS=$(PROGRAM_ROUNDS) tests/peers/run.sh four_writers alpine_writes
 
 # What the tests need: programs, and the crates, so that everything after it runs offline.
 deps: toolchain

@@ -150,6 +150,9 @@ impl Mailbox {
     /// True: there is none, and the first message is one of ours.
     fn tell_last_uid(&self, inner: &mut Inner) -> bool {
         let Ok(Try::Locked(guard, stat)) = self.try_lock(inner) else { return false };
+        if self.is_remembered(&stat) {
+            return false;
+        }
         let before = inner.is_as_known(stat.into());
         let Ok((from, state)) = first_state(&*guard.file) else { return false };
         let Some((base, at)) = state.base.zip(state.base_at) else { return state.base.is_none() && state.mark.is_some() };

@@ -122,7 +122,8 @@ impl Mailbox {
         let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(Step::NotNow) };
         let file = &*guard.file;
         self.refresh(inner, Some(file), stat.into())?;
-        if !inner.is_settled() || !(reason == Reason::Command || self.may_compact(&stat)) {
+        let may = !self.is_remembered(&stat) && (reason == Reason::Command || self.may_compact(&stat));
+        if !inner.is_settled() || !may {
             return Ok(Step::NotNow);
         }
         if stat.size == 0 {

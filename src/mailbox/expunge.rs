@@ -102,8 +102,8 @@ impl Mailbox {
         inner.index_behind = true;
         inner.log.as_mut().map_or(Ok(()), Log::sync)?;
         match locked {
-            Some((guard, _)) => self.bury(&mut inner, &guard, &doomed),
-            None => Ok(()),
+            Some((guard, stat)) if !self.is_remembered(&stat) => self.bury(&mut inner, &guard, &doomed),
+            _ => Ok(()),
         }
     }
 
@@ -126,6 +126,9 @@ impl Mailbox {
             other => other?,
         };
         self.refresh(inner, Some(&*guard.file), stat.into())?;
+        if self.is_remembered(&stat) {
+            return Ok(());
+        }
         if !self.vouch(inner, &*guard.file, &inner.rows().doomed.clone())? {
             self.refresh(inner, Some(&*guard.file), stat.into())?;
         }
@@ -236,7 +239,7 @@ impl Mailbox {
     /// Takes the room of the dead back when nobody is alive, and no other program may remember what was there.
     /// A command is obeyed at once.
     pub(super) fn empty(&self, inner: &mut Inner, reason: Reason) -> Result<(), MailboxError> {
-        let may = |stat: &Stat| reason == Reason::Command || self.may_shorten(stat);
+        let may = |stat: &Stat| !self.is_remembered(stat) && (reason == Reason::Command || self.may_shorten(stat));
         match self.disk.stat(&self.spot().path) {
             Ok(stat) if may(&stat) => {}
             _ => return Ok(()),

@@ -367,6 +367,11 @@ impl Mailbox {
         }
     }
 
+    /// Has a program it open that stands nothing but more mail?
+    pub(super) fn is_remembered(&self, stat: &Stat) -> bool {
+        super::lock::is_remembered(&*self.shared.disk, stat)
+    }
+
     /// May the file be made shorter, or could another program remember what was there?
     pub(super) fn may_shorten(&self, stat: &Stat) -> bool {
         let wall = i128::from(self.shared.clock.now().0) * 1000;

@@ -8,6 +8,10 @@
 //! second one away) and is removed at once; any other when it is older than five minutes and its process is gone from this
 //! host, or, where it names no process (procmail), after twenty. Where a power cut took the text, it is ours if it is another
 //! name of the file of our earlier life.
+//!
+//! Beside these locks, for the moment of a write, there is c-client's for a whole session ([`is_remembered`]): meanwhile mail is
+//! appended and nothing else is written. What is to be removed and what was flagged is known from the state log, and reaches
+//! the file afterwards.
 
 use super::MailboxError;
 use crate::sys::{Clock, Disk, File, Lock, Open, Stat};
@@ -76,6 +80,15 @@ pub fn dotlock(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".lock");
     name.into()
+}
+
+/// Has a program of c-client's (alpine, UW's servers) a session on this file? It locks `/tmp/.DEVICE.INODE` by `flock` as long
+/// as that lasts, remembers where every message and the end of every header stands, and writes the mailbox anew by that: if it
+/// comes upon anything but more mail, it stops with half of it written. One made by anybody but the mailbox's owner says nothing.
+pub fn is_remembered(disk: &dyn Disk, mailbox: &Stat) -> bool {
+    let (device, inode) = mailbox.file;
+    let Ok(session) = disk.open(Path::new(&format!("/tmp/.{device:x}.{inode:x}")), Open::Read) else { return false };
+    session.stat().is_ok_and(|stat| stat.is_regular() && stat.uid == mailbox.uid) && session.is_flocked().unwrap_or(false)
 }
 
 /// How long to go on trying.

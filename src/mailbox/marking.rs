@@ -139,6 +139,9 @@ impl Mailbox {
         }
         let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(false) };
         self.refresh(inner, Some(&*guard.file), stat.into())?;
+        if self.is_remembered(&stat) {
+            return Ok(false);
+        }
         let before = inner.is_as_known(guard.file.stat()?.into());
         let Some(mut loaded) = inner.table.take() else { return Ok(true) };
         let mut result = Ok(true);

@@ -46,6 +46,7 @@
 //! * **Marks are not in the file yet**: they are in the state log, and reach the file within a second ([`marking`]); those of
 //!   messages without room for them stay in the log.
 //! * **The index is older than the file, stale, damaged or gone**: what it can't know is looked at again ([`index`]).
+//! * **A c-client program has it open** (alpine): mail is appended, and nothing else is written until that ends ([`lock`]).
 //! * **Another daemon keeps it too**, on a shared file system: the state log is where they meet ([`factlog`]).
 //! * **The state log is torn at its end**: the torn line was never depended on. **Holed**: UIDs go on far above. **Lost**: a new
 //!   UIDVALIDITY. **Older than the file** (a backup): seals in the file raise the next UID.

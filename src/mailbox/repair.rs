@@ -52,6 +52,9 @@ impl Mailbox {
         }
         let (holes, torn) = self.broken_state()?;
         let (guard, stat) = self.lock(&mut inner)?;
+        if self.is_remembered(&stat) {
+            return Err(MailboxError::Busy);
+        }
         let file = &*guard.file;
         inner.distrust();
         inner.spare = None;

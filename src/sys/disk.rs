@@ -1,7 +1,7 @@
 //! Files as spool and mailbox see them, and the real ones.
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, Flock, FlockArg, fallocate, fcntl};
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs;
@@ -106,6 +106,8 @@ pub trait File: Send + Sync + Debug {
     fn try_lock(&self, lock: Lock) -> io::Result<bool>;
     /// Lets go of it.
     fn unlock(&self) -> io::Result<()>;
+    /// Does another hold the file by `flock`, which knows nothing of OFD locks?
+    fn is_flocked(&self) -> io::Result<bool>;
 
     /// Fills the buffer; an error if the file ends before.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -252,6 +254,14 @@ impl File for RealFile {
     fn unlock(&self) -> io::Result<()> {
         fcntl(&self.0, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)))?;
         Ok(())
+    }
+
+    fn is_flocked(&self) -> io::Result<bool> {
+        match Flock::lock(self.0.try_clone()?, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(false),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+            Err((_, error)) => Err(error.into()),
+        }
     }
 }
 

@@ -521,6 +521,13 @@ impl File for SimFile {
         }
         Ok(())
     }
+
+    fn is_flocked(&self) -> io::Result<bool> {
+        let state = self.disk.state();
+        state.alive()?;
+        let inode = state.inodes.get(&self.number).ok_or(ErrorKind::NotFound)?;
+        Ok(inode.locks.iter().any(|(&holder, &held)| holder != self.handle && held == Lock::Exclusive))
+    }
 }
 
 impl SimFile {

@@ -154,6 +154,7 @@ four_writers() { program procmail formail mutt bsd-mailx s-nail; }
 mailx_open() { program bsd-mailx; }
 snail_open() { program s-nail; }
 alpine_open() { program alpine; }
+alpine_writes() { program procmail formail alpine; }
 mutt_declines() { program mutt; }
 emptied() { program sh; }
 

@@ -57,7 +57,7 @@ impl Mailbox {
         let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(()) };
         let file = &*guard.file;
         self.refresh(inner, Some(file), stat.into())?;
-        match self.missing_base_line(inner, file)?.filter(|_| inner.is_settled()) {
+        match self.missing_base_line(inner, file)?.filter(|_| inner.is_settled() && !self.is_remembered(&stat)) {
             Some(patch) => {
                 log::info!("event=base-line-restored path={}", self.spot().path.display());
                 self.patch(inner, file, &[patch])

@@ -1,9 +1,9 @@
 //! Other programs at the same files, on a real disk and with a real clock.
 
 use super::*;
-use crate::mailbox::lock::dotlock;
+use crate::mailbox::lock::{dotlock, is_remembered};
 use crate::mailbox::{Change, Flags, Marks};
-use crate::sys::{Lock, RealDisk, SystemClock};
+use crate::sys::{Lock, RealDisk, Stat, SystemClock};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::thread;
@@ -247,4 +247,85 @@ fn two_daemons_share_mailbox_and_spool() {
     let all = seen(&one);
     assert_eq!(all, seen(&two));
     assert_eq!(all.iter().rev().take(3).map(|(_, n)| *n).collect::<Vec<_>>(), [302, 301, 300]);
+}
+
+/// A session of c-client's on a file, as long as this lives.
+struct CClient {
+    path: PathBuf,
+    _lock: nix::fcntl::Flock<std::fs::File>,
+}
+
+impl CClient {
+    fn begin(mailbox: &Path) -> CClient {
+        let (device, inode) = RealDisk.stat(mailbox).unwrap().file;
+        let path = PathBuf::from(format!("/tmp/.{device:x}.{inode:x}"));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path).unwrap();
+        let lock =
+            nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error).unwrap();
+        CClient { path, _lock: lock }
+    }
+}
+
+impl Drop for CClient {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.path).unwrap();
+    }
+}
+
+#[test]
+fn while_c_client_remembers_a_mailbox_it_only_grows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = real(dir.path());
+    let path = dir.path().join("mail/alice");
+    let mailbox = inbox(&store);
+    for n in 1..=3 {
+        mailbox.deliver(&small(n).copy()).unwrap();
+    }
+    store.checkpoint();
+    let view = mailbox.view().unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let session = CClient::begin(&path);
+    mailbox.expunge(&[Uid(2)]).unwrap();
+    let seen = Marks { flags: Flags::FLAGGED, ..Marks::default() };
+    mailbox.mark(&[Uid(1)], Change::Add, seen, None).unwrap();
+    mailbox.deliver(&small(4).copy()).unwrap();
+    store.checkpoint();
+    assert!(matches!(store.compact(&mailbox), Err(MailboxError::Busy)));
+    let now = std::fs::read(&path).unwrap();
+    assert!(now.starts_with(&before) && now.len() > before.len());
+    let numbers = |view: &View| -> Vec<u64> { view.messages().unwrap().iter().map(|m| number(&read(view, m))).collect() };
+    assert_eq!(numbers(&mailbox.view().unwrap()), [1, 3, 4]);
+    assert!(mailbox.view().unwrap().message(Uid(1)).unwrap().unwrap().marks.flags.has(Flags::FLAGGED));
+    // It goes; nothing that was put off is forgotten.
+    drop((session, view));
+    store.checkpoint();
+    let now = String::from_utf8(std::fs::read(&path).unwrap()).unwrap();
+    assert!(!now.contains("Subject: message 2\n") && now.contains("\nX-Status:  F"), "{now}");
+    assert_eq!(numbers(&mailbox.view().unwrap()), [1, 3, 4]);
+    // All is dead, and still nobody makes it shorter.
+    let session = CClient::begin(&path);
+    mailbox.expunge(&[Uid(1), Uid(3), Uid(4)]).unwrap();
+    assert!(matches!(store.compact(&mailbox), Err(MailboxError::Busy)));
+    drop(session);
+    store.checkpoint();
+    store.compact(&mailbox).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"");
+}
+
+#[test]
+fn a_session_that_its_owner_did_not_begin_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("box");
+    std::fs::write(&path, "").unwrap();
+    let mine = RealDisk.stat(&path).unwrap();
+    let session = CClient::begin(&path);
+    let another = Stat { uid: mine.uid + 1, ..mine };
+    assert!(is_remembered(&RealDisk, &mine) && !is_remembered(&RealDisk, &another));
+    // Left over.
+    let left = session.path.clone();
+    drop(session);
+    std::fs::write(&left, "17").unwrap();
+    let is_held = is_remembered(&RealDisk, &mine);
+    std::fs::remove_file(left).unwrap();
+    assert!(!is_held);
 }

@@ -80,6 +80,10 @@ impl File for CountingFile {
     fn unlock(&self) -> io::Result<()> {
         self.0.unlock()
     }
+
+    fn is_flocked(&self) -> io::Result<bool> {
+        self.0.is_flocked()
+    }
 }
 
 fn real(dir: &Path, disk: &Counting, segment_size: u64) -> (Arc<Journal>, Vec<Unsettled>) {
