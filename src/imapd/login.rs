@@ -1,4 +1,4 @@
-//! Before a mailbox is opened: CAPABILITY, STARTTLS, LOGIN, AUTHENTICATE, ENABLE.
+//! Before a mailbox is opened: CAPABILITY, STARTTLS, LOGIN, AUTHENTICATE, ENABLE, COMPRESS.
 
 use super::answer::{Answer, Done, End};
 use super::session::Session;
@@ -8,7 +8,7 @@ use crate::net::Line;
 use std::fmt::Write;
 
 /// What is offered to who has logged in, beside APPENDLIMIT; before that only what can be used then.
-pub const CAPABILITIES: [&str; 35] = [
+pub const CAPABILITIES: &[&str] = &[
     "IMAP4rev1",
     "IMAP4rev2",
     "LITERAL+",
@@ -17,6 +17,7 @@ pub const CAPABILITIES: [&str; 35] = [
     "ENABLE",
     "BINARY",
     "CHILDREN",
+    "COMPRESS=DEFLATE",
     "CONDSTORE",
     "CREATE-SPECIAL-USE",
     "ESEARCH",
@@ -85,6 +86,21 @@ impl Session<'_> {
         log::info!("session={} imap starttls tls={info}", self.name);
         self.enabled = super::session::Enabled::default();
         Ok(())
+    }
+
+    /// COMPRESS (RFC 4978 §3).
+    pub(super) fn may_compress(&self, algorithm: &str) -> Answer {
+        match algorithm {
+            _ if self.connection.is_compressed() => Answer::bad("DEFLATE is active").with("COMPRESSIONACTIVE"),
+            "DEFLATE" => Answer::ok("DEFLATE active"),
+            _ => Answer::bad("the algorithm is DEFLATE"),
+        }
+    }
+
+    /// From behind the OK on.
+    pub(super) fn compress(&mut self) -> Result<(), End> {
+        log::info!("session={} imap compress", self.name);
+        Ok(self.connection.compress()?)
     }
 
     pub(super) fn log_in_plainly(&mut self, name: &[u8], password: &[u8]) -> Done {

@@ -145,8 +145,10 @@ impl<'a> Session<'a> {
                 answer = answer.with(format!("CAPABILITY {}", self.capabilities()));
             }
             self.conclude(&tag, &answer)?;
-            if verb == Some(Verb::Starttls) && answer.status == Status::Ok {
-                self.secure()?;
+            match verb {
+                Some(Verb::Starttls) if answer.status == Status::Ok => self.secure()?,
+                Some(Verb::Compress) if answer.status == Status::Ok => self.compress()?,
+                _ => {}
             }
             if command.capacity() > 8 << 10 {
                 command = Vec::new();
@@ -236,6 +238,7 @@ impl<'a> Session<'a> {
             }
             Command::Check => self.check(),
             Command::Close => self.close(true),
+            Command::Compress(algorithm) => Ok(self.may_compress(&algorithm)),
             Command::Copy { set, uid, to, moves } => self.copy(&set, uid, &to, moves),
             Command::Create { name, uses } => self.create(&name, &uses),
             Command::Delete(name) => self.delete(&name),

@@ -1,11 +1,12 @@
 //! A conversation with a peer, plain or encrypted: lines in, replies out, everything under a deadline.
 //!
-//! [`Connection`] is what servers and clients use. Under it lie `stream` (TCP, Unix sockets and TLS as one), `deadline`,
-//! `buffer`, and two codecs that know nothing of sockets: `lines` and `dot`. [`registry`] knows who is connected, [`dns`]
+//! [`Connection`] is what servers and clients use. Under it lie `stream` (TCP, Unix sockets and TLS as one), `deflate`,
+//! `deadline`, `buffer`, and two codecs that know nothing of sockets: `lines` and `dot`. [`registry`] knows who is connected, [`dns`]
 //! finds where to connect to.
 
 mod buffer;
 mod deadline;
+mod deflate;
 pub mod dns;
 mod dot;
 mod lines;
@@ -36,6 +37,9 @@ const SMALL: usize = 8 * 1024;
 
 /// Bytes of the read buffer while a big message comes in, and of the write buffer before it is written on its own account.
 const BLOCK: usize = 64 * 1024;
+
+/// After a wait this long more of it is likely.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Bytes of a line after which its sender is not listened to any more.
 const ENDLESS: u64 = 1024 * 1024;
@@ -175,9 +179,10 @@ impl Connection {
         self.stream.pace().set_deadline(within);
     }
 
-    /// Bytes that already arrived and were not read: pipelined commands. Looks at the TLS layer's buffers too, not at the socket.
+    /// Bytes that already arrived and were not read: pipelined commands. Looks at the buffers of TLS and deflate too, not at
+    /// the socket.
     pub fn has_input(&self) -> bool {
-        !self.input.is_empty() || self.stream.tls().is_some_and(tls::Session::has_plaintext)
+        !self.input.is_empty() || self.stream.has_input()
     }
 
     /// Has the peer already sent something we have not read? Looks at the socket as well, without waiting (early talkers, plaintext before TLS).
@@ -285,6 +290,7 @@ impl Connection {
             return Ok(true);
         }
         self.shrink();
+        self.stream.rest_after(Duration::ZERO);
         let until = Instant::now().checked_add(within);
         loop {
             let left = until.map_or(within, |until| until.saturating_duration_since(Instant::now()));
@@ -297,8 +303,9 @@ impl Connection {
                 Ok(_) => {}
             }
             if both[0].any() == Some(true) {
-                // Of TLS it may be a record without data.
-                if self.stream.tls().is_none() || self.input_pending() || self.stream.has_ended() {
+                // Of TLS it may be a record without data, of deflate a block that is not whole.
+                let bare = self.stream.tls().is_none() && !self.stream.is_compressed();
+                if bare || self.input_pending() || self.stream.has_ended() {
                     return Ok(true);
                 }
             } else if both[1].any() == Some(true) || left.is_zero() {
@@ -313,6 +320,7 @@ impl Connection {
         if self.output.capacity() > SMALL {
             self.output = Vec::new();
         }
+        self.stream.rest_after(MOMENT);
         self.input.fill(&mut self.stream, size)
     }
 
@@ -367,6 +375,20 @@ impl Connection {
         // The handshake went deep; a session may last for days.
         crate::sys::unix::give_back_stack();
         Ok(dropped)
+    }
+
+    /// Compresses both directions from now on (RFC 4978). Queued output still goes out as it is; input that was not read is
+    /// taken for compressed.
+    pub fn compress(&mut self) -> Result<(), NetError> {
+        self.flush()?;
+        self.stream.compress(self.input.pending())?;
+        self.input.clear();
+        Ok(())
+    }
+
+    /// Is it compressed?
+    pub fn is_compressed(&self) -> bool {
+        self.stream.is_compressed()
     }
 
     /// Client side, for the host of that name. Unread plaintext is dropped.

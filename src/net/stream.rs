@@ -1,9 +1,11 @@
-//! One kind of stream for plain TCP, Unix sockets and TLS, blocking and under a [`Pace`].
+//! One kind of stream for plain TCP, Unix sockets and TLS, compressed or not, blocking and under a [`Pace`].
 
 use super::deadline::{Pace, will_do};
+use super::deflate::Deflate;
 use super::tls::Session;
 use super::{NetError, Peer};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, getsockopt, recv, send, sockopt};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -193,9 +195,49 @@ impl Write for Wire {
 
 /// A wire, encrypted or not.
 #[derive(Debug)]
-pub(super) struct Stream {
+struct Lower {
     wire: Wire,
     tls: Option<Box<Session>>,
+}
+
+/// The same, compressed or not: first compressed, then encrypted (RFC 4978 §3).
+#[derive(Debug)]
+pub(super) struct Stream {
+    lower: Lower,
+    deflate: Option<Box<Deflate>>,
+}
+
+impl Lower {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => tls.read(&mut self.wire, buffer),
+            None => self.wire.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => tls.write(&mut self.wire, bytes),
+            None => self.wire.write_all(bytes),
+        }
+    }
+
+    /// Can something be read without waiting? Takes in what the socket has.
+    fn has_arrived(&mut self) -> bool {
+        let Some(tls) = &mut self.tls else {
+            return has_bytes(&self.wire.link);
+        };
+        // A record that is not whole, or holds no data, is taken in and leaves nothing to read: a few in a row.
+        for _ in 0..8 {
+            if tls.has_plaintext() || !has_bytes(&self.wire.link) {
+                break;
+            }
+            if !matches!(tls.take_in(&mut self.wire), Ok(read) if read > 0) {
+                break;
+            }
+        }
+        tls.has_plaintext()
+    }
 }
 
 impl Stream {
@@ -214,83 +256,114 @@ impl Stream {
 
     fn over(socket: Socket) -> Stream {
         let link = Arc::new(Link { socket, leave: AtomicBool::new(false), busy: AtomicBool::new(false) });
-        Stream { wire: Wire { link, pace: Pace::new(), set: (None, None), ended: false }, tls: None }
+        let wire = Wire { link, pace: Pace::new(), set: (None, None), ended: false };
+        Stream { lower: Lower { wire, tls: None }, deflate: None }
     }
 
     pub(super) fn link(&self) -> &Arc<Link> {
-        &self.wire.link
+        &self.lower.wire.link
     }
 
     pub(super) fn pace(&mut self) -> &mut Pace {
-        &mut self.wire.pace
+        &mut self.lower.wire.pace
     }
 
     pub(super) fn tls(&self) -> Option<&Session> {
-        self.tls.as_deref()
+        self.lower.tls.as_deref()
     }
 
     /// Encrypts from now on; `handshake` makes the session.
     pub(super) fn secure(&mut self, handshake: impl FnOnce(&mut Wire) -> io::Result<Session>) -> Result<(), NetError> {
-        if self.tls.is_some() {
+        if self.lower.tls.is_some() {
             return Err(NetError::Io(io::Error::new(ErrorKind::InvalidInput, "TLS is already up")));
         }
-        self.tls = Some(Box::new(handshake(&mut self.wire)?));
+        self.lower.tls = Some(Box::new(handshake(&mut self.lower.wire)?));
         Ok(())
+    }
+
+    /// Compresses both directions from now on; `arrived` was read from below already.
+    pub(super) fn compress(&mut self, arrived: &[u8]) -> Result<(), NetError> {
+        self.deflate = Some(Box::new(Deflate::new(arrived)?));
+        Ok(())
+    }
+
+    /// Does it compress?
+    pub(super) fn is_compressed(&self) -> bool {
+        self.deflate.is_some()
+    }
+
+    /// Bytes that can be read without looking at the socket.
+    pub(super) fn has_input(&self) -> bool {
+        match &self.deflate {
+            Some(deflate) => deflate.has_plain(),
+            None => self.tls().is_some_and(Session::has_plaintext),
+        }
     }
 
     /// Reads at least one byte; `Closed` at the end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NetError> {
-        let read = match &mut self.tls {
-            Some(tls) => tls.read(&mut self.wire, buffer)?,
-            None => self.wire.read(buffer)?,
+        let Stream { lower, deflate } = self;
+        let read = match deflate {
+            None => lower.read(buffer)?,
+            Some(deflate) => loop {
+                let read = deflate.read(buffer)?;
+                if read > 0 || deflate.is_over() || deflate.take_in(|block| lower.read(block))? == 0 {
+                    break read;
+                }
+            },
         };
         if read == 0 { Err(NetError::Closed) } else { Ok(read) }
     }
 
     /// Writes all of it.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), NetError> {
-        match &mut self.tls {
-            Some(tls) => tls.write(&mut self.wire, bytes)?,
-            None => self.wire.write_all(bytes)?,
+        let Stream { lower, deflate } = self;
+        match deflate {
+            None => lower.write(bytes)?,
+            Some(deflate) => deflate.pack(bytes, |block| lower.write(block))?,
         }
         Ok(())
+    }
+
+    /// Before a wait: gives back memory that is not needed for it, after a moment in which nothing arrives.
+    pub(super) fn rest_after(&mut self, moment: Duration) {
+        let Some(deflate) = self.deflate.as_mut().filter(|deflate| deflate.can_rest()) else { return };
+        let timeout = PollTimeout::try_from(moment).unwrap_or(PollTimeout::ZERO);
+        let mut wire = [PollFd::new(self.lower.wire.link.fd(), PollFlags::POLLIN)];
+        if self.lower.tls.as_ref().is_none_or(|tls| !tls.has_plaintext()) && matches!(poll(&mut wire, timeout), Ok(0)) {
+            deflate.rest();
+        }
     }
 
     /// How many bytes lie in the socket.
     #[cfg(test)]
     pub(super) fn arrived_for_test(&self) -> usize {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        recv(self.wire.link.fd().as_raw_fd(), &mut vec![0; 1 << 20], flags).unwrap_or(0)
+        recv(self.lower.wire.link.fd().as_raw_fd(), &mut vec![0; 1 << 20], flags).unwrap_or(0)
     }
 
     /// To be waited for.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.wire.link.fd()
+        self.lower.wire.link.fd()
     }
 
     /// Has the peer closed its side? Looks, never waits.
     pub(super) fn has_ended(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        !matches!(recv(self.wire.link.fd().as_raw_fd(), &mut [0], flags), Err(Errno::EAGAIN) | Ok(1..))
+        !matches!(recv(self.lower.wire.link.fd().as_raw_fd(), &mut [0], flags), Err(Errno::EAGAIN) | Ok(1..))
     }
 
     /// Has something arrived? Takes in what the socket has, never waits.
     pub(super) fn has_arrived(&mut self) -> bool {
-        match &mut self.tls {
-            None => has_bytes(&self.wire.link),
-            Some(tls) => {
-                // A record that is not whole, or holds no data, is taken in and leaves nothing to read: a few in a row.
-                for _ in 0..8 {
-                    if tls.has_plaintext() || !has_bytes(&self.wire.link) {
-                        break;
-                    }
-                    if !matches!(tls.take_in(&mut self.wire), Ok(read) if read > 0) {
-                        break;
-                    }
-                }
-                tls.has_plaintext()
+        let Stream { lower, deflate } = self;
+        let Some(deflate) = deflate else { return lower.has_arrived() };
+        // Packed bytes may come to nothing yet.
+        while !deflate.has_plain() && !deflate.is_over() && lower.has_arrived() {
+            if !matches!(deflate.take_in(|block| lower.read(block)), Ok(read) if read > 0) {
+                break;
             }
         }
+        deflate.has_plain()
     }
 }
 
@@ -305,16 +378,17 @@ impl Drop for Stream {
     /// Says goodbye without waiting. Bytes that nobody read are taken out of the socket: with them the kernel would reset
     /// the connection, and the peer might never see our last reply.
     fn drop(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            self.wire.pace.set_deadline(Some(Duration::ZERO));
-            tls.say_goodbye(&mut self.wire);
+        let Lower { wire, tls } = &mut self.lower;
+        if let Some(tls) = tls {
+            wire.pace.set_deadline(Some(Duration::ZERO));
+            tls.say_goodbye(wire);
         }
         let mut sink = [0; 4096];
         for _ in 0..64 {
-            if self.wire.ended {
+            if wire.ended {
                 break;
             }
-            match recv(self.wire.link.fd().as_raw_fd(), &mut sink, MsgFlags::MSG_DONTWAIT) {
+            match recv(wire.link.fd().as_raw_fd(), &mut sink, MsgFlags::MSG_DONTWAIT) {
                 Ok(read) if read > 0 => {}
                 _ => break,
             }

@@ -1,5 +1,6 @@
 //! Conversations over real sockets.
 
+mod compressed;
 mod encrypted;
 mod leaving;
 

@@ -7,7 +7,8 @@
 //! C2: S2: …     on a second (third) connection    S! text      no line like this before the next S
 //! $name         what was read here first stands there from then on (a run without spaces)
 //! TLS  TLS2     begin to encrypt                  EOF  EOF2    the other side closes, saying no more
-//! CLOSE CLOSE2  close without a word              # …          a comment
+//! CLOSE CLOSE2  close without a word              DEFLATE      begin to compress
+//! # …           a comment
 //! ```
 //!
 //! Options at the top, before the first step: `listener: NAME` (of [`crate::common::Daemon`]; `listener2:` for the second
@@ -111,6 +112,7 @@ impl Dialogue<'_> {
                 let connection = self.connection(number)?;
                 connection.start_tls(&ClientTls::opportunistic(), "mail.here.test").map_err(|error| error.to_string())
             }
+            ("DEFLATE", _) => self.connection(number)?.compress().map_err(|error| error.to_string()),
             ("EOF", _) => match self.read(number) {
                 Err(error) if error.contains("closed") || error.contains("reset") => Ok(()),
                 Err(error) => Err(error),

@@ -5,6 +5,7 @@
 
 mod attacks;
 mod common;
+mod compress;
 mod crash;
 mod dialogue;
 mod dialogues;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         attacks::tests(),
         waiting::tests(),
         search::tests(),
+        compress::tests(),
         sendmail::tests(),
         fuzz::tests(),
         layers::tests(),

@@ -23,6 +23,8 @@ pub enum Command {
     Capability,
     Check,
     Close,
+    /// By an algorithm of this name (RFC 4978).
+    Compress(String),
     Copy {
         set: Set,
         uid: bool,
@@ -172,6 +174,7 @@ pub enum Verb {
     Capability,
     Check,
     Close,
+    Compress,
     Copy,
     Create,
     Delete,
@@ -205,12 +208,13 @@ pub enum Verb {
 
 type Row = (&'static str, Verb);
 
-const VERBS: [Row; 34] = [
+const VERBS: &[Row] = &[
     ("APPEND", Verb::Append),
     ("AUTHENTICATE", Verb::Authenticate),
     ("CAPABILITY", Verb::Capability),
     ("CHECK", Verb::Check),
     ("CLOSE", Verb::Close),
+    ("COMPRESS", Verb::Compress),
     ("COPY", Verb::Copy),
     ("CREATE", Verb::Create),
     ("DELETE", Verb::Delete),
@@ -299,6 +303,7 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
             let initial = if cursor.eat(b' ') { Some(cursor.take_while(|byte| byte != b' ').to_vec()) } else { None };
             Command::Authenticate { mechanism, initial }
         }
+        Verb::Compress => Command::Compress(cursor.atom()?.to_ascii_uppercase()),
         Verb::Create => {
             let (name, uses) = folder::create(cursor)?;
             Command::Create { name, uses }

@@ -18,7 +18,7 @@ crate::tests![
 ];
 
 /// Still there, and still able to take and give mail?
-pub(super) fn works(daemon: &Daemon) {
+pub fn works(daemon: &Daemon) {
     let before = daemon.mail("bob").len();
     let reply = daemon.send(&["bob@here.test"], &letter("works", "yes"));
     assert!(reply.starts_with("250"), "{reply}");
@@ -145,7 +145,7 @@ fn endless_lines() {
 }
 
 /// KiB of memory in use.
-pub(super) fn resident(pid: i32) -> u64 {
+pub fn resident(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()

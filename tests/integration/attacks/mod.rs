@@ -5,7 +5,7 @@ mod content;
 mod control;
 mod guessing;
 mod imap;
-mod load;
+pub mod load;
 mod mailboxes;
 
 use crate::runner::Test;
