@@ -155,6 +155,7 @@ impl Post {
             MailboxError::Gone | MailboxError::Nonexistent => FileError::Gone,
             other => FileError::from(other),
         };
+        let _alone = moves.then(|| source.mailbox().moving());
         let mut batch = self.file(account, target)?;
         batch.source = moves.then(|| source.mailbox().clone());
         let (names, now) = (source.keywords(), self.office().clock.now());

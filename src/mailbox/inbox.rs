@@ -23,7 +23,7 @@ use crate::sys::{Disk, File, Open, Stat, Time};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long an act waits for another program's lock.
@@ -52,6 +52,7 @@ pub struct Mailbox {
     pub(super) seats: Seats,
     /// What its messages are made of. No other lock is taken while this one is held, nor this one under another.
     pub(super) cache: Mutex<Cache>,
+    pub(super) moving: Mutex<()>,
 }
 
 /// Which file this is, and which state of it.
@@ -223,6 +224,12 @@ impl Mailbox {
     /// Names the folder for good; INBOX is `INBOX`.
     pub fn folder(&self) -> &str {
         &self.places.base
+    }
+
+    /// To be held by who moves messages away, from before it looks at them until they are gone: else two would move the same
+    /// ones, and there would be two of each. It is taken before all other locks.
+    pub fn moving(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The mutex, for an act of a session or a delivery.

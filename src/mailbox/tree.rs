@@ -411,6 +411,7 @@ impl Mailbox {
             inner: Mutex::new(Inner::default()),
             seats: Seats::default(),
             cache: Mutex::default(),
+            moving: Mutex::default(),
         }
     }
 

@@ -448,3 +448,20 @@ fn any_operation_may_fail() {
         check(&again, &told, false, &format!("failure at {fail}, then cut"));
     }
 }
+
+#[test]
+fn what_several_sessions_move_at_once_is_moved_once() {
+    let house = house();
+    let message = (Filing::default(), &b"Subject: one of many\n\ntext\n"[..]);
+    let filed = append(&house, "INBOX", &vec![message; 20]).unwrap();
+    let (delivery, alice) = (house.delivery(), house.account("alice"));
+    let moved: Vec<Filed> = std::thread::scope(|scope| {
+        let one =
+            |_| scope.spawn(|| delivery.post().move_to(&alice, &view(&house, "INBOX"), &filed.uids, &name("Work")).unwrap());
+        let all: Vec<_> = (0..4).map(one).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(moved.iter().map(|filed| filed.sources.len()).sum::<usize>(), 20);
+    assert_eq!(view(&house, "Work").messages().unwrap().len(), 20);
+    assert_eq!(view(&house, "INBOX").messages().unwrap().len(), 0);
+}
