@@ -6,7 +6,7 @@ use super::grammar::fetch::{Bytes, Item, Name, Text};
 use super::section::{Found, Source, cut, without_nul};
 use super::select::{Selected, vanished};
 use super::session::Session;
-use super::update::show_flags;
+use super::update::{push_flags, push_number};
 use crate::mail::transfer::Decoder;
 use crate::mail::{date, imap_text};
 use crate::mailbox::{Change, Flags, MailboxError, Marks, Selected as Message, Summary, Uid};
@@ -214,11 +214,18 @@ impl Session<'_> {
         let _ = match item {
             Item::Flags => {
                 let recent = selected.view.is_recent(summary.uid) && !self.enabled.rev2;
-                write!(out, "FLAGS ({})", show_flags(summary, &selected.keywords, recent))
+                out.extend_from_slice(b"FLAGS (");
+                push_flags(summary, &selected.keywords, recent, out);
+                out.push(b')');
+                Ok(())
             }
             Item::InternalDate => write!(out, "INTERNALDATE \"{}\"", date::imap(summary.date, summary.zone)),
             Item::Size => write!(out, "RFC822.SIZE {}", summary.size),
-            Item::Uid => write!(out, "UID {}", summary.uid.0),
+            Item::Uid => {
+                out.extend_from_slice(b"UID ");
+                push_number(summary.uid.0, out);
+                Ok(())
+            }
             Item::ModSeq => write!(out, "MODSEQ ({})", summary.modseq),
             Item::ThreadId => write!(out, "THREADID NIL"),
             Item::SaveDate => match summary.saved {

@@ -54,12 +54,11 @@ impl Session<'_> {
     fn describe(&mut self, selected: &Selected, id: Option<String>, resync: Option<&Resync>) -> Result<(), End> {
         let view = &selected.view;
         self.tell_flags(selected)?;
-        let messages = view.messages().unwrap_or_default();
-        self.tell(format_args!("{} EXISTS", messages.len()))?;
+        self.tell(format_args!("{} EXISTS", view.count().unwrap_or(0)))?;
         self.tell_recent(selected)?;
         if !self.enabled.rev2 {
-            if let Some(first) = messages.iter().position(|message| !message.marks.flags.has(Flags::SEEN)) {
-                self.tell(format_args!("OK [UNSEEN {}] the first that was not seen", first + 1))?;
+            if let Ok(Some(first)) = view.first_unseen() {
+                self.tell(format_args!("OK [UNSEEN {first}] the first that was not seen"))?;
             }
         }
         self.tell(format_args!("OK [UIDVALIDITY {}] UIDs hold", view.uid_validity()))?;
@@ -75,7 +74,7 @@ impl Session<'_> {
             self.connection.put(b"\r\n")?;
         }
         match resync.filter(|resync| resync.validity == view.uid_validity()) {
-            Some(resync) => self.resync(selected, &messages, resync),
+            Some(resync) => self.resync(selected, &view.messages().unwrap_or_default(), resync),
             None => Ok(()),
         }
     }
@@ -179,9 +178,7 @@ impl Session<'_> {
 
 /// The messages with `\Deleted` that the session knows of; only those of these ranges of UIDs, if they are given.
 fn deleted(view: &View, ranges: Option<&[RangeInclusive<u32>]>) -> Result<Vec<Uid>, Answer> {
-    let selected = view.select(ranges.unwrap_or(&[1..=u32::MAX]), true)?;
-    let alive = selected.into_iter().filter_map(|selected| selected.summary);
-    Ok(alive.filter(|message| message.marks.flags.has(Flags::DELETED)).map(|message| message.uid).collect())
+    Ok(view.flagged(Flags::DELETED, ranges.unwrap_or(&[1..=u32::MAX]))?)
 }
 
 /// Up to which UID nothing has vanished, as pairs of numbers and UIDs show that still belong together.

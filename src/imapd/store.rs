@@ -35,16 +35,13 @@ impl Session<'_> {
         };
         // Changes of keywords come first, then those of others, then ours.
         self.catch_up_but(false, &marked.done)?;
-        let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
-        for message in messages.iter().filter(|message| marked.done.binary_search(&message.uid).is_ok()) {
-            if store.silent && !self.enabled.condstore {
-                break;
-            }
-            if let Ok(Some(now)) = selected.view.message(message.uid) {
-                self.tell_marks(&selected, message.number, &now, !store.silent)?;
-            }
+        if !store.silent || self.enabled.condstore {
+            let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
+            let mut done = marked.done.iter().peekable();
+            let told = messages.iter().filter(|message| done.next_if_eq(&&message.uid).is_some());
+            self.tell_marks_of(&selected, told.map(|message| (message.number, message.uid)), !store.silent)?;
+            self.selected = Some(selected);
         }
-        self.selected = Some(selected);
         if !marked.modified.is_empty() {
             let mut which = show_uids(&marked.modified);
             if !uid {

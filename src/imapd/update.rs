@@ -6,7 +6,10 @@ use super::grammar::show_uids;
 use super::select::Selected;
 use super::session::Session;
 use crate::mailbox::{Flags, Keywords, MailboxError, Summary, Tell, Uid};
-use std::fmt::Write;
+use std::io::Write;
+
+/// Messages that are looked up at a time.
+const BATCH: usize = 1024;
 
 impl Session<'_> {
     /// Tells what changed, as far as the client wants to know. Without `gone` the session's numbers stay as they are.
@@ -69,11 +72,13 @@ impl Session<'_> {
             self.tell_recent(selected)?;
         }
         self.tell_keywords(selected)?;
-        for (number, uid) in changes.marked.into_iter().filter(|(_, uid)| but.binary_search(uid).is_err()) {
-            if let Ok(Some(summary)) = selected.view.message(uid) {
-                self.tell_marks(selected, number, &summary, true)?;
-            }
-        }
+        let mut but = but.iter().peekable();
+        let marked = changes.marked.into_iter().filter(|(_, uid)| {
+            // Both ascend.
+            while but.next_if(|but| *but < uid).is_some() {}
+            but.peek() != Some(&uid)
+        });
+        self.tell_marks_of(selected, marked, true)?;
         Ok(changes.gone.len() as u32)
     }
 
@@ -106,27 +111,75 @@ impl Session<'_> {
 
     /// FETCH of what may have changed of a message without its text.
     pub(super) fn tell_marks(&mut self, selected: &Selected, number: u32, summary: &Summary, flags: bool) -> Result<(), End> {
-        let mut text = format!("UID {}", summary.uid.0);
+        let mut line = Vec::with_capacity(128);
+        self.push_marks(selected, number, summary, flags, &mut line);
+        Ok(self.connection.put(&line)?)
+    }
+
+    /// The same of many, with number and UID of each, as they are now.
+    pub(super) fn tell_marks_of(
+        &mut self,
+        selected: &Selected,
+        messages: impl Iterator<Item = (u32, Uid)>,
+        flags: bool,
+    ) -> Result<(), End> {
+        let mut messages = messages.peekable();
+        let mut lines = Vec::new();
+        while messages.peek().is_some() {
+            let (numbers, uids): (Vec<u32>, Vec<Uid>) = messages.by_ref().take(BATCH).unzip();
+            let Ok(now) = selected.view.summaries(&uids) else { return Ok(()) };
+            lines.clear();
+            for (number, now) in numbers.into_iter().zip(now) {
+                now.iter().for_each(|now| self.push_marks(selected, number, now, flags, &mut lines));
+            }
+            self.connection.put(&lines)?;
+        }
+        Ok(())
+    }
+
+    fn push_marks(&self, selected: &Selected, number: u32, summary: &Summary, flags: bool, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"* ");
+        push_number(number, out);
+        out.extend_from_slice(b" FETCH (UID ");
+        push_number(summary.uid.0, out);
         if flags {
-            let shown = show_flags(summary, &selected.keywords, selected.view.is_recent(summary.uid) && !self.enabled.rev2);
-            let _ = write!(text, " FLAGS ({shown})");
+            out.extend_from_slice(b" FLAGS (");
+            push_flags(summary, &selected.keywords, selected.view.is_recent(summary.uid) && !self.enabled.rev2, out);
+            out.push(b')');
         }
         if self.enabled.condstore {
-            let _ = write!(text, " MODSEQ ({})", summary.modseq);
+            let _ = write!(out, " MODSEQ ({})", summary.modseq);
         }
-        self.tell(format_args!("{number} FETCH ({text})"))
+        out.extend_from_slice(b")\r\n");
     }
 }
 
-/// A message's flags, keywords among them.
-pub(super) fn show_flags(summary: &Summary, keywords: &Keywords, recent: bool) -> String {
-    let mut shown = (summary.marks.flags & Flags::ALL).to_string();
-    let mut add = |name: &str| {
-        let _ = write!(shown, "{}{name}", if shown.is_empty() { "" } else { " " });
-    };
-    keywords.of(summary.marks.keywords).for_each(&mut add);
-    if recent {
-        add("\\Recent");
+/// Writes a number without the formatting machinery: there may be 50,000 of them.
+pub(super) fn push_number(number: u32, out: &mut Vec<u8>) {
+    let mut digits = [0; 10];
+    let (mut rest, mut first) = (number, digits.len());
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        (rest, first) = (rest / 10, first - 1);
+        if rest == 0 {
+            break;
+        }
     }
-    shown
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
+}
+
+/// A message's flags, keywords among them.
+pub(super) fn push_flags(summary: &Summary, keywords: &Keywords, recent: bool, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut push = |name: &str| {
+        if out.len() > start {
+            out.push(b' ');
+        }
+        out.extend_from_slice(name.as_bytes());
+    };
+    summary.marks.flags.names().for_each(&mut push);
+    keywords.of(summary.marks.keywords).for_each(&mut push);
+    if recent {
+        push("\\Recent");
+    }
 }

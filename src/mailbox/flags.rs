@@ -35,6 +35,11 @@ impl Flags {
         Flags(bits) & Flags::ALL
     }
 
+    /// The names of those that are set, as IMAP writes them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        NAMES.iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| *name)
+    }
+
     /// Are all of these set?
     pub fn has(self, flags: Flags) -> bool {
         self & flags == flags
@@ -166,18 +171,20 @@ pub(super) fn is_keyword(name: &str) -> bool {
     !name.is_empty() && name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_graphic() && !special(byte))
 }
 
+/// As IMAP writes them.
+const NAMES: [(Flags, &str); 5] = [
+    (Flags::ANSWERED, "\\Answered"),
+    (Flags::FLAGGED, "\\Flagged"),
+    (Flags::DELETED, "\\Deleted"),
+    (Flags::SEEN, "\\Seen"),
+    (Flags::DRAFT, "\\Draft"),
+];
+
 impl fmt::Display for Flags {
     /// As IMAP writes them, separated by blanks.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [
-            (Flags::ANSWERED, "\\Answered"),
-            (Flags::FLAGGED, "\\Flagged"),
-            (Flags::DELETED, "\\Deleted"),
-            (Flags::SEEN, "\\Seen"),
-            (Flags::DRAFT, "\\Draft"),
-        ];
-        let set = names.iter().filter(|(flag, _)| self.has(*flag));
-        set.enumerate().try_for_each(|(at, (_, name))| write!(out, "{}{name}", if at > 0 { " " } else { "" }))
+        let mut names = self.names().enumerate();
+        names.try_for_each(|(at, name)| write!(out, "{}{name}", if at > 0 { " " } else { "" }))
     }
 }
 

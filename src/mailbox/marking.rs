@@ -64,10 +64,15 @@ impl Mailbox {
         let modseq = inner.give_modseq(self.shared.clock.now())?;
         let mut marked = Marked::default();
         let mut facts: HashMap<(Marks, Marks), Vec<u32>> = HashMap::new();
+        // Most are like the one before.
+        let (mut alike, mut run) = (<(Marks, Marks)>::default(), Vec::new());
+        let mut next = 0;
         let Some(loaded) = inner.table.as_mut() else { return Ok(marked) };
-        let (mut changed, mut waiting) = (Vec::new(), 0);
+        let mut waiting = 0;
         for uid in uids {
-            let Some(row) = loaded.table.at(uid.0).and_then(|at| loaded.table.rows.get_mut(at)) else { continue };
+            let Some(at) = loaded.table.at_or_near(next, uid.0) else { continue };
+            next = at + 1;
+            let Some(row) = loaded.table.rows.get_mut(at) else { continue };
             if unchanged_since.is_some_and(|since| row.modseq > since) {
                 marked.modified.push(*uid);
                 continue;
@@ -78,11 +83,15 @@ impl Mailbox {
                 (row.marks, row.modseq) = (now, modseq);
                 row.pending = row.room > 0;
                 waiting += usize::from(row.pending);
-                facts.entry((now, row.filed)).or_default().push(uid.0);
-                changed.push(uid.0);
+                if alike != (now, row.filed) {
+                    note_alike(&mut facts, alike, &mut run);
+                    alike = (now, row.filed);
+                }
+                run.push(uid.0);
             }
         }
-        if changed.is_empty() {
+        note_alike(&mut facts, alike, &mut run);
+        if facts.is_empty() {
             return Ok(marked);
         }
         inner.index_behind = true;
@@ -211,5 +220,12 @@ impl Mailbox {
         if !uids.is_empty() {
             log.put(Fact::Filed(uids));
         }
+    }
+}
+
+/// Notes messages whose marks, and what the file says of them, are the same.
+fn note_alike(facts: &mut HashMap<(Marks, Marks), Vec<u32>>, alike: (Marks, Marks), run: &mut Vec<u32>) {
+    if !run.is_empty() {
+        facts.entry(alike).or_default().append(run);
     }
 }

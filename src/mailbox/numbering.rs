@@ -1,7 +1,7 @@
 //! Message sequence numbers of one session (RFC 3501 §2.3.1.2): a session's list is the shared table up to the last message
 //! it was told of, and what was expunged since and it was not told. Nothing is copied. Pure.
 
-use super::table::Table;
+use super::table::{Row, Table};
 
 /// Which messages a session knows of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,19 @@ impl Numbering {
         let known = uid < self.top && (table.at(uid).is_some() || self.gone.binary_search(&uid).is_ok());
         let before = table.below(uid) + self.gone.partition_point(|gone| *gone < uid);
         known.then(|| before as u32 + 1)
+    }
+
+    /// The messages that the session knows of and that are there, each with its number.
+    pub fn numbered<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = (u32, &'a Row)> {
+        let mut gone = self.gone.iter().peekable();
+        let mut number = 0;
+        table.rows.iter().take_while(|row| row.uid < self.top).map(move |row| {
+            while gone.next_if(|gone| **gone < row.uid).is_some() {
+                number += 1;
+            }
+            number += 1;
+            (number, row)
+        })
     }
 
     /// The UID of the message of that number.
@@ -61,7 +74,6 @@ impl Numbering {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::Row;
     use super::*;
     use proptest::prelude::*;
 
@@ -99,6 +111,9 @@ mod tests {
                     prop_assert_eq!(numbering.number(&table, *uid), Some(at as u32 + 1));
                     prop_assert_eq!(numbering.uid(&table, at as u32 + 1), Some(*uid));
                 }
+                let alive = list.iter().zip(1..).filter(|(uid, _)| table.at(**uid).is_some());
+                let numbered = numbering.numbered(&table).map(|(number, row)| (row.uid, number));
+                prop_assert!(numbered.eq(alive.map(|(uid, number)| (*uid, number))));
                 prop_assert_eq!(numbering.uid(&table, list.len() as u32 + 1), None);
                 prop_assert_eq!(numbering.uid(&table, 0), None);
                 for uid in (0..next + 2).filter(|uid| !list.contains(uid)) {

@@ -7,7 +7,7 @@ use super::scan::{Kind, Message, Scan};
 use super::secret::Key;
 use super::state::Intent;
 use crate::sys::Time;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// The save date of a message that another program put there.
 pub(super) const UNKNOWN: Time = Time(i64::MIN);
@@ -154,6 +154,11 @@ impl Table {
         self.rows.binary_search_by_key(&uid, |row| row.uid).ok()
     }
 
+    /// The same; it is guessed to be at `guess`, as it is of one who goes through messages in their order.
+    pub fn at_or_near(&self, guess: usize, uid: u32) -> Option<usize> {
+        if self.rows.get(guess).is_some_and(|row| row.uid == uid) { Some(guess) } else { self.at(uid) }
+    }
+
     /// The message of that UID.
     pub fn find(&self, uid: u32) -> Option<&Row> {
         self.rows.get(self.at(uid)?)
@@ -249,8 +254,20 @@ impl Table {
 
     /// These are not shown any more.
     pub fn doom(&mut self, doomed: &[Row]) {
-        let uids: HashSet<u32> = doomed.iter().map(|row| row.uid).collect();
-        self.rows.retain(|row| !uids.contains(&row.uid));
+        let mut uids: Vec<u32> = doomed.iter().map(|row| row.uid).collect();
+        uids.sort_unstable();
+        // Both ascend. What comes before the first stays where it is.
+        let first = uids.first().map_or(self.rows.len(), |uid| self.below(*uid));
+        let mut uids = uids.into_iter().peekable();
+        let mut at = 0;
+        self.rows.retain(|row| {
+            at += 1;
+            if at <= first {
+                return true;
+            }
+            while uids.next_if(|uid| *uid < row.uid).is_some() {}
+            uids.peek() != Some(&row.uid)
+        });
         self.doomed.extend_from_slice(doomed);
     }
 

@@ -138,6 +138,27 @@ impl View {
         self.with(|told, inner| told.numbering.count(inner.rows()) as u32)
     }
 
+    /// The number of the first message without `\\Seen` (RFC 3501 §6.3.1).
+    pub fn first_unseen(&self) -> Result<Option<u32>, MailboxError> {
+        self.with(|told, inner| {
+            let mut known = told.numbering.numbered(inner.rows());
+            known.find(|(_, row)| !row.marks.flags.has(Flags::SEEN)).map(|(number, _)| number)
+        })
+    }
+
+    /// The messages with all of these flags that the session knows of and that are there; of these ranges of UIDs, which ascend.
+    pub fn flagged(&self, flags: Flags, ranges: &[RangeInclusive<u32>]) -> Result<Vec<Uid>, MailboxError> {
+        self.with(|told, inner| {
+            let mut found = Vec::new();
+            for range in ranges {
+                let rows = inner.rows().rows.get(inner.rows().below(*range.start())..).unwrap_or_default();
+                let rows = rows.iter().take_while(|row| row.uid <= *range.end() && row.uid < told.numbering.top);
+                found.extend(rows.filter(|row| row.marks.flags.has(flags)).map(|row| Uid(row.uid)));
+            }
+            found
+        })
+    }
+
     /// Messages, unseen ones and so on of the whole mailbox, known to the session or not.
     pub fn counts(&self) -> Counts {
         self.mailbox.inner().rows().counts()
@@ -166,13 +187,30 @@ impl View {
         self.with(|told, inner| inner.rows().find(uid.0).filter(|row| row.uid < told.numbering.top).map(Summary::from))
     }
 
+    /// Many messages; none for each that is gone, or that the session was not told of.
+    pub fn summaries(&self, uids: &[Uid]) -> Result<Vec<Option<Summary>>, MailboxError> {
+        self.with(|told, inner| {
+            let table = inner.rows();
+            let mut next = 0;
+            let found = uids.iter().map(|uid| {
+                let at = table.at_or_near(next, uid.0)?;
+                next = at + 1;
+                table.rows.get(at).filter(|row| row.uid < told.numbering.top).map(Summary::from)
+            });
+            found.collect()
+        })
+    }
+
     /// The messages of these ranges of numbers, or of UIDs, that the session knows of, in their order. Those that are gone
     /// have no summary.
     pub fn select(&self, ranges: &[RangeInclusive<u32>], by_uid: bool) -> Result<Vec<Selected>, MailboxError> {
         self.with(|told, inner| {
             let (table, numbering) = (inner.rows(), &told.numbering);
             let count = numbering.count(table) as u32;
-            let mut selected = Vec::new();
+            // As many as it takes: to double the room again and again would cost more than to fill it.
+            let most = |range: &RangeInclusive<u32>| (u64::from(*range.end()) + 1).saturating_sub(u64::from(*range.start()));
+            let most = ranges.iter().map(most).fold(0, u64::saturating_add).min(u64::from(count));
+            let mut selected = Vec::with_capacity(most as usize);
             let alive = |number, row: &Row| Selected { number, uid: Uid(row.uid), summary: Some(row.into()) };
             for range in ranges {
                 let (first, last) = (*range.start(), *range.end());
@@ -278,18 +316,13 @@ impl View {
         let mut told = self.absorb(&inner)?;
         let table = inner.rows();
         let mut changes = Changes::default();
-        if tell.marks && told.modseq < inner.modseq {
-            let known = table.rows.iter().take_while(|row| row.uid < told.numbering.top);
-            for row in known.filter(|row| row.modseq > told.modseq) {
-                changes.marked.extend(told.numbering.number(table, row.uid).map(|number| (number, Uid(row.uid))));
-            }
-        }
         if tell.gone {
             changes.gone = told.numbering.tell_gone(table).into_iter().map(|(number, uid)| (number, Uid(uid))).collect();
-            // They are told after the others went.
-            for (number, uid) in &mut changes.marked {
-                *number = told.numbering.number(table, uid.0).unwrap_or(*number);
-            }
+        }
+        // They are told after the others went.
+        if tell.marks && told.modseq < inner.modseq {
+            let changed = told.numbering.numbered(table).filter(|(_, row)| row.modseq > told.modseq);
+            changes.marked.extend(changed.map(|(number, row)| (number, Uid(row.uid))));
         }
         if tell.new && table.top > told.numbering.top {
             let before = told.numbering.count(table);
