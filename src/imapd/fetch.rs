@@ -120,16 +120,18 @@ impl Session<'_> {
             if messages.iter().any(|message| message.summary.is_none()) { gone(wish.uid) } else { Answer::ok("that is all") };
         let alive = messages.iter().filter_map(|message| Some((message.number, message.summary.as_ref()?)));
         let wanted: Vec<_> = alive.filter(|(_, summary)| wish.since.is_none_or(|since| summary.modseq > since)).collect();
-        let uids: Vec<Uid> = if wish.items.iter().any(needs_structure) {
-            wanted.iter().map(|(_, summary)| summary.uid).collect()
-        } else {
-            Vec::new()
+        let uids: Vec<Uid> = wanted.iter().map(|(_, summary)| summary.uid).collect();
+        let those_if = |need: fn(&Item) -> bool| if wish.items.iter().any(need) { uids.as_slice() } else { &[] };
+        let mut structures = match those_if(needs_structure) {
+            [] => selected.view.heads(those_if(|item| *item == Item::Envelope)),
+            uids => selected.view.structures(uids),
         };
-        let mut structures = selected.view.structures(&uids);
+        let mut headers = selected.view.headers(those_if(needs_header));
         for (number, summary) in wanted {
-            let record = structures.next().map(|(_, record)| record).transpose();
-            let told = record.map_err(Trouble::from).and_then(|record| {
-                let source = Source::new(&selected.view, summary, record);
+            let record = structures.next().map(|(_, record)| record).transpose().map_err(Trouble::from);
+            let header = headers.next().map(|(_, header)| header).transpose().map_err(Trouble::from);
+            let told = record.and_then(|record| Ok((record, header?.flatten()))).and_then(|(record, header)| {
+                let source = Source::new(&selected.view, summary, record, header);
                 self.tell_message(selected, number, &source, &wish.items, seen)
             });
             match told {
@@ -266,10 +268,15 @@ fn sets_seen(item: &Item) -> bool {
     matches!(item, Item::Bytes(Bytes { peek: false, .. }) | Item::Binary { peek: false, .. })
 }
 
-/// Does it take knowing what the message is made of?
+/// Does it take the header, and no more than that is read at once?
+fn needs_header(item: &Item) -> bool {
+    matches!(item, Item::Bytes(Bytes { part, text: Text::Header | Text::Body | Text::Fields(_) | Text::FieldsNot(_), .. }) if part.is_empty())
+}
+
+/// Does it take knowing what the message is made of, beyond its header?
 fn needs_structure(item: &Item) -> bool {
     match item {
-        Item::Body | Item::BodyStructure | Item::Envelope | Item::Preview { .. } => true,
+        Item::Body | Item::BodyStructure | Item::Preview { .. } => true,
         Item::Bytes(Bytes { part, .. }) | Item::Binary { part, .. } | Item::BinarySize(part) => !part.is_empty(),
         _ => false,
     }

@@ -24,6 +24,8 @@ pub(super) struct Source<'a> {
     pub summary: &'a Summary,
     /// What the cache says of it, if that was asked for.
     record: Option<Record<'a>>,
+    /// Its header, if that was read with those of others.
+    known_header: Option<&'a [u8]>,
     header: OnceCell<Vec<u8>>,
     structure: OnceCell<Structure>,
 }
@@ -39,8 +41,8 @@ pub(super) enum Found {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(view: &'a View, summary: &'a Summary, record: Option<Record<'a>>) -> Source<'a> {
-        Source { view, summary, record, header: OnceCell::new(), structure: OnceCell::new() }
+    pub fn new(view: &'a View, summary: &'a Summary, record: Option<Record<'a>>, header: Option<&'a [u8]>) -> Source<'a> {
+        Source { view, summary, record, known_header: header, header: OnceCell::new(), structure: OnceCell::new() }
     }
 
     /// What the message is made of.
@@ -66,14 +68,14 @@ impl<'a> Source<'a> {
     /// BODYSTRUCTURE, ready to send.
     pub fn body_structure(&self) -> Result<Cow<'_, [u8]>, MailboxError> {
         match &self.record {
-            Some(record) => Ok(record.body_structure.into()),
-            None => Ok(imap_text::body(self.structure()?, true).into()),
+            Some(record) if record.is_whole => Ok(record.body_structure.into()),
+            _ => Ok(imap_text::body(self.structure()?, true).into()),
         }
     }
 
     /// The header with the empty line behind it. Nothing behind that is read, if it need not be.
     fn header(&self) -> Result<&[u8], MailboxError> {
-        if let Some(header) = self.header.get() {
+        if let Some(header) = self.known_header.or(self.header.get().map(Vec::as_slice)) {
             return Ok(header);
         }
         let mut stream = self.view.read(self.summary.uid)?;
@@ -103,7 +105,7 @@ impl<'a> Source<'a> {
         let size = self.summary.size;
         let range = match (part, text) {
             ([], Text::Whole) => Some(0..size),
-            ([], Text::Header) => Some(0..self.header()?.len() as u64),
+            ([], Text::Header) => return Ok(Found::Made(self.header()?.to_vec())),
             ([], Text::Body) => Some((self.header()?.len() as u64).min(size)..size),
             ([], Text::Fields(names)) => return Ok(Found::Made(pick(self.header()?, names, true))),
             ([], Text::FieldsNot(names)) => return Ok(Found::Made(pick(self.header()?, names, false))),

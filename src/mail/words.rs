@@ -54,6 +54,13 @@ pub fn from_charset(label: &[u8], bytes: &[u8]) -> String {
     }
 }
 
+/// Are bytes of this character set that look like ASCII just that? (What nobody knows is based on ASCII.)
+pub fn is_ascii_based(label: &[u8]) -> bool {
+    // UTF-7 is no encoding there.
+    let encoding = encoding_rs::Encoding::for_label(label);
+    encoding.map_or_else(|| Charset::for_label(label).is_none(), |encoding| encoding.is_ascii_compatible())
+}
+
 fn plain(bytes: &[u8], text: &mut String) {
     if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         let line: Vec<u8> = bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();

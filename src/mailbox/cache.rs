@@ -35,7 +35,7 @@ const FRAME_HEAD: usize = 16;
 /// Bytes of an entry in a directory.
 const NAME: usize = 8;
 /// Bytes of an entry before its record.
-const ENTRY_HEAD: usize = 36;
+pub(super) const ENTRY_HEAD: usize = 36;
 /// Bytes of a frame, more or less, at which it is written.
 const ENOUGH: usize = 1 << 20;
 /// Bytes that are read at a time in search of frames.
@@ -385,6 +385,11 @@ impl Block {
 
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Forgets what was read.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
     }
 
     fn range(&self, at: u64, length: usize) -> Option<Range<usize>> {

@@ -11,6 +11,7 @@ use super::table::Row;
 use super::view::View;
 use super::{MailboxError, Uid};
 use crate::mail::mboxrd::ToWire;
+use crate::mail::structure::Outline;
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::sync::{MutexGuard, PoisonError};
@@ -71,6 +72,8 @@ pub(super) struct Stream<'a> {
     left: u64,
     out: Vec<u8>,
     sent: usize,
+    /// Bytes that are read at a time.
+    ahead: usize,
 }
 
 impl View {
@@ -83,9 +86,7 @@ impl View {
     /// A range of the message's bytes in wire form; what lies behind its end is left out. Parts that are asked for in
     /// order do not begin from the start again.
     pub fn read_part(&self, uid: Uid, range: Range<u64>) -> Result<Box<dyn Read + '_>, MailboxError> {
-        let found =
-            self.with(|_, inner| inner.table.as_ref().and_then(|loaded| Some((*loaded.table.find(uid.0)?, loaded.epoch))))?;
-        let (row, epoch) = found.ok_or(MailboxError::Gone)?;
+        let (row, epoch) = self.row(uid)?;
         let (from, to) = (range.start.min(row.wire), range.end.min(row.wire));
         let mut stream = Stream::new(self, row, epoch);
         let bookmark = self.block().bookmark.clone();
@@ -98,9 +99,46 @@ impl View {
         Ok(Box::new(stream))
     }
 
+    /// Hands out the body of a message as it stands in the file, at least up to where its text ends: lines end in LF there, and `From `
+    /// lines are quoted. `each` tells whether to go on.
+    pub fn raw_body(&self, uid: Uid, outline: &Outline, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), MailboxError> {
+        let (row, epoch) = self.row(uid)?;
+        let mut stream = Stream::new(self, row, epoch);
+        let wanted = raw_end(&row, outline);
+        if wanted < row.body {
+            // What lies behind it is not wanted either.
+            stream.ahead = BLOCK.min(usize::try_from(wanted).unwrap_or(BLOCK));
+        }
+        let mut block = self.block();
+        let mut done = 0;
+        while done < wanted {
+            let range = stream.fetch(&mut block, |row| row.body_at() + done, (wanted - done).min(PIECE as u64))?;
+            let piece = block.bytes.get(range).filter(|piece| !piece.is_empty()).ok_or(MailboxError::Gone)?;
+            done += piece.len() as u64;
+            if !each(piece) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&self, uid: Uid) -> Result<(Row, u64), MailboxError> {
+        let found =
+            self.with(|_, inner| inner.table.as_ref().and_then(|loaded| Some((*loaded.table.find(uid.0)?, loaded.epoch))))?;
+        found.ok_or(MailboxError::Gone)
+    }
+
     fn block(&self) -> MutexGuard<'_, Block> {
         self.block.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where in a body, as it stands in the file, the text certainly has ended. A line is a byte longer on the wire, or as long;
+/// a quoted one may be as many shorter as there are bytes that this does not explain.
+fn raw_end(row: &Row, outline: &Outline) -> u64 {
+    let on_wire = row.wire.saturating_sub(outline.body);
+    let unquoted = row.body.saturating_add(outline.lines).saturating_sub(on_wire);
+    outline.text_end.saturating_sub(outline.body).saturating_add(unquoted).min(row.body)
 }
 
 impl Read for Stream<'_> {
@@ -133,7 +171,8 @@ impl<'a> Stream<'a> {
     /// All of a message, from its row in the table of that epoch.
     pub fn new(view: &'a View, row: Row, epoch: u64) -> Stream<'a> {
         let pace = Pace { wire: 0, stage: Stage::Header, to_wire: ToWire::default() };
-        Stream { view, row, epoch, before: pace.clone(), pace, skip: 0, left: row.wire, out: Vec::new(), sent: 0 }
+        let (before, out) = (pace.clone(), Vec::new());
+        Stream { view, row, epoch, before, pace, skip: 0, left: row.wire, out, sent: 0, ahead: BLOCK }
     }
 
     /// Hands out the message in pieces as they are made ready; tells what the table says of it in the end.
@@ -207,7 +246,10 @@ impl<'a> Stream<'a> {
                 continue;
             }
             block.at = from(&self.row);
-            block.bytes.resize(BLOCK, 0);
+            // Others that stand in the same block would not have been looked at.
+            let end = self.row.offset + self.row.length;
+            let most = if inner.doubt.open { end.saturating_sub(block.at) } else { u64::MAX };
+            block.bytes.resize(self.ahead.min(usize::try_from(most).unwrap_or(usize::MAX)), 0);
             let read = reading.file.read_at(&mut block.bytes, block.at)?;
             block.bytes.truncate(read);
             // Programs that lock in another way than we do may have written meanwhile.

@@ -1,10 +1,9 @@
 //! The text of a part, decoded and made ready to be compared in windows of a bounded size, that overlap as far as what is looked
 //! for is long. Pure.
 
-use crate::mail::structure::{Kind, Part};
+use crate::mail::structure::Part;
 use crate::mail::transfer::{Decoder, Encoding};
-use crate::mail::{casemap, parameters, words};
-use charset::Charset;
+use crate::mail::{casemap, words};
 
 /// Bytes that are looked through at a time, up to a line end.
 const WINDOW: usize = 128 << 10;
@@ -49,18 +48,11 @@ impl Windows {
         self.key.clear();
         self.encoding = part.transfer_encoding();
         self.decoder = Decoder::new(self.encoding);
-        self.charset = parameters::value(&part.parameters, "charset").unwrap_or_default().into_bytes();
+        self.charset = part.charset();
         let encoding = encoding_rs::Encoding::for_label(&self.charset);
-        // UTF-7 is no encoding there; what nobody knows is based on ASCII.
-        self.is_ascii_based =
-            encoding.map_or_else(|| Charset::for_label(&self.charset).is_none(), |encoding| encoding.is_ascii_compatible());
+        self.is_ascii_based = words::is_ascii_based(&self.charset);
         self.has_lines = !encoding.is_some_and(|own| own == encoding_rs::UTF_16LE || own == encoding_rs::UTF_16BE);
-        match part.kind {
-            Kind::Leaf => part.is_type("text") || part.is_type("message"),
-            Kind::Opaque => true,
-            // What these hold are parts.
-            Kind::Multipart | Kind::Message => false,
-        }
+        part.is_text()
     }
 
     /// Goes on with the part's body; `see` gets the keys of windows, and tells whether to go on.

@@ -20,7 +20,7 @@ mod tests;
 pub(crate) use fields::{Field, Fields};
 pub use keys::{Correspondent, Keys};
 pub use media::Parameter;
-pub use record::{Record, decode, encode};
+pub use record::{Record, decode, encode, encode_head, tells};
 pub use scan::Scanner;
 use std::ops::Range;
 
@@ -85,6 +85,20 @@ impl Part {
         self.media_type.eq_ignore_ascii_case(media_type.as_bytes())
     }
 
+    /// Is its body text that is searched? (What multiparts and messages hold are parts.)
+    pub fn is_text(&self) -> bool {
+        match self.kind {
+            Kind::Leaf => self.is_type("text") || self.is_type("message"),
+            Kind::Opaque => true,
+            Kind::Multipart | Kind::Message => false,
+        }
+    }
+
+    /// The name of its charset; empty if it has none.
+    pub fn charset(&self) -> Vec<u8> {
+        super::parameters::value(&self.parameters, "charset").unwrap_or_default().into_bytes()
+    }
+
     /// How its body is encoded. Parts that have parts are not (RFC 2045 §6.4).
     pub fn transfer_encoding(&self) -> super::transfer::Encoding {
         match self.kind {
@@ -107,6 +121,21 @@ pub enum Section {
     Mime,
 }
 
+/// Where the text of a message is, in short. Offsets are in wire form.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Where the body begins.
+    pub body: u64,
+    /// Line ends in it.
+    pub lines: u64,
+    /// Where the last part with text ends.
+    pub text_end: u64,
+    /// No text is encoded, and bytes that look like ASCII are that.
+    pub is_plain: bool,
+    /// The message is its only part.
+    pub is_single: bool,
+}
+
 /// A message, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Structure {
@@ -124,6 +153,24 @@ impl Structure {
         let mut scanner = Scanner::new();
         scanner.push(message);
         scanner.finish()
+    }
+
+    /// Where its text is.
+    pub fn outline(&self) -> Outline {
+        let root = self.parts.first();
+        let mut outline = Outline {
+            body: root.map_or(0, |root| root.body.start),
+            lines: root.map_or(0, |root| root.lines),
+            text_end: 0,
+            is_plain: true,
+            is_single: self.parts.len() == 1,
+        };
+        for text in self.parts.iter().filter(|part| part.is_text()) {
+            outline.text_end = outline.text_end.max(text.body.end);
+            outline.is_plain &=
+                text.transfer_encoding() == super::transfer::Encoding::Identity && super::words::is_ascii_based(&text.charset());
+        }
+        outline
     }
 
     /// The parts directly in this one.

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! version   1 byte
+//! whole     1 byte: 0 if only the header was looked at, and there is nothing here but ENVELOPE and keys, without a preview
 //! ENVELOPE, BODYSTRUCTURE   bytes: a length and as many bytes
+//! outline   numbers
 //! keys      texts as bytes; numbers
 //! parts     a count, and for each: parent + 1, kind, offsets, fields
 //! ```
@@ -10,20 +12,32 @@
 //! ones are folded (0, -1, 1, -2). What is optional is a list of none or one. Bytes that are no record are none, or a sane
 //! structure: never an error, never a panic. Whoever keeps records checks that they are what he kept.
 
-use super::{Correspondent, Keys, Kind, Parameter, Part, Structure};
+use super::{Correspondent, Keys, Kind, Outline, Parameter, Part, Structure};
 use crate::mail::imap_text;
 use crate::mail::sent::Sent;
 
 /// To be raised with every change of the scanner or of the format: records of another version are made anew.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
+/// What follows it.
+const HEAD: u8 = 0;
+const WHOLE: u8 = 1;
 
 /// The record of a structure.
 pub fn encode(structure: &Structure) -> Vec<u8> {
-    let mut out = vec![VERSION];
+    let mut out = vec![VERSION, WHOLE];
     bytes(&structure.envelope, &mut out);
     bytes(&imap_text::body(structure, true), &mut out);
+    write_outline(&structure.outline(), &mut out);
     write_keys(&structure.keys, &mut out);
     list(&structure.parts, &mut out, write_part);
+    out
+}
+
+/// The record of a message of which only the header was taken apart.
+pub fn encode_head(header: &Structure) -> Vec<u8> {
+    let mut out = vec![VERSION, HEAD];
+    bytes(&header.envelope, &mut out);
+    write_keys(&header.keys, &mut out);
     out
 }
 
@@ -37,16 +51,27 @@ pub fn decode(record: &[u8]) -> Option<Structure> {
 pub struct Record<'a> {
     /// Ready to send.
     pub envelope: &'a [u8],
-    /// Ready to send.
+    /// The rest is known of the message, not of its header only.
+    pub is_whole: bool,
+    /// Ready to send, if it is whole.
     pub body_structure: &'a [u8],
+    /// Where its text is, if it is whole.
+    pub outline: Option<Outline>,
     rest: Reader<'a>,
 }
 
 impl<'a> Record<'a> {
     /// None if these bytes don't begin as a record of this version does.
     pub fn open(record: &'a [u8]) -> Option<Record<'a>> {
-        let mut rest = Reader(record.strip_prefix(&[VERSION])?);
-        Some(Record { envelope: rest.bytes()?, body_structure: rest.bytes()?, rest })
+        let (is_whole, rest) = match record.strip_prefix(&[VERSION])?.split_first()? {
+            (&HEAD, rest) => (false, rest),
+            (&WHOLE, rest) => (true, rest),
+            _ => return None,
+        };
+        let mut rest = Reader(rest);
+        let envelope = rest.bytes()?;
+        let (body_structure, outline) = if is_whole { (rest.bytes()?, Some(rest.outline()?)) } else { (b"".as_slice(), None) };
+        Some(Record { envelope, is_whole, body_structure, outline, rest })
     }
 
     /// What the message is sorted by.
@@ -55,9 +80,9 @@ impl<'a> Record<'a> {
         rest.keys()
     }
 
-    /// All of it.
+    /// All of it, if it is whole.
     pub fn structure(self) -> Option<Structure> {
-        let mut rest = self.rest;
+        let mut rest = Some(self.rest).filter(|_| self.is_whole)?;
         let keys = rest.keys()?;
         let mut parts: Vec<Part> = Vec::new();
         for _ in 0..rest.count()? {
@@ -71,6 +96,11 @@ impl<'a> Record<'a> {
         let whole = rest.0.is_empty() && !parts.is_empty();
         whole.then(|| Structure { parts, envelope: self.envelope.to_vec(), keys })
     }
+}
+
+/// Does a record that begins so tell what is wanted: all of a message, or its header?
+pub fn tells(start: [u8; 2], whole: bool) -> bool {
+    start == [VERSION, WHOLE] || (start == [VERSION, HEAD] && !whole)
 }
 
 fn number(mut value: u64, out: &mut Vec<u8>) {
@@ -113,6 +143,14 @@ fn write_keys(keys: &Keys, out: &mut Vec<u8>) {
     list(keys.message_id.as_slice(), out, |id, out| bytes(id.as_bytes(), out));
     list(&keys.references, out, |id, out| bytes(id.as_bytes(), out));
     bytes(keys.preview.as_bytes(), out);
+}
+
+fn write_outline(outline: &Outline, out: &mut Vec<u8>) {
+    let Outline { body, lines, text_end, is_plain, is_single } = *outline;
+    number(body, out);
+    number(lines, out);
+    number(text_end, out);
+    number(u64::from(is_plain) | u64::from(is_single) << 1, out);
 }
 
 fn write_part(part: &Part, out: &mut Vec<u8>) {
@@ -203,6 +241,11 @@ impl<'a> Reader<'a> {
 
     fn correspondent(&mut self) -> Option<Correspondent> {
         Some(Correspondent { mailbox: self.text()?, display: self.text()? })
+    }
+
+    fn outline(&mut self) -> Option<Outline> {
+        let (body, lines, text_end, bits) = (self.number()?, self.number()?, self.number()?, self.number()?);
+        Some(Outline { body, lines, text_end, is_plain: bits & 1 > 0, is_single: bits & 2 > 0 })
     }
 
     fn keys(&mut self) -> Option<Keys> {

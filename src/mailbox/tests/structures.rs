@@ -2,7 +2,8 @@
 
 use super::fuzzing::{bytes, damage, rounds, write};
 use super::*;
-use crate::mail::structure::{Section, Structure, encode};
+use crate::mail::mboxrd::ToWire;
+use crate::mail::structure::{Keys, Section, Structure, encode};
 use crate::mailbox::cache::{Cache, Frame};
 
 const CACHE: &str = "/w/spool/index/alice/INBOX.cache";
@@ -39,6 +40,103 @@ fn look(world: &World) -> usize {
     }
     assert_eq!(count, uids.len());
     count
+}
+
+/// Asks for what the headers say, and for the headers alone; the bytes of bodies are as they are in the file.
+fn look_at_headers(view: &View) -> usize {
+    let uids = uids(view);
+    let (mut heads, mut headers) = (view.heads(&uids), view.headers(&uids));
+    for uid in &uids {
+        let wire = read(view, &view.message(*uid).unwrap().unwrap());
+        let expected = Structure::of(&wire);
+        let header = &wire[..expected.parts[0].body.start as usize];
+        assert_eq!(headers.next().unwrap().1.unwrap(), Some(header), "{uid:?}");
+        let (found, record) = heads.next().unwrap();
+        let record = record.unwrap();
+        assert_eq!((found, record.envelope), (*uid, expected.envelope.as_slice()));
+        let preview = if record.is_whole { expected.keys.preview.clone() } else { String::new() };
+        assert_eq!(record.keys().unwrap(), Keys { preview, ..expected.keys.clone() });
+        assert_eq!(record.structure(), record.is_whole.then(|| expected.clone()));
+        assert!(record.outline.is_none_or(|outline| outline == expected.outline()));
+        let (mut to_wire, mut body) = (ToWire::default(), Vec::new());
+        view.raw_body(*uid, &expected.outline(), |piece| {
+            to_wire.push(piece, &mut body);
+            true
+        })
+        .unwrap();
+        to_wire.finish(&mut body);
+        let text = &wire[header.len()..(expected.outline().text_end as usize).max(header.len())];
+        // A last line without an end has one on the wire.
+        assert!(body.starts_with(text.strip_suffix(b"\r\n").unwrap_or(text)), "{uid:?}");
+    }
+    assert!(heads.next().is_none() && headers.next().is_none());
+    uids.len()
+}
+
+#[test]
+fn headers_are_read_alone_and_the_rest_when_it_is_wanted() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    deliver(&world, 1..=150);
+    let view = world.inbox("alice").view().unwrap();
+    assert_eq!(look_at_headers(&view), 150);
+    let heads = cached(&disk);
+    assert_eq!(look_at_headers(&view), 150);
+    assert_eq!(cached(&disk), heads);
+    // What only the headers told is not enough, and what all of a message told is.
+    assert_eq!(look(&world), 150);
+    let whole = cached(&disk);
+    assert!(whole > 2 * heads);
+    assert_eq!((look_at_headers(&view), look(&world)), (150, 150));
+    assert_eq!(cached(&disk), whole);
+}
+
+#[test]
+fn bodies_of_any_form_are_read_as_far_as_their_text_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::real(dir.path());
+    let from = "From a@b Sat Nov  1 12:26:40 2025\n";
+    let multipart = "Content-Type: multipart/mixed; boundary=b\n\n";
+    let text = "--b\n\nFrom\n>From you\n>>From me\n>From us\nlast";
+    let blob =
+        format!("\n--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\n{}\n--b--\n", "AAAA\n".repeat(90_000));
+    let messages = [
+        "Subject: plain\n\ntext\n\n".to_owned(),
+        "Subject: crlf\r\n\r\ntext\r\n>From here\r\n\r\n".to_owned(),
+        "Subject: mixed\n\nsome\r\n>From here\nmore\n\n".to_owned(),
+        "Subject: no body\n\n\n".to_owned(),
+        "Subject: status\nStatus: RO\nX-UID: 7\n\n>From all\n\n".to_owned(),
+        format!("{multipart}{text}{blob}\n"),
+        format!("{multipart}preamble\n{blob}{text}\n--b--\n\n").replace('\n', "\r\n"),
+        format!("{multipart}{blob}\n"),
+        "Content-Type: image/png\n\n>From none\n\n".to_owned(),
+        "Subject: it breaks off\n\n>From the end".to_owned(),
+    ];
+    world.write("alice", messages.iter().map(|message| format!("{from}{message}")).collect::<String>().as_bytes());
+    let view = world.inbox("alice").view().unwrap();
+    assert_eq!(look_at_headers(&view), messages.len());
+    // Of what lies behind the text, little is read.
+    let uid = uids(&view)[5];
+    let outline = view.structure(uid).unwrap().outline();
+    let mut read = 0;
+    view.raw_body(uid, &outline, |piece| {
+        read += piece.len();
+        true
+    })
+    .unwrap();
+    assert!((text.len()..text.len() + 40).contains(&read), "{read}");
+}
+
+#[test]
+fn many_big_messages_are_taken_apart_on_all_processors() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::real(dir.path());
+    let filler = "some text in a line that is about as long as lines are\n".repeat(20_000);
+    for n in 1..=30 {
+        let message = format!("Subject: message {n}\nMessage-ID: <{n}@c>\n\n{filler}end of {n}\n");
+        world.inbox("alice").deliver(&Mail::new(n, message.as_bytes()).copy()).unwrap();
+    }
+    assert_eq!((look(&world), look(&world)), (30, 30));
 }
 
 fn cached(disk: &dyn Disk) -> u64 {
