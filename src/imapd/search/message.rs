@@ -74,9 +74,15 @@ impl<'a> Message<'a> {
         Ok(scanner.finish())
     }
 
-    /// Looks for what the program wants to know of the parts, until that decides.
-    pub fn search(&mut self, program: &Program, known: &mut Known, windows: &mut Windows) -> Result<bool, MailboxError> {
-        let structure = self.structure()?;
+    /// Looks for what the program wants to know of the parts, until that decides. What it is made of may be known.
+    pub fn search(
+        &mut self,
+        program: &Program,
+        known: &mut Known,
+        windows: &mut Windows,
+        structure: Option<Structure>,
+    ) -> Result<bool, MailboxError> {
+        let structure = structure.map_or_else(|| self.structure(), Ok)?;
         for (index, part) in structure.parts.iter().enumerate() {
             if index > 0 && program.wants_part_headers(known) {
                 let mut bytes = Vec::new();

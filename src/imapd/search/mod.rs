@@ -2,11 +2,12 @@
 //! ESORT (RFC 5267), SEARCHRES (RFC 5182).
 //!
 //! * `program`: the keys, and what they say of what is known of a message. `text`: the text of a part, to be compared.
-//! * `message`: reads one message as far as it must be read. `run`: all of them, on several threads.
+//! * `raw`: rules messages out. `message`: reads one as far as it must be read. `run`: all of them, on several threads.
 //! * `sort`, `thread`: puts the messages in order.
 
 mod message;
 mod program;
+mod raw;
 mod run;
 mod sort;
 mod text;

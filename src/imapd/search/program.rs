@@ -40,6 +40,11 @@ impl Needle {
         self.0.find(key).is_some()
     }
 
+    /// Is it ASCII, and does it stand on one line?
+    fn is_plain(&self) -> bool {
+        self.0.needle().iter().all(|byte| byte.is_ascii() && !matches!(byte, b'\r' | b'\n'))
+    }
+
     /// Bytes of its key.
     pub fn len(&self) -> usize {
         self.0.needle().len()
@@ -214,6 +219,40 @@ impl Program {
     /// All was seen: what was not found is not there.
     pub fn see_end(&self, known: &mut Known) {
         known.answers.iter_mut().for_each(|answer| *answer = Some(answer.unwrap_or(false)));
+    }
+
+    /// The texts that are looked for in bodies, in the order of their keys, if each of them is ASCII and on one line.
+    pub fn plain_needles(&self) -> Option<Vec<&Needle>> {
+        let needles = self.tests.iter().filter_map(|test| match test {
+            Test::Body(needle) | Test::Text(needle) => Some(needle),
+            _ => None,
+        });
+        let needles: Vec<&Needle> = needles.collect();
+        (!needles.is_empty() && needles.iter().all(|needle| needle.is_plain())).then_some(needles)
+    }
+
+    /// Takes in which of these texts may be in the body, and that no other is. The header was seen, and there are no parts.
+    pub fn see_body(&self, found: &[bool], known: &mut Known) {
+        self.rule_out(found, known, |test| matches!(test, Test::Body(_) | Test::Text(_)));
+    }
+
+    /// The same of a message of which headers are still to be seen.
+    pub fn see_body_alone(&self, found: &[bool], known: &mut Known) {
+        self.rule_out(found, known, |test| matches!(test, Test::Body(_)));
+    }
+
+    fn rule_out(&self, found: &[bool], known: &mut Known, which: fn(&Test) -> bool) {
+        let texts = self.tests.iter().zip(&mut known.answers);
+        let texts = texts.filter(|(test, _)| matches!(test, Test::Body(_) | Test::Text(_)));
+        for ((_, answer), _) in texts.zip(found).filter(|((test, _), found)| which(test) && !**found) {
+            *answer = Some(answer.unwrap_or(false));
+        }
+    }
+
+    /// Does what is not known yet take the header?
+    pub fn wants_header(&self, known: &Known) -> bool {
+        let header = |test: &Test| matches!(test, Test::Sent(..) | Test::Field(..) | Test::Text(_));
+        self.tests.iter().zip(&known.answers).any(|(test, answer)| header(test) && answer.is_none())
     }
 
     /// Is a text still looked for in headers of parts?

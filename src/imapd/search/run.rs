@@ -2,10 +2,11 @@
 //! reading those that are left. Each thread reads runs of messages that stand one behind the other in the file.
 
 use super::message::{Buffers, Message};
-use super::program::{Known, Program};
+use super::program::{Known, Needle, Program};
+use super::raw::Raw;
 use super::text::Windows;
-use crate::mail::structure::Keys;
-use crate::mailbox::{Mailbox, MailboxError, Selected, Summary, Uid, View};
+use crate::mail::structure::{Keys, Structure};
+use crate::mailbox::{Headers, Mailbox, MailboxError, Selected, Structures, Summary, Uid, View};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,28 +46,13 @@ pub fn search(view: &View, program: &Program) -> Result<Vec<Hit>, MailboxError> 
     if open.is_empty() {
         return Ok(hits);
     }
-    let (whole, ids) = (program.wants_body(), program.wants_email_id());
-    let find = |reader: &mut Reader, Hit { number, summary }: &Hit| {
-        let Reader { view: own, buffers, windows, known } = reader;
-        program.begin(*number, summary, || view.is_recent(summary.uid), known);
-        if ids {
-            let identity = own.identity(summary.uid)?.ok_or(MailboxError::Gone)?;
-            program.see_email_id(&email_id(&identity.key), known);
-        }
-        if let Some(answer) = program.decide(known) {
-            return Ok(answer);
-        }
-        let mut message = Message::open(own, summary.uid, summary.size, whole, buffers)?;
-        program.see_header(message.header(), known);
-        match program.decide(known) {
-            Some(answer) => Ok(answer),
-            None => {
-                message.search(program, known, windows.get_or_insert_with(|| Windows::new(program.longest().saturating_sub(1))))
-            }
-        }
-    };
-    let found = on_threads(view, &open, whole, |reader, run| {
-        let each = run.iter().map(|hit| match find(reader, hit) {
+    let found = on_threads(view, &open, program.wants_body(), |reader, run| {
+        let uids: Vec<Uid> = run.iter().map(|hit| hit.summary.uid).collect();
+        let Reader { view: own, buffers, windows, raw, known } = reader;
+        let (headers, structures) = (own.headers(&uids), own.structures(&uids).alone());
+        let needles = program.plain_needles();
+        let mut searcher = Searcher { view, own, program, needles, headers, structures, buffers, windows, raw, known };
+        let each = run.iter().map(|hit| match searcher.fits(hit) {
             // It went away meanwhile.
             Err(MailboxError::Gone) => Ok(false),
             answer => answer,
@@ -80,9 +66,9 @@ pub fn search(view: &View, program: &Program) -> Result<Vec<Hit>, MailboxError> 
 
 /// Something made of what each message is sorted by. One that went away meanwhile has nothing to be sorted by.
 pub fn keys<T: Send>(view: &View, hits: &[Hit], make: impl Fn(Keys, &Hit) -> T + Sync) -> Result<Vec<T>, MailboxError> {
-    on_threads(view, hits, true, |reader, run| {
+    on_threads(view, hits, false, |reader, run| {
         let uids: Vec<Uid> = run.iter().map(|hit| hit.summary.uid).collect();
-        let mut structures = reader.view.structures(&uids);
+        let mut structures = reader.view.heads(&uids).alone();
         let each = run.iter().map(|hit| {
             let keys = match structures.next() {
                 Some((_, Ok(record))) => record.keys(),
@@ -105,6 +91,7 @@ struct Reader {
     view: View,
     buffers: Buffers,
     windows: Option<Windows>,
+    raw: Raw,
     known: Known,
 }
 
@@ -115,7 +102,86 @@ impl Reader {
         if view.uid_validity() != validity {
             return Err(MailboxError::Gone);
         }
-        Ok(Reader { view, buffers: Buffers::default(), windows: None, known: Known::default() })
+        Ok(Reader { view, buffers: Buffers::default(), windows: None, raw: Raw::default(), known: Known::default() })
+    }
+}
+
+/// Looks into messages, one after the other.
+struct Searcher<'a> {
+    /// The session's.
+    view: &'a View,
+    /// The thread's.
+    own: &'a View,
+    program: &'a Program,
+    /// What can be looked for without taking messages apart.
+    needles: Option<Vec<&'a Needle>>,
+    headers: Headers<'a>,
+    structures: Structures<'a>,
+    buffers: &'a mut Buffers,
+    windows: &'a mut Option<Windows>,
+    raw: &'a mut Raw,
+    known: &'a mut Known,
+}
+
+impl Searcher<'_> {
+    /// Does this message fit?
+    fn fits(&mut self, Hit { number, summary }: &Hit) -> Result<bool, MailboxError> {
+        let (program, uid) = (self.program, summary.uid);
+        program.begin(*number, summary, || self.view.is_recent(uid), self.known);
+        if program.wants_email_id() {
+            let identity = self.own.identity(uid)?.ok_or(MailboxError::Gone)?;
+            program.see_email_id(&email_id(&identity.key), self.known);
+        }
+        if let Some(answer) = program.decide(self.known) {
+            return Ok(answer);
+        }
+        let had_header = self.see_header(uid)?;
+        if let Some(answer) = program.decide(self.known) {
+            return Ok(answer);
+        }
+        let structure = if program.wants_body() { self.see_raw(uid, had_header)? } else { None };
+        if let Some(answer) = program.decide(self.known) {
+            return Ok(answer);
+        }
+        let mut message = Message::open(self.own, uid, summary.size, program.wants_body(), self.buffers)?;
+        if !had_header {
+            program.see_header(message.header(), self.known);
+        }
+        match program.decide(self.known) {
+            Some(answer) => Ok(answer),
+            None => {
+                let windows = self.windows.get_or_insert_with(|| Windows::new(program.longest().saturating_sub(1)));
+                message.search(program, self.known, windows, structure)
+            }
+        }
+    }
+
+    /// Takes the header in, if it is wanted and can be read alone.
+    fn see_header(&mut self, uid: Uid) -> Result<bool, MailboxError> {
+        if !self.program.wants_header(self.known) {
+            return Ok(true);
+        }
+        self.headers.skip_to(uid);
+        let header = self.headers.next().map(|(_, header)| header).transpose()?.flatten();
+        header.iter().for_each(|header| self.program.see_header(header, self.known));
+        Ok(header.is_some())
+    }
+
+    /// Rules texts out, if they can be; tells what the message is made of, which is known then.
+    fn see_raw(&mut self, uid: Uid, had_header: bool) -> Result<Option<Structure>, MailboxError> {
+        let Some(needles) = &self.needles else { return Ok(None) };
+        self.structures.skip_to(uid);
+        let Some((_, record)) = self.structures.next() else { return Ok(None) };
+        let record = record?;
+        if let Some(outline) = record.outline.filter(|outline| outline.is_plain) {
+            if let Some(found) = self.raw.look(self.own, uid, &outline, needles)? {
+                match outline.is_single && had_header {
+                    true => self.program.see_body(found, self.known),
+                    false => self.program.see_body_alone(found, self.known),
+                }
+            }
+        }
+        Ok(if self.program.decide(self.known).is_none() { record.structure() } else { None })
     }
 }
 
