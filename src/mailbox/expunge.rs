@@ -13,7 +13,7 @@ use super::uidset::UidSet;
 use super::{Identity, MailboxError, Uid};
 use crate::spool::SpoolId;
 use crate::sys::{File, Stat};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, IoSlice};
 
 /// From so many bytes on, room is given back to the file system instead of written over.
@@ -132,27 +132,33 @@ impl Mailbox {
         if !self.vouch(inner, &*guard.file, &inner.rows().doomed.clone())? {
             self.refresh(inner, Some(&*guard.file), stat.into())?;
         }
+        self.renew_intents(inner, &*guard.file)?;
         let (base, doomed) = (self.base(inner), inner.rows().doomed.clone());
-        let places: HashMap<u32, &Row> = doomed.iter().map(|place| (place.uid, place)).collect();
+        let places: HashSet<u32> = doomed.iter().map(|place| place.uid).collect();
         let mut half = Vec::new();
-        for intent in inner.open_intents() {
-            match places.get(&intent.uid) {
-                Some(place) => {
-                    // Others may have moved it, or changed its marks.
-                    let now = remains::intent(&*guard.file, &self.keys.secret, place, base)?;
-                    if let Some(log) = inner.log.as_mut().filter(|_| now != intent) {
-                        log.put(Fact::Intent(now));
-                    }
-                }
-                None => half.extend(remains::find(&*guard.file, &self.keys.secret, &intent, base)?),
-            }
+        for intent in inner.open_intents().iter().filter(|intent| !places.contains(&intent.uid)) {
+            half.extend(remains::find(&*guard.file, &self.keys.secret, intent, base)?);
         }
-        inner.log.as_mut().map_or(Ok(()), Log::sync)?;
         if !half.is_empty() {
             inner.distrust();
             self.bury(inner, &guard, &half)?;
         }
         self.bury(inner, &guard, &doomed)
+    }
+
+    /// Others may have moved what is to be removed, or changed its marks. After a kill it is known by where it stands.
+    fn renew_intents(&self, inner: &mut Inner, file: &dyn File) -> Result<(), MailboxError> {
+        let (base, doomed) = (self.base(inner), inner.rows().doomed.clone());
+        let Some(log) = inner.log.as_mut() else { return Ok(()) };
+        let mut changed = false;
+        for place in &doomed {
+            let now = remains::intent(file, &self.keys.secret, place, base)?;
+            if log.sum.intents.get(&place.uid).is_some_and(|intent| *intent != now) {
+                log.put(Fact::Intent(now));
+                changed = true;
+            }
+        }
+        if changed { Ok(log.sync()?) } else { Ok(()) }
     }
 
     /// After a look: what is neither there any more nor half overwritten was taken away by others. If it comes back, it is mail.
@@ -165,6 +171,7 @@ impl Mailbox {
             over.extend(half.is_none().then_some(intent.uid));
         }
         inner.unproven.clear();
+        file.map_or(Ok(()), |file| self.renew_intents(inner, file))?;
         if over.is_empty() {
             return Ok(());
         }

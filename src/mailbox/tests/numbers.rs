@@ -124,6 +124,26 @@ fn what_waits_to_be_overwritten_is_not_taken_for_new() {
 }
 
 #[test]
+fn what_waits_to_be_overwritten_and_was_moved_stays_removed_after_a_kill() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    for n in 1..=2 {
+        inbox.deliver(&small(n).copy()).unwrap();
+    }
+    drop(inbox.view().unwrap());
+    let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
+    assert!(file.try_lock(Lock::Exclusive).unwrap());
+    inbox.expunge(&[Uid(2)]).unwrap();
+    file.unlock().unwrap();
+    replace(&disk, String::from_utf8(world.file("alice")).unwrap().replacen("Subject", "X-Label: new\nSubject", 1).as_bytes());
+    // It is overwritten when a view ends, or at a checkpoint.
+    let _view = inbox.view().unwrap();
+    let (_, world) = killed(&disk, world);
+    assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1]);
+}
+
+#[test]
 fn a_copy_that_comes_back_begins_with_its_from_line() {
     let disk = SimDisk::default();
     let world = World::sim(&disk);
