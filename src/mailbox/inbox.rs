@@ -134,6 +134,10 @@ pub(super) struct Inner {
     pub unfiled: bool,
     /// Marks that were written into the file since the last checkpoint.
     pub freshly_filed: Vec<(u32, Marks)>,
+    /// Those of which the state log tells that they are durably there, since the index was last written.
+    pub noted: Vec<(u32, Marks)>,
+    /// The same, from before that: the index has them too.
+    pub indexed: Vec<(u32, Marks)>,
     /// Everything in the file is dead: it could be emptied.
     pub hollow: bool,
     /// There may be enough of the dead to take their room back.
@@ -420,7 +424,7 @@ impl Mailbox {
     }
 
     /// Another daemon may keep the same mailbox, with this state log between us: takes in what it told.
-    fn heed_others(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+    pub(super) fn heed_others(&self, inner: &mut Inner) -> Result<(), MailboxError> {
         let Some(log) = inner.log.as_mut() else { return Ok(()) };
         log.catch_up()?;
         let facts = log.take_foreign();

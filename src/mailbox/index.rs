@@ -362,10 +362,12 @@ impl Mailbox {
         if let Some(dir) = self.places.index.parent() {
             self.shared.disk.make_dir(dir, 0o700)?;
         }
-        let Some(log) = inner.log.as_mut() else { return Ok(()) };
+        self.forget_indexed(inner);
+        let (Some(loaded), Some(log)) = (&inner.table, inner.log.as_mut()) else { return Ok(()) };
         let extent = log.extent()?;
         write(&*self.shared.disk, &self.places.index, loaded, extent, &log.sum, inner.modseq)?;
         log.sum.shorten();
+        inner.indexed = std::mem::take(&mut inner.noted);
         (inner.index_behind, inner.index_stale, inner.index_saved) = (false, false, Some(now));
         Ok(())
     }

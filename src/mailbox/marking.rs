@@ -211,14 +211,26 @@ impl Mailbox {
         Ok(true)
     }
 
-    /// The file with these marks is durable: the state log need not keep them, but for what the file has no room for.
+    /// The file with these marks is durable: what others change in it from here on is told by that.
     pub(super) fn note_filed(&self, inner: &mut Inner, filed: &[(u32, Marks)]) {
-        let (Some(loaded), Some(log)) = (inner.table.as_ref(), inner.log.as_mut()) else { return };
-        let as_filed =
-            |(uid, marks): &&(u32, Marks)| loaded.table.find(*uid).is_none_or(|row| row.filed == *marks && row.is_filed());
-        let uids: UidSet = filed.iter().filter(as_filed).map(|(uid, _)| *uid).collect();
-        if !uids.is_empty() {
-            log.put(Fact::Filed(uids));
+        if let Err(error) = self.heed_others(inner) {
+            return log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
+        }
+        let noted: Vec<(u32, Marks)> = filed.iter().filter(|(uid, marks)| inner.has_filed(*uid, *marks)).copied().collect();
+        let Some(log) = inner.log.as_mut() else { return };
+        let mut alike: HashMap<Marks, Vec<u32>> = HashMap::new();
+        noted.iter().for_each(|(uid, marks)| alike.entry(*marks).or_default().push(*uid));
+        alike.into_iter().for_each(|(marks, uids)| log.put(Fact::Marks(uids.into_iter().collect(), marks, marks)));
+        inner.noted.extend(noted);
+    }
+
+    /// The index is about to be written. Of marks that the last one has too, the state log need not tell any more; were it only
+    /// this one, a kill could leave the last one with older marks, and nobody who knows better.
+    pub(super) fn forget_indexed(&self, inner: &mut Inner) {
+        let indexed = std::mem::take(&mut inner.indexed);
+        let over: UidSet = indexed.iter().filter(|(uid, marks)| inner.has_filed(*uid, *marks)).map(|(uid, _)| *uid).collect();
+        if let Some(log) = inner.log.as_mut().filter(|_| !over.is_empty()) {
+            log.put(Fact::Filed(over));
         }
     }
 }
@@ -227,5 +239,12 @@ impl Mailbox {
 fn note_alike(facts: &mut HashMap<(Marks, Marks), Vec<u32>>, alike: (Marks, Marks), run: &mut Vec<u32>) {
     if !run.is_empty() {
         facts.entry(alike).or_default().append(run);
+    }
+}
+
+impl Inner {
+    /// Does the message still have these marks, as the file says?
+    fn has_filed(&self, uid: u32, marks: Marks) -> bool {
+        self.rows().find(uid).is_some_and(|row| row.filed == marks && row.is_filed())
     }
 }

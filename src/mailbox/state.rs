@@ -69,7 +69,7 @@ pub enum Fact {
     Keyword(String),
     /// Messages have the first marks; the file says the second.
     Marks(UidSet, Marks, Marks),
-    /// The file has the marks of these, durably.
+    /// The file has the marks of these, durably, and so has the index.
     Filed(UidSet),
     /// Some session was told of all messages below this UID: they are not recent any more.
     Told(u32),
@@ -98,7 +98,7 @@ pub struct Sum {
     pub floor: u64,
     /// Of the folder.
     pub keywords: Keywords,
-    /// Marks that the file may not have, and what it said when they were noted.
+    /// Marks that the file or the index may not have, and what the file said when they were noted.
     pub marks: BTreeMap<u32, (Marks, Marks)>,
     /// Messages below this UID are not recent.
     pub told: u32,

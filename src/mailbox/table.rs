@@ -118,7 +118,7 @@ pub(super) struct Table {
 pub(super) struct Known<'a> {
     /// What is to be removed.
     pub intents: &'a BTreeMap<u32, Intent>,
-    /// Marks that the file may not have, and what it said when they were noted.
+    /// Marks that the file or the index may not have, and what the file said when they were noted.
     pub marks: &'a BTreeMap<u32, (Marks, Marks)>,
     pub keywords: &'a Keywords,
     /// Those of them that the base line lists: messages of other servers may have these (`X-Keywords`), and no others.

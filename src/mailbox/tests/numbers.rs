@@ -221,6 +221,27 @@ fn a_flag_set_again_after_another_program_took_it_outlives_a_kill() {
 }
 
 #[test]
+fn a_flag_that_was_taken_back_does_not_return_from_an_older_index() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    inbox.deliver(&small(1).copy()).unwrap();
+    let deleted = Marks { flags: Flags::DELETED, keywords: 0 };
+    inbox.mark(&[Uid(1)], Change::Add, deleted, None).unwrap();
+    world.store.checkpoint();
+    // While somebody looks, the index is not written again so soon.
+    let view = inbox.view().unwrap();
+    inbox.mark(&[Uid(1)], Change::Remove, deleted, None).unwrap();
+    world.store.checkpoint();
+    drop(view);
+    let (disk, world) = killed(&disk, world);
+    let text = String::from_utf8(world.file("alice")).unwrap();
+    strangers::overwrite(&disk, text.replacen("Status:   \nX-Status:     \n", "Status: RO\nX-Status:    \n", 1).as_bytes());
+    let marks = world.inbox("alice").view().unwrap().message(Uid(1)).unwrap().unwrap().marks;
+    assert_eq!(marks.flags & Flags::ALL, Flags::SEEN);
+}
+
+#[test]
 fn an_older_and_shorter_file_is_seen_behind_our_own_delivery() {
     let disk = SimDisk::default();
     let world = World::sim(&disk);
