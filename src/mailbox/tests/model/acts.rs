@@ -194,6 +194,8 @@ impl Model {
         let in_place = self.in_place;
         if in_place {
             self.observe_anew();
+            // Behind an older index, the recovery may be the first to look at all of it.
+            self.alive.values_mut().for_each(|known| known.vague = true);
         }
         self.recover();
         self.observe_anew();
@@ -209,6 +211,9 @@ impl Model {
     fn damage_index(&mut self) {
         let Ok(file) = self.disk.open(Path::new(INDEX), Open::Write) else { return };
         let size = file.stat().unwrap().size;
+        if size == 0 {
+            return;
+        }
         let at = self.random.below(size as usize) as u64;
         if self.random.one_in(4) {
             file.set_len(at).unwrap();
