@@ -118,9 +118,11 @@ impl Session<'_> {
         Ok(Answer::ok("it is closed"))
     }
 
-    /// CHECK (RFC 3501 §6.4.1): all there is to be kept is kept already, but for flags that a power cut could undo.
+    /// CHECK (RFC 3501 §6.4.1): all there is to be kept is kept already; flags may not be in the file yet.
     pub(super) fn check(&mut self) -> Done {
-        self.server.store.write_back();
+        if let Some(selected) = &self.selected {
+            selected.view.mailbox().write_marks();
+        }
         Ok(Answer::ok("all is well"))
     }
 

@@ -184,7 +184,7 @@ impl<'a> Session<'a> {
         let tag = tag.to_owned();
         let verb = match Verb::read(&mut cursor) {
             Ok(verb) => verb,
-            Err(_) if is_http(&tag) => return (tag, None, Err(End::Thrown("this is no web server"))),
+            Err(_) if crate::net::is_of_http(tag.as_bytes()) => return (tag, None, Err(End::Thrown("this is no web server"))),
             Err(Bad(why)) => return (tag, None, Ok(Answer::bad(why))),
         };
         let done = match (incoming, self.refusal(verb)) {
@@ -297,9 +297,4 @@ impl<'a> Session<'a> {
 /// May numbers change at the end of this command? (RFC 9051 §7.5.1, RFC 5256 §3; commands with UIDs are others.)
 fn tells_gone(verb: Verb) -> bool {
     !matches!(verb, Verb::Fetch | Verb::Store | Verb::Search | Verb::Sort | Verb::Thread)
-}
-
-/// A browser, perhaps driven by an attacker's page.
-fn is_http(tag: &str) -> bool {
-    ["GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE", "PRI", "Host:"].contains(&tag)
 }

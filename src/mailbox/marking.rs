@@ -169,6 +169,11 @@ impl Mailbox {
         result.map_err(MailboxError::from)
     }
 
+    /// Brings the file up to the marks now, not within a second. Where another program has it locked, that follows.
+    pub fn write_marks(&self) {
+        self.write_back(&mut self.enter());
+    }
+
     /// As [`Mailbox::file_marks`], when nobody waits for it.
     pub(super) fn write_back(&self, inner: &mut Inner) {
         match self.file_marks(inner) {

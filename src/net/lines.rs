@@ -6,6 +6,14 @@
 use super::Line;
 use memchr::{memchr, memchr2};
 
+/// Does a line whose first word this is come from a browser, perhaps driven by an attacker's page? Verbs of HTTP, and the field
+/// that comes next.
+pub fn is_of_http(word: &[u8]) -> bool {
+    ["GET", "POST", "PUT", "HEAD", "CONNECT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PRI", "HOST:"]
+        .iter()
+        .any(|verb| word.eq_ignore_ascii_case(verb.as_bytes()))
+}
+
 /// Finds the end of one line in input that comes in pieces. Pure.
 #[derive(Debug)]
 pub(super) struct LineScan {

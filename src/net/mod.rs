@@ -17,6 +17,7 @@ mod tests;
 pub mod tls;
 
 pub use dot::DotWriter;
+pub use lines::is_of_http;
 pub use registry::Registry;
 
 use buffer::Input;

@@ -12,6 +12,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::net::is_of_http;
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -84,15 +85,11 @@ const GRAMMAR: [Row; 15] = [
     ("UTF8", "UTF8", |rest| nothing(rest, Command::Utf8)),
 ];
 
-/// Requests and header fields that a web browser sends.
-const HTTP: [&[u8]; 11] =
-    [b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"PRI", b"HOST:"];
-
 /// Reads one line, given without its CRLF.
 pub(super) fn parse(line: &[u8]) -> Result<Command<'_>, Fault> {
     let end = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
     let (keyword, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
-    if HTTP.iter().any(|verb| keyword.eq_ignore_ascii_case(verb)) {
+    if is_of_http(keyword) {
         return Err(Fault::Http);
     }
     let Some((name, usage, arguments)) = GRAMMAR.iter().find(|row| keyword.eq_ignore_ascii_case(row.0.as_bytes())) else {

@@ -6,6 +6,7 @@
 
 use super::reply::{self, Reply};
 use crate::mail::{Address, Body, Domain, ReversePath};
+use crate::net::is_of_http;
 
 /// A line with its CRLF may have so many bytes: 512 and what extensions add (RFC 5321 §4.5.3.1.4 and §4.1.1.11).
 pub const MOST_LINE: usize = 2048;
@@ -125,10 +126,6 @@ impl CommandError {
     }
 }
 
-/// Verbs of HTTP and others (and what browsers send as first words of lines), by which web pages make browsers talk to us.
-const FOREIGN: [&str; 12] =
-    ["GET", "POST", "PUT", "HEAD", "CONNECT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PRI", "HOST", "HOST:"];
-
 /// Verbs of RFC 5321, its forerunners and extensions that are not served.
 const NOT_SERVED: [&str; 9] = ["EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML", "BDAT", "BURL"];
 
@@ -147,7 +144,7 @@ impl Command<'_> {
         let is = |verb: &&str| word.eq_ignore_ascii_case(verb);
         let Some((_, verb)) = VERBS.iter().find(|(name, _)| is(name)) else {
             return Err(match () {
-                () if FOREIGN.iter().any(is) => CommandError::Foreign,
+                () if is_of_http(word.as_bytes()) => CommandError::Foreign,
                 () if NOT_SERVED.iter().any(is) => CommandError::NotImplemented,
                 () => CommandError::Unknown,
             });

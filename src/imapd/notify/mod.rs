@@ -207,10 +207,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// How other mailboxes stand (RFC 5465 §3.1, STATUS).
+    /// How other mailboxes stand (RFC 5465 §3.1, STATUS), in the order of their names.
     fn tell_standings(&mut self) -> Result<(), End> {
         let Some(interests) = self.interests.take() else { return Ok(()) };
-        for watched in interests.watched.values() {
+        let mut all: Vec<&Watched> = interests.watched.values().collect();
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        for watched in all {
             if let Some(known) = watched.known.filter(|_| !self.is_selected(&watched.lookout)) {
                 let mut text = format!("MESSAGES {} UIDNEXT {} UIDVALIDITY {}", known.messages, known.next, known.validity);
                 if watched.flags || self.enabled.condstore {

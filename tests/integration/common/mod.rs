@@ -45,7 +45,8 @@ pub fn tool(name: &str) -> Command {
     let Some(path) = find_tool(name) else { skip(format!("no {name} here")) };
     let mut command = Command::new(&path);
     if path.starts_with(top()) {
-        command.env("LD_LIBRARY_PATH", top().join("target/peers/root/usr/lib/x86_64-linux-gnu"));
+        let libraries = ["lib", "usr/lib"].map(|dir| format!("target/peers/root/{dir}/{}-linux-gnu", std::env::consts::ARCH));
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(libraries.map(|dir| top().join(dir))).unwrap());
     }
     command
 }
