@@ -20,7 +20,7 @@ trap 'rm -f "$log"' EXIT
 note() { printf 'deps: %s\n' "$*"; }
 
 # program:package, for what `make check` runs.
-tools='curl:curl swaks:swaks dnsmasq:dnsmasq-base python3:python3 openssl:openssl'
+tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 openssl:openssl'
 # What only the peers and the benchmarks need.
 peer_tools='strace:strace'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'

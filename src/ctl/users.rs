@@ -2,8 +2,7 @@
 
 use super::{Failure, say};
 use crate::config::Config;
-use crate::host::password::Hash;
-use crate::host::users::{self, UsersError};
+use crate::host::users::{self, Secrets, UsersError};
 use crate::sys::exit;
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{User, geteuid};
@@ -22,9 +21,9 @@ pub fn add(config: &Config, name: &str) -> Result<(), Failure> {
         return Err(Failure::new(exit::USAGE, UsersError::Name(name.to_owned())));
     }
     let password = ask_password(name)?;
-    let hash = Hash::of(&password)?;
+    let secrets = Secrets::of(&password)?;
     let is_new = !path.exists();
-    edit(path, |text| users::add(text, name, hash, ""))?;
+    edit(path, |text| users::add(text, name, &secrets, ""))?;
     if is_new { give_to_daemon(config, path) } else { Ok(()) }
 }
 
@@ -32,8 +31,8 @@ pub fn add(config: &Config, name: &str) -> Result<(), Failure> {
 pub fn passwd(config: &Config, name: &str) -> Result<(), Failure> {
     let path = first_file(config)?;
     let password = ask_password(name)?;
-    let hash = Hash::of(&password)?;
-    edit(path, |text| users::set_password(text, name, &hash))
+    let secrets = Secrets::of(&password)?;
+    edit(path, |text| users::set_password(text, name, &secrets))
 }
 
 /// Removes a user. The mailbox stays.

@@ -145,10 +145,11 @@ impl Daemon {
         }
         let (mail, spool) = (config.mail.clone(), config.spool.clone());
         let store = Store::new(disk, clock.clone(), host.clone(), journal.clone(), mail, spool);
+        let secret = store.secret_for("scram").map_err(|error| Failure::new(exit::CANTCREAT, error))?;
         let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers));
         let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, unsettled, store.clone(), resolver);
         let base = Foundation {
-            gate: Gate::new(clock.clone(), host.clone()),
+            gate: Gate::new(clock.clone(), host.clone(), secret),
             // Sessions of different runs get different names.
             clock,
             host: host.clone(),

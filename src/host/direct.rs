@@ -1,6 +1,7 @@
 //! Answers with the daemon's own identity: no root, accounts from users files.
 
 use super::password::{Checker, Hash};
+use super::scram::ScramKeys;
 use super::{Account, Host, users};
 use crate::sys::{Disk, File, Open, Stat};
 use std::collections::HashMap;
@@ -32,14 +33,23 @@ struct UsersFile {
 struct Loaded {
     /// Of the file that was read; None: it must be read again.
     stat: Option<Stat>,
-    users: HashMap<String, Hash>,
+    users: HashMap<String, Keys>,
+    /// Every user has keys for SCRAM.
+    all_scram: bool,
+}
+
+/// What is kept of a user's password.
+#[derive(Clone, Debug)]
+struct Keys {
+    hash: Hash,
+    scram: Option<ScramKeys>,
 }
 
 impl Direct {
     /// Accounts come from these files, in order; the first that knows a name decides. An error if one can't be read now.
     /// Later such an error is one of [`Host::account`] and [`Host::verify`]: a name is never taken for unknown because of it.
     pub fn new(disk: Arc<dyn Disk>, users: &[PathBuf]) -> io::Result<Direct> {
-        let empty = || RwLock::new(Loaded { stat: None, users: HashMap::new() });
+        let empty = || RwLock::new(Loaded { stat: None, users: HashMap::new(), all_scram: false });
         let files = users.iter().map(|path| UsersFile { path: path.clone(), loaded: empty() }).collect();
         let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let direct = Direct { disk, checker: Checker::new()?, files, uid, gid };
@@ -47,11 +57,11 @@ impl Direct {
         Ok(direct)
     }
 
-    /// The password's hash, from the first file that knows the name (in lower case).
-    fn find(&self, name: &str) -> io::Result<Option<Hash>> {
+    /// A user's keys, from the first file that knows the name (in lower case).
+    fn find(&self, name: &str) -> io::Result<Option<Keys>> {
         for file in &self.files {
-            if let Some(hash) = file.with(&*self.disk, |users| users.get(name).cloned())? {
-                return Ok(Some(hash));
+            if let Some(keys) = file.with(&*self.disk, |loaded| loaded.users.get(name).cloned())? {
+                return Ok(Some(keys));
             }
         }
         Ok(None)
@@ -64,19 +74,19 @@ impl Direct {
 
 impl UsersFile {
     /// Looks something up in the users, after reading the file again if it is not as it was.
-    fn with<T>(&self, disk: &dyn Disk, look: impl Fn(&HashMap<String, Hash>) -> T) -> io::Result<T> {
+    fn with<T>(&self, disk: &dyn Disk, look: impl Fn(&Loaded) -> T) -> io::Result<T> {
         let now = disk.stat(&self.path).map_err(|error| self.named(error))?;
         {
             let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
             if loaded.stat == Some(now) {
-                return Ok(look(&loaded.users));
+                return Ok(look(&loaded));
             }
         }
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         if loaded.stat != Some(now) {
             *loaded = self.load(disk).map_err(|error| self.named(error))?;
         }
-        Ok(look(&loaded.users))
+        Ok(look(&loaded))
     }
 
     fn load(&self, disk: &dyn Disk) -> io::Result<Loaded> {
@@ -99,7 +109,10 @@ impl UsersFile {
         for (line, name) in refused {
             log::warn!("users file={} line={line} left out: {:?} can't be a user's name", self.path.display(), name);
         }
-        Ok(Loaded { stat: Some(stat), users: users.into_iter().map(|user| (user.name, user.password)).collect() })
+        let keys = |user: &users::User| Keys { hash: user.password.clone(), scram: user.scram() };
+        let users: HashMap<String, Keys> = users.into_iter().map(|user| (user.name.clone(), keys(&user))).collect();
+        let all_scram = users.values().all(|keys| keys.scram.is_some());
+        Ok(Loaded { stat: Some(stat), users, all_scram })
     }
 
     fn named(&self, error: io::Error) -> io::Error {
@@ -111,7 +124,7 @@ impl Host for Direct {
     fn account(&self, name: &str) -> io::Result<Option<Account>> {
         let name = name.to_ascii_lowercase();
         for file in &self.files {
-            if file.with(&*self.disk, |users| users.contains_key(&name))? {
+            if file.with(&*self.disk, |loaded| loaded.users.contains_key(&name))? {
                 return Ok(Some(self.made(name)));
             }
         }
@@ -120,8 +133,16 @@ impl Host for Direct {
 
     fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>> {
         let name = name.to_ascii_lowercase();
-        let hash = self.find(&name)?;
-        Ok(self.checker.verify(hash.as_ref(), password).then(|| self.made(name)))
+        let keys = self.find(&name)?;
+        Ok(self.checker.verify(keys.as_ref().map(|keys| &keys.hash), password).then(|| self.made(name)))
+    }
+
+    fn scram(&self, name: &str) -> io::Result<Option<ScramKeys>> {
+        Ok(self.find(&name.to_ascii_lowercase())?.and_then(|keys| keys.scram))
+    }
+
+    fn all_have_scram(&self) -> bool {
+        self.files.iter().all(|file| file.with(&*self.disk, |loaded| loaded.all_scram).unwrap_or(false))
     }
 
     /// As the daemon itself. Whether the file is one that may be touched is for the mailbox room to see.
@@ -151,6 +172,7 @@ impl Host for Direct {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::users::Secrets;
     use crate::sys::RealDisk;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
@@ -158,7 +180,7 @@ mod tests {
     fn put(path: &Path, names: &[(&str, &[u8])]) {
         fs::File::create(path).unwrap().set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
         for (name, password) in names {
-            users::edit(path, |text| users::add(text, name, Hash::of(password).unwrap(), "")).unwrap();
+            users::edit(path, |text| users::add(text, name, &Secrets::of(password).unwrap(), "")).unwrap();
         }
     }
 
@@ -186,7 +208,7 @@ mod tests {
         put(&path, &[("alice", b"a")]);
         let host = Direct::new(Arc::new(RealDisk), std::slice::from_ref(&path)).unwrap();
         assert_eq!(host.account("bob").unwrap(), None);
-        users::edit(&path, |text| users::add(text, "bob", Hash::of(b"b").unwrap(), "")).unwrap();
+        users::edit(&path, |text| users::add(text, "bob", &Secrets::of(b"b").unwrap(), "")).unwrap();
         assert!(host.account("bob").unwrap().is_some());
 
         let good = fs::read(&path).unwrap();
@@ -211,5 +233,24 @@ mod tests {
         assert!(error.contains("0600"), "{error}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(Direct::new(Arc::new(RealDisk), &[path]).is_ok());
+    }
+
+    #[test]
+    fn scram_is_for_all_or_not_offered() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users");
+        put(&path, &[("alice", b"a")]);
+        let host = Direct::new(Arc::new(RealDisk), std::slice::from_ref(&path)).unwrap();
+        assert!(host.all_have_scram());
+        let keys = host.scram("ALICE").unwrap().unwrap();
+        assert!(ScramKeys::derive(b"a", keys.salt.clone(), keys.iterations) == keys);
+        assert!(host.scram("bob").unwrap().is_none());
+        // A line as it was before there were such keys.
+        let old = format!("bob:{}::\n", Hash::of(b"b").unwrap());
+        users::edit(&path, |text| Ok(format!("{text}{old}"))).unwrap();
+        assert!(!host.all_have_scram());
+        assert!(host.scram("bob").unwrap().is_none() && host.verify("bob", b"b").unwrap().is_some());
+        users::edit(&path, |text| users::set_password(text, "bob", &Secrets::of(b"c").unwrap())).unwrap();
+        assert!(host.all_have_scram() && host.scram("bob").unwrap().is_some());
     }
 }

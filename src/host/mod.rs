@@ -2,9 +2,11 @@
 
 pub mod direct;
 pub mod password;
+pub mod scram;
 pub mod users;
 
 pub use direct::Direct;
+pub use scram::ScramKeys;
 
 use crate::sys::{File, Open};
 use std::fmt::Debug;
@@ -31,6 +33,14 @@ pub trait Host: Send + Sync + Debug {
     fn account(&self, name: &str) -> io::Result<Option<Account>>;
     /// Is this the password? Costs the same time for a name that does not exist.
     fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>>;
+    /// A user's keys for SCRAM. None: there are none, or no such user.
+    fn scram(&self, _name: &str) -> io::Result<Option<ScramKeys>> {
+        Ok(None)
+    }
+    /// Has every user keys for SCRAM? A client that is offered it does not try anything else.
+    fn all_have_scram(&self) -> bool {
+        false
+    }
     /// Opens a user's mailbox file, as that user. Below the directory `root` no symbolic link is followed.
     fn open_mailbox(&self, account: &Account, root: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
     /// Makes a directory for a user's folders, as that user, and those between `root` and it; they get mode 2770. One that is

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! # pillarbox users 1
-//! alice:$argon2id$v=19$m=16384,t=2,p=1$c29tZSBzYWx0$aGFzaA:Alice Liddell:
+//! alice:$argon2id$v=19$m=16384,t=2,p=1$c29tZSBzYWx0$aGFzaA,$scram-sha-256$i=60000$c2FsdA$a2V5cw:Alice Liddell:
 //! ```
 //!
 //! The first line tells the version. After it every line is empty, a comment (`#`), or a user: name, keys, full name, and
@@ -15,6 +15,7 @@
 //! Editing is done by pure functions from text to text, which leave all other lines as they are, and written by [`edit`].
 
 use super::password::Hash;
+use super::scram::ScramKeys;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fmt;
 use std::fs;
@@ -36,6 +37,29 @@ pub struct User {
     pub other_keys: Vec<String>,
     /// For people.
     pub full_name: String,
+}
+
+impl User {
+    /// The first keys for SCRAM-SHA-256.
+    pub fn scram(&self) -> Option<ScramKeys> {
+        self.other_keys.iter().find_map(|key| ScramKeys::parse(key))
+    }
+}
+
+/// What is kept of a new password.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// To check it.
+    pub hash: Hash,
+    /// To have it proven without being told.
+    pub scram: ScramKeys,
+}
+
+impl Secrets {
+    /// Made from a password, with fresh salts.
+    pub fn of(password: &[u8]) -> io::Result<Secrets> {
+        Ok(Secrets { hash: Hash::of(password)?, scram: ScramKeys::of(password)? })
+    }
 }
 
 /// What is wrong with a users file, or with what is to be done to it.
@@ -163,7 +187,7 @@ impl fmt::Display for User {
 }
 
 /// The text with one user more.
-pub fn add(text: &str, name: &str, password: Hash, full_name: &str) -> Result<String, UsersError> {
+pub fn add(text: &str, name: &str, password: &Secrets, full_name: &str) -> Result<String, UsersError> {
     let name = name.to_ascii_lowercase();
     if !is_name(&name) {
         return Err(UsersError::Name(name));
@@ -178,13 +202,19 @@ pub fn add(text: &str, name: &str, password: Hash, full_name: &str) -> Result<St
     if !out.ends_with('\n') {
         out.push('\n');
     }
-    let user = User { name, password, other_keys: Vec::new(), full_name: full_name.to_owned() };
+    let user = User {
+        name,
+        password: password.hash.clone(),
+        other_keys: vec![password.scram.to_string()],
+        full_name: full_name.to_owned(),
+    };
     Ok(format!("{out}{user}\n"))
 }
 
-/// The text with another password for one user. Keys made from the old password are dropped.
-pub fn set_password(text: &str, name: &str, password: &Hash) -> Result<String, UsersError> {
-    change(text, name, |user| Some(User { password: password.clone(), other_keys: Vec::new(), ..user }))
+/// The text with another password for one user. All keys made from the old password are dropped.
+pub fn set_password(text: &str, name: &str, password: &Secrets) -> Result<String, UsersError> {
+    let (hash, scram) = (&password.hash, password.scram.to_string());
+    change(text, name, |user| Some(User { password: hash.clone(), other_keys: vec![scram.clone()], ..user }))
 }
 
 /// The text without one user.
@@ -266,6 +296,13 @@ mod tests {
     const KEY: &str = "$argon2id$v=19$m=16384,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     const OTHER: &str = "$argon2id$v=19$m=16384,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE";
 
+    const SCRAM: &str =
+        "$scram-sha-256$i=4096$c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn secrets(key: &str) -> Secrets {
+        Secrets { hash: hash(key), scram: ScramKeys::parse(SCRAM).unwrap() }
+    }
+
     fn hash(text: &str) -> Hash {
         Hash::parse(text).unwrap()
     }
@@ -322,18 +359,18 @@ mod tests {
 
     #[test]
     fn edits_leave_the_rest_alone() {
-        let text = add("", "Alice", hash(KEY), "Alice L.").unwrap();
-        assert_eq!(text, format!("# pillarbox users 1\nalice:{KEY}:Alice L.:\n"));
-        let text = add(&format!("{text}# end"), "bob", hash(KEY), "").unwrap();
-        assert_eq!(text, format!("# pillarbox users 1\nalice:{KEY}:Alice L.:\n# end\nbob:{KEY}::\n"));
-        let changed = set_password(&text, "ALICE", &hash(OTHER)).unwrap();
-        assert_eq!(changed, format!("# pillarbox users 1\nalice:{OTHER}:Alice L.:\n# end\nbob:{KEY}::\n"));
-        assert_eq!(remove(&text, "alice").unwrap(), format!("# pillarbox users 1\n# end\nbob:{KEY}::\n"));
-        assert_eq!(add(&text, "ALICE", hash(KEY), ""), Err(UsersError::Exists("alice".into())));
-        assert_eq!(add(&text, "a/b", hash(KEY), ""), Err(UsersError::Name("a/b".into())));
-        assert_eq!(add(&text, "c", hash(KEY), "a:b\n"), Err(UsersError::FullName));
+        let text = add("", "Alice", &secrets(KEY), "Alice L.").unwrap();
+        assert_eq!(text, format!("# pillarbox users 1\nalice:{KEY},{SCRAM}:Alice L.:\n"));
+        let text = add(&format!("{text}# end"), "bob", &secrets(KEY), "").unwrap();
+        assert_eq!(text, format!("# pillarbox users 1\nalice:{KEY},{SCRAM}:Alice L.:\n# end\nbob:{KEY},{SCRAM}::\n"));
+        let changed = set_password(&text, "ALICE", &secrets(OTHER)).unwrap();
+        assert_eq!(changed, format!("# pillarbox users 1\nalice:{OTHER},{SCRAM}:Alice L.:\n# end\nbob:{KEY},{SCRAM}::\n"));
+        assert_eq!(remove(&text, "alice").unwrap(), format!("# pillarbox users 1\n# end\nbob:{KEY},{SCRAM}::\n"));
+        assert_eq!(add(&text, "ALICE", &secrets(KEY), ""), Err(UsersError::Exists("alice".into())));
+        assert_eq!(add(&text, "a/b", &secrets(KEY), ""), Err(UsersError::Name("a/b".into())));
+        assert_eq!(add(&text, "c", &secrets(KEY), "a:b\n"), Err(UsersError::FullName));
         assert_eq!(remove(&text, "carol"), Err(UsersError::Missing("carol".into())));
-        assert!(add("rubbish\n", "c", hash(KEY), "").is_err());
+        assert!(add("rubbish\n", "c", &secrets(KEY), "").is_err());
     }
 
     #[test]
@@ -343,7 +380,7 @@ mod tests {
         std::thread::scope(|scope| {
             for n in 0..4 {
                 let path = &path;
-                scope.spawn(move || edit(path, |text| add(text, &format!("u{n}"), hash(KEY), "")).unwrap());
+                scope.spawn(move || edit(path, |text| add(text, &format!("u{n}"), &secrets(KEY), "")).unwrap());
             }
         });
         let text = fs::read_to_string(&path).unwrap();

@@ -2,8 +2,8 @@
 
 use super::answer::{Answer, Done, End};
 use super::session::Session;
-use crate::auth::Denied;
-use crate::auth::sasl::{self, Credentials, Exchange, Mechanism, SaslError, Step};
+use crate::auth::sasl::{self, Exchange, Mechanism, SaslError, Step};
+use crate::auth::{Candidate, Denied, Login};
 use crate::net::Line;
 use std::fmt::Write;
 
@@ -59,7 +59,12 @@ impl Session<'_> {
         if self.offer_tls && self.connection.tls().is_none() {
             offered += " STARTTLS";
         }
-        let _ = write!(offered, " {}", if self.may_log_in() { "AUTH=PLAIN AUTH=LOGIN" } else { "LOGINDISABLED" });
+        if !self.may_log_in() {
+            return offered + " LOGINDISABLED";
+        }
+        for mechanism in self.candidate().mechanisms() {
+            let _ = write!(offered, " AUTH={}", mechanism.name());
+        }
         offered
     }
 
@@ -108,7 +113,13 @@ impl Session<'_> {
             return Ok(Answer::no("PRIVACYREQUIRED", "no passwords without TLS"));
         }
         let Ok(name) = std::str::from_utf8(name) else { return Ok(wrong()) };
-        Ok(self.check_password(name, password))
+        let login = self.server.gate.login(self.connection.peer(), "imap", self.name, name, password);
+        Ok(self.admit(login))
+    }
+
+    fn candidate(&self) -> Candidate<'_> {
+        let (gate, peer, tls) = (&*self.server.gate, self.connection.peer(), self.connection.tls());
+        Candidate { gate, peer, tls, service: "imap", session: self.name }
     }
 
     /// AUTHENTICATE, with all its lines (RFC 9051 §6.2.2, RFC 4959).
@@ -117,31 +128,39 @@ impl Session<'_> {
             return Ok(Answer::no("PRIVACYREQUIRED", "no passwords without TLS"));
         }
         let Some(mechanism) = Mechanism::parse(mechanism) else {
-            return Ok(Answer::no("CANNOT", "the mechanisms are PLAIN and LOGIN"));
+            return Ok(Answer::no("CANNOT", "there is no such mechanism"));
         };
-        let (mut exchange, mut step) = match Exchange::begin(mechanism, initial) {
+        let (mut exchange, mut step) = match Exchange::begin(mechanism, initial, &self.candidate()) {
             Ok(begun) => begun,
-            Err(error) => return Ok(refusal(error)),
+            Err(error) => return Ok(self.not_admitted(error)),
         };
         let mut line = Vec::new();
         loop {
             let challenge = match step {
-                Step::Done(Credentials { name, password }) => return Ok(self.check_password(&name, &password)),
+                Step::Done(login) => return Ok(self.admit(Ok(login))),
                 Step::Challenge(text) => text,
             };
             self.connection.put(format!("+ {challenge}\r\n").as_bytes())?;
             step = match self.connection.read_line(sasl::MOST_LINE, &mut line)? {
-                Line::Whole => match exchange.respond(&line) {
+                Line::Whole => match exchange.respond(&line, &self.candidate()) {
                     Ok(step) => step,
-                    Err(error) => return Ok(refusal(error)),
+                    Err(error) => return Ok(self.not_admitted(error)),
                 },
                 Line::TooLong | Line::Malformed => return Ok(Answer::bad("not a response of this mechanism")),
             };
         }
     }
 
-    fn check_password(&mut self, name: &str, password: &[u8]) -> Answer {
-        let login = self.server.gate.login(self.connection.peer(), "imap", self.name, name, password);
+    fn not_admitted(&mut self, error: SaslError) -> Answer {
+        match error {
+            SaslError::Cancelled => Answer::bad("cancelled"),
+            SaslError::Malformed => Answer::bad("not a response of this mechanism"),
+            SaslError::Refused => wrong(),
+            SaslError::Denied(denied) => self.admit(Err(denied)),
+        }
+    }
+
+    fn admit(&mut self, login: Result<Login, Denied>) -> Answer {
         // The password's check went deep, and nothing after it does.
         crate::sys::unix::give_back_stack();
         match login {
@@ -185,12 +204,4 @@ impl Session<'_> {
 
 fn wrong() -> Answer {
     Answer::no("AUTHENTICATIONFAILED", "wrong name or password")
-}
-
-fn refusal(error: SaslError) -> Answer {
-    match error {
-        SaslError::Cancelled => Answer::bad("cancelled"),
-        SaslError::Malformed => Answer::bad("not a response of this mechanism"),
-        SaslError::Refused => wrong(),
-    }
 }

@@ -125,6 +125,11 @@ impl Secret {
         first_eight(&hmac::sign(&self.0, b"dotlock\0"))
     }
 
+    /// A key for another purpose.
+    pub fn derive(&self, purpose: &str) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.0, &[b"derived\0", purpose.as_bytes()].concat()).as_ref())
+    }
+
     /// Begins the key of a message.
     pub fn hasher(&self) -> Hasher {
         let mut context = hmac::Context::with_key(&self.0);

@@ -117,6 +117,11 @@ impl Shared {
 }
 
 impl Store {
+    /// A key that is always the same for the same purpose, and different in each spool.
+    pub fn secret_for(&self, purpose: &str) -> Result<ring::hmac::Key, MailboxError> {
+        Ok(self.shared.keys()?.secret.derive(purpose))
+    }
+
     /// Mailboxes lie in `mail`, their state below `spool`; `ledger` is told what became durable.
     pub fn new(
         disk: Arc<dyn Disk>,

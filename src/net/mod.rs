@@ -134,6 +134,8 @@ pub struct TlsInfo {
     pub cipher: String,
     /// The name the client asked for.
     pub sni: Option<String>,
+    /// On the server's side: what a login can be bound to, by type (RFC 5056).
+    pub bindings: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Connection {

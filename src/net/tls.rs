@@ -1,5 +1,6 @@
 //! TLS (1.2 and 1.3), and every rustls type of the program.
 
+mod binding;
 mod certificate;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,8 @@ const PROTOCOLS: [&[u8]; 4] = [b"smtp", b"esmtp", b"pop3", b"imap"];
 #[derive(Debug, Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
+    /// The certificate's hash (RFC 5929 §4), if it has one.
+    end_point: Option<Vec<u8>>,
 }
 
 impl ServerTls {
@@ -37,6 +40,7 @@ impl ServerTls {
         if chain.is_empty() {
             return Err(of(certificate, &"no certificate in it"));
         }
+        let end_point = chain.first().and_then(|certificate| binding::end_point(certificate));
         let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| of(key, &error))?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -48,7 +52,7 @@ impl ServerTls {
         // Tickets keep the state with the client; a cache of sessions would keep it here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = ring::Ticketer::new().map_err(invalid)?;
-        Ok(ServerTls { config: Arc::new(config) })
+        Ok(ServerTls { config: Arc::new(config), end_point })
     }
 
     /// Loads the self-signed pair in `dir` (`cert.pem`, `key.pem`), making what is not there (key 0600).
@@ -63,7 +67,7 @@ impl ServerTls {
         let mut config = ServerConfig::clone(&self.config);
         config.ticketer = Arc::new(NoTickets);
         config.send_tls13_tickets = 0;
-        ServerTls { config: Arc::new(config) }
+        ServerTls { config: Arc::new(config), end_point: self.end_point.clone() }
     }
 }
 
@@ -171,7 +175,19 @@ impl Session {
     /// The server's handshake.
     pub(super) fn accept(tls: &ServerTls, wire: &mut (impl Read + Write)) -> io::Result<Session> {
         let connection = ServerConnection::new(tls.config.clone()).map_err(invalid)?;
-        Session::begin(connection.into(), wire)
+        let mut session = Session::begin(connection.into(), wire)?;
+        session.info.bindings = session.bindings(tls);
+        Ok(session)
+    }
+
+    /// What a login can be bound to. Only of TLS 1.3: before it that takes an extended master secret (RFC 7677 §4).
+    fn bindings(&self, tls: &ServerTls) -> Vec<(&'static str, Vec<u8>)> {
+        if self.connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return Vec::new();
+        }
+        let exporter = binding::exporter(&self.connection).map(|data| ("tls-exporter", data));
+        let end_point = tls.end_point.clone().map(|data| ("tls-server-end-point", data));
+        exporter.into_iter().chain(end_point).collect()
     }
 
     /// The client's handshake. `name` is told to the server (SNI) if it is a host name.
@@ -185,7 +201,7 @@ impl Session {
     }
 
     fn begin(connection: rustls::Connection, wire: &mut (impl Read + Write)) -> io::Result<Session> {
-        let info = TlsInfo { version: String::new(), cipher: String::new(), sni: None };
+        let info = TlsInfo { version: String::new(), cipher: String::new(), sni: None, bindings: Vec::new() };
         let mut session = Session { connection, info, ready: 0 };
         while session.connection.is_handshaking() {
             session.send(wire)?;
@@ -287,5 +303,5 @@ fn info_of(connection: &rustls::Connection) -> TlsInfo {
         rustls::Connection::Server(server) => server.server_name().map(str::to_owned),
         rustls::Connection::Client(_) => None,
     };
-    TlsInfo { version, cipher, sni }
+    TlsInfo { version, cipher, sni, bindings: Vec::new() }
 }

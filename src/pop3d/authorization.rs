@@ -5,9 +5,9 @@ use super::command::{Command, Fault, Secret, parse};
 use super::outcome::Outcome;
 use super::reply::{Code, Reply};
 use super::transaction::Maildrop;
-use crate::auth::sasl::{Credentials, Exchange, Mechanism, SaslError, Step};
-use crate::auth::{Denied, Shown};
-use crate::net::Peer;
+use crate::auth::sasl::{Exchange, Mechanism, SaslError, Step};
+use crate::auth::{Candidate, Denied, Login, Shown};
+use crate::net::{Peer, TlsInfo};
 
 /// What a session has said so far. A command that comes between `USER` and `PASS` makes the name forgotten.
 #[derive(Debug, Default)]
@@ -23,7 +23,20 @@ pub(super) struct Context<'a> {
     /// The session's name in the log.
     pub(super) session: &'a str,
     pub(super) peer: Peer,
+    pub(super) tls: Option<TlsInfo>,
     pub(super) terms: Terms,
+}
+
+impl Context<'_> {
+    fn candidate(&self) -> Candidate<'_> {
+        let (gate, peer, tls) = (&*self.server.gate, &self.peer, self.tls.as_ref());
+        Candidate { gate, peer, tls, service: "pop3", session: self.session }
+    }
+
+    /// What AUTH can be told. LOGIN is none of them: there is USER.
+    pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
+        self.candidate().mechanisms().iter().copied().filter(|mechanism| *mechanism != Mechanism::Login).collect()
+    }
 }
 
 /// What a connection allows.
@@ -52,7 +65,7 @@ impl Authorization {
         match line.and_then(parse) {
             Ok(Command::Auth { .. } | Command::User(_) | Command::Pass(_)) if !context.terms.passwords => needs_tls(),
             Ok(Command::Auth { mechanism, initial }) => self.auth(context, mechanism, initial),
-            Ok(Command::Capa) => capabilities(&context.terms, true),
+            Ok(Command::Capa) => capabilities(&context.terms, &context.mechanisms(), true),
             Ok(Command::Pass(Secret(password))) => pass(context, name, password),
             Ok(Command::Quit) => Outcome::Quit,
             Ok(Command::Stls) => stls(&context.terms),
@@ -70,10 +83,10 @@ impl Authorization {
     }
 
     fn auth(&mut self, context: &Context<'_>, mechanism: &str, initial: Option<&[u8]>) -> Outcome<'static> {
-        let Some(mechanism @ Mechanism::Plain) = Mechanism::parse(mechanism) else {
-            return Reply::refused("the only mechanism is PLAIN").into();
+        let Some(mechanism) = Mechanism::parse(mechanism).filter(|mechanism| *mechanism != Mechanism::Login) else {
+            return Reply::refused("there is no such mechanism").into();
         };
-        match Exchange::begin(mechanism, initial) {
+        match Exchange::begin(mechanism, initial, &context.candidate()) {
             Ok((exchange, step)) => self.step(context, exchange, step),
             Err(error) => unfinished(context, error),
         }
@@ -81,7 +94,7 @@ impl Authorization {
 
     /// Any line is a response now, even one that looks like a command.
     fn respond(&mut self, context: &Context<'_>, mut exchange: Exchange, line: Result<&[u8], Fault>) -> Outcome<'static> {
-        match line.map(|line| exchange.respond(line)) {
+        match line.map(|line| exchange.respond(line, &context.candidate())) {
             Ok(Ok(step)) => self.step(context, exchange, step),
             Ok(Err(error)) => unfinished(context, error),
             Err(fault) => fault.into(),
@@ -94,7 +107,7 @@ impl Authorization {
                 self.exchange = Some(exchange);
                 Outcome::Challenge(challenge)
             }
-            Step::Done(Credentials { name, password }) => log_in(context, &name, &password),
+            Step::Done(login) => admit(context, Ok(login)),
         }
     }
 }
@@ -120,19 +133,26 @@ fn unfinished(context: &Context<'_>, error: SaslError) -> Outcome<'static> {
         SaslError::Cancelled => Reply::refused("cancelled").into(),
         SaslError::Malformed => Reply::refused("not a response of this mechanism").into(),
         SaslError::Refused => {
-            log::warn!("session={} pop3 refused reason=\"wants to act for somebody else\"", context.session);
+            log::warn!("session={} pop3 refused reason=\"acts for somebody else, or on another channel\"", context.session);
             Reply::wrong_credentials().into()
         }
+        SaslError::Denied(denied) => admit(context, Err(denied)),
     }
 }
 
 fn log_in(context: &Context<'_>, name: &str, password: &[u8]) -> Outcome<'static> {
     let Context { server, session, peer, .. } = context;
-    let login = match server.gate.login(peer, "pop3", session, name, password) {
+    admit(context, server.gate.login(peer, "pop3", session, name, password))
+}
+
+fn admit(context: &Context<'_>, login: Result<Login, Denied>) -> Outcome<'static> {
+    let Context { server, session, .. } = context;
+    let login = match login {
         Ok(login) => login,
         Err(Denied::Credentials) => return Reply::wrong_credentials().into(),
         Err(Denied::Temporary) => return Reply::failed(Code::SysTemp, "passwords can't be checked now").counted().into(),
     };
+    let name = login.account().name.as_str();
     match Maildrop::open(&server.store, login.account(), session) {
         Ok(maildrop) => {
             let (count, octets) = maildrop.count();
@@ -148,10 +168,12 @@ fn log_in(context: &Context<'_>, name: &str, password: &[u8]) -> Outcome<'static
 
 /// What is offered. RFC 2449 §5, RFC 5034 §3: what is announced before login is announced afterwards too; only STLS is not
 /// (RFC 2595 §8).
-pub(super) fn capabilities(terms: &Terms, before_login: bool) -> Outcome<'static> {
+pub(super) fn capabilities(terms: &Terms, mechanisms: &[Mechanism], before_login: bool) -> Outcome<'static> {
     let mut lines = String::from("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nUTF8\r\n");
     if terms.passwords {
-        lines.push_str("USER\r\nSASL PLAIN\r\n");
+        lines.push_str("USER\r\nSASL");
+        mechanisms.iter().for_each(|mechanism| lines.extend([" ", mechanism.name()]));
+        lines.push_str("\r\n");
     }
     if terms.stls && before_login {
         lines.push_str("STLS\r\n");
@@ -193,7 +215,7 @@ mod tests {
 
     #[test]
     fn only_what_can_be_used_is_announced() {
-        let lines = |stls, passwords, before| match capabilities(&Terms { stls, passwords }, before) {
+        let lines = |stls, passwords, before| match capabilities(&Terms { stls, passwords }, &[Mechanism::Plain], before) {
             Outcome::Lines(_, lines) => lines,
             other => panic!("{other:?}"),
         };

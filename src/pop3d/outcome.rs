@@ -19,7 +19,7 @@ pub(super) enum Outcome<'a> {
     /// Say this and close: the client is not to have another try.
     Close(Reply),
     /// Ask on, in base64 (RFC 5034 §4).
-    Challenge(&'static str),
+    Challenge(String),
     /// Say this, then these lines, each with its CRLF, then the dot.
     Lines(Reply, String),
     /// Say this, then the message, then the dot.

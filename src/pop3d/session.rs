@@ -19,7 +19,7 @@ pub(super) fn serve(server: &Server, connection: Connection, session: &str, offe
     let offered = offer_tls && server.tls.is_some();
     let terms = Terms::of(&peer, connection.tls().is_some(), offered, server.config.plaintext_always);
     log::info!("session={session} pop3 connect peer={} tls={}", peer, ShownTls(&connection));
-    let context = Context { server, session, peer, terms };
+    let context = Context { server, session, peer, tls: connection.tls().cloned(), terms };
     let wire = Wire { connection, behind_stls: false, tally: Tally::default() };
     let mut session = Session { context, wire, phase: Phase::Authorization(Authorization::default()) };
     let end = session.talk().unwrap_or_else(End::Lost);
@@ -97,7 +97,7 @@ impl Session<'_> {
             let outcome = match &mut self.phase {
                 _ if self.wire.behind_stls => Reply::refused("nothing may be sent behind STLS").into(),
                 Phase::Authorization(state) => state.take(&self.context, line),
-                Phase::Transaction(maildrop) => maildrop.take(&self.context.terms, line),
+                Phase::Transaction(maildrop) => maildrop.take(&self.context, line),
                 Phase::Update => Outcome::Quit,
             };
             match self.wire.carry_out(&self.context, outcome)? {
@@ -120,6 +120,7 @@ impl Session<'_> {
     /// Behind TLS nothing counts that was said before it (RFC 2595 §4).
     fn renew(&mut self) {
         self.context.terms = Terms { stls: false, passwords: true };
+        self.context.tls = self.wire.connection.tls().cloned();
         self.phase = Phase::Authorization(Authorization::default());
     }
 

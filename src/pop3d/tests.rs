@@ -87,7 +87,7 @@ impl House {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let host: Arc<dyn Host> = Arc::new(TwoUsers(disk.clone()));
-        let gate = Gate::new(clock.clone(), host.clone());
+        let gate = Gate::new(clock.clone(), host.clone(), ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"test"));
         let store = Store::new(disk, clock.clone(), host, Arc::new(NoLedger), mail, spool);
         let tls = Some(Arc::new(ServerTls::self_signed(dir.path(), "mail.here.test").unwrap()));
         House { dir, server: Server { config: Arc::new(config), clock, gate, store, tls }, registry: Registry::default() }

@@ -1,6 +1,6 @@
 //! The transaction and update phases (RFC 1939 §5, §6): the maildrop is ours.
 
-use super::authorization::{Terms, capabilities};
+use super::authorization::{Context, capabilities};
 use super::command::{Command, Fault, Number, parse};
 use super::marks::Marks;
 use super::outcome::{Message, Outcome};
@@ -36,9 +36,9 @@ impl Maildrop {
     }
 
     /// The table of this phase.
-    pub(super) fn take(&mut self, terms: &Terms, line: Result<&[u8], Fault>) -> Outcome<'_> {
+    pub(super) fn take(&mut self, context: &Context<'_>, line: Result<&[u8], Fault>) -> Outcome<'_> {
         match line.and_then(parse) {
-            Ok(Command::Capa) => capabilities(terms, false),
+            Ok(Command::Capa) => capabilities(&context.terms, &context.mechanisms(), false),
             Ok(Command::Dele(number)) => self.dele(number),
             Ok(Command::List(None)) => self.list("sizes follow", |message| message.size),
             Ok(Command::List(Some(number))) => self.list_one(number, |message| message.size),

@@ -132,7 +132,7 @@ pub const TLS_ALREADY: Reply = Reply::fixed(503, "5.5.1", "TLS is already in use
 /// Commands behind STARTTLS or DATA, where the standard wants the client to wait (RFC 2920 §3.1, RFC 3207 §4.2).
 pub const PIPELINED: Reply = Reply::fixed(503, "5.5.0", "Wait for the reply before you go on");
 /// AUTH with something else.
-pub const NO_MECHANISM: Reply = Reply::fixed(504, "5.5.4", "Mechanisms are PLAIN and LOGIN");
+pub const NO_MECHANISM: Reply = Reply::fixed(504, "5.5.4", "No such mechanism");
 /// Submission without login.
 pub const LOG_IN_FIRST: Reply = Reply::fixed(530, "5.7.0", "Log in first");
 /// Submission without TLS.

@@ -22,7 +22,8 @@ impl Session<'_> {
                 text.push_str("\nSTARTTLS");
             }
             if policy::offers_login(&client, config) {
-                text.push_str("\nAUTH PLAIN LOGIN");
+                text.push_str("\nAUTH");
+                self.candidate().mechanisms().iter().for_each(|mechanism| text.extend([" ", mechanism.name()]));
             }
         }
         Reply::new(250, "", text)

@@ -2,8 +2,8 @@
 
 use super::policy;
 use super::session::{Outcome, Session};
-use crate::auth::Denied;
-use crate::auth::sasl::{self, Credentials, Exchange, Mechanism, SaslError, Step};
+use crate::auth::sasl::{self, Exchange, Mechanism, SaslError, Step};
+use crate::auth::{Candidate, Denied, Login};
 use crate::net::{Line, NetError, Peer};
 use crate::smtp::reply::{self, Reply};
 use nix::unistd::{Uid, User};
@@ -27,27 +27,30 @@ impl Session<'_> {
             return Ok(Outcome::Say(reply::NO_MECHANISM));
         };
         let reply = match self.exchange(mechanism, initial)? {
-            Ok(credentials) => self.check(&credentials),
+            Ok(login) => {
+                self.login = Some(login.account().name.clone());
+                reply::LOGGED_IN
+            }
             Err(refusal) => refusal,
         };
         Ok(Outcome::Say(reply))
     }
 
-    /// The exchange up to name and password, or what to say instead.
-    fn exchange(&mut self, mechanism: Mechanism, initial: Option<&[u8]>) -> Result<Result<Credentials, Reply>, NetError> {
-        let (mut exchange, mut step) = match Exchange::begin(mechanism, initial) {
+    /// The exchange, or what to say instead.
+    fn exchange(&mut self, mechanism: Mechanism, initial: Option<&[u8]>) -> Result<Result<Login, Reply>, NetError> {
+        let (mut exchange, mut step) = match Exchange::begin(mechanism, initial, &self.candidate()) {
             Ok(begun) => begun,
             Err(error) => return Ok(Err(refusal(error))),
         };
         let mut line = Vec::new();
         loop {
             let challenge = match step {
-                Step::Done(credentials) => return Ok(Ok(credentials)),
+                Step::Done(login) => return Ok(Ok(login)),
                 Step::Challenge(text) => text,
             };
-            self.say(&Reply::fixed(334, "", challenge))?;
+            self.say(&Reply::new(334, "", challenge))?;
             step = match self.connection.read_line(sasl::MOST_LINE, &mut line)? {
-                Line::Whole => match exchange.respond(&line) {
+                Line::Whole => match exchange.respond(&line, &self.candidate()) {
                     Ok(step) => step,
                     Err(error) => return Ok(Err(refusal(error))),
                 },
@@ -57,16 +60,10 @@ impl Session<'_> {
         }
     }
 
-    fn check(&mut self, credentials: &Credentials) -> Reply {
-        let Credentials { name, password } = credentials;
-        match self.server.gate.login(self.connection.peer(), self.protocol.name(), self.name, name, password) {
-            Ok(login) => {
-                self.login = Some(login.account().name.clone());
-                reply::LOGGED_IN
-            }
-            Err(Denied::Credentials) => reply::WRONG_CREDENTIALS,
-            Err(Denied::Temporary) => reply::LOGIN_LATER,
-        }
+    /// Who wants to log in.
+    pub(super) fn candidate(&self) -> Candidate<'_> {
+        let (gate, peer, tls) = (&*self.server.gate, self.connection.peer(), self.connection.tls());
+        Candidate { gate, peer, tls, service: self.protocol.name(), session: self.name }
     }
 }
 
@@ -74,6 +71,7 @@ fn refusal(error: SaslError) -> Reply {
     match error {
         SaslError::Cancelled => reply::CANCELLED,
         SaslError::Malformed => reply::BAD_RESPONSE,
-        SaslError::Refused => reply::WRONG_CREDENTIALS,
+        SaslError::Refused | SaslError::Denied(Denied::Credentials) => reply::WRONG_CREDENTIALS,
+        SaslError::Denied(Denied::Temporary) => reply::LOGIN_LATER,
     }
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::load::from_text;
 use crate::delivery::Delivery;
-use crate::host::password::Hash;
+use crate::host::users::Secrets;
 use crate::host::{Direct, users};
 use crate::mailbox::Store;
 use crate::net::dns::Resolver;
@@ -48,7 +48,7 @@ impl House {
         let config = Arc::new(config);
         std::fs::create_dir(&config.mail).unwrap();
         let path = dir.path().join("users");
-        users::edit(&path, |text| users::add(text, "alice", Hash::of(b"secret").unwrap(), "")).unwrap();
+        users::edit(&path, |text| users::add(text, "alice", &Secrets::of(b"secret").unwrap(), "")).unwrap();
         let (disk, clock) = (Arc::new(RealDisk), Arc::new(ManualClock::at(Time::from_seconds(1_800_000_000))));
         let host = Arc::new(Direct::new(disk.clone(), &[path]).unwrap());
         let options = Options { dir: config.spool.join("journal/test"), segment_size: 1 << 20, min_free: 0 };
@@ -59,7 +59,7 @@ impl House {
         let server = Server {
             config,
             clock: clock.clone(),
-            gate: Gate::new(clock.clone(), host),
+            gate: Gate::new(clock.clone(), host, ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"test")),
             post: delivery.post(),
             tls: Some(Arc::new(ServerTls::self_signed(&dir.path().join("tls"), "mail.here.test").unwrap())),
         };
@@ -229,7 +229,7 @@ fn logging_in_and_failing_to() {
     let house = House::new(|_| ());
     let mut client = house.dial(Protocol::Submission);
     client.expect("", "220 ");
-    client.expect("EHLO x\r\n", "250 AUTH PLAIN LOGIN");
+    client.expect("EHLO x\r\n", "250 AUTH SCRAM-SHA-256 PLAIN LOGIN");
     client.expect("MAIL FROM:<alice@here.test>\r\n", "530 5.7.0");
     client.expect("AUTH CRAM-MD5\r\n", "504 5.5.4");
     client.expect("AUTH PLAIN\r\n", "334 ");

@@ -3,10 +3,11 @@
 //! They take what a fuzzer gives (`fn(&[u8])`); the stable test in tests/integration/fuzz.rs feeds them their corpus
 //! (tests/fuzz/corpus/NAME/*) and mutations of it.
 
-use pillarbox::auth::sasl::{Exchange, Mechanism, Step};
+use pillarbox::auth::sasl::{Channel, Exchange, Judge, Mechanism, Step};
+use pillarbox::auth::{Denied, Login};
 use pillarbox::config::load::from_text;
 use pillarbox::host::password::Hash;
-use pillarbox::host::users;
+use pillarbox::host::{ScramKeys, users};
 use pillarbox::imapd::grammar::{self, Command as Imap, Cursor, Set, Verb, announced};
 use pillarbox::mail::mboxrd::{Quoter, ToWire};
 use pillarbox::mail::sent::Sent;
@@ -21,6 +22,7 @@ use pillarbox::spool::SpoolId;
 use pillarbox::sys::SystemClock;
 use std::io::Write;
 use std::net::UdpSocket;
+use std::num::NonZeroU32;
 use std::os::unix::net::UnixStream;
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -212,26 +214,44 @@ pub fn mboxrd(input: &[u8]) {
     }
 }
 
-/// Whatever comes, an exchange ends after a few lines, and with clean credentials.
+/// Lets nobody in, but only after a look at what is said.
+struct Doorman;
+
+impl Channel for Doorman {
+    fn binding(&self, kind: &str) -> Option<Vec<u8>> {
+        (kind == "tls-exporter").then(|| b"channel".to_vec())
+    }
+    fn can_bind(&self) -> bool {
+        true
+    }
+}
+
+impl Judge for Doorman {
+    fn password(&self, name: &str, password: &[u8]) -> Result<Login, Denied> {
+        assert!(!name.is_empty() && !name.contains('\0') && !password.contains(&0));
+        Err(Denied::Credentials)
+    }
+    fn keys(&self, name: &str) -> Result<ScramKeys, Denied> {
+        assert!(!name.is_empty() && !name.contains('\0'));
+        Ok(ScramKeys::derive(b"pencil", b"salt".to_vec(), NonZeroU32::MIN))
+    }
+    fn proven(&self, _: &str, right: bool) -> Result<Login, Denied> {
+        assert!(!right, "nobody can prove it without a nonce of ours");
+        Err(Denied::Credentials)
+    }
+}
+
+/// Whatever comes, an exchange ends after a few lines, and nobody gets in.
 pub fn sasl(input: &[u8]) {
     let mut lines = input.split(|byte| *byte == b'\n');
-    for mechanism in [Mechanism::Plain, Mechanism::Login] {
+    for mechanism in [Mechanism::Plain, Mechanism::Login, Mechanism::ScramSha256, Mechanism::ScramSha256Plus] {
         let first = lines.next().filter(|line| !line.is_empty());
-        let Ok((mut exchange, mut step)) = Exchange::begin(mechanism, first) else { continue };
-        for _ in 0..4 {
-            match step {
-                Step::Done(credentials) => {
-                    assert!(
-                        !credentials.name.is_empty() && !credentials.name.contains('\0') && !credentials.password.contains(&0)
-                    );
-                    break;
-                }
-                Step::Challenge(_) => match exchange.respond(lines.next().unwrap_or(b"*")) {
-                    Ok(next) => step = next,
-                    Err(_) => break,
-                },
-            }
-        }
+        let Ok((mut exchange, _)) = Exchange::begin(mechanism, first, &Doorman) else { continue };
+        let steps = (0..5).take_while(|_| match exchange.respond(lines.next().unwrap_or(b"*"), &Doorman) {
+            Ok(step) => matches!(step, Step::Challenge(_)),
+            Err(_) => false,
+        });
+        assert!(steps.count() < 4);
     }
 }
 

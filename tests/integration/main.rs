@@ -14,6 +14,7 @@ mod layers;
 mod mailbox;
 mod relay;
 mod runner;
+mod scram;
 mod search;
 mod sendmail;
 mod story;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         attacks::tests(),
         waiting::tests(),
         search::tests(),
+        scram::tests(),
         compress::tests(),
         sendmail::tests(),
         fuzz::tests(),

@@ -169,7 +169,7 @@ proptest! {
         HOUSE.with(|house| -> Result<(), TestCaseError> {
             let peer = crate::net::Peer::Unix { uid: 0, pid: 0 };
             let terms = authorization::Terms { stls: true, passwords: true };
-            let context = authorization::Context { server: &house.server, session: "t", peer, terms };
+            let context = authorization::Context { server: &house.server, session: "t", peer, tls: None, terms };
             let mut state = authorization::Authorization::default();
             for line in before.iter().filter(|line| !line.to_ascii_uppercase().starts_with(b"PASS")) {
                 prop_assert!(!matches!(state.take(&context, Ok(line)), outcome::Outcome::LoggedIn(..) | outcome::Outcome::Message(..)));
@@ -177,7 +177,7 @@ proptest! {
             let account = TwoUsers::made("alice").unwrap();
             let mut maildrop = transaction::Maildrop::open(&house.server.store, &account, "t").unwrap();
             for line in &after {
-                let outcome = maildrop.take(&terms, Ok(line));
+                let outcome = maildrop.take(&context, Ok(line));
                 let wrong = matches!(outcome, outcome::Outcome::LoggedIn(..) | outcome::Outcome::Stls | outcome::Outcome::Challenge(_));
                 prop_assert!(!wrong);
                 if let outcome::Outcome::Message(_, mut message) = outcome {
@@ -185,7 +185,7 @@ proptest! {
                     prop_assert!(sent <= 19);
                 }
             }
-            maildrop.take(&terms, Ok(b"RSET"));
+            maildrop.take(&context, Ok(b"RSET"));
             prop_assert_eq!(maildrop.count(), (2, 38));
             Ok(())
         })?;

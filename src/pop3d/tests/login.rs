@@ -59,7 +59,7 @@ fn no_passwords_in_the_clear_from_afar() {
     let mut state = authorization::Authorization::default();
     let peer = crate::net::Peer::Tcp("192.0.2.1:1000".parse().unwrap());
     let terms = authorization::Terms::of(&peer, false, true, false);
-    let context = authorization::Context { server: &house.server, session: "t", peer, terms };
+    let context = authorization::Context { server: &house.server, session: "t", peer, tls: None, terms };
     for line in ["USER alice", "PASS secret", "AUTH PLAIN", "AUTH PLAIN AGFsaWNlAHNlY3JldA=="] {
         match state.take(&context, Ok(line.as_bytes())) {
             outcome::Outcome::Reply(reply) => assert_eq!(reply.to_string(), "-ERR [AUTH] no passwords without TLS\r\n"),
