@@ -42,6 +42,7 @@ pub const CAPABILITIES: &[&str] = &[
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
     "UIDPLUS",
+    "UNAUTHENTICATE",
     "UNSELECT",
     "UTF8=ACCEPT",
     "WITHIN",
@@ -127,6 +128,8 @@ impl Session<'_> {
         if !self.may_log_in() {
             return Ok(Answer::no("PRIVACYREQUIRED", "no passwords without TLS"));
         }
+        // As long as for a command, however many lines it takes.
+        self.connection.set_deadline(Some(self.server.config.timeouts.command));
         let Some(mechanism) = Mechanism::parse(mechanism) else {
             return Ok(Answer::no("CANNOT", "there is no such mechanism"));
         };

@@ -148,6 +148,7 @@ impl<'a> Session<'a> {
             match verb {
                 Some(Verb::Starttls) if answer.status == Status::Ok => self.secure()?,
                 Some(Verb::Compress) if answer.status == Status::Ok => self.compress()?,
+                Some(Verb::Unauthenticate) if answer.status == Status::Ok => self.connection.decompress()?,
                 _ => {}
             }
             if command.capacity() > 8 << 10 {
@@ -272,8 +273,38 @@ impl<'a> Session<'a> {
             Command::Store { set, uid, store } => self.store(&set, uid, &store),
             Command::Subscribe { name, subscribe } => self.subscribe(&name, subscribe),
             Command::Thread { uid, algorithm, search } => self.thread(uid, algorithm, &search),
+            Command::Unauthenticate => self.unauthenticate(),
             Command::Unselect => self.close(false),
         }
+    }
+
+    /// UNAUTHENTICATE (RFC 8437): the session is a stranger's again, as it was behind the greeting or the handshake.
+    fn unauthenticate(&mut self) -> Done {
+        if !self.connection.can_decompress() {
+            // Nobody knows where commands begin again.
+            return Err(End::Thrown("nothing may be sent behind UNAUTHENTICATE while compressing"));
+        }
+        // Each field by its name, so that one to come is thought of.
+        let Session {
+            server: _,
+            connection: _,
+            name,
+            offer_tls: _,
+            login,
+            selected,
+            enabled,
+            saved,
+            interests,
+            bell,
+            look_again,
+            scratch: _,
+            faults: _,
+            commands: _,
+        } = self;
+        log::info!("session={name} imap unauthenticate");
+        (*login, *selected, *enabled, *interests, *bell) = (None, None, Enabled::default(), None, None);
+        (*saved, *look_again) = (Vec::new(), false);
+        Ok(Answer::ok("who are you?"))
     }
 
     /// The tagged line.

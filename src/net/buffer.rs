@@ -26,6 +26,11 @@ impl Input {
         self.start = self.end.min(self.start + count);
     }
 
+    /// Takes bytes for read, when all is used.
+    pub(super) fn refill(&mut self, bytes: Vec<u8>) {
+        *self = Input { start: 0, end: bytes.len(), bytes };
+    }
+
     /// Forgets everything; true if there was something.
     pub(super) fn clear(&mut self) -> bool {
         let dropped = !self.is_empty();

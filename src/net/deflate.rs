@@ -25,6 +25,8 @@ pub(super) struct Deflate {
     plain: Pending,
     /// The peer has ended its stream.
     ended: bool,
+    /// The last packed bytes.
+    tail: [u8; 4],
 }
 
 /// Bytes of which the front is used up.
@@ -53,6 +55,7 @@ impl Deflate {
             packed: Pending::default(),
             plain: Pending::default(),
             ended: false,
+            tail: [0; 4],
         };
         deflate.push(arrived)?;
         Ok(deflate)
@@ -113,6 +116,7 @@ impl Deflate {
         self.packed.bytes.drain(..self.packed.used.min(self.packed.bytes.len()));
         self.packed.used = 0;
         self.packed.bytes.extend_from_slice(packed);
+        self.tail = [&self.tail[..], packed].concat().last_chunk().copied().unwrap_or_default();
         self.unpack()
     }
 
@@ -136,6 +140,13 @@ impl Deflate {
         self.plain.bytes.truncate(made);
         self.plain.used = 0;
         Ok(())
+    }
+
+    /// If all was read, and the peer's last packed byte is known: what came behind it. That is so if it has ended its stream,
+    /// or if nothing came after a flush.
+    pub(super) fn behind(&self) -> Option<&[u8]> {
+        let flushed = self.ended || self.packed.is_empty() && self.tail == [0, 0, 0xff, 0xff];
+        (flushed && self.plain.is_empty()).then(|| self.packed.rest())
     }
 
     /// Is there memory that [`Deflate::rest`] would give back?

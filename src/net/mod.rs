@@ -389,6 +389,21 @@ impl Connection {
         Ok(())
     }
 
+    /// Can [`Connection::decompress`] be called? Not when input was not read yet, nor when it is not known where the peer's
+    /// compressed bytes end.
+    pub fn can_decompress(&self) -> bool {
+        !self.is_compressed() || self.input.is_empty() && self.stream.can_decompress()
+    }
+
+    /// Compresses no longer, in either direction (RFC 8437 §4.1). Queued output still goes out compressed.
+    pub fn decompress(&mut self) -> Result<(), NetError> {
+        self.flush()?;
+        if let Some(behind) = self.stream.decompress() {
+            self.input.refill(behind);
+        }
+        Ok(())
+    }
+
     /// Is it compressed?
     pub fn is_compressed(&self) -> bool {
         self.stream.is_compressed()

@@ -287,6 +287,16 @@ impl Stream {
         Ok(())
     }
 
+    /// Could it stop compressing now?
+    pub(super) fn can_decompress(&self) -> bool {
+        self.deflate.as_ref().is_none_or(|deflate| deflate.behind().is_some())
+    }
+
+    /// Compresses no longer. Gives what has arrived behind the last compressed byte, if it did.
+    pub(super) fn decompress(&mut self) -> Option<Vec<u8>> {
+        self.deflate.take().map(|deflate| deflate.behind().unwrap_or_default().to_vec())
+    }
+
     /// Does it compress?
     pub(super) fn is_compressed(&self) -> bool {
         self.deflate.is_some()

@@ -8,7 +8,7 @@
 //! $name         what was read here first stands there from then on (a run without spaces)
 //! TLS  TLS2     begin to encrypt                  EOF  EOF2    the other side closes, saying no more
 //! CLOSE CLOSE2  close without a word              DEFLATE      begin to compress
-//! # …           a comment
+//! # …           a comment                         INFLATE      compress no longer
 //! ```
 //!
 //! Options at the top, before the first step: `listener: NAME` (of [`crate::common::Daemon`]; `listener2:` for the second
@@ -113,6 +113,7 @@ impl Dialogue<'_> {
                 connection.start_tls(&ClientTls::opportunistic(), "mail.here.test").map_err(|error| error.to_string())
             }
             ("DEFLATE", _) => self.connection(number)?.compress().map_err(|error| error.to_string()),
+            ("INFLATE", _) => self.connection(number)?.decompress().map_err(|error| error.to_string()),
             ("EOF", _) => match self.read(number) {
                 Err(error) if error.contains("closed") || error.contains("reset") => Ok(()),
                 Err(error) => Err(error),

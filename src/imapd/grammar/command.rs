@@ -98,6 +98,7 @@ pub enum Command {
         algorithm: Algorithm,
         search: Search,
     },
+    Unauthenticate,
     Unselect,
 }
 
@@ -202,6 +203,7 @@ pub enum Verb {
     Subscribe,
     Thread,
     Uid,
+    Unauthenticate,
     Unselect,
     Unsubscribe,
 }
@@ -242,6 +244,7 @@ const VERBS: &[Row] = &[
     ("SUBSCRIBE", Verb::Subscribe),
     ("THREAD", Verb::Thread),
     ("UID", Verb::Uid),
+    ("UNAUTHENTICATE", Verb::Unauthenticate),
     ("UNSELECT", Verb::Unselect),
     ("UNSUBSCRIBE", Verb::Unsubscribe),
 ];
@@ -280,6 +283,7 @@ fn arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
         Verb::Namespace => Command::Namespace,
         Verb::Noop => Command::Noop,
         Verb::Starttls => Command::Starttls,
+        Verb::Unauthenticate => Command::Unauthenticate,
         Verb::Unselect => Command::Unselect,
         // It got here because its head is not right.
         Verb::Append => {

@@ -147,6 +147,46 @@ fn what_is_no_deflate_ends_it() {
     }
 }
 
+/// Both stop behind a flush, or where the stream was ended; in doubt nobody does.
+#[test]
+fn plain_again() {
+    let (mut server, mut client) = two();
+    for round in 0..3 {
+        server.compress().unwrap();
+        client.compress().unwrap();
+        client.put(b"compressed\r\n").unwrap();
+        client.flush().unwrap();
+        assert_eq!(line_of(&mut server), "compressed");
+        assert!(server.can_decompress(), "{round}");
+        server.put(b"OK\r\n").unwrap();
+        server.decompress().unwrap();
+        assert_eq!(line_of(&mut client), "OK");
+        assert!(client.can_decompress() && !server.is_compressed());
+        client.decompress().unwrap();
+        server.put(b"plain\r\n").unwrap();
+        server.flush().unwrap();
+        assert_eq!(line_of(&mut client), "plain");
+    }
+    let line = b"a\r\n";
+    let two_lines = packed(&line.repeat(2), FlushCompress::Sync);
+    for (bytes, behind) in [
+        ([&packed(line, FlushCompress::Finish)[..], b"b\r\n"].concat(), Some("b")),
+        ([&packed(line, FlushCompress::Sync)[..], &[1]].concat(), None),
+        (two_lines, None),
+    ] {
+        let (mut connection, mut peer) = pair();
+        connection.compress().unwrap();
+        peer.write_all(&bytes).unwrap();
+        assert_eq!(line_of(&mut connection), "a");
+        assert_eq!(connection.can_decompress(), behind.is_some(), "{bytes:?}");
+        if let Some(behind) = behind {
+            connection.decompress().unwrap();
+            assert!(connection.has_input());
+            assert_eq!(line_of(&mut connection), behind);
+        }
+    }
+}
+
 /// A kilobyte stands for a megabyte: limits are those of what it stands for, and no more of it is made than is read.
 #[test]
 fn a_bomb_is_no_more_than_a_long_line() {

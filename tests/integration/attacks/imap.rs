@@ -63,6 +63,14 @@ fn slow_imap_clients_meet_their_deadline() {
         assert!(begun.elapsed() < Duration::from_secs(30), "it would go on for ever");
         std::thread::sleep(Duration::from_millis(50));
     }
+    // Who does not come to an end with a login.
+    let mut slow = Imap::connect(daemon.at("imap")).unwrap();
+    slow.talk.send(b"a AUTHENTICATE PLAIN\r\n").unwrap();
+    let begun = Instant::now();
+    while slow.talk.send(b"A").is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it would go on for ever");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     // Who stops in the middle of a literal.
     for half in ["a CREATE {100+}\r\nhalf", "a APPEND INBOX {100+}\r\nhalf"] {
         let mut imap = daemon.imap("alice");
@@ -208,6 +216,13 @@ fn deep_parentheses() {
         assert!(lines.last().unwrap().starts_with(['B', 'N']), "{}: {lines:?}", &command[..40]);
     }
     assert_eq!(imap.ok("FETCH 1 UID").unwrap().len(), 2);
+    // Before the login as well.
+    let mut stranger = Imap::connect(daemon.at("imap")).unwrap();
+    let deep = "(".repeat(8_000);
+    for verb in ["ID", "LOGIN", "AUTHENTICATE", "APPEND INBOX", "SEARCH", "FETCH 1", "LIST \"\"", "STATUS INBOX"] {
+        let lines = stranger.command(&format!("{verb} {deep}")).unwrap();
+        assert!(lines.last().unwrap().starts_with("BAD"), "{verb}: {lines:?}");
+    }
     works(&daemon);
 }
 

@@ -1,6 +1,7 @@
 //! What others do to the daemon, done to it: the rows of ATTACKS.md that concern SMTP, POP3, IMAP, the spool and
 //! local delivery and need more than a dialogue.
 
+mod afar;
 mod content;
 mod control;
 mod guessing;
@@ -11,7 +12,7 @@ mod mailboxes;
 use crate::runner::Test;
 
 pub fn tests() -> Vec<Test> {
-    [content::tests(), control::tests(), guessing::tests(), imap::tests(), load::tests(), mailboxes::tests()]
+    [afar::tests(), content::tests(), control::tests(), guessing::tests(), imap::tests(), load::tests(), mailboxes::tests()]
         .into_iter()
         .flatten()
         .collect()

@@ -4,7 +4,7 @@ use super::{Imap, Pop3, Smtp, fixed_port, wait_for};
 use crate::runner::note;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -33,6 +33,8 @@ pub struct Setup {
     pub config: String,
     /// `key=value` for `-o`.
     pub options: Vec<String>,
+    /// Where it listens.
+    pub address: IpAddr,
     /// Limits the number of open files.
     pub open_files: Option<u64>,
     /// Where the spool is to be, if not in the daemon's own directory.
@@ -49,6 +51,7 @@ impl Default for Setup {
             users: vec!["alice".to_owned(), "bob".to_owned()],
             config: String::new(),
             options: Vec::new(),
+            address: Ipv4Addr::LOCALHOST.into(),
             open_files: None,
             spool: None,
             mail: None,
@@ -293,7 +296,7 @@ impl Daemon {
             self.path("pid"),
         );
         for ((_, protocol, tls), address) in LISTENERS.iter().zip(&self.pinned) {
-            let address = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+            let address = address.unwrap_or(SocketAddr::new(self.setup.address, 0));
             text += &format!("[[listen]]\naddress = \"{address}\"\nprotocol = \"{protocol}\"\ntls = \"{tls}\"\n");
         }
         // No question leaves this machine: nobody answers there.

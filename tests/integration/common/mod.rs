@@ -4,7 +4,7 @@ mod clients;
 mod daemon;
 mod sink;
 
-pub use clients::{Imap, Pop3, Smtp, Talk, letter};
+pub use clients::{Imap, Pop3, Smtp, Talk, base64, letter};
 pub use daemon::{Daemon, PASSWORD, Setup, pillarboxctl, with_input};
 pub use sink::Sink;
 
