@@ -86,7 +86,15 @@ impl Draft {
             listen: Vec::new(),
             tls: None,
             plaintext_always: false,
-            limits: Limits { sessions: 2000, per_service: 0, per_network: 50, recipients: 1000, errors: 10, min_free: 50 << 20 },
+            limits: Limits {
+                sessions: 2000,
+                per_service: 0,
+                per_network: 50,
+                recipients: 1000,
+                errors: 10,
+                min_free: 50 << 20,
+                quota: 0,
+            },
             timeouts: Timeouts { idle: minutes(10), command: minutes(5), data: minutes(3), stop: Duration::from_secs(30) },
             max_message_size: 50 << 20,
             relay_networks: Vec::new(),
@@ -186,6 +194,7 @@ impl Draft {
             limits.set("recipients", &mut config.limits.recipients, report, count);
             limits.set("errors", &mut config.limits.errors, report, count);
             limits.set("min_free", &mut config.limits.min_free, report, |v| text_or_number(v, values::size));
+            limits.set("quota", &mut config.limits.quota, report, |v| text_or_number(v, values::size));
         }
         if let Some(timeouts) = top.table("timeouts.", report) {
             timeouts.refuse_unknown(report);

@@ -28,6 +28,7 @@ pub const KEYS: &[&str] = &[
     "limits.recipients",
     "limits.errors",
     "limits.min_free",
+    "limits.quota",
     "timeouts.idle",
     "timeouts.command",
     "timeouts.data",
@@ -197,6 +198,8 @@ pub struct Limits {
     pub errors: usize,
     /// Bytes of disk that must stay free.
     pub min_free: u64,
+    /// Bytes of mail a user may keep; zero: any.
+    pub quota: u64,
 }
 
 /// How long to wait for a peer.

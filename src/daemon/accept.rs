@@ -323,7 +323,8 @@ mod tests {
         let mut acceptor = Acceptor::new(limits.clone()).unwrap();
         acceptor.serve(&plans(dir.path(), &[("127.0.0.1:0", "smtp")])).unwrap();
         let address = addresses(&acceptor).remove(0);
-        let bounds = schema::Limits { sessions: 2, per_service: 2, per_network: 1, recipients: 1, errors: 1, min_free: 0 };
+        let bounds =
+            schema::Limits { sessions: 2, per_service: 2, per_network: 1, recipients: 1, errors: 1, min_free: 0, quota: 0 };
         let clients: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(&address).unwrap()).collect();
         let mut inside = Vec::new();
         while inside.len() < 2 || limits.refused.load(std::sync::atomic::Ordering::Relaxed) < 1 {

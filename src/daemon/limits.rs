@@ -167,7 +167,8 @@ mod tests {
     fn each_limit_holds_and_room_comes_back() {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        let bounds = schema::Limits { sessions: 4, per_service: 3, per_network: 2, recipients: 1, errors: 1, min_free: 0 };
+        let bounds =
+            schema::Limits { sessions: 4, per_service: 3, per_network: 2, recipients: 1, errors: 1, min_free: 0, quota: 0 };
         let limits = Arc::new(Limits::default());
         let (smtp, pop3) = (Service::Mail(Protocol::Smtp), Service::Mail(Protocol::Pop3));
         let admit = |service, address: &str| limits.admit(&bounds, service, Client::of(address.parse().unwrap()), &waker);

@@ -45,7 +45,7 @@ pub enum FileError {
     Keyword,
     /// Too much for one command (LIMIT).
     TooMuch,
-    /// No room (OVERQUOTA).
+    /// No room on the disk or within the user's quota (OVERQUOTA).
     Full,
     /// Another program has the folder locked, or the disk fails (UNAVAILABLE); nothing was changed.
     Later(String),
@@ -117,6 +117,8 @@ pub struct Batch {
     removals: Vec<Identity>,
     drafts: Vec<Draft>,
     wrong: Option<FileError>,
+    /// Bytes written.
+    size: u64,
     keywords: HashSet<String>,
     held: usize,
     files: usize,
@@ -201,6 +203,7 @@ impl Batch {
             removals: Vec::new(),
             drafts: Vec::new(),
             wrong: None,
+            size: 0,
             keywords: HashSet::new(),
             held: 0,
             files: 0,
@@ -300,6 +303,9 @@ impl Batch {
         if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
         }
+        if self.source.is_none() && !self.office.fits(&self.account, self.size) {
+            return Err(FileError::Full);
+        }
         let entries = Draft::commit_all(std::mem::take(&mut self.drafts))?;
         let office = &*self.office;
         let _in_hand = InHand::begin(office, &entries);
@@ -342,6 +348,7 @@ impl Write for Batch {
         if memchr::memchr(0, bytes).is_some() {
             self.refuse(FileError::Nul);
         }
+        self.size += bytes.len() as u64;
         if !self.drafts.is_empty() {
             self.from_wire.push(bytes, &mut self.piece);
             self.put();

@@ -118,6 +118,9 @@ fn deliver(
         return Ok(None);
     }
     let Some(copy) = places::copy_of(entry, index) else { return Ok(None) };
+    if !office.fits(account, 1) {
+        return Err(Verdict::Deferred(Trouble::own("4.2.2", "The mailbox is over its quota.")));
+    }
     let uid = office.store.inbox(account).and_then(|mailbox| mailbox.deliver(&copy)).map_err(|error| refused(&error))?;
     log::info!(
         "msg={} event=delivered to=<{address}> mailbox={} uid={} delay={:.1}",

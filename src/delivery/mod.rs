@@ -24,6 +24,7 @@ mod operator;
 mod outcome;
 mod places;
 mod post;
+mod quota;
 mod recover;
 mod remote;
 mod rename;

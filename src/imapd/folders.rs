@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::delivery::RenameError;
 use crate::host::Account;
 use crate::mail::imap_text;
-use crate::mailbox::{FolderName, Folders, Kind, Listed, SpecialUse, utf7};
+use crate::mailbox::{Flags, FolderName, Folders, Kind, Listed, SpecialUse, Summary, View, utf7};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -265,6 +265,7 @@ impl Session<'_> {
                 StatusItem::UidValidity => write!(text, "{gap}UIDVALIDITY {}", view.uid_validity()),
                 StatusItem::Unseen => write!(text, "{gap}UNSEEN {}", counts.unseen),
                 StatusItem::Deleted => write!(text, "{gap}DELETED {}", counts.deleted),
+                StatusItem::DeletedStorage => write!(text, "{gap}DELETED-STORAGE {}", deleted_storage(&view)?),
                 StatusItem::Size => write!(text, "{gap}SIZE {}", counts.size),
                 StatusItem::HighestModSeq => write!(text, "{gap}HIGHESTMODSEQ {}", view.highest_modseq()),
                 StatusItem::MailboxId => write!(text, "{gap}MAILBOXID (F{})", self.folders()?.id(name)?),
@@ -273,6 +274,12 @@ impl Session<'_> {
         }
         Ok(text)
     }
+}
+
+/// Bytes of the messages that an EXPUNGE would remove.
+fn deleted_storage(view: &View) -> Result<u64, Answer> {
+    let deleted = |message: &Summary| message.marks.flags.has(Flags::DELETED);
+    Ok(view.messages()?.iter().filter(|message| deleted(message)).map(|message| message.size).sum())
 }
 
 /// What LIST says of a name; `subscribed`: that the user is subscribed to it, too.

@@ -33,6 +33,8 @@ pub const CAPABILITIES: &[&str] = &[
     "OBJECTID",
     "PREVIEW",
     "QRESYNC",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
     "SAVEDATE",
     "SEARCHRES",
     "SORT",

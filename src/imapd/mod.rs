@@ -17,6 +17,7 @@ mod idle;
 mod input;
 mod login;
 mod notify;
+mod quota;
 mod search;
 mod section;
 mod select;

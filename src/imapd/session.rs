@@ -246,6 +246,8 @@ impl<'a> Session<'a> {
             Command::Enable(names) => self.enable(&names),
             Command::Expunge(set) => self.expunge(set.as_ref()),
             Command::Fetch { set, uid, items, changed_since, vanished } => self.fetch(&set, uid, items, changed_since, vanished),
+            Command::GetQuota(root) => self.get_quota(&root),
+            Command::GetQuotaRoot(name) => self.get_quota_root(&name),
             Command::Id => {
                 self.tell(format_args!("ID (\"name\" \"Pillarbox\" \"version\" \"{}\")", env!("CARGO_PKG_VERSION")))?;
                 Ok(Answer::ok("nice to meet you"))

@@ -90,6 +90,8 @@ pub const WRONG_PROTOCOL: Reply = Reply::fixed(421, "4.7.0", "This is a mail ser
 pub const LOCAL_ERROR: Reply = Reply::fixed(451, "4.3.0", "Local error, try again later");
 /// No room on the disk.
 pub const NO_ROOM: Reply = Reply::fixed(452, "4.3.1", "No room at present, try again later");
+/// Nothing is left of the recipient's `limits.quota`.
+pub const OVER_QUOTA: Reply = Reply::fixed(452, "4.2.2", "The mailbox is full, try again later");
 /// `limits.recipients` is reached; the rest may come in another transaction (RFC 5321 §4.5.3.1.10).
 pub const TOO_MANY_RECIPIENTS: Reply = Reply::fixed(452, "4.5.3", "Too many recipients, send the rest later");
 /// The password can't be checked now.

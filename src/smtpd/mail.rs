@@ -53,7 +53,11 @@ impl Session<'_> {
                 );
                 reply::LOCAL_ERROR
             })?;
-            policy::may_reach(&self.client(), &server.config, &route).map(|()| route)
+            policy::may_reach(&self.client(), &server.config, &route)?;
+            match route {
+                Route::Local(account) if server.post.is_over_quota(&account) => Err(reply::OVER_QUOTA),
+                route => Ok(route),
+            }
         });
         match (verdict, &mut self.transaction) {
             (Ok(route), Some(open)) => {

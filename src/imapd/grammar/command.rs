@@ -46,6 +46,10 @@ pub enum Command {
         changed_since: Option<u64>,
         vanished: bool,
     },
+    /// Of a quota root (RFC 9208 §4.1.1).
+    GetQuota(Vec<u8>),
+    /// Of a folder (RFC 9208 §4.1.2).
+    GetQuotaRoot(Vec<u8>),
     Id,
     Idle,
     List(ListWhat),
@@ -183,6 +187,8 @@ pub enum Verb {
     Examine,
     Expunge,
     Fetch,
+    GetQuota,
+    GetQuotaRoot,
     Id,
     Idle,
     List,
@@ -224,6 +230,8 @@ const VERBS: &[Row] = &[
     ("EXAMINE", Verb::Examine),
     ("EXPUNGE", Verb::Expunge),
     ("FETCH", Verb::Fetch),
+    ("GETQUOTA", Verb::GetQuota),
+    ("GETQUOTAROOT", Verb::GetQuotaRoot),
     ("ID", Verb::Id),
     ("IDLE", Verb::Idle),
     ("LIST", Verb::List),
@@ -320,6 +328,8 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
             }
             Command::Enable(names)
         }
+        Verb::GetQuota => Command::GetQuota(cursor.astring()?.into_owned()),
+        Verb::GetQuotaRoot => Command::GetQuotaRoot(mailbox(cursor)?),
         Verb::Id => id(cursor)?,
         Verb::List => Command::List(folder::list(cursor)?),
         Verb::Lsub => {

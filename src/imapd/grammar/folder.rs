@@ -69,6 +69,8 @@ pub enum StatusItem {
     Unseen,
     /// How many of them have `\Deleted` (RFC 9051 §6.3.11).
     Deleted,
+    /// How many bytes these have (RFC 9208 §4.1.4).
+    DeletedStorage,
     /// All their bytes (RFC 8438).
     Size,
     /// HIGHESTMODSEQ (RFC 7162 §3.1.7)
@@ -88,6 +90,7 @@ pub fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
         "UIDVALIDITY" => Ok(StatusItem::UidValidity),
         "UNSEEN" => Ok(StatusItem::Unseen),
         "DELETED" => Ok(StatusItem::Deleted),
+        "DELETED-STORAGE" => Ok(StatusItem::DeletedStorage),
         "SIZE" => Ok(StatusItem::Size),
         "HIGHESTMODSEQ" => Ok(StatusItem::HighestModSeq),
         "MAILBOXID" => Ok(StatusItem::MailboxId),
