@@ -30,6 +30,10 @@ pub(super) struct Block {
     at: u64,
     /// Of the table it was read for.
     epoch: u64,
+    /// All that the table says of places was true when it was read; else only of the message it was read for.
+    sure: bool,
+    /// Counts the blocks that were read.
+    serial: u64,
     bookmark: Option<(Row, Pace)>,
 }
 
@@ -64,6 +68,8 @@ pub(super) struct Stream<'a> {
     row: Row,
     /// Of the table the row is from.
     epoch: u64,
+    /// The last block that was read for this message.
+    serial: u64,
     pace: Pace,
     /// Before the piece in `out`.
     before: Pace,
@@ -172,7 +178,7 @@ impl<'a> Stream<'a> {
     pub fn new(view: &'a View, row: Row, epoch: u64) -> Stream<'a> {
         let pace = Pace { wire: 0, stage: Stage::Header, to_wire: ToWire::default() };
         let (before, out) = (pace.clone(), Vec::new());
-        Stream { view, row, epoch, before, pace, skip: 0, left: row.wire, out, sent: 0, ahead: BLOCK }
+        Stream { view, row, epoch, serial: 0, before, pace, skip: 0, left: row.wire, out, sent: 0, ahead: BLOCK }
     }
 
     /// Hands out the message in pieces as they are made ready; tells what the table says of it in the end.
@@ -222,7 +228,8 @@ impl<'a> Stream<'a> {
 
     /// Where in the block the file's bytes from `from` on are, at most so many; a block is read if they are not in it.
     fn fetch(&mut self, block: &mut Block, from: impl Fn(&Row) -> u64, most: u64) -> Result<Range<usize>, MailboxError> {
-        if block.epoch != self.epoch || block.bytes.is_empty() || !block.covers(from(&self.row), most) {
+        let vouched = block.sure || block.serial == self.serial;
+        if !vouched || block.epoch != self.epoch || block.bytes.is_empty() || !block.covers(from(&self.row), most) {
             self.load(block, &from)?;
         }
         let start = usize::try_from(from(&self.row) - block.at).unwrap_or(usize::MAX);
@@ -245,7 +252,8 @@ impl<'a> Stream<'a> {
             if !mailbox.vouch(&mut inner, &*reading.file, &[self.row])? {
                 continue;
             }
-            block.at = from(&self.row);
+            (block.at, block.sure, block.serial) = (from(&self.row), !inner.doubt.open, block.serial + 1);
+            self.serial = block.serial;
             // Others that stand in the same block would not have been looked at.
             let end = self.row.offset + self.row.length;
             let most = if inner.doubt.open { end.saturating_sub(block.at) } else { u64::MAX };

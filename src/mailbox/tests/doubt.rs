@@ -16,17 +16,18 @@ fn wire(n: u64, lines: usize) -> Vec<u8> {
     format!("Subject: message {n}\r\n\r\n{body}by {n}\r\n").into_bytes()
 }
 
-/// Three messages of which the second is big; another program gives the flag of the first to the third, so that the second
-/// stands elsewhere and the last where it stood, and puts one behind it.
+/// Another program gives the flag of the second message to the fourth, so that the big one between them stands elsewhere and the
+/// last where it stood, and puts one behind it.
 fn moved() -> (SimDisk, World) {
     let disk = SimDisk::default();
     let world = World::sim(&disk);
-    let file =
-        |first, third, more: String| [text(1, first, 1), text(2, "", 200), text(3, third, 1), text(4, "", 1), more].concat();
+    let file = |second, fourth, more: String| {
+        [text(1, "", 1), text(2, second, 1), text(3, "", 200), text(4, fourth, 1), text(5, "", 1), more].concat()
+    };
     strangers::overwrite(&disk, file("Status: RO\n", "", String::new()).as_bytes());
     let there = world.seen("alice").into_iter().map(|(uid, wire)| (uid, number(&wire))).collect::<Vec<_>>();
-    assert_eq!(there, [(1, 1), (2, 2), (3, 3), (4, 4)]);
-    strangers::overwrite(&disk, file("", "Status: RO\n", text(5, "", 1)).as_bytes());
+    assert_eq!(there, (1..=5).map(|n| (n, u64::from(n))).collect::<Vec<_>>());
+    strangers::overwrite(&disk, file("", "Status: RO\n", text(6, "", 1)).as_bytes());
     (disk, world)
 }
 
@@ -36,8 +37,12 @@ fn a_message_that_was_moved_is_read_from_where_it_is() {
     let inbox = world.inbox("alice");
     let view = inbox.view().unwrap();
     assert!(inbox.inner().doubt.open);
-    let summary = view.message(Uid(2)).unwrap().unwrap();
-    assert!(read(&view, &summary) == wire(2, 200));
+    // The block that is read for the first one has those behind it, too.
+    for (uid, lines) in [(1, 1), (3, 200)] {
+        assert!(inbox.inner().doubt.open);
+        let summary = view.message(Uid(uid)).unwrap().unwrap();
+        assert!(read(&view, &summary) == wire(u64::from(uid), lines), "{uid}");
+    }
     assert!(!inbox.inner().doubt.open);
 }
 
@@ -47,8 +52,8 @@ fn a_message_that_did_not_move_is_read_without_looking_at_all() {
     let inbox = world.inbox("alice");
     let view = inbox.view().unwrap();
     for _ in 0..2 {
-        let summary = view.message(Uid(4)).unwrap().unwrap();
-        assert_eq!(read(&view, &summary), wire(4, 1));
+        let summary = view.message(Uid(5)).unwrap().unwrap();
+        assert_eq!(read(&view, &summary), wire(5, 1));
         assert!(inbox.inner().doubt.open);
     }
 }
@@ -56,8 +61,8 @@ fn a_message_that_did_not_move_is_read_without_looking_at_all() {
 #[test]
 fn a_message_that_was_moved_is_removed_and_its_neighbours_are_not() {
     let (_, world) = moved();
-    world.inbox("alice").expunge(&[Uid(2)]).unwrap();
-    let seen: Vec<(u32, Vec<u8>)> = [1, 3, 4, 5].map(|n| (n as u32, wire(n, 1))).into();
+    world.inbox("alice").expunge(&[Uid(3)]).unwrap();
+    let seen: Vec<(u32, Vec<u8>)> = [1, 2, 4, 5, 6].map(|n| (n as u32, wire(n, 1))).into();
     assert_eq!(world.seen("alice"), seen);
     world.store.close();
     assert_eq!(world.seen("alice"), seen);
@@ -70,10 +75,10 @@ fn what_was_moved_while_it_waits_to_be_removed_is_removed_from_where_it_is() {
     drop(inbox.view().unwrap());
     let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
     assert!(file.try_lock(Lock::Exclusive).unwrap());
-    inbox.expunge(&[Uid(2)]).unwrap();
+    inbox.expunge(&[Uid(3)]).unwrap();
     file.unlock().unwrap();
     world.store.checkpoint();
-    assert_eq!(world.seen("alice"), [1, 3, 4, 5].map(|n| (n as u32, wire(n, 1))));
+    assert_eq!(world.seen("alice"), [1, 2, 4, 5, 6].map(|n| (n as u32, wire(n, 1))));
 }
 
 #[test]
