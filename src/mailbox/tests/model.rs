@@ -69,6 +69,8 @@ struct Model {
     serials: usize,
     /// What each message ever made looks like on the wire.
     wires: BTreeMap<u64, Vec<u8>>,
+    /// Others took these out of a file of ours that went on, before they were settled: nobody has them to put back.
+    torn: BTreeSet<u64>,
     /// Messages by number, as they were when the engine last looked.
     alive: BTreeMap<u64, Known>,
     /// Nobody took these away.
@@ -127,6 +129,7 @@ impl Model {
             sessions: Vec::new(),
             serials: 0,
             wires: BTreeMap::new(),
+            torn: BTreeSet::new(),
             alive: BTreeMap::new(),
             must: BTreeSet::new(),
             expunged: BTreeSet::new(),
@@ -164,7 +167,8 @@ impl Model {
 
     /// The engine looks at the file, which was like this.
     fn look(&mut self, pieces: &[Piece]) {
-        (self.foreign, self.in_place) = (false, false);
+        self.foreign = false;
+        self.in_place &= self.inbox().inner().doubt.open;
         if let Some(log) = &self.inbox().inner().log {
             self.names = log.sum.keywords.clone();
         }
@@ -218,7 +222,16 @@ impl Model {
         }
     }
 
+    /// Of a big file the engine may have looked at the end only; what was changed in the middle is seen in idle time.
+    fn look_once_more(&mut self) {
+        if self.in_place {
+            drop(self.inbox().view().unwrap());
+            self.inbox().look_once_more(&mut self.inbox().inner());
+        }
+    }
+
     fn observe_anew(&mut self) {
+        self.look_once_more();
         let pieces = self.pieces();
         let view = self.inbox().view().unwrap();
         self.look(&pieces);
@@ -227,6 +240,7 @@ impl Model {
 
     /// A look of one session, which is told of what changed.
     fn observe(&mut self, at: usize, tell_gone: bool) {
+        self.look_once_more();
         let pieces = self.pieces();
         let changes = self.sessions[at].view.sync(tell_gone).unwrap();
         self.look(&pieces);

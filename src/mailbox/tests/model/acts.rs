@@ -56,6 +56,7 @@ impl Model {
     }
 
     fn mark(&mut self, count: usize) {
+        self.look_once_more();
         let change = [Change::Add, Change::Remove, Change::Replace][self.random.below(3)];
         let mut marks = Marks { flags: Flags(self.random.below(64) as u8), keywords: 0 };
         if self.random.one_in(3) {
@@ -290,7 +291,10 @@ impl Model {
             self.must.remove(n);
             self.hidden.remove(n);
             // The engine knows that the file is another one, and that this copy was not safe in the old one.
-            let safe = self.world.settled(*n) || self.ever_expunged.contains(n);
+            let safe = self.world.settled(*n) || self.ever_expunged.contains(n) || self.torn.contains(n);
+            if !replace {
+                self.torn.insert(*n);
+            }
             if replace && !safe && self.wires[n].starts_with(b"Return-Path") {
                 self.orphans.insert(*n);
             }
@@ -388,6 +392,7 @@ impl Model {
             19 if self.sessions.len() < 4 => {
                 self.serials += 1;
                 self.did(format!("session {} of serial {}", self.sessions.len(), self.serials));
+                self.look_once_more();
                 let pieces = self.pieces();
                 let view = self.inbox().view().unwrap();
                 self.look(&pieces);
