@@ -63,8 +63,9 @@ pub fn end(message: &[u8]) -> usize {
 
 /// A value on one line, without line ends and outer blanks (RFC 5322 §2.2.3).
 pub fn unfold(value: &[u8]) -> Vec<u8> {
-    let line: Vec<u8> = value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    line.trim_ascii().to_vec()
+    let mut line = value.trim_ascii().to_vec();
+    line.retain(|byte| !matches!(byte, b'\r' | b'\n'));
+    line
 }
 
 /// Fields in which mailboxes keep state: stripped when mail is delivered, not shown to clients.

@@ -30,8 +30,17 @@ const ENTRIES: usize = 2000;
 
 /// Reads a list. `value` may be folded.
 pub fn parse(value: &[u8]) -> Vec<Entry> {
+    read(value, ENTRIES)
+}
+
+/// The first entry of a list. What stands behind it is not read.
+pub fn first(value: &[u8]) -> Option<Entry> {
+    read(value, 1).into_iter().next()
+}
+
+fn read(value: &[u8], most: usize) -> Vec<Entry> {
     let mut reader = Reader { rest: value, in_group: false, entries: Vec::new() };
-    while reader.entries.len() < ENTRIES && !reader.rest.is_empty() {
+    while reader.entries.len() < most && !reader.rest.is_empty() {
         reader.entry();
     }
     if reader.in_group {
@@ -234,7 +243,9 @@ impl Reader<'_> {
     fn word(&mut self, len: usize, blank: bool) -> Token {
         let (word, rest) = self.rest.split_at(len.min(self.rest.len()));
         self.rest = rest;
-        Token::Word(word.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect(), blank)
+        let mut word = word.to_vec();
+        word.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+        Token::Word(word, blank)
     }
 
     /// The inside of a quoted string, or of a comment, which may nest, up to its end.

@@ -2,6 +2,8 @@
 //! a megabyte of them costs no memory; of these, a bounded part is kept.
 
 use crate::mail::header::unfold;
+use crate::mail::mailboxes::{self, Entry};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A field that is kept.
@@ -118,12 +120,21 @@ impl Fields {
     }
 
     /// The addresses of a field. A field that is there twice is read as one list: what a client shows is then all there is.
-    pub(crate) fn addresses(&self, field: Field) -> Vec<crate::mail::mailboxes::Entry> {
+    pub(crate) fn addresses(&self, field: Field) -> Vec<Entry> {
+        mailboxes::parse(&self.list(field))
+    }
+
+    /// The first of them.
+    pub(crate) fn first_address(&self, field: Field) -> Option<Entry> {
+        mailboxes::first(&self.list(field))
+    }
+
+    fn list(&self, field: Field) -> Cow<'_, [u8]> {
         let values: Vec<&[u8]> = self.all(field).collect();
         match values.as_slice() {
-            [] => Vec::new(),
-            [value] => crate::mail::mailboxes::parse(value),
-            values => crate::mail::mailboxes::parse(&values.join(b",".as_slice())),
+            [] => Cow::default(),
+            [value] => Cow::Borrowed(value),
+            values => Cow::Owned(values.join(b",".as_slice())),
         }
     }
 }
@@ -162,6 +173,8 @@ mod tests {
         }
         assert_eq!(fields.line_of(Field::Subject).unwrap(), b"one\ttwo");
         assert_eq!(fields.addresses(Field::To).len(), 2);
+        assert_eq!(fields.first_address(Field::To).as_ref(), fields.addresses(Field::To).first());
+        assert_eq!(fields.first_address(Field::Cc), None);
         assert_eq!(fields.line_of(Field::From), None);
         assert!(fields.kept() < 30);
     }

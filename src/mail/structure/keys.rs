@@ -53,9 +53,9 @@ impl Keys {
         Keys {
             base_subject,
             is_reply,
-            from: Correspondent::first_of(&fields.addresses(Field::From)),
-            to: Correspondent::first_of(&fields.addresses(Field::To)),
-            cc: Correspondent::first_of(&fields.addresses(Field::Cc)),
+            from: Correspondent::of(fields.first_address(Field::From)),
+            to: Correspondent::of(fields.first_address(Field::To)),
+            cc: Correspondent::of(fields.first_address(Field::Cc)),
             sent: fields.first(Field::Date).and_then(Sent::parse),
             message_id: ids(Field::MessageId).into_iter().next(),
             references,
@@ -65,8 +65,8 @@ impl Keys {
 }
 
 impl Correspondent {
-    fn first_of(entries: &[Entry]) -> Correspondent {
-        match entries.first() {
+    fn of(entry: Option<Entry>) -> Correspondent {
+        match &entry {
             Some(Entry::Mailbox(mailbox)) => {
                 let name = words::decode(mailbox.name.as_deref().unwrap_or_default());
                 let address = match mailbox.domain.as_slice() {
