@@ -14,7 +14,7 @@
 use super::factlog::{self, Extent};
 use super::flags::{Flags, Marks};
 use super::inbox::{Inner, Mailbox, Stamp};
-use super::refresh::Loaded;
+use super::refresh::{Loaded, MANY};
 use super::secret::Key;
 use super::state::{Log, Sum};
 use super::table::{Row, Table};
@@ -49,6 +49,7 @@ impl Writer<'_> {
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
+    #[inline]
     fn take<const N: usize>(&mut self) -> [u8; N] {
         match self.0.split_first_chunk::<N>() {
             Some((bytes, rest)) => {
@@ -59,10 +60,12 @@ impl Reader<'_> {
         }
     }
 
+    #[inline]
     fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
 
+    #[inline]
     fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.take())
     }
@@ -181,7 +184,7 @@ fn encode(row: &Row, out: &mut Vec<u8>) {
         .put(&[0; 2]);
 }
 
-fn decode(record: &[u8]) -> Row {
+fn decode(record: &[u8; RECORD]) -> Row {
     let mut from = Reader(record);
     let (uid, header) = (from.u32(), from.u32());
     let [f0, f1, r0, r1, blank, pending, flags, filed] = from.take();
@@ -215,6 +218,7 @@ fn read(file: &dyn File, validity: u32) -> io::Result<Option<Contents>> {
     let count = head.rows as usize + head.doomed as usize;
     let end = head.facts_at();
     let (mut rows, mut check) = (Vec::with_capacity(count), 0);
+    crate::sys::unix::want_big_pages(rows.spare_capacity_mut());
     let mut batch = vec![0; BATCH * RECORD];
     let mut at = HEAD as u64;
     while at < end {
@@ -223,7 +227,7 @@ fn read(file: &dyn File, validity: u32) -> io::Result<Option<Contents>> {
         let records = batch.get(..read - read % RECORD).filter(|records| !records.is_empty());
         let Some(records) = records else { return Ok(None) };
         check = crc32c::crc32c_append(check, records);
-        rows.extend(records.chunks_exact(RECORD).map(decode));
+        rows.extend(records.chunks_exact(RECORD).filter_map(<[u8]>::first_chunk).map(decode));
         at += records.len() as u64;
     }
     let doomed = rows.split_off(head.rows as usize);
@@ -366,8 +370,13 @@ impl Mailbox {
         let (Some(loaded), Some(log)) = (&inner.table, inner.log.as_mut()) else { return Ok(()) };
         let extent = log.extent()?;
         write(&*self.shared.disk, &self.places.index, loaded, extent, &log.sum, inner.modseq)?;
+        let was_whole = !log.sum.partial;
         log.sum.shorten();
         inner.indexed = std::mem::take(&mut inner.noted);
+        if was_whole && loaded.table.rows.len() > MANY {
+            // What the index has of single messages was a lot of small pieces, which the allocator would keep.
+            crate::sys::unix::trim_memory();
+        }
         (inner.index_behind, inner.index_stale, inner.index_saved) = (false, false, Some(now));
         Ok(())
     }

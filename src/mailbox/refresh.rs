@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// A file up to this size is looked at whole when others wrote to it. (The files of tests are smaller than most.)
 const SMALL: u64 = if cfg!(test) { 4 << 10 } else { 4 << 20 };
 /// So many messages make it worth to look for memory that can be given back.
-const MANY: usize = 10_000;
+pub(super) const MANY: usize = 10_000;
 /// Others may change a file again each time before we have looked.
 const MOST_LOOKS: usize = 100;
 

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::thread;
 
 /// A stretch of a file that is worth a thread of its own.
-const WORTH_SHARING: u64 = 16 << 20;
+const WORTH_SHARING: u64 = 4 << 20;
 /// No more threads than this.
 const MOST_SCANNERS: usize = 8;
 

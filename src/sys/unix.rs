@@ -29,6 +29,20 @@ pub fn trim_memory() {
     }
 }
 
+/// Memory that is about to be filled: where it is a lot, the system may give it in big pages, with a fault for each instead of one for
+/// every 4 KiB.
+pub fn want_big_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
+    const BIG: usize = 2 << 20;
+    let start = memory.as_ptr() as usize;
+    let (from, to) = (start.next_multiple_of(BIG), (start + size_of_val(memory)) / BIG * BIG);
+    if from < to {
+        // SAFETY: this only tells how the pages of memory that is borrowed here are to be backed; what is in them stays.
+        unsafe {
+            libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_HUGEPAGE);
+        }
+    }
+}
+
 /// Gives the pages of this thread's stack that are not in use now back to the system: what a deep call once touched would
 /// stay in memory as long as the thread.
 #[inline(never)]
