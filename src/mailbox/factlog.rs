@@ -288,9 +288,15 @@ impl<S: Sum> FactLog<S> {
         // After an error the same is written again at the same place.
         file.write_at(&[IoSlice::new(self.waiting.as_bytes())], self.size)?;
         self.size += self.waiting.len() as u64;
-        self.waiting.clear();
+        self.forget_waiting();
         self.unsynced = true;
         Ok(())
+    }
+
+    /// What waited was written. A first look at a big mailbox had some MiB to tell; nothing will be as long so soon.
+    fn forget_waiting(&mut self) {
+        self.waiting.clear();
+        self.waiting.shrink_to(COMPACT_OVER as usize);
     }
 
     /// Makes all that was put durable. After an error the whole log is written anew.
@@ -357,7 +363,7 @@ impl<S: Sum> FactLog<S> {
         self.id = Some(file.stat()?.file);
         self.file = Some(file);
         (self.size, self.least) = (text.len() as u64, text.len() as u64);
-        self.waiting.clear();
+        self.forget_waiting();
         self.unsynced = false;
         self.sync_names()
     }
