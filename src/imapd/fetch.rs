@@ -1,8 +1,8 @@
 //! FETCH (RFC 9051 §6.4.5), with BINARY (RFC 3516), CONDSTORE and QRESYNC (RFC 7162), OBJECTID, SAVEDATE and PREVIEW.
 
 use super::answer::{Answer, Done, End};
-use super::grammar::Set;
 use super::grammar::fetch::{Bytes, Item, Name, Text};
+use super::grammar::{Partial, Set};
 use super::section::{Found, Source, cut, without_nul};
 use super::select::{Selected, vanished};
 use super::session::Session;
@@ -48,7 +48,16 @@ impl From<End> for Trouble {
 
 impl Session<'_> {
     /// FETCH and UID FETCH. Of messages that are gone nothing is told, of the others all.
-    pub(super) fn fetch(&mut self, set: &Set, uid: bool, items: Vec<Item>, since: Option<u64>, earlier: bool) -> Done {
+    /// With `partial` it is only about so many of the messages of the set that there are (RFC 9394 §3.3).
+    pub(super) fn fetch(
+        &mut self,
+        set: &Set,
+        uid: bool,
+        items: Vec<Item>,
+        since: Option<u64>,
+        earlier: bool,
+        partial: Option<Partial>,
+    ) -> Done {
         let mut items = items;
         if earlier && !(uid && self.enabled.qresync) {
             return Ok(Answer::bad("VANISHED is for UID FETCH, after ENABLE QRESYNC"));
@@ -62,10 +71,14 @@ impl Session<'_> {
         if uid && !items.contains(&Item::Uid) {
             items.insert(0, Item::Uid);
         }
-        let messages = match self.messages(set, uid) {
+        let mut messages = match self.messages(set, uid) {
             Ok(messages) => messages,
             Err(answer) => return Ok(answer),
         };
+        if let Some(partial) = partial {
+            messages.retain(|message| message.summary.is_some());
+            messages = messages.get(partial.of(messages.len())).unwrap_or_default().to_vec();
+        }
         let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
         // Here `*` is no message but all that may have been.
         let earlier = earlier.then(|| set.ranges(selected.view.uid_next().saturating_sub(1)));
@@ -77,14 +90,8 @@ impl Session<'_> {
         told
     }
 
-    /// Tells what the client wants to know of messages that came: those from this number on, but not these (RFC 5465 §5.2).
-    pub(super) fn tell_new(&mut self, selected: &Selected, from: u32, items: &[Item], but: &[Uid]) -> Result<(), End> {
-        let count = selected.view.count().unwrap_or_default();
-        if from > count {
-            return Ok(());
-        }
-        let mut messages = selected.view.select(&[from..=count], false).unwrap_or_default();
-        messages.retain(|message| !but.contains(&message.uid));
+    /// Tells something of a message that came (RFC 5465 §5.2).
+    pub(super) fn tell_new(&mut self, selected: &Selected, message: Message, items: &[Item]) -> Result<(), End> {
         let mut items = items.to_vec();
         // RFC 7162 §3.2.6
         if self.enabled.qresync && !items.contains(&Item::Uid) {
@@ -92,7 +99,7 @@ impl Session<'_> {
         }
         let wish = Wish { items, since: None, earlier: None, uid: true };
         // What can't be told of one, its FETCH will tell when it is asked for.
-        self.tell_messages(selected, &messages, &wish, &mut Vec::new()).map(|_| ())
+        self.tell_messages(selected, &[message], &wish, &mut Vec::new()).map(|_| ())
     }
 
     /// The messages of a set. A number that no message has is an error, a UID is not (RFC 9051 §6.4.9).

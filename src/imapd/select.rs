@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, Done, End};
 use super::grammar::{How, Resync, Set, show};
+use super::search::Live;
 use super::session::Session;
 use crate::mailbox::{Flags, FolderName, Keywords, Summary, Uid, View};
 use std::ops::RangeInclusive;
@@ -15,6 +16,10 @@ pub(super) struct Selected {
     pub read_only: bool,
     /// As the session was told them.
     pub keywords: Keywords,
+    /// Searches that are kept up to date.
+    pub live: Vec<Live>,
+    /// What is to be told of them.
+    pub lines: Vec<String>,
 }
 
 impl Session<'_> {
@@ -44,7 +49,8 @@ impl Session<'_> {
             }
         }
         let id = self.server.store.folders(&account).map_err(Into::into).and_then(|folders| folders.id(&name));
-        let selected = Selected { keywords: view.keywords(), view, name, read_only: how.read_only };
+        let selected =
+            Selected { keywords: view.keywords(), view, name, read_only: how.read_only, live: Vec::new(), lines: Vec::new() };
         self.describe(&selected, id.ok().map(|id| id.to_string()), how.resync.as_ref())?;
         let (code, text) = if how.read_only { ("READ-ONLY", "you may look") } else { ("READ-WRITE", "it is open") };
         self.selected = Some(Box::new(selected));

@@ -209,7 +209,8 @@ impl<'a> Session<'a> {
         match verb {
             Verb::Capability | Verb::Noop | Verb::Logout | Verb::Id => None,
             Verb::Starttls | Verb::Authenticate | Verb::Login => known.then(|| Answer::bad("you are logged in already")),
-            Verb::Check
+            Verb::CancelUpdate
+            | Verb::Check
             | Verb::Close
             | Verb::Copy
             | Verb::Expunge
@@ -232,6 +233,7 @@ impl<'a> Session<'a> {
     fn obey(&mut self, command: Command, tag: &str) -> Done {
         match command {
             Command::Authenticate { mechanism, initial } => self.authenticate(&mechanism, initial.as_deref()),
+            Command::CancelUpdate(tags) => self.cancel_update(&tags),
             Command::Capability => {
                 let capabilities = self.capabilities();
                 self.tell(format_args!("CAPABILITY {capabilities}"))?;
@@ -245,7 +247,9 @@ impl<'a> Session<'a> {
             Command::Delete(name) => self.delete(&name),
             Command::Enable(names) => self.enable(&names),
             Command::Expunge(set) => self.expunge(set.as_ref()),
-            Command::Fetch { set, uid, items, changed_since, vanished } => self.fetch(&set, uid, items, changed_since, vanished),
+            Command::Fetch { set, uid, items, changed_since, vanished, partial } => {
+                self.fetch(&set, uid, items, changed_since, vanished, partial)
+            }
             Command::GetQuota(root) => self.get_quota(&root),
             Command::GetQuotaRoot(name) => self.get_quota_root(&name),
             Command::Id => {

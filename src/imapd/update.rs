@@ -2,10 +2,12 @@
 //! told ([`notify`](super::notify)).
 
 use super::answer::End;
+use super::grammar::fetch::Item;
 use super::grammar::show_uids;
+use super::search::Wanted;
 use super::select::Selected;
 use super::session::Session;
-use crate::mailbox::{Flags, Keywords, MailboxError, Summary, Tell, Uid};
+use crate::mailbox::{Changes, Flags, Keywords, MailboxError, Selected as Message, Summary, Tell, Uid};
 use std::io::Write;
 
 /// Messages that are looked up at a time.
@@ -34,15 +36,38 @@ impl Session<'_> {
         let (wanted, own) = self.wanted_of_new();
         let Some(mut selected) = self.selected.take() else { return Ok(()) };
         let known = selected.view.count().unwrap_or_default();
-        let told = self.tell_changes(&mut selected, tell, but).and_then(|gone| {
-            if wanted.is_empty() { Ok(()) } else { self.tell_new(&selected, known.saturating_sub(gone) + 1, &wanted, &own) }
+        let told = self.tell_changes(&mut selected, tell, but).and_then(|changes| {
+            let from = known.saturating_sub(changes.gone.len() as u32) + 1;
+            let (lines, found) = self.update_results(&mut selected, &changes, from);
+            if let Some(count) = changes.exists.filter(|_| !wanted.is_empty() || !found.is_empty()) {
+                let mut new = selected.view.select(&[from..=count], false).unwrap_or_default();
+                new.retain(|message| !own.contains(&message.uid));
+                self.tell_each(&selected, new, &wanted, &found)?;
+            }
+            selected.lines.extend(lines);
+            // They come behind the FETCH with the marks, which the caller tells of some (RFC 5465 §5.1).
+            let lines = if but.is_empty() { std::mem::take(&mut selected.lines) } else { Vec::new() };
+            lines.iter().try_for_each(|line| self.tell(format_args!("{line}")))
         });
         self.selected = Some(selected);
         told
     }
 
-    /// Tells how many are gone.
-    fn tell_changes(&mut self, selected: &mut Selected, tell: Tell, but: &[Uid]) -> Result<u32, End> {
+    /// Tells of messages that came what the client wants to know of all, and of those that a search found.
+    fn tell_each(&mut self, selected: &Selected, new: Vec<Message>, of_all: &[Item], found: &[Wanted]) -> Result<(), End> {
+        for message in new {
+            let mut items = of_all.to_vec();
+            for item in found.iter().filter(|(number, _)| *number == message.number).flat_map(|(_, items)| items) {
+                items.extend((!items.contains(item)).then(|| item.clone()));
+            }
+            if !items.is_empty() {
+                self.tell_new(selected, message, &items)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_changes(&mut self, selected: &mut Selected, tell: Tell, but: &[Uid]) -> Result<Changes, End> {
         let changes = match selected.view.sync_some(tell) {
             Ok(changes) => changes,
             // It was deleted, or what stands in its place has other numbers (RFC 2180 §3).
@@ -50,9 +75,10 @@ impl Session<'_> {
             // Another program has it; the next look will see.
             Err(_) => {
                 self.look_again = true;
-                return Ok(0);
+                return Ok(Changes::default());
             }
         };
+        self.tell_lost_results(selected, &changes.gone)?;
         if self.enabled.qresync && !changes.gone.is_empty() {
             let vanished = show_uids(changes.gone.iter().rev().map(|(_, uid)| uid));
             self.tell(format_args!("VANISHED {vanished}"))?;
@@ -73,13 +99,13 @@ impl Session<'_> {
         }
         self.tell_keywords(selected)?;
         let mut but = but.iter().peekable();
-        let marked = changes.marked.into_iter().filter(|(_, uid)| {
+        let marked = changes.marked.iter().copied().filter(|(_, uid)| {
             // Both ascend.
             while but.next_if(|but| *but < uid).is_some() {}
             but.peek() != Some(&uid)
         });
         self.tell_marks_of(selected, marked, true)?;
-        Ok(changes.gone.len() as u32)
+        Ok(changes)
     }
 
     /// IMAP4rev2 knows no recent messages.

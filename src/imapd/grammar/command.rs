@@ -4,6 +4,7 @@ use super::cursor::{Bad, Cursor, Parsed};
 use super::fetch::{self, Item};
 use super::folder::{self, ListWhat, StatusItem, mailbox};
 use super::notify::{Notify, notify};
+use super::returns::Partial;
 use super::search::{self, Algorithm, Criterion, Search};
 use super::set::Set;
 use crate::mailbox::{Change, Flags, SpecialUse};
@@ -20,6 +21,8 @@ pub enum Command {
         mechanism: String,
         initial: Option<Vec<u8>>,
     },
+    /// The tags of searches.
+    CancelUpdate(Vec<Vec<u8>>),
     Capability,
     Check,
     Close,
@@ -45,6 +48,8 @@ pub enum Command {
         items: Vec<Item>,
         changed_since: Option<u64>,
         vanished: bool,
+        /// Only of so many of them (RFC 9394 §3.3).
+        partial: Option<Partial>,
     },
     /// Of a quota root (RFC 9208 §4.1.1).
     GetQuota(Vec<u8>),
@@ -176,6 +181,7 @@ pub struct Append {
 pub enum Verb {
     Append,
     Authenticate,
+    CancelUpdate,
     Capability,
     Check,
     Close,
@@ -219,6 +225,7 @@ type Row = (&'static str, Verb);
 const VERBS: &[Row] = &[
     ("APPEND", Verb::Append),
     ("AUTHENTICATE", Verb::Authenticate),
+    ("CANCELUPDATE", Verb::CancelUpdate),
     ("CAPABILITY", Verb::Capability),
     ("CHECK", Verb::Check),
     ("CLOSE", Verb::Close),
@@ -315,6 +322,14 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
             let initial = if cursor.eat(b' ') { Some(cursor.take_while(|byte| byte != b' ').to_vec()) } else { None };
             Command::Authenticate { mechanism, initial }
         }
+        // command-select =/ "CANCELUPDATE" 1*(SP quoted) (RFC 5267 §5)
+        Verb::CancelUpdate => {
+            let mut tags = vec![cursor.astring()?.into_owned()];
+            while cursor.eat(b' ') {
+                tags.push(cursor.astring()?.into_owned());
+            }
+            Command::CancelUpdate(tags)
+        }
         Verb::Compress => Command::Compress(cursor.atom()?.to_ascii_uppercase()),
         Verb::Create => {
             let (name, uses) = folder::create(cursor)?;
@@ -385,30 +400,48 @@ fn on_messages(verb: Verb, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Command
         Verb::Copy | Verb::Move => Command::Copy { set, uid, to: mailbox(cursor)?, moves: verb == Verb::Move },
         Verb::Fetch => {
             let items = fetch::items(cursor)?;
-            let (changed_since, vanished) = fetch_modifiers(cursor)?;
-            Command::Fetch { set, uid, items, changed_since, vanished }
+            let Modifiers { changed_since, vanished, partial } = fetch_modifiers(cursor)?;
+            if partial.is_some() && !uid {
+                return Err(Bad("PARTIAL is for UID FETCH"));
+            }
+            Command::Fetch { set, uid, items, changed_since, vanished, partial }
         }
         _ => Command::Store { set, uid, store: store(cursor)? },
     })
 }
 
-/// `fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")"` (RFC 4466 §2.4, RFC 7162 §7)
-fn fetch_modifiers(cursor: &mut Cursor<'_>) -> Parsed<(Option<u64>, bool)> {
-    let (mut since, mut vanished) = (None, false);
+/// What is asked of a FETCH beyond its items.
+#[derive(Default)]
+struct Modifiers {
+    changed_since: Option<u64>,
+    vanished: bool,
+    partial: Option<Partial>,
+}
+
+/// `fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")"` (RFC 4466 §2.4, RFC 7162 §7, RFC 9394 §4)
+fn fetch_modifiers(cursor: &mut Cursor<'_>) -> Parsed<Modifiers> {
+    let mut modifiers = Modifiers::default();
     if cursor.eat(b' ') {
         cursor.list(|cursor| {
             match cursor.atom()?.to_ascii_uppercase().as_str() {
                 "CHANGEDSINCE" => {
                     cursor.space()?;
-                    since = Some(cursor.number64()?);
+                    modifiers.changed_since = Some(cursor.number64()?);
                 }
-                "VANISHED" => vanished = true,
+                "VANISHED" => modifiers.vanished = true,
+                "PARTIAL" => {
+                    cursor.space()?;
+                    modifiers.partial = Some(Partial::parse(cursor)?);
+                }
                 _ => return Err(Bad("no such modifier")),
             }
             Ok(())
         })?;
     }
-    if vanished && since.is_none() { Err(Bad("VANISHED needs CHANGEDSINCE")) } else { Ok((since, vanished)) }
+    if modifiers.vanished && modifiers.changed_since.is_none() {
+        return Err(Bad("VANISHED needs CHANGEDSINCE"));
+    }
+    Ok(modifiers)
 }
 
 /// ```abnf

@@ -7,6 +7,7 @@ mod cursor;
 pub mod fetch;
 mod folder;
 mod notify;
+mod returns;
 pub mod search;
 mod set;
 
@@ -14,4 +15,5 @@ pub use command::{Append, Command, Flag, How, Resync, Store, Verb, parse, tag_of
 pub use cursor::{Announced, Bad, Cursor, announced};
 pub use folder::{ListWhat, StatusItem, append_head, mailbox};
 pub use notify::{EVENTS, Events, Filter, Notify};
+pub use returns::{Partial, Returns};
 pub use set::{Set, show, show_uids};

@@ -2,6 +2,8 @@
 
 use super::command::Command;
 use super::cursor::{Bad, Cursor, Parsed};
+use super::fetch::Item;
+use super::returns::{Returns, returns};
 use super::set::Set;
 use crate::mail::date;
 use crate::mailbox::Flags;
@@ -19,6 +21,8 @@ const MOST_CRITERIA: usize = 20;
 pub struct Search {
     /// `RETURN (…)` (RFC 4731 §3.1).
     pub returns: Option<Returns>,
+    /// Changes are to be told, and this of messages that come (RFC 5267 §4.3, RFC 5465 §7).
+    pub update: Option<Vec<Item>>,
     /// What the texts are written in.
     pub charset: Option<Vec<u8>>,
     /// The keys, each behind what it is made of: `OR a NOT b` is `a b Not Or`.
@@ -30,17 +34,6 @@ impl Search {
     pub fn has_modseq(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Key(Key::ModSeq(_))))
     }
-}
-
-/// What is told of the result.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Returns {
-    pub min: bool,
-    pub max: bool,
-    pub all: bool,
-    pub count: bool,
-    /// `SAVE` (RFC 5182)
-    pub save: bool,
 }
 
 /// A key, or what is done with those before it.
@@ -137,13 +130,13 @@ pub enum Algorithm {
 /// search      = "SEARCH" [search-return-opts] [SP "CHARSET" SP charset] 1*(SP search-key)      ; RFC 9051 §9
 /// ```
 pub fn search(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Command> {
-    let returns = returns(cursor)?;
+    let (returns, update) = returns(cursor)?;
     let mut charset = None;
     if cursor.eat_word("CHARSET ") {
         charset = Some(cursor.astring()?.into_owned());
         cursor.space()?;
     }
-    Ok(Command::Search { uid, search: Search { returns, charset, steps: steps(cursor)? } })
+    Ok(Command::Search { uid, search: Search { returns, update, charset, steps: steps(cursor)? } })
 }
 
 /// ```abnf
@@ -152,7 +145,7 @@ pub fn search(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Command> {
 /// sort-criterion = ["REVERSE" SP] sort-key
 /// ```
 pub fn sort(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Command> {
-    let returns = returns(cursor)?;
+    let (returns, update) = returns(cursor)?;
     let criteria = cursor.list(|cursor| {
         let reverse = cursor.eat_word("REVERSE ");
         let by = match cursor.atom()?.to_ascii_uppercase().as_str() {
@@ -173,7 +166,7 @@ pub fn sort(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Command> {
         return Err(Bad("no criteria, or too many"));
     }
     cursor.space()?;
-    Ok(Command::Sort { uid, criteria, search: with_charset(cursor, returns)? })
+    Ok(Command::Sort { uid, criteria, search: Search { returns, update, ..with_charset(cursor)? } })
 }
 
 /// `thread = "THREAD" SP thread-alg SP charset 1*(SP search-key)` (RFC 5256 §5)
@@ -184,35 +177,13 @@ pub fn thread(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Command> {
         _ => return Err(Bad("no such algorithm")),
     };
     cursor.space()?;
-    Ok(Command::Thread { uid, algorithm, search: with_charset(cursor, None)? })
+    Ok(Command::Thread { uid, algorithm, search: with_charset(cursor)? })
 }
 
-fn with_charset(cursor: &mut Cursor<'_>, returns: Option<Returns>) -> Parsed<Search> {
+fn with_charset(cursor: &mut Cursor<'_>) -> Parsed<Search> {
     let charset = Some(cursor.astring()?.into_owned());
     cursor.space()?;
-    Ok(Search { returns, charset, steps: steps(cursor)? })
-}
-
-/// `search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")"`; an empty list is `(ALL)`.
-fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<Returns>> {
-    if !cursor.eat_word("RETURN ") {
-        return Ok(None);
-    }
-    let mut returns = Returns::default();
-    let options = cursor.list(|cursor| {
-        match cursor.atom()?.to_ascii_uppercase().as_str() {
-            "MIN" => returns.min = true,
-            "MAX" => returns.max = true,
-            "ALL" => returns.all = true,
-            "COUNT" => returns.count = true,
-            "SAVE" => returns.save = true,
-            _ => return Err(Bad("no such return option")),
-        }
-        Ok(())
-    })?;
-    returns.all |= options.is_empty();
-    cursor.space()?;
-    Ok(Some(returns))
+    Ok(Search { returns: None, update: None, charset, steps: steps(cursor)? })
 }
 
 /// What the key at hand is part of.
@@ -477,7 +448,7 @@ mod tests {
         let Command::Sort { criteria, .. } = command(sort, "(SUBJECT REVERSE DATE) UTF-8 ALL").unwrap() else { panic!() };
         assert_eq!(criteria, [Criterion { by: By::Subject, reverse: false }, Criterion { by: By::Date, reverse: true }]);
         assert!(command(thread, "references US-ASCII ALL").is_ok());
-        for bad in ["RETURN (MIN) ", "RETURN (PARTIAL 1:2) ALL", "CHARSET UTF-8", "RETURN MIN ALL"] {
+        for bad in ["RETURN (MIN) ", "RETURN (PARTIAL 1:2 ALL) ALL", "CHARSET UTF-8", "RETURN MIN ALL"] {
             assert!(command(search, bad).is_err(), "{bad}");
         }
         for bad in ["() UTF-8 ALL", "(REVERSE) UTF-8 ALL", "(DATE) UTF-8", "DATE UTF-8 ALL", "(X) UTF-8 ALL"] {

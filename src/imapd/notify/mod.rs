@@ -309,6 +309,7 @@ impl Session<'_> {
                 }
             }
         }
+        news.sort_by(|(one, _), (other, _)| interests.name(one).cmp(&interests.name(other)));
         for (id, now) in news {
             let Some(watched) = interests.watched.get_mut(&id) else { continue };
             let before = watched.known.replace(now);
@@ -389,6 +390,10 @@ impl Session<'_> {
 }
 
 impl Interests {
+    fn name(&self, id: &MailboxId) -> Option<&FolderName> {
+        self.watched.get(id).map(|watched| &watched.name)
+    }
+
     fn fetched(&self) -> &[Item] {
         self.selected.as_ref().map_or(&[], |(events, _)| &events.fetch)
     }

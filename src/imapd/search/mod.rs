@@ -1,10 +1,13 @@
 //! SEARCH (RFC 9051 §6.4.4, RFC 3501 §6.4.4), SORT and THREAD (RFC 5256), and how their results are told: ESEARCH (RFC 4731),
-//! ESORT (RFC 5267), SEARCHRES (RFC 5182).
+//! ESORT (RFC 5267), SEARCHRES (RFC 5182), PARTIAL (RFC 9394).
+//!
+//! * `context`: searches that are kept up to date.
 //!
 //! * `program`: the keys, and what they say of what is known of a message. `text`: the text of a part, to be compared.
 //! * `raw`: rules messages out. `message`: reads one as far as it must be read. `run`: all of them, on several threads.
 //! * `sort`, `thread`: puts the messages in order.
 
+mod context;
 mod message;
 mod program;
 mod raw;
@@ -14,10 +17,11 @@ mod text;
 mod thread;
 
 use super::answer::{Answer, Done, End, Status};
-use super::grammar::search::{Algorithm, Criterion, Returns, Search};
-use super::grammar::show;
+use super::grammar::search::{Algorithm, Criterion, Search};
+use super::grammar::{Returns, show};
 use super::session::Session;
 use crate::mailbox::View;
+pub(super) use context::{Live, Wanted};
 use program::{Context, Program};
 use run::Hit;
 pub(super) use run::email_id;
@@ -37,6 +41,9 @@ impl Session<'_> {
             // RFC 6855 §3
             return Ok(Answer::bad("after ENABLE UTF8=ACCEPT there is one character set"));
         }
+        if let Err(answer) = self.may_update(tag, search) {
+            return Ok(answer);
+        }
         self.note_modseq(search)?;
         let found = match self.find(search) {
             Ok(found) => found,
@@ -51,11 +58,15 @@ impl Session<'_> {
             None => self.tell_numbers("SEARCH", &found, uid)?,
             Some(returns) => self.tell_extended(tag, &found, uid, returns)?,
         }
+        self.keep_up_to_date(tag, uid, &[], search, &found)?;
         Ok(Answer::ok("searched"))
     }
 
     /// SORT and UID SORT.
     pub(super) fn sort(&mut self, tag: &str, uid: bool, criteria: &[Criterion], search: &Search) -> Done {
+        if let Err(answer) = self.may_update(tag, search) {
+            return Ok(answer);
+        }
         self.note_modseq(search)?;
         let sorted = self.find(search).and_then(|mut found| {
             let view = self.selected_view()?;
@@ -70,6 +81,7 @@ impl Session<'_> {
             None => self.tell_numbers("SORT", &found, uid)?,
             Some(returns) => self.tell_extended(tag, &found, uid, returns)?,
         }
+        self.keep_up_to_date(tag, uid, criteria, search, &found)?;
         Ok(Answer::ok("sorted"))
     }
 
@@ -140,8 +152,13 @@ impl Session<'_> {
     fn tell_extended(&mut self, tag: &str, found: &Found, uid: bool, returns: Returns) -> Result<(), End> {
         let hits = &found.hits;
         let (first, last) = (hits.first().filter(|_| returns.min), hits.last().filter(|_| returns.max));
-        let few = (returns.min || returns.max) && !returns.all && !returns.count;
-        let told: Vec<&Hit> = if few { first.into_iter().chain(last).collect() } else { hits.iter().collect() };
+        let part = returns.partial.map(|partial| (partial, hits.get(partial.of(hits.len())).unwrap_or_default()));
+        let few = (returns.min || returns.max || part.is_some()) && !returns.all && !returns.count;
+        let told: Vec<&Hit> = match part {
+            _ if !few => hits.iter().collect(),
+            None => first.into_iter().chain(last).collect(),
+            Some((_, part)) => first.into_iter().chain(last).chain(part).collect(),
+        };
         if returns.save {
             self.saved = run::uids(told.iter().copied());
             self.saved.dedup();
@@ -158,6 +175,10 @@ impl Session<'_> {
         }
         if returns.all && !hits.is_empty() {
             let _ = write!(text, " ALL {}", show(hits.iter().map(|hit| hit.name(uid)..=hit.name(uid))));
+        }
+        if let Some((partial, part)) = part {
+            let part = show(part.iter().map(|hit| hit.name(uid)..=hit.name(uid)));
+            let _ = write!(text, " PARTIAL ({partial} {})", if part.is_empty() { "NIL" } else { &part });
         }
         if let Some(highest) = told.iter().map(|hit| hit.summary.modseq).max().filter(|_| found.has_modseq) {
             let _ = write!(text, " MODSEQ {highest}");

@@ -8,6 +8,7 @@ use super::text::Windows;
 use crate::mail::structure::{Keys, Structure};
 use crate::mailbox::{Headers, Mailbox, MailboxError, Selected, Structures, Summary, Uid, View};
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -31,7 +32,12 @@ pub struct Hit {
 
 /// Which of the session's messages fit, by number.
 pub fn search(view: &View, program: &Program) -> Result<Vec<Hit>, MailboxError> {
-    let all = view.select(&[1..=u32::MAX], true)?;
+    search_among(view, program, &[1..=u32::MAX])
+}
+
+/// The same, among those of these ranges of UIDs.
+pub fn search_among(view: &View, program: &Program, uids: &[RangeInclusive<u32>]) -> Result<Vec<Hit>, MailboxError> {
+    let all = view.select(uids, true)?;
     let alive = all.into_iter().filter_map(|Selected { number, summary, .. }| Some(Hit { number, summary: summary? }));
     let mut known = Known::default();
     let (mut hits, mut open): (Vec<Hit>, Vec<Hit>) = (Vec::new(), Vec::new());
