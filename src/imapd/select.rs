@@ -43,10 +43,8 @@ impl Session<'_> {
             Ok(view) => view,
             Err(error) => return Ok(error.into()),
         };
-        if !how.read_only {
-            if let Err(error) = view.claim_recent() {
-                return Ok(error.into());
-            }
+        if let Err(error) = if how.read_only { view.borrow_recent() } else { view.claim_recent() } {
+            return Ok(error.into());
         }
         let id = self.server.store.folders(&account).map_err(Into::into).and_then(|folders| folders.id(&name));
         let selected =

@@ -92,9 +92,7 @@ impl Session<'_> {
         }
         if let Some(count) = changes.exists {
             self.tell(format_args!("{count} EXISTS"))?;
-            if !selected.read_only {
-                let _ = selected.view.claim_recent();
-            }
+            let _ = if selected.read_only { selected.view.borrow_recent() } else { selected.view.claim_recent() };
             self.tell_recent(selected)?;
         }
         self.tell_keywords(selected)?;

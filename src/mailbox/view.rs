@@ -340,16 +340,21 @@ impl View {
     pub fn claim_recent(&self) -> Result<(), MailboxError> {
         let mut inner = self.mailbox.enter();
         let mut told = self.absorb(&inner)?;
-        let (Some(log), Some(loaded)) = (inner.log.as_ref(), inner.table.as_ref()) else { return Ok(()) };
-        let (from, to) = (log.sum.told, told.numbering.top);
+        let Some(from) = inner.log.as_ref().filter(|_| inner.table.is_some()).map(|log| log.sum.told) else { return Ok(()) };
+        let to = told.numbering.top;
         if from >= to {
             return Ok(());
         }
-        let fresh = loaded.table.rows.iter().skip(loaded.table.below(from)).take_while(|row| row.uid < to);
-        let fresh: Vec<u32> = fresh.filter(|row| !row.marks.flags.has(Flags::OLD)).map(|row| row.uid).collect();
-        told.recent.extend(&fresh);
+        told.note_recent(&inner);
         drop(told);
         self.mailbox.make_old(&mut inner, to)
+    }
+
+    /// The same, but the next session has them as recent, too (RFC 3501 §6.3.2).
+    pub fn borrow_recent(&self) -> Result<(), MailboxError> {
+        let inner = self.mailbox.enter();
+        self.absorb(&inner)?.note_recent(&inner);
+        Ok(())
     }
 
     /// Was this session the first to be told of it?
@@ -389,6 +394,16 @@ impl View {
         }
         self.seat.advance(inner.modseq);
         Ok(told)
+    }
+}
+
+impl Told {
+    /// The messages the session knows of, and no session that could say so was told of, are recent to it.
+    fn note_recent(&mut self, inner: &Inner) {
+        let from = inner.log.as_ref().map_or(0, |log| log.sum.told).max(self.recent.last().map_or(0, |uid| uid + 1));
+        let rows = inner.rows().rows.get(inner.rows().below(from)..).unwrap_or_default();
+        let fresh = rows.iter().take_while(|row| row.uid < self.numbering.top);
+        self.recent.extend(fresh.filter(|row| !row.marks.flags.has(Flags::OLD)).map(|row| row.uid));
     }
 }
 
