@@ -93,7 +93,11 @@ impl Session<'_> {
         };
         if from.is_inbox() {
             match self.server.post.rename_inbox(&account, &to) {
-                Ok(()) => {}
+                Ok(()) => {
+                    if let Err(answer) = self.copy_notes_of_inbox(&to) {
+                        return Ok(answer);
+                    }
+                }
                 Err(RenameError::Folder(error)) => return Ok(error.into()),
                 Err(RenameError::Unfinished(moved, all, error)) => {
                     let answer = Done::from(error)?;

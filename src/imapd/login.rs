@@ -28,6 +28,7 @@ pub const CAPABILITIES: &[&str] = &[
     "IDLE",
     "LIST-EXTENDED",
     "LIST-STATUS",
+    "METADATA",
     "MOVE",
     "MULTIAPPEND",
     "NAMESPACE",
@@ -193,6 +194,7 @@ impl Session<'_> {
                 "CONDSTORE" => (true, None),
                 "QRESYNC" => (true, Some(&mut enabled.qresync)),
                 "UTF8=ACCEPT" => (false, Some(&mut enabled.utf8)),
+                "METADATA" => (false, Some(&mut enabled.metadata)),
                 "IMAP4REV2" => (false, Some(&mut enabled.rev2)),
                 _ => continue,
             };
@@ -201,6 +203,11 @@ impl Session<'_> {
             }
             if condstore {
                 self.enable_condstore()?;
+            }
+            if self.enabled.metadata {
+                if let Err(answer) = self.watch_notes() {
+                    return Ok(answer);
+                }
             }
             let name = if name == "IMAP4REV2" { "IMAP4rev2" } else { name };
             let _ = write!(told, " {name}");

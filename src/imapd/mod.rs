@@ -4,7 +4,7 @@
 //! * `input`: reads a whole command, literals included, and nothing that is too long.
 //! * `session`: the loop, and which verb is legal when. Handlers write untagged data; the loop alone writes the tagged line,
 //!   before it what changed in the mailbox meanwhile (`update`) and elsewhere (`notify`), and decides to close.
-//! * `login`, `folders`, `select`, `fetch`, `search`, `store`, `copy`, `append`, `idle`, `notify`: a family of verbs each.
+//! * `login`, `folders`, `select`, `fetch`, `search`, `store`, `copy`, `append`, `idle`, `notify`, `metadata`: a family of verbs each.
 //! * `answer`: what a command comes to, and how errors of the rooms below are told.
 
 mod answer;
@@ -16,6 +16,7 @@ pub mod grammar;
 mod idle;
 mod input;
 mod login;
+mod metadata;
 mod notify;
 mod quota;
 mod search;

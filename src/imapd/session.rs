@@ -11,6 +11,7 @@ use super::Server;
 use super::answer::{Answer, Done, End, Status};
 use super::grammar::{Bad, Command, Verb, parse, tag_of};
 use super::input::Incoming;
+use super::metadata::WatchedNotes;
 use super::notify::Interests;
 use super::select::Selected;
 use crate::auth::Login;
@@ -37,6 +38,8 @@ pub(super) struct Session<'a> {
     pub saved: Vec<Uid>,
     /// What is told without being asked for; none: what IMAP itself knows.
     pub interests: Option<Box<Interests>>,
+    /// Annotations that others may change.
+    pub notes: Option<Box<WatchedNotes>>,
     /// Rings while it waits.
     pub bell: Option<Arc<Bell>>,
     /// Something could not be looked at.
@@ -57,6 +60,8 @@ pub(super) struct Enabled {
     pub utf8: bool,
     /// RFC 9051
     pub rev2: bool,
+    /// RFC 5464 §4.1
+    pub metadata: bool,
 }
 
 impl<'a> Session<'a> {
@@ -71,6 +76,7 @@ impl<'a> Session<'a> {
             enabled: Enabled::default(),
             saved: Vec::new(),
             interests: None,
+            notes: None,
             bell: None,
             look_again: false,
             scratch: String::new(),
@@ -89,7 +95,7 @@ impl<'a> Session<'a> {
             Err(end) => end,
         };
         // What is not told any more must not hold a mailbox open.
-        (self.selected, self.interests) = (None, None);
+        (self.selected, self.interests, self.notes) = (None, None, None);
         let farewell = match &end {
             End::Logout | End::Broken(_) => None,
             End::Thrown(why) => Some(*why),
@@ -250,6 +256,7 @@ impl<'a> Session<'a> {
             Command::Fetch { set, uid, items, changed_since, vanished, partial } => {
                 self.fetch(&set, uid, items, changed_since, vanished, partial)
             }
+            Command::GetMetadata { name, wanted } => self.metadata(&name, &wanted),
             Command::GetQuota(root) => self.get_quota(&root),
             Command::GetQuotaRoot(name) => self.get_quota_root(&name),
             Command::Id => {
@@ -273,6 +280,7 @@ impl<'a> Session<'a> {
             Command::Rename { from, to } => self.rename(&from, &to),
             Command::Search { uid, search } => self.search(tag, uid, &search),
             Command::Select { name, how } => self.select(&name, &how),
+            Command::SetMetadata { name, values } => self.set_metadata(&name, values),
             Command::Sort { uid, criteria, search } => self.sort(tag, uid, &criteria, &search),
             Command::Starttls => Ok(self.may_start_tls()),
             Command::Status { name, items } => self.status(&name, &items),
@@ -301,6 +309,7 @@ impl<'a> Session<'a> {
             enabled,
             saved,
             interests,
+            notes,
             bell,
             look_again,
             scratch: _,
@@ -309,7 +318,7 @@ impl<'a> Session<'a> {
         } = self;
         log::info!("session={name} imap unauthenticate");
         (*login, *selected, *enabled, *interests, *bell) = (None, None, Enabled::default(), None, None);
-        (*saved, *look_again) = (Vec::new(), false);
+        (*saved, *look_again, *notes) = (Vec::new(), false, None);
         Ok(Answer::ok("who are you?"))
     }
 

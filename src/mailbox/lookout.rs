@@ -102,10 +102,15 @@ impl FoldersLookout {
         self.seat.keep_news();
     }
 
+    /// The folders.
+    pub fn folders(&self) -> Folders {
+        Folders::of(self.user.clone())
+    }
+
     /// All names, as [`Folders::list`] tells them. Folders that other programs make are awaited in all directories there are now.
     pub fn look(&self) -> Result<Vec<Listed>, FolderError> {
         let dirs = self.user.tree()?.directories()?;
         self.user.shared.waker().await_names(&self.user, &dirs);
-        Folders::of(self.user.clone()).list()
+        self.folders().list()
     }
 }

@@ -11,7 +11,7 @@
 //! | `<spool>/index/u/INBOX.cache` | what messages are made of, ready to send; may be deleted at any time ([`cache`]) | no |
 //! | `<spool>/folders/u/A/B.mbox` | the mail of `u`'s folder `A/B`; [`name`] tells how names are written | yes |
 //! | `<spool>/state/u/<id>` | the state log of the folder with that mailbox id; so `<id>.lease`, `<id>.idx` and so on | yes |
-//! | `<spool>/state/u/user` | the log of `u`: folders and their ids, subscriptions, the last UIDVALIDITY ([`user`]) | yes |
+//! | `<spool>/state/u/user` | the log of `u`: folders and their ids, subscriptions, annotations, the last UIDVALIDITY ([`user`]) | yes |
 //! | `<spool>/state/u/user.lock`, `tree.lock` | locked while that log, or the tree of folders, is used; empty | |
 //! | `<spool>/state/u/INBOX.lease` | locked while a POP3 session has the mailbox; empty | |
 //! | `<spool>/state/u/INBOX.redo` | while messages are moved: what stood where ([`compact`]) | while it is open |
@@ -84,6 +84,7 @@ mod lookout;
 mod marking;
 mod mbox;
 mod name;
+mod notes;
 mod numbering;
 mod places;
 mod read;
@@ -116,6 +117,7 @@ pub use inbox::Mailbox;
 pub use lookout::{FoldersLookout, Lookout, Standing};
 pub use marking::{Change, Marked};
 pub use name::{FolderName, NameError};
+pub use notes::{Changes as NoteChanges, Known, LONGEST_NOTE, Note, NoteError};
 pub use store::{Rebuilt, Store};
 pub use structures::Structures;
 pub use table::Counts;

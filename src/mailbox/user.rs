@@ -8,6 +8,7 @@
 
 use super::factlog;
 use super::name::FolderName;
+use super::notes::{self, Notes, Owner};
 use crate::sys::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -124,6 +125,8 @@ pub enum Fact {
     Unsubscribed(FolderName),
     /// The folders for special uses were made, once.
     Furnished,
+    /// What was noted about a folder, or by a user, changed at once; under which version.
+    Notes(Owner, u64, notes::Changes),
 }
 
 /// All facts, summed up.
@@ -143,6 +146,8 @@ pub struct Sum {
     pub subscribed: BTreeSet<FolderName>,
     /// The folders for special uses were made.
     pub furnished: bool,
+    /// What was noted (RFC 5464).
+    pub notes: Notes,
 }
 
 impl Sum {
@@ -203,6 +208,7 @@ impl factlog::Sum for Sum {
                     self.folders.remove(&deletion.name);
                 }
                 self.retire(deletion.name.clone(), self.validity);
+                self.notes.forget(id);
                 self.deletions.insert(id, deletion);
             }
             Fact::Deleted(id) => drop(self.deletions.remove(&id)),
@@ -216,6 +222,7 @@ impl factlog::Sum for Sum {
             Fact::Subscribed(name) => drop(self.subscribed.insert(name)),
             Fact::Unsubscribed(name) => drop(self.subscribed.remove(&name)),
             Fact::Furnished => self.furnished = true,
+            Fact::Notes(owner, version, changes) => self.notes.take(owner, version, changes),
         }
     }
 
@@ -228,6 +235,7 @@ impl factlog::Sum for Sum {
         facts.extend(self.folders.iter().map(|(name, folder)| Fact::Folder(name.clone(), *folder)));
         facts.extend(self.subscribed.iter().cloned().map(Fact::Subscribed));
         facts.extend(self.furnished.then_some(Fact::Furnished));
+        facts.extend(self.notes.facts().map(|(owner, version, changes)| Fact::Notes(owner, version, changes)));
         facts
     }
 
@@ -247,6 +255,10 @@ impl factlog::Sum for Sum {
             Fact::Subscribed(name) => format!("subscribed {name}"),
             Fact::Unsubscribed(name) => format!("unsubscribed {name}"),
             Fact::Furnished => "furnished".into(),
+            Fact::Notes(owner, version, changes) => {
+                let owner = owner.map_or_else(|| "-".to_owned(), |id| id.to_string());
+                format!("notes {owner} {version} {}", notes::print(changes))
+            }
         }
     }
 
@@ -277,6 +289,12 @@ impl factlog::Sum for Sum {
             "subscribed" => Fact::Subscribed(name(rest)?),
             "unsubscribed" => Fact::Unsubscribed(name(rest)?),
             "furnished" => Fact::Furnished,
+            "notes" => {
+                let (owner, rest) = rest.split_once(' ')?;
+                let (version, text) = rest.split_once(' ')?;
+                let owner = if owner == "-" { None } else { Some(owner.parse().ok()?) };
+                Fact::Notes(owner, version.parse().ok()?, notes::parse(text)?)
+            }
             _ => return None,
         })
     }
@@ -319,6 +337,10 @@ mod tests {
             Fact::Folder(name("Workshop"), folder(4)),
             Fact::Folder(name("Work-shop"), folder(5)),
             Fact::Folder(name("Gone"), folder(6)),
+            Fact::Notes(Some(MailboxId(6)), 1, vec![("/shared/comment".into(), Some(b"of Gone".to_vec()))]),
+            Fact::Notes(Some(MailboxId(3)), 2, vec![("/private/two words".into(), Some(b"\0\n=".to_vec())), ("/x".into(), None)]),
+            Fact::Notes(None, 3, vec![("/private/a".into(), Some(Vec::new())), ("/private/b".into(), Some(b"b".to_vec()))]),
+            Fact::Notes(None, 4, vec![("/private/b".into(), None)]),
             Fact::Delete(MailboxId(6), Deletion { name: name("Gone"), inode: 77 }),
             Fact::Delete(MailboxId(7), Deletion { name: name("Gone too"), inode: 0 }),
             Fact::Deleted(MailboxId(7)),
@@ -349,6 +371,8 @@ mod tests {
         assert_eq!((sum.retired(&name("Workshop")), sum.retired(&name("Gone"))), (5, 1_762_000_000));
         assert_eq!(sum.subscribed.iter().collect::<Vec<_>>(), [&name("Nowhere")]);
         assert!(sum.has_children(&name("INBOX")) && !sum.has_children(&name("Work")));
+        let notes: Vec<_> = sum.notes.facts().map(|(owner, version, notes)| (owner, version, notes[0].0.clone())).collect();
+        assert_eq!(notes, [(None, 3, "/private/a".into()), (Some(MailboxId(3)), 2, "/private/two words".into())]);
     }
 
     #[test]

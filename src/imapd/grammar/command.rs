@@ -3,11 +3,12 @@
 use super::cursor::{Bad, Cursor, Parsed};
 use super::fetch::{self, Item};
 use super::folder::{self, ListWhat, StatusItem, mailbox};
+use super::metadata::{self, Wanted};
 use super::notify::{Notify, notify};
 use super::returns::Partial;
 use super::search::{self, Algorithm, Criterion, Search};
 use super::set::Set;
-use crate::mailbox::{Change, Flags, SpecialUse};
+use crate::mailbox::{Change, Flags, NoteChanges, SpecialUse};
 use crate::sys::Time;
 use std::fmt;
 
@@ -51,6 +52,11 @@ pub enum Command {
         /// Only of so many of them (RFC 9394 §3.3).
         partial: Option<Partial>,
     },
+    /// An empty name: of the server.
+    GetMetadata {
+        name: Vec<u8>,
+        wanted: Wanted,
+    },
     /// Of a quota root (RFC 9208 §4.1.1).
     GetQuota(Vec<u8>),
     /// Of a folder (RFC 9208 §4.1.2).
@@ -82,6 +88,10 @@ pub enum Command {
     Select {
         name: Vec<u8>,
         how: How,
+    },
+    SetMetadata {
+        name: Vec<u8>,
+        values: NoteChanges,
     },
     Sort {
         uid: bool,
@@ -193,6 +203,7 @@ pub enum Verb {
     Examine,
     Expunge,
     Fetch,
+    GetMetadata,
     GetQuota,
     GetQuotaRoot,
     Id,
@@ -208,6 +219,7 @@ pub enum Verb {
     Rename,
     Search,
     Select,
+    SetMetadata,
     Sort,
     Starttls,
     Status,
@@ -237,6 +249,7 @@ const VERBS: &[Row] = &[
     ("EXAMINE", Verb::Examine),
     ("EXPUNGE", Verb::Expunge),
     ("FETCH", Verb::Fetch),
+    ("GETMETADATA", Verb::GetMetadata),
     ("GETQUOTA", Verb::GetQuota),
     ("GETQUOTAROOT", Verb::GetQuotaRoot),
     ("ID", Verb::Id),
@@ -252,6 +265,7 @@ const VERBS: &[Row] = &[
     ("RENAME", Verb::Rename),
     ("SEARCH", Verb::Search),
     ("SELECT", Verb::Select),
+    ("SETMETADATA", Verb::SetMetadata),
     ("SORT", Verb::Sort),
     ("STARTTLS", Verb::Starttls),
     ("STATUS", Verb::Status),
@@ -343,6 +357,7 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
             }
             Command::Enable(names)
         }
+        Verb::GetMetadata => metadata::get(cursor)?,
         Verb::GetQuota => Command::GetQuota(cursor.astring()?.into_owned()),
         Verb::GetQuotaRoot => Command::GetQuotaRoot(mailbox(cursor)?),
         Verb::Id => id(cursor)?,
@@ -367,6 +382,7 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
             let name = mailbox(cursor)?;
             Command::Select { name, how: how(cursor, verb == Verb::Examine)? }
         }
+        Verb::SetMetadata => metadata::set(cursor)?,
         Verb::Status => {
             let name = mailbox(cursor)?;
             cursor.space()?;

@@ -49,6 +49,10 @@ pub struct Events {
     pub names: bool,
     /// SubscriptionChange
     pub subscriptions: bool,
+    /// MailboxMetadataChange
+    pub notes: bool,
+    /// ServerMetadataChange
+    pub server_notes: bool,
     /// One that we know nothing of.
     pub unknown: bool,
 }
@@ -61,13 +65,23 @@ impl Events {
             flags: self.flags || other.flags,
             names: self.names || other.names,
             subscriptions: self.subscriptions || other.subscriptions,
+            notes: self.notes || other.notes,
+            server_notes: self.server_notes || other.server_notes,
             ..self
         }
     }
 }
 
 /// The events that can be asked for, by their names.
-pub const EVENTS: [&str; 5] = ["MessageNew", "MessageExpunge", "FlagChange", "MailboxName", "SubscriptionChange"];
+pub const EVENTS: [&str; 7] = [
+    "MessageNew",
+    "MessageExpunge",
+    "FlagChange",
+    "MailboxName",
+    "SubscriptionChange",
+    "MailboxMetadataChange",
+    "ServerMetadataChange",
+];
 
 /// ```abnf
 /// notify        = "NOTIFY" SP (notify-set / "NONE")                             ; RFC 5465 §8
@@ -172,6 +186,8 @@ impl Seen {
             "ANNOTATIONCHANGE" => (self.change, self.events.unknown) = (true, true),
             "MAILBOXNAME" => self.events.names = true,
             "SUBSCRIPTIONCHANGE" => self.events.subscriptions = true,
+            "MAILBOXMETADATACHANGE" => self.events.notes = true,
+            "SERVERMETADATACHANGE" => self.events.server_notes = true,
             _ => self.events.unknown = true,
         }
         Ok(())
@@ -181,7 +197,7 @@ impl Seen {
 /// RFC 5465 §6.1, §8
 fn check(filter: &Filter, events: &Events) -> Parsed<()> {
     match filter {
-        Filter::Selected { .. } if events.names || events.subscriptions => {
+        Filter::Selected { .. } if events.names || events.subscriptions || events.notes || events.server_notes => {
             Err(Bad("of the selected mailbox only messages can be told"))
         }
         Filter::Selected { .. } => Ok(()),
@@ -221,7 +237,7 @@ mod tests {
         let names = Events { names: true, subscriptions: true, ..Events::default() };
         assert_eq!(groups("SET (mailboxes (a \"b c\") (MailboxName SubscriptionChange))")[0].1, names);
         assert_eq!(groups("SET (selected-delayed NONE)"), [(Filter::Selected { delayed: true }, Events::default())]);
-        assert!(groups("SET (personal (ServerMetadataChange X-Mine))")[0].1.unknown);
+        assert!(groups("SET (personal (AclChange MailboxName))")[0].1.unknown);
     }
 
     #[test]
@@ -238,6 +254,7 @@ mod tests {
             "SET (personal (AnnotationChange))",
             "SET (personal (MessageNew (UID) MessageExpunge))",
             "SET (selected (MailboxName))",
+            "SET (selected (ServerMetadataChange))",
             "SET (selected NONE) (selected-delayed NONE)",
             "SET (subtree () NONE)",
             "SET (subtree NONE)",

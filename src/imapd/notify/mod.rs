@@ -129,6 +129,11 @@ impl Session<'_> {
             self.enable_condstore()?;
         }
         self.interests = Some(interests);
+        if wish.groups.iter().any(|(_, events)| events.notes || events.server_notes) {
+            if let Err(answer) = self.watch_notes() {
+                return Ok(answer);
+            }
+        }
         if wish.status {
             self.tell_standings()?
         }
@@ -244,6 +249,7 @@ impl Session<'_> {
     /// Tells all that is to be told now.
     pub(super) fn tell_news(&mut self, gone: bool) -> Result<(), End> {
         self.tell_others()?;
+        self.tell_notes()?;
         if let Err(end) = self.catch_up(gone) {
             // That the mailbox is no more is news of its name, too.
             self.tell_others()?;
@@ -324,6 +330,15 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Does the client want to know of changes to what was noted about this folder, or by the user?
+    pub(super) fn wants_notes(&self, folder: Option<&FolderName>) -> bool {
+        match (&self.interests, folder) {
+            (None, _) => self.enabled.metadata,
+            (Some(interests), None) => interests.groups.iter().any(|(_, events)| events.server_notes),
+            (Some(interests), Some(folder)) => interests.names.get(folder).is_some_and(|listed| interests.events(listed).notes),
+        }
+    }
+
     fn is_selected(&self, lookout: &Lookout) -> bool {
         self.selected.as_ref().is_some_and(|selected| lookout.is_of(selected.view.mailbox()))
     }
@@ -351,7 +366,7 @@ impl Session<'_> {
     }
 
     /// What the session waits with.
-    fn bell(&mut self) -> std::io::Result<Arc<Bell>> {
+    pub(super) fn bell(&mut self) -> std::io::Result<Arc<Bell>> {
         if self.bell.is_none() {
             self.bell = Some(Bell::new()?);
         }

@@ -18,6 +18,7 @@ crate::tests![
     huge_sets,
     plaintext_instead_of_a_handshake,
     kill_in_append,
+    kill_after_setmetadata,
     mailbox_rewritten_during_a_fetch,
     eight_bit_bytes_and_nul_everywhere,
     nul_in_a_decoded_part,
@@ -319,6 +320,35 @@ fn kill_in_append() {
     }
     assert!(rounds.values().all(|parts| parts.len() == 3), "{rounds:?}");
     assert!(owed.iter().all(|round| rounds.contains_key(round)), "{owed:?} were acknowledged, {rounds:?} are there");
+    works(&daemon);
+}
+
+/// What was noted is there, all of a command or nothing of it.
+fn kill_after_setmetadata() {
+    let mut daemon = Setup::default().start();
+    let mut random = Random(0x5464);
+    let mut owed = 0;
+    for round in 1..=12 {
+        let mut imap = daemon.imap("alice");
+        let value = format!("~{{3+}}\r\n\0{round:02}");
+        let tag = imap.begin(format!("SETMETADATA Archive (/private/a {value} /shared/b {value})").as_bytes()).unwrap();
+        if round % 2 == 0 {
+            assert!(imap.finish(&tag).unwrap().last().unwrap().contains(" OK "));
+            owed = round;
+        } else {
+            std::thread::sleep(Duration::from_micros(random.below(3_000) as u64));
+        }
+        daemon.kill();
+        daemon.start();
+        let lines = daemon.imap("alice").ok("GETMETADATA Archive (/private/a /shared/b)").unwrap();
+        let told = lines[..lines.len() - 1].join("\n");
+        let whole = |of: usize| format!("* METADATA \"Archive\" (/private/a ~{{3}}\n\0{of:02} /shared/b ~{{3}}\n\0{of:02})");
+        let nothing = "* METADATA \"Archive\" (/private/a NIL /shared/b NIL)";
+        assert!(told == whole(owed) || told == whole(round) || (owed == 0 && told == nothing), "{round}: {told:?}");
+        if told == whole(round) {
+            owed = round;
+        }
+    }
     works(&daemon);
 }
 
