@@ -74,7 +74,7 @@ pub fn find(file: &dyn File, secret: &Secret, intent: &Intent, base: Base) -> io
             true if bytes == new_bytes(&dead, header.start, cell) && !(is_big && at + 1 == cells.len()) => State::New,
             true if secret.tag(at + 1, &bytes) == *tag => State::Old,
             true if may_be_mixed(&bytes, if at + 1 == cells.len() { dead.end } else { b"" }) => State::Mixed,
-            // The end was lost. (A longer one that is dead goes on with NULs.)
+            // The end was lost. (A longer one that is dead goes on.)
             true if at + 1 == cells.len() && bytes.iter().all(|byte| *byte == 0) && !goes_on(file, cell.end)? => State::Mixed,
             _ => State::Alien,
         });
@@ -97,9 +97,10 @@ enum State {
     Alien,
 }
 
-/// Is there a NUL?
+/// Does something else than the next message stand there?
 fn goes_on(file: &dyn File, at: u64) -> io::Result<bool> {
-    Ok(read(file, &(at..at + 1))?.first() == Some(&0))
+    let next = read(file, &(at..at + 5))?;
+    Ok(!next.is_empty() && next != b"From ")
 }
 
 /// Could a write be stuck in this cell? In the room of the message nothing else begins or ends, be it a dead one.

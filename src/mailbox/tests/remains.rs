@@ -131,8 +131,10 @@ fn mail_that_was_removed_and_comes_back_is_shown_under_another_uid() {
 fn the_dead_of_another_length_and_what_follows_them_are_left_alone() {
     let (disk, _, after) = intended(700);
     let end = after.len() - 2;
-    let longer = [&after[..end], &[0; 300], b"\n\n"].concat();
-    assert_eq!(seen(&disk, &longer), (vec![1], longer.clone()));
+    for more in [1, 2, 300] {
+        let longer = [&after[..end], &vec![0; more], b"\n\n"].concat();
+        assert_eq!(seen(&disk, &longer), (vec![1], longer.clone()), "{more}");
+    }
     let next = b"From x@y Sat Nov  1 12:26:40 2025\nSubject: message 5\n\nfollows the shorter one\n\n";
     for shorter in [40, 100, 200] {
         let file = [&after[..end - shorter], b"\n\n", next].concat();
