@@ -224,6 +224,7 @@ impl Mailbox {
         }
         if !doomed.is_empty() {
             self.index_goes_stale(inner)?;
+            inner.buries();
         }
         let some: Vec<(&Row, Dead)> = doomed.iter().filter_map(|place| Some((place, dead(place, base)?))).collect();
         some.iter().for_each(|(place, _)| inner.wrote(place.offset));

@@ -60,6 +60,17 @@ impl Inner {
         self.looked.1.extend(found);
     }
 
+    /// Messages are about to be overwritten in their places: who looked one of them up must not take it from what others read
+    /// of the file after that.
+    pub(in crate::mailbox) fn buries(&mut self) {
+        let Some(loaded) = &mut self.table else { return };
+        let known = self.looked.0 == loaded.epoch;
+        loaded.epoch += 1;
+        if known {
+            self.looked.0 = loaded.epoch;
+        }
+    }
+
     /// The file ends here now. What readers have of it in memory is not what will stand behind.
     pub(super) fn cut(&mut self, size: u64) {
         let Some(loaded) = &mut self.table else { return };

@@ -406,3 +406,29 @@ fn messages_that_move_or_change_keep_or_lose_their_records() {
     assert_eq!(look(&world), 5);
     assert_eq!(look(&World::sim(&disk.after_kill())), 5);
 }
+
+#[test]
+fn what_was_overwritten_meanwhile_is_gone_and_not_made_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::real(dir.path());
+    let mailbox = world.inbox("alice");
+    for n in 1..=3 {
+        mailbox.deliver(&small(n).copy()).unwrap();
+    }
+    let big = [b"Subject: message 4\n\n".to_vec(), b"a line\n".repeat(200_000)].concat();
+    mailbox.deliver(&Mail::new(4, &big).copy()).unwrap();
+    let view = mailbox.view().unwrap();
+    let messages = view.messages().unwrap();
+    let uids: Vec<Uid> = messages.iter().map(|message| message.uid).collect();
+    // All are looked up now.
+    let mut structures = view.structures(&uids).alone();
+    assert!(structures.next().unwrap().1.is_ok());
+    // What the session has of the file is another part, then the first again, with the dead behind it.
+    read(&view, &messages[3]);
+    mailbox.expunge(&[uids[1]]).unwrap();
+    read(&view, &messages[0]);
+    let (uid, record) = structures.next().unwrap();
+    assert_eq!(uid, uids[1]);
+    assert!(matches!(record, Err(MailboxError::Gone)), "{record:?}");
+    assert!(structures.next().unwrap().1.is_ok());
+}
