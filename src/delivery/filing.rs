@@ -1,10 +1,10 @@
-//! What sessions put into folders: APPEND, COPY and MOVE. All of it goes through the journal, as mail does.
+//! What sessions put into folders: APPEND, COPY, MOVE and REPLACE. All of it goes through the journal, as mail does.
 //!
-//! 1. The messages of one command are written to the journal and committed together. Each names its place; one that is moved
-//!    also names, as a second recipient, what is to be removed, and from where.
+//! 1. The messages of one command are written to the journal and committed together. Each names its place; one that is moved,
+//!    or takes another's place, also names, as a second recipient, what is to be removed, and from where.
 //! 2. They are appended to the folder, all of them or none. If that can't be done now, they are taken back, and the client is
 //!    told so: it never reads OK for mail that is not in the folder, nor finds mail there later that it was refused.
-//! 3. What was moved is removed from its source, durably, and only then is that recipient settled.
+//! 3. What was moved or replaced is removed from its source, durably, and only then is that recipient settled.
 //!
 //! After a crash between 1 and 2 the queue-runner appends; between 2 and 3 it removes, but only what is in the target. So a
 //! message that is being moved is in one of the two, and in both at no time after recovery has dealt with it.
@@ -92,6 +92,14 @@ impl From<MailboxError> for FileError {
     }
 }
 
+/// The error is about where messages are taken from.
+fn of_source(error: MailboxError) -> FileError {
+    match error {
+        MailboxError::Gone | MailboxError::Nonexistent => FileError::Gone,
+        other => FileError::from(other),
+    }
+}
+
 /// What was filed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filed {
@@ -115,6 +123,10 @@ pub struct Batch {
     /// Where they are moved from.
     source: Option<Arc<Mailbox>>,
     removals: Vec<Identity>,
+    /// What the next message replaces.
+    replaced: Option<Identity>,
+    /// Bytes of it, if there was one.
+    replaces: Option<u64>,
     drafts: Vec<Draft>,
     wrong: Option<FileError>,
     /// Bytes written.
@@ -153,23 +165,21 @@ impl Post {
         target: &FolderName,
         moves: bool,
     ) -> Result<Filed, FileError> {
-        let gone = |error| match error {
-            MailboxError::Gone | MailboxError::Nonexistent => FileError::Gone,
-            other => FileError::from(other),
-        };
         let _alone = moves.then(|| source.mailbox().moving());
         let mut batch = self.file(account, target)?;
         batch.source = moves.then(|| source.mailbox().clone());
         let (names, now) = (source.keywords(), self.office().clock.now());
         let mut sources = Vec::with_capacity(uids.len());
         for uid in uids {
-            let (Some(summary), Some(known)) = (source.message(*uid).map_err(gone)?, source.identity(*uid).map_err(gone)?) else {
+            let (Some(summary), Some(known)) =
+                (source.message(*uid).map_err(of_source)?, source.identity(*uid).map_err(of_source)?)
+            else {
                 continue;
             };
             let keywords = names.of(summary.marks.keywords).map(str::to_owned).collect();
             let flags = (summary.marks.flags & Flags::ALL).bits();
             batch.enter(Filing { flags, keywords, date: summary.date, zone: summary.zone, saved: now }, Some(known));
-            let copied = source.read(*uid).map_err(gone).map(|mut from| io::copy(&mut from, &mut batch))?;
+            let copied = source.read(*uid).map_err(of_source).map(|mut from| io::copy(&mut from, &mut batch))?;
             if copied.map_err(|error| FileError::Later(error.to_string()))? != summary.size {
                 return Err(FileError::Gone);
             }
@@ -201,6 +211,8 @@ impl Batch {
             target,
             source: None,
             removals: Vec::new(),
+            replaced: None,
+            replaces: None,
             drafts: Vec::new(),
             wrong: None,
             size: 0,
@@ -213,10 +225,19 @@ impl Batch {
         })
     }
 
+    /// The message that is begun next takes the place of this one of a session's, which leaves its mailbox (RFC 8508).
+    pub fn replace(&mut self, source: &View, uid: Uid) -> Result<(), FileError> {
+        let known = source.identity(uid).map_err(of_source)?.ok_or(FileError::Gone)?;
+        self.source = Some(source.mailbox().clone());
+        self.replaces = Some(source.message(uid).map_err(of_source)?.ok_or(FileError::Gone)?.size);
+        self.replaced = Some(known);
+        Ok(())
+    }
+
     /// Begins the next message, which is then written. Its save date is now.
     pub fn message(&mut self, how: Filing) {
-        let saved = self.office.clock.now();
-        self.enter(Filing { saved, ..how }, None);
+        let (saved, replaced) = (self.office.clock.now(), self.replaced.take());
+        self.enter(Filing { saved, ..how }, replaced);
     }
 
     /// Is it known already that this will be refused?
@@ -303,7 +324,17 @@ impl Batch {
         if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
         }
-        if self.source.is_none() && !self.office.fits(&self.account, self.size) {
+        let replaced = self.source.clone().filter(|_| self.replaces.is_some());
+        let _alone = replaced.as_ref().map(|source| source.moving());
+        // Another session may have moved or replaced it while the new one came.
+        if let Some(source) = replaced.as_ref() {
+            if !source.has_all(&self.removals).map_err(of_source)? {
+                return Err(FileError::Gone);
+            }
+        }
+        let counts = self.source.is_none() || self.replaces.is_some();
+        // Of a message that is replaced only what is more counts (RFC 8508 §3.4).
+        if counts && !self.office.fits(&self.account, self.size.saturating_sub(self.replaces.unwrap_or(0))) {
             return Err(FileError::Full);
         }
         let entries = Draft::commit_all(std::mem::take(&mut self.drafts))?;
@@ -327,7 +358,7 @@ impl Batch {
         Ok(Filed { validity, uids, sources: Vec::new() })
     }
 
-    /// What was moved leaves its source. If that can't be done now, the queue-runner does it.
+    /// What was moved or replaced leaves its source. If that can't be done now, the queue-runner does it.
     fn remove_sources(&self, entries: &[Entry]) {
         let Some(source) = &self.source else { return };
         let office = &*self.office;

@@ -1,7 +1,7 @@
 //! Reads a command: its lines, and the literals that end them (RFC 9051 §4.3, RFC 7888).
 
 use super::answer::{Answer, End};
-use super::grammar::{Announced, Append, Cursor, Verb, announced, append_head, mailbox, tag_of};
+use super::grammar::{AppendHead, announced, tag_of};
 use super::session::Session;
 use crate::net::Line;
 use std::fmt::Write;
@@ -18,19 +18,10 @@ const MOST_DROPPED: u64 = 64 << 20;
 pub(super) enum Incoming {
     /// A whole command, in the buffer.
     Whole,
-    /// An APPEND up to the announcement of its first message, which was not answered yet.
-    Append { head: AppendHead, literal: Announced },
+    /// An APPEND or REPLACE, of which no literal behind its mailbox was asked for or read yet.
+    Append(AppendHead),
     /// It can't be taken; all of it was read, as far as the client sent it.
     Refused(Answer),
-}
-
-/// The beginning of an APPEND.
-#[derive(Debug)]
-pub(super) struct AppendHead {
-    pub folder: Vec<u8>,
-    pub append: Append,
-    /// `UTF8 (` stands before the literal, and `)` behind it (RFC 6855 §4).
-    pub utf8: bool,
 }
 
 impl Session<'_> {
@@ -55,12 +46,12 @@ impl Session<'_> {
                 }
             }
             command.extend_from_slice(&line);
+            if let Some(head) = AppendHead::read(command).filter(|_| refused.is_none()) {
+                return Ok(Incoming::Append(head));
+            }
             let Some(literal) = announced(&line) else {
                 return Ok(refused.map_or(Incoming::Whole, Incoming::Refused));
             };
-            if let Some(head) = append_to(command).filter(|_| refused.is_none()) {
-                return Ok(Incoming::Append { head, literal });
-            }
             let fits = literal.length.saturating_add(command.len() as u64) <= most as u64;
             if refused.is_some() || !fits {
                 let answer = Answer::no("TOOBIG", "too much for one command");
@@ -92,25 +83,4 @@ impl Session<'_> {
         let _ = write!(self.scratch, "* {text}\r\n");
         Ok(self.connection.put(self.scratch.as_bytes())?)
     }
-}
-
-/// If these lines, the last ending in an announcement, are an APPEND up to a message: what it says so far.
-fn append_to(command: &[u8]) -> Option<AppendHead> {
-    let (_, mut cursor) = tag_of(command)?;
-    if Verb::read(&mut cursor).ok()? != Verb::Append {
-        return None;
-    }
-    cursor.space().ok()?;
-    let folder = mailbox(&mut cursor).ok()?;
-    let (append, utf8) = message_head(&mut cursor)?;
-    Some(AppendHead { folder, append, utf8 })
-}
-
-/// What stands before a message, up to its announcement, which must be all that follows.
-pub(super) fn message_head(cursor: &mut Cursor<'_>) -> Option<(Append, bool)> {
-    let append = append_head(cursor).ok()?;
-    let utf8 = cursor.eat_word("UTF8 (");
-    cursor.eat(b'~');
-    let only = cursor.peek() == Some(b'{') && memchr::memchr(b'\r', cursor.rest()).is_none();
-    only.then_some((append, utf8))
 }

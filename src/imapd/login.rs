@@ -16,6 +16,7 @@ pub const CAPABILITIES: &[&str] = &[
     "ID",
     "ENABLE",
     "BINARY",
+    "CATENATE",
     "CHILDREN",
     "COMPRESS=DEFLATE",
     "CONDSTORE",
@@ -39,6 +40,7 @@ pub const CAPABILITIES: &[&str] = &[
     "QRESYNC",
     "QUOTA",
     "QUOTA=RES-STORAGE",
+    "REPLACE",
     "SAVEDATE",
     "SEARCHRES",
     "SORT",
@@ -50,6 +52,7 @@ pub const CAPABILITIES: &[&str] = &[
     "UIDPLUS",
     "UNAUTHENTICATE",
     "UNSELECT",
+    "URL-PARTIAL",
     "UTF8=ACCEPT",
     "WITHIN",
 ];

@@ -4,11 +4,13 @@
 //! * `input`: reads a whole command, literals included, and nothing that is too long.
 //! * `session`: the loop, and which verb is legal when. Handlers write untagged data; the loop alone writes the tagged line,
 //!   before it what changed in the mailbox meanwhile (`update`) and elsewhere (`notify`), and decides to close.
-//! * `login`, `folders`, `select`, `fetch`, `search`, `store`, `copy`, `append`, `idle`, `notify`, `metadata`: a family of verbs each.
+//! * `login`, `folders`, `select`, `fetch`, `search`, `store`, `copy`, `append` (APPEND and REPLACE; `catenate`: parts that URLs
+//!   name), `idle`, `notify`, `metadata`: a family of verbs each.
 //! * `answer`: what a command comes to, and how errors of the rooms below are told.
 
 mod answer;
 mod append;
+mod catenate;
 mod copy;
 mod fetch;
 mod folders;

@@ -178,7 +178,7 @@ impl<'a> Source<'a> {
         let mut result = Ok(());
         let read = self.each_piece(range, |piece| {
             if result.is_ok() {
-                result = if memchr::memchr(0, piece).is_none() { to.put(piece) } else { to.put(&without_nul(piece)) };
+                result = to.put(&without_nul(piece));
             }
         });
         result?;
@@ -187,8 +187,11 @@ impl<'a> Source<'a> {
 }
 
 /// `CHAR8 = %x01-ff`: where there is a NUL all the same, 0x80 stands for it.
-pub(super) fn without_nul(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().map(|byte| if *byte == 0 { 0x80 } else { *byte }).collect()
+pub(super) fn without_nul(bytes: &[u8]) -> Cow<'_, [u8]> {
+    match memchr::memchr(0, bytes) {
+        None => bytes.into(),
+        Some(_) => bytes.iter().map(|byte| if *byte == 0 { 0x80 } else { *byte }).collect(),
+    }
 }
 
 /// The part of a range that a client wants: from which byte, and how many.

@@ -196,7 +196,7 @@ impl<'a> Session<'a> {
         };
         let done = match (incoming, self.refusal(verb)) {
             (Incoming::Refused(answer), _) | (Incoming::Whole, Some(answer)) => Ok(answer),
-            (Incoming::Append { head, literal }, refusal) => self.append(head, literal, refusal),
+            (Incoming::Append(head), refusal) => self.append(head, refusal),
             (Incoming::Whole, None) => match parse(verb, cursor) {
                 Ok(command) => {
                     self.note_own_names(&command);
@@ -222,6 +222,7 @@ impl<'a> Session<'a> {
             | Verb::Expunge
             | Verb::Fetch
             | Verb::Move
+            | Verb::Replace
             | Verb::Search
             | Verb::Sort
             | Verb::Store

@@ -49,6 +49,16 @@ impl Mailbox {
         })
     }
 
+    /// Are these all there, under these UIDs?
+    pub fn has_all(&self, messages: &[Identity]) -> Result<bool, MailboxError> {
+        let mut inner = self.enter();
+        if self.look(&mut inner)?.is_none() {
+            return Ok(messages.is_empty());
+        }
+        let rows = inner.rows();
+        Ok(messages.iter().all(|message| rows.find(message.uid.0).is_some_and(|row| row.key == Key(message.key))))
+    }
+
     /// What a message is known by, whatever becomes of its UID.
     pub(super) fn identity(&self, uid: Uid) -> Result<Option<Identity>, MailboxError> {
         let mut inner = self.enter();

@@ -3,12 +3,14 @@
 //! They take what a fuzzer gives (`fn(&[u8])`); the stable test in tests/integration/fuzz.rs feeds them their corpus
 //! (tests/fuzz/corpus/NAME/*) and mutations of it.
 
+#[path = "imap.rs"]
+mod imap;
+
 use pillarbox::auth::sasl::{Channel, Exchange, Judge, Mechanism, Step};
 use pillarbox::auth::{Denied, Login};
 use pillarbox::config::load::from_text;
 use pillarbox::host::password::Hash;
 use pillarbox::host::{ScramKeys, users};
-use pillarbox::imapd::grammar::{self, Command as Imap, Cursor, Set, Verb, announced};
 use pillarbox::mail::mboxrd::{Quoter, ToWire};
 use pillarbox::mail::sent::Sent;
 use pillarbox::mail::structure::{self, Kind, Record, Scanner, Structure};
@@ -39,7 +41,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("structure", mime_structure),
     ("structure_record", structure_record),
     ("mboxrd", mboxrd),
-    ("imap_command", imap_command),
+    ("imap_command", imap::command),
     ("sasl", sasl),
     ("users", users_file),
     ("lines", lines),
@@ -50,8 +52,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dns", dns),
     ("folder_name", folder_name),
     ("utf7", modified_utf7),
-    ("imap_set", imap_set),
-    ("imap_mailbox", imap_mailbox),
+    ("imap_set", imap::set),
+    ("imap_mailbox", imap::mailbox),
+    ("imap_append", imap::append),
+    ("imap_url", imap::url),
+    ("imap_search", imap::search),
 ];
 
 /// What is an address is written so that it is the same address again, on one line.
@@ -409,79 +414,4 @@ pub fn modified_utf7(input: &[u8]) {
     }
     let text = String::from_utf8_lossy(input);
     assert_eq!(utf7::decode(utf7::encode(&text).as_bytes()).as_deref(), Ok(&*text));
-}
-
-/// What is understood is, with a CRLF behind it, one command for who only looks for lines and literals: nothing of it could
-/// be taken for another. Passwords are not shown.
-pub fn imap_command(input: &[u8]) {
-    let Some((_, mut cursor)) = grammar::tag_of(input) else { return };
-    let Ok(verb) = Verb::read(&mut cursor) else { return };
-    let Ok(command) = grammar::parse(verb, cursor) else { return };
-    // Of an initial response nobody knows yet what it is.
-    if matches!(command, Imap::Authenticate { .. }) {
-        return;
-    }
-    let more = [input, b" ("].concat();
-    let (_, mut cursor) = grammar::tag_of(&more).unwrap();
-    assert!(grammar::parse(Verb::read(&mut cursor).unwrap(), cursor).is_err());
-    if let Imap::Login { password, .. } = &command {
-        assert!(!format!("{password:?}").contains(char::is_alphanumeric));
-    }
-    let stream = [input, b"\r\n"].concat();
-    let mut at = 0;
-    loop {
-        let end = at + stream[at..].windows(2).position(|pair| pair == b"\r\n").unwrap();
-        let line = &stream[at..end];
-        if line.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            return;
-        }
-        at = end + 2;
-        let Some(literal) = announced(line) else { break };
-        at += literal.length as usize;
-    }
-    assert_eq!(at, stream.len(), "{command:?}");
-}
-
-/// A set's ranges ascend, hold what is written there and nothing else, and are the same set when they are written.
-pub fn imap_set(input: &[u8]) {
-    let mut cursor = Cursor::new(input);
-    let Ok(set) = Set::parse(&mut cursor) else { return };
-    let text = String::from_utf8_lossy(&input[..input.len() - cursor.rest().len()]).into_owned();
-    for highest in [0, 1, 7, u32::MAX] {
-        let ranges = set.ranges(highest);
-        assert!(ranges.iter().all(|range| range.start() <= range.end()));
-        assert!(ranges.windows(2).all(|pair| u64::from(*pair[0].end()) + 1 < u64::from(*pair[1].start())));
-        let value = |number: &str| if number == "*" { highest } else { number.parse().unwrap() };
-        let is_in = |number: u32| {
-            text != "$"
-                && text.split(',').any(|part| {
-                    let (first, last) = part.split_once(':').unwrap_or((part, part));
-                    let (first, last) = (value(first), value(last));
-                    (first.min(last)..=first.max(last)).contains(&number)
-                })
-        };
-        for number in (0..12).chain([u32::MAX - 1, u32::MAX]) {
-            assert_eq!(ranges.iter().any(|range| range.contains(&number)), is_in(number), "{text}: {number} of {highest}");
-        }
-        if highest > 0 {
-            let within = ranges.iter().all(|range| *range.start() >= 1 && *range.end() <= highest);
-            assert!(within || set.is_beyond(highest), "{text}");
-            let shown = grammar::show(ranges.clone());
-            if !ranges.is_empty() {
-                assert_eq!(Set::parse(&mut Cursor::new(shown.as_bytes())).unwrap().ranges(highest), ranges);
-            }
-        }
-    }
-}
-
-/// The name of a folder, as a client sends it, is the same name when it is sent back.
-pub fn imap_mailbox(input: &[u8]) {
-    let Ok(name) = grammar::mailbox(&mut Cursor::new(input)) else { return };
-    let Ok(name) = FolderName::parse(&utf7::decode(&name).unwrap_or_else(|_| String::from_utf8_lossy(&name).into_owned())) else {
-        return;
-    };
-    let mut sent = Vec::new();
-    imap_text::string(utf7::encode(name.as_str()).as_bytes(), &mut sent);
-    let again = grammar::mailbox(&mut Cursor::new(&sent)).unwrap();
-    assert_eq!(FolderName::parse(&utf7::decode(&again).unwrap()), Ok(name));
 }

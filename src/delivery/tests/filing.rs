@@ -9,17 +9,17 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
-fn name(name: &str) -> FolderName {
+pub(super) fn name(name: &str) -> FolderName {
     FolderName::parse(name).unwrap()
 }
 
-fn house() -> House {
+pub(super) fn house() -> House {
     let house = House::new("");
     house.store.folders(&house.account("alice")).unwrap().create(&name("Work"), None).unwrap();
     house
 }
 
-fn view(house: &House, folder: &str) -> View {
+pub(super) fn view(house: &House, folder: &str) -> View {
     house.store.open(&house.account("alice"), &name(folder)).unwrap().view().unwrap()
 }
 
@@ -30,7 +30,7 @@ fn read(view: &View, uid: Uid) -> Vec<u8> {
     bytes
 }
 
-fn append(house: &House, folder: &str, messages: &[(Filing, &[u8])]) -> Result<Filed, FileError> {
+pub(super) fn append(house: &House, folder: &str, messages: &[(Filing, &[u8])]) -> Result<Filed, FileError> {
     let mut batch = house.delivery().post().file(&house.account("alice"), &name(folder))?;
     for (how, text) in messages {
         batch.message(how.clone());
@@ -50,7 +50,7 @@ fn wire(sent: &[u8]) -> Vec<u8> {
     out
 }
 
-fn marked(keywords: &[&str]) -> Filing {
+pub(super) fn marked(keywords: &[&str]) -> Filing {
     let flags = (Flags::SEEN | Flags::FLAGGED | Flags::DRAFT).bits();
     let keywords = keywords.iter().map(|name| (*name).to_owned()).collect();
     Filing { flags, keywords, date: Time::from_seconds(981_173_106), zone: Some(-330), saved: Time::default() }
@@ -232,7 +232,7 @@ fn a_locked_folder_takes_nothing_later() {
 }
 
 /// How often each subject is in a folder.
-fn subjects(house: &House, folder: &str) -> BTreeMap<String, usize> {
+pub(super) fn subjects(house: &House, folder: &str) -> BTreeMap<String, usize> {
     let view = view(house, folder);
     let mut found = BTreeMap::new();
     for message in view.messages().unwrap() {
@@ -249,7 +249,7 @@ fn body_of(subject: &str) -> String {
     format!("the body of {subject}\n").repeat(20 + 15 * subject.len())
 }
 
-fn text_of(subject: &str) -> String {
+pub(super) fn text_of(subject: &str) -> String {
     format!("Subject: {subject}\n\n{}", body_of(subject))
 }
 

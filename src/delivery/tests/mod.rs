@@ -5,6 +5,7 @@ mod house;
 mod measure;
 mod peer;
 mod queue;
+mod replacing;
 mod restart;
 
 use super::*;

@@ -186,7 +186,7 @@ pub struct Append {
     pub date: Option<(Time, i16)>,
 }
 
-/// What a command is called; APPEND, which is read while it arrives, has no [`Command`].
+/// What a command is called; APPEND and REPLACE, which are read while they arrive, have no [`Command`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
     Append,
@@ -217,6 +217,7 @@ pub enum Verb {
     Noop,
     Notify,
     Rename,
+    Replace,
     Search,
     Select,
     SetMetadata,
@@ -263,6 +264,7 @@ const VERBS: &[Row] = &[
     ("NOOP", Verb::Noop),
     ("NOTIFY", Verb::Notify),
     ("RENAME", Verb::Rename),
+    ("REPLACE", Verb::Replace),
     ("SEARCH", Verb::Search),
     ("SELECT", Verb::Select),
     ("SETMETADATA", Verb::SetMetadata),
@@ -315,12 +317,7 @@ fn arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
         Verb::Unauthenticate => Command::Unauthenticate,
         Verb::Unselect => Command::Unselect,
         // It got here because its head is not right.
-        Verb::Append => {
-            cursor.space()?;
-            mailbox(cursor)?;
-            folder::append_head(cursor)?;
-            return Err(Bad("a message is missing"));
-        }
+        Verb::Append | Verb::Replace => return Err(Bad("a mailbox or a message is missing")),
         _ => {
             cursor.space()?;
             with_arguments(verb, cursor)?
@@ -393,6 +390,7 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
             let verb = Verb::read(cursor)?;
             cursor.space()?;
             match verb {
+                Verb::Replace => return Err(Bad("a mailbox or a message is missing")),
                 Verb::Expunge => Command::Expunge(Some(Set::parse(cursor)?)),
                 _ => on_messages(verb, true, cursor)?,
             }

@@ -154,15 +154,21 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<Item> {
     }
 }
 
+/// `section = "[" [section-spec] "]"`
+fn section(cursor: &mut Cursor<'_>) -> Parsed<(Vec<u32>, Text)> {
+    cursor.expect(b'[', "a section is missing")?;
+    let found = section_spec(cursor)?;
+    cursor.expect(b']', "a section does not end")?;
+    Ok(found)
+}
+
 /// ```abnf
-/// section         = "[" [section-spec] "]"
 /// section-spec    = section-msgtext / (section-part ["." section-text])
 /// section-msgtext = "HEADER" / "HEADER.FIELDS" [".NOT"] SP header-list / "TEXT"
 /// section-part    = nz-number *("." nz-number)
 /// section-text    = section-msgtext / "MIME"
 /// ```
-fn section(cursor: &mut Cursor<'_>) -> Parsed<(Vec<u32>, Text)> {
-    cursor.expect(b'[', "a section is missing")?;
+pub(super) fn section_spec(cursor: &mut Cursor<'_>) -> Parsed<(Vec<u32>, Text)> {
     let mut part = Vec::new();
     let mut text = true;
     while cursor.peek().is_some_and(|byte| byte.is_ascii_digit()) {
@@ -185,7 +191,6 @@ fn section(cursor: &mut Cursor<'_>) -> Parsed<(Vec<u32>, Text)> {
         b"HEADER.FIELDS.NOT" if text => Text::FieldsNot(header_list(cursor)?),
         _ => return Err(Bad("no such section")),
     };
-    cursor.expect(b']', "a section does not end")?;
     Ok((part, text))
 }
 

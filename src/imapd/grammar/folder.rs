@@ -1,8 +1,6 @@
-//! Commands about folders: names, LIST, STATUS, and the head of an APPEND. Pure.
+//! Commands about folders: names, LIST, STATUS. Pure.
 
-use super::command::Append;
 use super::cursor::{Bad, Cursor, Parsed};
-use crate::mail::date;
 use crate::mailbox::SpecialUse;
 
 /// Patterns in one LIST.
@@ -165,30 +163,4 @@ pub fn create(cursor: &mut Cursor<'_>) -> Parsed<(Vec<u8>, Vec<Option<SpecialUse
         cursor.expect(b')', "a list does not end")?;
     }
     Ok((name, uses))
-}
-
-/// What stands before a message's literal.
-///
-/// ```abnf
-/// append         = "APPEND" SP mailbox 1*append-message       ; RFC 3502
-/// append-message = [SP flag-list] [SP date-time] SP literal
-/// ```
-pub fn append_head(cursor: &mut Cursor<'_>) -> Parsed<Append> {
-    let mut append = Append::default();
-    cursor.space()?;
-    if cursor.peek() == Some(b'(') {
-        append.flags = cursor.list(super::command::flag)?;
-        cursor.space()?;
-    }
-    if cursor.peek() == Some(b'"') {
-        append.date = Some(date_time(cursor)?);
-        cursor.space()?;
-    }
-    Ok(append)
-}
-
-/// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`
-fn date_time(cursor: &mut Cursor<'_>) -> Parsed<(crate::sys::Time, i16)> {
-    let text = cursor.string()?;
-    std::str::from_utf8(&text).ok().and_then(date::from_imap).ok_or(Bad("this is no date"))
 }

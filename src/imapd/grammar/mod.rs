@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "variants are called what the RFCs call them")]
 
+mod append;
 mod command;
 mod cursor;
 pub mod fetch;
@@ -11,10 +12,12 @@ mod notify;
 mod returns;
 pub mod search;
 mod set;
+pub mod url;
 
+pub use append::{AppendHead, Piece, Pieces, Replaced};
 pub use command::{Append, Command, Flag, How, Resync, Store, Verb, parse, tag_of};
 pub use cursor::{Announced, Bad, Cursor, announced};
-pub use folder::{ListWhat, StatusItem, append_head, mailbox};
+pub use folder::{ListWhat, StatusItem, mailbox};
 pub use metadata::Wanted;
 pub use notify::{EVENTS, Events, Filter, Notify};
 pub use returns::{Partial, Returns};

@@ -29,11 +29,10 @@ impl Set {
         if cursor.eat(b'$') {
             return Ok(Set::Saved);
         }
-        let one = |cursor: &mut Cursor<'_>| if cursor.eat(b'*') { Ok(0) } else { cursor.nz_number() };
         let mut ranges = Vec::new();
         loop {
-            let first = one(cursor)?;
-            let last = if cursor.eat(b':') { one(cursor)? } else { first };
+            let first = seq_number(cursor)?;
+            let last = if cursor.eat(b':') { seq_number(cursor)? } else { first };
             ranges.push((first, last));
             if ranges.len() > MOST {
                 return Err(Bad("a set has too many ranges"));
@@ -42,6 +41,11 @@ impl Set {
                 return Ok(Set::Ranges(ranges));
             }
         }
+    }
+
+    /// Reads a set of one number.
+    pub fn parse_one(cursor: &mut Cursor<'_>) -> Parsed<Set> {
+        seq_number(cursor).map(|number| Set::Ranges(vec![(number, number)]))
     }
 
     /// Is `*` or a number beyond `highest` in it? Then it can't name messages by number (RFC 9051 §9).
@@ -66,6 +70,11 @@ impl Set {
         }
         merged.into_iter().map(|(first, last)| first..=last).collect()
     }
+}
+
+/// `seq-number = nz-number / "*"`
+fn seq_number(cursor: &mut Cursor<'_>) -> Parsed<u32> {
+    if cursor.eat(b'*') { Ok(0) } else { cursor.nz_number() }
 }
 
 /// Ascending ranges as a set, in its shortest form.

@@ -26,7 +26,7 @@ crate::tests![
 ];
 
 /// How many messages a folder has.
-fn count(imap: &mut Imap, folder: &str) -> usize {
+pub(super) fn count(imap: &mut Imap, folder: &str) -> usize {
     let lines = imap.ok(&format!("STATUS {folder} (MESSAGES)")).unwrap();
     lines[0].rsplit_once("MESSAGES ").unwrap().1.trim_end_matches(')').parse().unwrap()
 }

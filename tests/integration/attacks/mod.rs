@@ -2,6 +2,7 @@
 //! local delivery and need more than a dialogue.
 
 mod afar;
+mod composing;
 mod content;
 mod control;
 mod guessing;
@@ -12,8 +13,17 @@ mod mailboxes;
 use crate::runner::Test;
 
 pub fn tests() -> Vec<Test> {
-    [afar::tests(), content::tests(), control::tests(), guessing::tests(), imap::tests(), load::tests(), mailboxes::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        afar::tests(),
+        composing::tests(),
+        content::tests(),
+        control::tests(),
+        guessing::tests(),
+        imap::tests(),
+        load::tests(),
+        mailboxes::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
