@@ -32,6 +32,7 @@ pub const CAPABILITIES: &[&str] = &[
     "METADATA",
     "MOVE",
     "MULTIAPPEND",
+    "MULTISEARCH",
     "NAMESPACE",
     "NOTIFY",
     "OBJECTID",

@@ -6,6 +6,7 @@
 //!   before it what changed in the mailbox meanwhile (`update`) and elsewhere (`notify`), and decides to close.
 //! * `login`, `folders`, `select`, `fetch`, `search`, `store`, `copy`, `append` (APPEND and REPLACE; `catenate`: parts that URLs
 //!   name), `idle`, `notify`, `metadata`: a family of verbs each.
+//! * `scope`: which folders a command is about. `pulse`: is the client still there?
 //! * `answer`: what a command comes to, and how errors of the rooms below are told.
 
 mod answer;
@@ -20,7 +21,9 @@ mod input;
 mod login;
 mod metadata;
 mod notify;
+mod pulse;
 mod quota;
+mod scope;
 mod search;
 mod section;
 mod select;

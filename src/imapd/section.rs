@@ -156,6 +156,14 @@ impl<'a> Source<'a> {
 
     /// Reads a range; it is all there, or an error.
     pub fn each_piece(&self, range: Range<u64>, mut take: impl FnMut(&[u8])) -> Result<(), MailboxError> {
+        self.each_piece_while(range, |piece| {
+            take(piece);
+            true
+        })
+    }
+
+    /// The same, as long as more is wanted.
+    fn each_piece_while(&self, range: Range<u64>, mut take: impl FnMut(&[u8]) -> bool) -> Result<(), MailboxError> {
         let mut left = range.end - range.start;
         let mut stream = self.view.read_part(self.summary.uid, range)?;
         let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE)).max(1)];
@@ -163,7 +171,9 @@ impl<'a> Source<'a> {
             match stream.read(&mut piece) {
                 Ok(0) => return Err(MailboxError::Gone),
                 Ok(read) => {
-                    take(piece.get(..read).unwrap_or_default());
+                    if !take(piece.get(..read).unwrap_or_default()) {
+                        return Ok(());
+                    }
                     left = left.saturating_sub(read as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -176,10 +186,9 @@ impl<'a> Source<'a> {
     /// Sends a range, whose length the client was told: what breaks off must not look whole. NUL can't be sent.
     pub fn send(&self, range: Range<u64>, to: &mut Connection) -> Result<(), End> {
         let mut result = Ok(());
-        let read = self.each_piece(range, |piece| {
-            if result.is_ok() {
-                result = to.put(&without_nul(piece));
-            }
+        let read = self.each_piece_while(range, |piece| {
+            result = to.put(&without_nul(piece));
+            result.is_ok()
         });
         result?;
         read.map_err(|error| End::Broken(format!("unreadable message: {error}")))

@@ -253,6 +253,7 @@ impl<'a> Session<'a> {
             Command::Create { name, uses } => self.create(&name, &uses),
             Command::Delete(name) => self.delete(&name),
             Command::Enable(names) => self.enable(&names),
+            Command::Esearch { sources, search } => self.esearch(tag, &sources, &search),
             Command::Expunge(set) => self.expunge(set.as_ref()),
             Command::Fetch { set, uid, items, changed_since, vanished, partial } => {
                 self.fetch(&set, uid, items, changed_since, vanished, partial)

@@ -114,6 +114,17 @@ pub enum Dots {
     Sink(io::Error),
 }
 
+/// What is known of the other end.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum FarEnd {
+    /// Nothing in particular.
+    Open,
+    /// It will send nothing more; whether it still reads is not known.
+    Closed,
+    /// It reads nothing more.
+    Gone,
+}
+
 /// A connection with buffers. One type for servers and clients, for plain and TLS. Dropping it closes it; output that was
 /// not flushed is not sent.
 #[derive(Debug)]
@@ -414,6 +425,18 @@ impl Connection {
         self.flush()?;
         self.input.clear();
         self.stream.secure(|wire| tls::Session::connect(tls, name, wire))
+    }
+
+    /// What has become of the other end, as far as that is known without reading or waiting.
+    pub fn far_end(&self) -> FarEnd {
+        let asked = |flags| poll(&mut [PollFd::new(self.stream.fd(), flags)], PollTimeout::ZERO).is_ok_and(|count| count > 0);
+        // Errors and the end of both directions are told without being asked for. The end of theirs is known whatever is still to
+        // be read before it; nix has no name for it.
+        match () {
+            () if asked(PollFlags::empty()) => FarEnd::Gone,
+            () if asked(PollFlags::from_bits_retain(libc::POLLRDHUP)) => FarEnd::Closed,
+            () => FarEnd::Open,
+        }
     }
 
     /// The server is stopping or this session is no longer wanted: end it with a farewell. True after the registry shut the reading side.

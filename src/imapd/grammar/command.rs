@@ -2,6 +2,7 @@
 
 use super::cursor::{Bad, Cursor, Parsed};
 use super::fetch::{self, Item};
+use super::filter::{self, Filter};
 use super::folder::{self, ListWhat, StatusItem, mailbox};
 use super::metadata::{self, Wanted};
 use super::notify::{Notify, notify};
@@ -41,6 +42,10 @@ pub enum Command {
     },
     Delete(Vec<u8>),
     Enable(Vec<String>),
+    Esearch {
+        sources: Vec<Filter>,
+        search: Search,
+    },
     /// Only of these UIDs, if they are given (RFC 4315 §2.1).
     Expunge(Option<Set>),
     Fetch {
@@ -200,6 +205,7 @@ pub enum Verb {
     Create,
     Delete,
     Enable,
+    Esearch,
     Examine,
     Expunge,
     Fetch,
@@ -247,6 +253,7 @@ const VERBS: &[Row] = &[
     ("CREATE", Verb::Create),
     ("DELETE", Verb::Delete),
     ("ENABLE", Verb::Enable),
+    ("ESEARCH", Verb::Esearch),
     ("EXAMINE", Verb::Examine),
     ("EXPUNGE", Verb::Expunge),
     ("FETCH", Verb::Fetch),
@@ -354,6 +361,7 @@ fn with_arguments(verb: Verb, cursor: &mut Cursor<'_>) -> Parsed<Command> {
             }
             Command::Enable(names)
         }
+        Verb::Esearch => filter::esearch(cursor)?,
         Verb::GetMetadata => metadata::get(cursor)?,
         Verb::GetQuota => Command::GetQuota(cursor.astring()?.into_owned()),
         Verb::GetQuotaRoot => Command::GetQuotaRoot(mailbox(cursor)?),

@@ -2,9 +2,9 @@
 
 use super::cursor::{Bad, Cursor, Parsed};
 use super::fetch::{self, Item};
-use super::folder::mailbox;
+use super::filter::{Filter, filter};
 
-/// Groups of one command, and names in one of them.
+/// Groups of one command.
 const MOST: usize = 1000;
 
 /// What a client wants to be told.
@@ -14,26 +14,6 @@ pub struct Notify {
     pub status: bool,
     /// Mailboxes, and the events in them.
     pub groups: Vec<(Filter, Events)>,
-}
-
-/// Which mailboxes (RFC 5465 §6). Names are as they were sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Filter {
-    /// The selected one, whichever that is.
-    Selected {
-        /// Numbers stay as they are until a command may change them.
-        delayed: bool,
-    },
-    /// Where mail is delivered.
-    Inboxes,
-    /// All of the user's.
-    Personal,
-    /// Those the user is subscribed to.
-    Subscribed,
-    /// These and all below.
-    Subtree(Vec<Vec<u8>>),
-    /// These.
-    Mailboxes(Vec<Vec<u8>>),
 }
 
 /// Which events (RFC 5465 §5).
@@ -111,28 +91,15 @@ pub fn notify(cursor: &mut Cursor<'_>) -> Parsed<Option<Notify>> {
 /// `event-group = "(" filter-mailboxes SP events ")"`
 fn group(cursor: &mut Cursor<'_>) -> Parsed<(Filter, Events)> {
     cursor.expect(b'(', "a group is missing")?;
-    let filter = match cursor.atom()?.to_ascii_uppercase().as_str() {
-        "SELECTED" => Filter::Selected { delayed: false },
-        "SELECTED-DELAYED" => Filter::Selected { delayed: true },
-        "INBOXES" => Filter::Inboxes,
-        "PERSONAL" => Filter::Personal,
-        "SUBSCRIBED" => Filter::Subscribed,
-        "SUBTREE" => Filter::Subtree(mailboxes(cursor)?),
-        "MAILBOXES" => Filter::Mailboxes(mailboxes(cursor)?),
-        _ => return Err(Bad("no such mailboxes")),
-    };
+    let filter = filter(cursor)?;
+    if matches!(filter, Filter::SubtreeOne(_)) {
+        return Err(Bad("no such mailboxes"));
+    }
     cursor.space()?;
     let events = events(cursor)?;
     cursor.expect(b')', "a group does not end")?;
     check(&filter, &events)?;
     Ok((filter, events))
-}
-
-/// `one-or-more-mailbox = mailbox / "(" mailbox *(SP mailbox) ")"`
-fn mailboxes(cursor: &mut Cursor<'_>) -> Parsed<Vec<Vec<u8>>> {
-    cursor.space()?;
-    let names = if cursor.peek() == Some(b'(') { cursor.list(mailbox)? } else { vec![mailbox(cursor)?] };
-    if names.is_empty() || names.len() > MOST { Err(Bad("no mailboxes, or too many")) } else { Ok(names) }
 }
 
 /// ```abnf

@@ -130,13 +130,18 @@ pub enum Algorithm {
 /// search      = "SEARCH" [search-return-opts] [SP "CHARSET" SP charset] 1*(SP search-key)      ; RFC 9051 §9
 /// ```
 pub fn search(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Command> {
+    Ok(Command::Search { uid, search: search_program(cursor)? })
+}
+
+/// `[search-return-opts] [SP "CHARSET" SP charset] 1*(SP search-key)`
+pub(super) fn search_program(cursor: &mut Cursor<'_>) -> Parsed<Search> {
     let (returns, update) = returns(cursor)?;
     let mut charset = None;
     if cursor.eat_word("CHARSET ") {
         charset = Some(cursor.astring()?.into_owned());
         cursor.space()?;
     }
-    Ok(Command::Search { uid, search: Search { returns, update, charset, steps: steps(cursor)? } })
+    Ok(Search { returns, update, charset, steps: steps(cursor)? })
 }
 
 /// ```abnf

@@ -10,6 +10,7 @@ mod names;
 use super::answer::{Answer, Done, End};
 use super::grammar::fetch::Item;
 use super::grammar::{Command, EVENTS, Events, Filter, Notify};
+use super::scope::Scope;
 use super::session::Session;
 use crate::mailbox::{Bell, FolderName, FoldersLookout, Kind, Listed, Lookout, MailboxError, MailboxId, Standing, Tell, Uid};
 use names::{Change, Names, changes};
@@ -36,16 +37,6 @@ pub(super) struct Interests {
     own: Own,
 }
 
-/// Which names a group is about.
-#[derive(Debug)]
-enum Scope {
-    Inbox,
-    All,
-    Subscribed,
-    Below(BTreeSet<FolderName>),
-    These(BTreeSet<FolderName>),
-}
-
 /// A mailbox that is watched.
 #[derive(Debug)]
 struct Watched {
@@ -66,18 +57,6 @@ struct Own {
 
 /// There are more mailboxes than can be watched.
 struct Overflow;
-
-impl Scope {
-    fn has(&self, listed: &Listed) -> bool {
-        match self {
-            Scope::Inbox => listed.name.is_inbox(),
-            Scope::All => true,
-            Scope::Subscribed => listed.subscribed,
-            Scope::Below(names) => names.iter().any(|name| listed.name == *name || listed.name.is_below(name)),
-            Scope::These(names) => names.contains(&listed.name),
-        }
-    }
-}
 
 impl Interests {
     /// What is to be told of a name.
@@ -143,19 +122,13 @@ impl Session<'_> {
     fn interests(&mut self, wish: &Notify) -> Result<Box<Interests>, Answer> {
         let mut interests = Box::<Interests>::default();
         for (filter, events) in &wish.groups {
-            let names = |names: &[Vec<u8>]| names.iter().filter_map(|name| Some(self.folder(name).ok()?.0)).collect();
-            let scope = match filter {
-                Filter::Selected { delayed } => {
-                    interests.selected = Some((events.clone(), *delayed));
-                    continue;
+            match (self.scope(filter), filter) {
+                (Some(scope), _) => interests.groups.push((scope, events.clone())),
+                (None, filter) => {
+                    let delayed = *filter == Filter::Selected { delayed: true };
+                    interests.selected = Some((events.clone(), delayed));
                 }
-                Filter::Inboxes => Scope::Inbox,
-                Filter::Personal => Scope::All,
-                Filter::Subscribed => Scope::Subscribed,
-                Filter::Subtree(these) => Scope::Below(names(these)),
-                Filter::Mailboxes(these) => Scope::These(names(these)),
-            };
-            interests.groups.push((scope, events.clone()));
+            }
         }
         if interests.groups.iter().all(|(_, events)| *events == Events::default()) {
             return Ok(interests);

@@ -150,7 +150,7 @@ impl Live {
         let program = Program::new(&self.steps, &context).ok()?;
         let ranges: Vec<_> = self.pending.iter().map(|uid| *uid..=*uid).collect();
         let looked_at = view.select(&ranges, true).ok()?;
-        let hits = run::search_among(view, &program, &ranges).ok()?;
+        let hits = run::search_among(view, &program, &ranges, None).ok()?;
         let fits: HashSet<u32> = hits.iter().map(|hit| hit.summary.uid.0).collect();
         let known: HashSet<u32> = self.results.iter().copied().collect();
         let lost = looked_at.iter().map(|message| (message.uid.0, message.number));
@@ -206,7 +206,7 @@ impl Live {
         ranges.sort_unstable_by_key(|range| *range.start());
         let all = view.select(&ranges, true).ok()?;
         let all = all.into_iter().filter_map(|message| Some(Hit { number: message.number, summary: message.summary? }));
-        let sorted = sort(view, all.collect(), &self.criteria).ok()?;
+        let sorted = sort(view, all.collect(), &self.criteria, None).ok()?;
         // One that is gone already keeps its place until that is told.
         let order = with_gone(&self.results, sorted.iter().map(|hit| hit.summary.uid.0));
         let names: std::collections::HashMap<u32, u32> = sorted.iter().map(|hit| (hit.summary.uid.0, name(hit))).collect();

@@ -5,10 +5,12 @@
 //!
 //! * `program`: the keys, and what they say of what is known of a message. `text`: the text of a part, to be compared.
 //! * `raw`: rules messages out. `message`: reads one as far as it must be read. `run`: all of them, on several threads.
+//! * `multi`: in several mailboxes.
 //! * `sort`, `thread`: puts the messages in order.
 
 mod context;
 mod message;
+mod multi;
 mod program;
 mod raw;
 mod run;
@@ -19,13 +21,16 @@ mod thread;
 use super::answer::{Answer, Done, End, Status};
 use super::grammar::search::{Algorithm, Criterion, Search};
 use super::grammar::{Returns, show};
+use super::pulse::Pulse;
 use super::session::Session;
 use crate::mailbox::View;
+use crate::sys::Time;
 pub(super) use context::{Live, Wanted};
 use program::{Context, Program};
 use run::Hit;
 pub(super) use run::email_id;
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
 /// What was found, and how it is to be told.
 struct Found {
@@ -56,7 +61,7 @@ impl Session<'_> {
         };
         match returns {
             None => self.tell_numbers("SEARCH", &found, uid)?,
-            Some(returns) => self.tell_extended(tag, &found, uid, returns)?,
+            Some(returns) => self.tell_extended(&format!("TAG \"{tag}\""), &found, uid, returns)?,
         }
         self.keep_up_to_date(tag, uid, &[], search, &found)?;
         Ok(Answer::ok("searched"))
@@ -69,8 +74,8 @@ impl Session<'_> {
         }
         self.note_modseq(search)?;
         let sorted = self.find(search).and_then(|mut found| {
-            let view = self.selected_view()?;
-            found.hits = sort::sort(view, found.hits, criteria)?;
+            let (view, mut pulse) = self.selected_view()?;
+            found.hits = sort::sort(view, found.hits, criteria, Some(&mut pulse))?;
             Ok(found)
         });
         let found = match sorted {
@@ -79,7 +84,7 @@ impl Session<'_> {
         };
         match search.returns {
             None => self.tell_numbers("SORT", &found, uid)?,
-            Some(returns) => self.tell_extended(tag, &found, uid, returns)?,
+            Some(returns) => self.tell_extended(&format!("TAG \"{tag}\""), &found, uid, returns)?,
         }
         self.keep_up_to_date(tag, uid, criteria, search, &found)?;
         Ok(Answer::ok("sorted"))
@@ -89,7 +94,8 @@ impl Session<'_> {
     pub(super) fn thread(&mut self, uid: bool, algorithm: Algorithm, search: &Search) -> Done {
         self.note_modseq(search)?;
         let threads = self.find(search).and_then(|found| {
-            let messages = run::keys(self.selected_view()?, &found.hits, thread::Message::new)?;
+            let (view, mut pulse) = self.selected_view()?;
+            let messages = run::keys(view, &found.hits, Some(&mut pulse), thread::Message::new)?;
             let names: Vec<u32> = found.hits.iter().map(|hit| hit.name(uid)).collect();
             Ok(thread::threads(algorithm, &messages).show(&names))
         });
@@ -108,24 +114,17 @@ impl Session<'_> {
         if search.has_modseq() { self.enable_condstore() } else { Ok(()) }
     }
 
-    fn selected_view(&self) -> Result<&View, Answer> {
-        self.selected.as_ref().map(|selected| &selected.view).ok_or_else(|| Answer::bad("no mailbox is selected"))
+    /// What is searched, and who waits for it.
+    fn selected_view(&mut self) -> Result<(&View, Pulse<'_>), Answer> {
+        let Session { selected, connection, server, .. } = self;
+        let selected = selected.as_ref().ok_or_else(|| Answer::bad("no mailbox is selected"))?;
+        Ok((&selected.view, Pulse::new(connection, &*server.clock)))
     }
 
-    fn find(&self, search: &Search) -> Result<Found, Answer> {
-        let view = self.selected_view()?;
-        let saved: Vec<_> = self.saved.iter().map(|uid| uid.0..=uid.0).collect();
-        let context = Context {
-            charset: search.charset.as_deref(),
-            keywords: &view.keywords(),
-            now: self.server.clock.now(),
-            count: view.count()?,
-            last_uid: view.last_uid()?,
-            saved: &saved,
-        };
-        let program = Program::new(&search.steps, &context)
-            .map_err(|_| Answer::no("BADCHARSET (US-ASCII UTF-8)", "nobody knows this character set"))?;
-        Ok(Found { hits: run::search(view, &program)?, has_modseq: search.has_modseq() })
+    fn find(&mut self, search: &Search) -> Result<Found, Answer> {
+        let (saved, now) = (self.saved.iter().map(|uid| uid.0..=uid.0).collect::<Vec<_>>(), self.server.clock.now());
+        let (view, mut pulse) = self.selected_view()?;
+        find_in(view, search, now, &saved, &mut pulse)
     }
 
     /// RFC 5182 §2.1: what is saved is lost then.
@@ -148,8 +147,9 @@ impl Session<'_> {
         self.tell(format_args!("{text}"))
     }
 
-    /// `ESEARCH` (RFC 4731 §3.1, RFC 5267 §3), and what is saved (RFC 5182 §2.4).
-    fn tell_extended(&mut self, tag: &str, found: &Found, uid: bool, returns: Returns) -> Result<(), End> {
+    /// `ESEARCH` (RFC 4731 §3.1, RFC 5267 §3), and what is saved (RFC 5182 §2.4). `of`: which search's result it is, of which
+    /// mailbox.
+    fn tell_extended(&mut self, of: &str, found: &Found, uid: bool, returns: Returns) -> Result<(), End> {
         let hits = &found.hits;
         let (first, last) = (hits.first().filter(|_| returns.min), hits.last().filter(|_| returns.max));
         let part = returns.partial.map(|partial| (partial, hits.get(partial.of(hits.len())).unwrap_or_default()));
@@ -163,7 +163,7 @@ impl Session<'_> {
             self.saved = run::uids(told.iter().copied());
             self.saved.dedup();
         }
-        let mut text = format!("ESEARCH (TAG \"{tag}\"){}", if uid { " UID" } else { "" });
+        let mut text = format!("ESEARCH ({of}){}", if uid { " UID" } else { "" });
         if let Some(first) = first {
             let _ = write!(text, " MIN {}", first.name(uid));
         }
@@ -186,6 +186,26 @@ impl Session<'_> {
         // Who only saves is told nothing.
         if few || returns.all || returns.count { self.tell(format_args!("{text}")) } else { Ok(()) }
     }
+}
+
+fn find_in(
+    view: &View,
+    search: &Search,
+    now: Time,
+    saved: &[RangeInclusive<u32>],
+    pulse: &mut Pulse<'_>,
+) -> Result<Found, Answer> {
+    let context = Context {
+        charset: search.charset.as_deref(),
+        keywords: &view.keywords(),
+        now,
+        count: view.count()?,
+        last_uid: view.last_uid()?,
+        saved,
+    };
+    let program = Program::new(&search.steps, &context)
+        .map_err(|_| Answer::no("BADCHARSET (US-ASCII UTF-8)", "nobody knows this character set"))?;
+    Ok(Found { hits: run::search(view, &program, pulse)?, has_modseq: search.has_modseq() })
 }
 
 impl Hit {

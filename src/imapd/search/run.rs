@@ -5,6 +5,7 @@ use super::message::{Buffers, Message};
 use super::program::{Known, Needle, Program};
 use super::raw::Raw;
 use super::text::Windows;
+use crate::imapd::pulse::Pulse;
 use crate::mail::structure::{Keys, Structure};
 use crate::mailbox::{Headers, Mailbox, MailboxError, Selected, Structures, Summary, Uid, View};
 use std::num::NonZero;
@@ -30,13 +31,18 @@ pub struct Hit {
     pub summary: Summary,
 }
 
-/// Which of the session's messages fit, by number.
-pub fn search(view: &View, program: &Program) -> Result<Vec<Hit>, MailboxError> {
-    search_among(view, program, &[1..=u32::MAX])
+/// Which of the session's messages fit, by number. It is over when nobody waits for it any more.
+pub fn search(view: &View, program: &Program, pulse: &mut Pulse<'_>) -> Result<Vec<Hit>, MailboxError> {
+    search_among(view, program, &[1..=u32::MAX], Some(pulse))
 }
 
-/// The same, among those of these ranges of UIDs.
-pub fn search_among(view: &View, program: &Program, uids: &[RangeInclusive<u32>]) -> Result<Vec<Hit>, MailboxError> {
+/// The same, among those of these ranges of UIDs; without a pulse to the end.
+pub fn search_among(
+    view: &View,
+    program: &Program,
+    uids: &[RangeInclusive<u32>],
+    pulse: Option<&mut Pulse<'_>>,
+) -> Result<Vec<Hit>, MailboxError> {
     let all = view.select(uids, true)?;
     let alive = all.into_iter().filter_map(|Selected { number, summary, .. }| Some(Hit { number, summary: summary? }));
     let mut known = Known::default();
@@ -52,7 +58,7 @@ pub fn search_among(view: &View, program: &Program, uids: &[RangeInclusive<u32>]
     if open.is_empty() {
         return Ok(hits);
     }
-    let found = on_threads(view, &open, program.wants_body(), |reader, run| {
+    let found = on_threads(view, &open, program.wants_body(), pulse, |reader, run| {
         let uids: Vec<Uid> = run.iter().map(|hit| hit.summary.uid).collect();
         let Reader { view: own, buffers, windows, raw, known } = reader;
         let (headers, structures) = (own.headers(&uids), own.structures(&uids).alone());
@@ -71,8 +77,13 @@ pub fn search_among(view: &View, program: &Program, uids: &[RangeInclusive<u32>]
 }
 
 /// Something made of what each message is sorted by. One that went away meanwhile has nothing to be sorted by.
-pub fn keys<T: Send>(view: &View, hits: &[Hit], make: impl Fn(Keys, &Hit) -> T + Sync) -> Result<Vec<T>, MailboxError> {
-    on_threads(view, hits, false, |reader, run| {
+pub fn keys<T: Send>(
+    view: &View,
+    hits: &[Hit],
+    pulse: Option<&mut Pulse<'_>>,
+    make: impl Fn(Keys, &Hit) -> T + Sync,
+) -> Result<Vec<T>, MailboxError> {
+    on_threads(view, hits, false, pulse, |reader, run| {
         let uids: Vec<Uid> = run.iter().map(|hit| hit.summary.uid).collect();
         let mut structures = reader.view.heads(&uids).alone();
         let each = run.iter().map(|hit| {
@@ -192,20 +203,26 @@ impl Searcher<'_> {
 }
 
 /// Does something with each message, in runs that are done in any order; `whole` if all of a message may be read. What can't be
-/// done with one can't be done with any.
+/// done with one can't be done with any. The calling thread asks between its runs whether the client is there.
 fn on_threads<T: Send>(
     view: &View,
     hits: &[Hit],
     whole: bool,
+    pulse: Option<&mut Pulse<'_>>,
     work: impl Fn(&mut Reader, &[Hit]) -> Result<Vec<T>, MailboxError> + Sync,
 ) -> Result<Vec<T>, MailboxError> {
     let runs = runs(hits, whole);
     let next = AtomicUsize::new(0);
     let (mailbox, validity) = (view.mailbox(), view.uid_validity());
     let done: Mutex<Vec<(usize, Vec<T>)>> = Mutex::default();
-    let serve = || -> Result<(), MailboxError> {
+    let serve = |mut pulse: Option<&mut Pulse<'_>>| -> Result<(), MailboxError> {
         let mut reader = Reader::new(mailbox, validity)?;
         loop {
+            if pulse.as_mut().is_some_and(|pulse| !pulse.beats()) {
+                next.store(runs.len(), Ordering::Relaxed);
+                // Whatever is answered, nobody reads it.
+                return Err(MailboxError::Gone);
+            }
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(run) = runs.get(at) else { return Ok(()) };
             let answers = work(&mut reader, run);
@@ -218,9 +235,9 @@ fn on_threads<T: Send>(
     };
     let helpers = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS).min(runs.len()).saturating_sub(1);
     let served = thread::scope(|scope| {
-        let helper = |_| thread::Builder::new().name("search".into()).stack_size(STACK).spawn_scoped(scope, serve).ok();
+        let helper = |_| thread::Builder::new().name("search".into()).stack_size(STACK).spawn_scoped(scope, || serve(None)).ok();
         let helpers: Vec<_> = (0..helpers).filter_map(helper).collect();
-        let own = serve();
+        let own = serve(pulse);
         let theirs = helpers.into_iter().map(|helper| helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         theirs.fold(own, |all, one| all.and(one))
     });

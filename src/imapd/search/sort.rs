@@ -2,6 +2,7 @@
 
 use super::run::{self, Hit};
 use crate::imapd::grammar::search::{By, Criterion};
+use crate::imapd::pulse::Pulse;
 use crate::mail::casemap;
 use crate::mail::structure::Keys;
 use crate::mailbox::{MailboxError, View};
@@ -15,11 +16,11 @@ enum Value {
 }
 
 /// Puts the messages in order.
-pub fn sort(view: &View, hits: Vec<Hit>, criteria: &[Criterion]) -> Result<Vec<Hit>, MailboxError> {
+pub fn sort(view: &View, hits: Vec<Hit>, criteria: &[Criterion], pulse: Option<&mut Pulse<'_>>) -> Result<Vec<Hit>, MailboxError> {
     let values = if criteria.iter().all(|criterion| matches!(criterion.by, By::Arrival | By::Size)) {
         hits.iter().map(|hit| values(&Keys::default(), hit, criteria)).collect()
     } else {
-        run::keys(view, &hits, |keys, hit| values(&keys, hit, criteria))?
+        run::keys(view, &hits, pulse, |keys, hit| values(&keys, hit, criteria))?
     };
     let mut rows: Vec<(Vec<Value>, Hit)> = values.into_iter().zip(hits).collect();
     rows.sort_by(|(one, hit), (other, other_hit)| compare(one, other, criteria).then_with(|| hit.number.cmp(&other_hit.number)));

@@ -5,6 +5,7 @@ mod afar;
 mod composing;
 mod content;
 mod control;
+mod gone;
 mod guessing;
 mod imap;
 pub mod load;
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         composing::tests(),
         content::tests(),
         control::tests(),
+        gone::tests(),
         guessing::tests(),
         imap::tests(),
         load::tests(),

@@ -30,6 +30,12 @@ impl Talk {
         Ok(String::from_utf8_lossy(text).into_owned())
     }
 
+    /// Two that talk on the same connection, one to send and one to read.
+    pub fn split(self) -> io::Result<(Talk, Talk)> {
+        let sender = self.stream.get_ref().try_clone()?;
+        Ok((Talk { stream: BufReader::new(sender) }, self))
+    }
+
     /// Closes our sending side only.
     pub fn half_close(&self) -> io::Result<()> {
         self.stream.get_ref().shutdown(Shutdown::Write)
