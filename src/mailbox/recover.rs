@@ -109,7 +109,10 @@ impl Mailbox {
                 return Ok(());
             }
             if messages.iter().all(|message| message.offset != at) {
-                messages = self.scan(file, at, size).map(|scan| scan.messages).unwrap_or_default();
+                let scan = self.scan(file, at, size).unwrap_or_default();
+                // Behind NULs there may be copies that could not be told to begin before.
+                self.look_for(inner, file, &scan, wanted)?;
+                messages = scan.messages;
             }
             let message = messages.iter().find(|message| message.offset == at);
             let known = |message: &&Message| inner.dirty.iter().any(|copy| copy.offset == message.offset && copy.length > 0);

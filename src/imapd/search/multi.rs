@@ -2,8 +2,8 @@
 
 use super::{Found, Pulse, find_in};
 use crate::imapd::answer::{Answer, Done, End};
-use crate::imapd::grammar::{Filter, Returns};
 use crate::imapd::grammar::search::Search;
+use crate::imapd::grammar::{Filter, Returns};
 use crate::imapd::scope::Scope;
 use crate::imapd::session::Session;
 use crate::mailbox::{FolderName, Kind, MailboxError};

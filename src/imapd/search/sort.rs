@@ -16,7 +16,12 @@ enum Value {
 }
 
 /// Puts the messages in order.
-pub fn sort(view: &View, hits: Vec<Hit>, criteria: &[Criterion], pulse: Option<&mut Pulse<'_>>) -> Result<Vec<Hit>, MailboxError> {
+pub fn sort(
+    view: &View,
+    hits: Vec<Hit>,
+    criteria: &[Criterion],
+    pulse: Option<&mut Pulse<'_>>,
+) -> Result<Vec<Hit>, MailboxError> {
     let values = if criteria.iter().all(|criterion| matches!(criterion.by, By::Arrival | By::Size)) {
         hits.iter().map(|hit| values(&Keys::default(), hit, criteria)).collect()
     } else {

@@ -354,3 +354,24 @@ fn stops_at_length() {
     stop_everywhere(Case::compacting, 30);
     cut_twice(Case::compacting, 1, 2);
 }
+
+/// Where the disk lost what stands before a message, nothing tells that one begins there.
+#[test]
+fn a_whole_copy_behind_lost_sectors_is_not_delivered_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mails = [1, 2, 3].map(small);
+    let world = World::real(dir.path());
+    world.inbox("alice").deliver(&mails[0].copy()).unwrap();
+    world.store.checkpoint();
+    let start = world.file("alice").len();
+    mails[1..].iter().for_each(|mail| drop(world.inbox("alice").deliver(&mail.copy())));
+    world.inbox("alice").expunge(&[Uid(2)]).unwrap();
+    let mut bytes = world.file("alice");
+    let third = start + bytes[start..].windows(7).rposition(|seven| seven == b"\n\nFrom ").unwrap() + 2;
+    bytes[start..third].fill(0);
+    world.write("alice", &bytes);
+    let world = World::real(dir.path());
+    assert_eq!(world.inbox("alice").recover(&[mails[1].copy(), mails[2].copy()]).unwrap(), [true, true]);
+    let seen: Vec<u64> = world.seen("alice").iter().map(|(_, wire)| number(wire)).collect();
+    assert_eq!(seen, [1, 3]);
+}
