@@ -216,16 +216,20 @@ fn waiting_costs_nothing() {
         (now - before < Duration::from_millis(5)).then_some(())
     };
     wait_for("an idle daemon", 60, quiet);
-    let before = spent(&daemon);
-    thread::sleep(wait);
-    let idle = spent(&daemon) - before;
+    // A single look by each of them would take longer. What the daemon has to do once may fall into one span, not into each.
+    let span = |_| {
+        let before = spent(&daemon);
+        thread::sleep(wait);
+        spent(&daemon) - before
+    };
+    let spans: Vec<Duration> = (0..3).map(span).collect();
+    let idle = *spans.iter().min().unwrap();
     println!(
         "80 waiting sessions: {:.2} ms of processor time in {wait:?}; without them {:.2} ms",
         idle.as_secs_f64() * 1e3,
         alone.as_secs_f64() * 1e3
     );
-    // A single look by each of them would take longer.
-    assert!(idle < alone + Duration::from_millis(20), "{idle:?} {alone:?}");
+    assert!(idle < alone + Duration::from_millis(20), "{spans:?} {alone:?}");
     // They are awake all the same.
     assert!(daemon.send(&["alice@here.test"], &letter("news", "hello")).starts_with("250"));
     for session in &mut sessions {
