@@ -14,6 +14,10 @@ use std::borrow::Cow;
 use std::io::Write as _;
 use std::ops::{Range, RangeInclusive};
 
+/// So many bytes are read before their length is told: another session may remove the message meanwhile, and then the connection
+/// would have to be closed.
+const HELD: u64 = 256 << 10;
+
 /// What a FETCH asks for.
 struct Wish {
     items: Vec<Item>,
@@ -116,7 +120,7 @@ impl Session<'_> {
         Ok(view.select(&set.ranges(count), false)?)
     }
 
-    fn tell_messages(&mut self, selected: &Selected, messages: &[Message], wish: &Wish, seen: &mut Vec<Uid>) -> Done {
+    fn tell_messages(&mut self, selected: &Selected, messages: &[Message], wish: &Wish, seen: &mut Vec<(Uid, u64)>) -> Done {
         if let (Some(known), Some(since)) = (&wish.earlier, wish.since) {
             let vanished = vanished(&selected.view, &selected.view.messages().unwrap_or_default(), since, known);
             if !vanished.is_empty() {
@@ -158,7 +162,7 @@ impl Session<'_> {
         number: u32,
         source: &Source<'_>,
         items: &[Item],
-        seen: &mut Vec<Uid>,
+        seen: &mut Vec<(Uid, u64)>,
     ) -> Result<(), Trouble> {
         let view = &selected.view;
         let mut reply = Reply { text: Vec::with_capacity(256), streams: Vec::new() };
@@ -172,9 +176,9 @@ impl Session<'_> {
         if marks {
             let flags = Marks { flags: Flags::SEEN, keywords: 0 };
             view.mailbox().mark(&[source.summary.uid], Change::Add, flags, None)?;
-            seen.push(source.summary.uid);
             let now = view.message(source.summary.uid)?;
             let now = now.as_ref().unwrap_or(source.summary);
+            seen.push((now.uid, now.modseq));
             self.tell_item(selected, source, now, &Item::Flags, &mut reply)?;
             if self.enabled.condstore {
                 self.tell_item(selected, source, now, &Item::ModSeq, &mut reply)?;
@@ -210,8 +214,13 @@ impl Session<'_> {
                 reply.text.extend_from_slice(&value);
             }
             Plan::Range { label, range } => {
-                let _ = write!(reply.text, "{label} {{{}}}\r\n", range.end - range.start);
-                reply.streams.push((reply.text.len(), range));
+                let length = range.end - range.start;
+                let held = if length <= HELD { Some(source.bytes(range.clone())?) } else { None };
+                let _ = write!(reply.text, "{label} {{{length}}}\r\n");
+                match held {
+                    Some(bytes) => reply.text.extend_from_slice(&without_nul(&bytes)),
+                    None => reply.streams.push((reply.text.len(), range)),
+                }
             }
         }
         reply.text.push(b' ');

@@ -82,7 +82,7 @@ impl<'a> Source<'a> {
         let (mut bytes, mut piece) = (Vec::new(), vec![0; 8 << 10]);
         loop {
             let from = bytes.len().saturating_sub(3);
-            let read = stream.read(&mut piece).map_err(MailboxError::Io)?;
+            let read = stream.read(&mut piece).map_err(reason)?;
             bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
             if bytes.starts_with(b"\r\n") {
                 bytes.truncate(2);
@@ -148,7 +148,8 @@ impl<'a> Source<'a> {
         Ok(found)
     }
 
-    fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>, MailboxError> {
+    /// A range, all of it.
+    pub fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>, MailboxError> {
         let mut bytes = Vec::new();
         self.each_piece(range, |piece| bytes.extend_from_slice(piece))?;
         Ok(bytes)
@@ -177,7 +178,7 @@ impl<'a> Source<'a> {
                     left = left.saturating_sub(read as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(MailboxError::Io(error)),
+                Err(error) => return Err(reason(error)),
             }
         }
         Ok(())
@@ -193,6 +194,11 @@ impl<'a> Source<'a> {
         result?;
         read.map_err(|error| End::Broken(format!("unreadable message: {error}")))
     }
+}
+
+/// What the mailbox had to say comes wrapped.
+fn reason(error: io::Error) -> MailboxError {
+    error.downcast().unwrap_or_else(MailboxError::Io)
 }
 
 /// `CHAR8 = %x01-ff`: where there is a NUL all the same, 0x80 stands for it.

@@ -34,7 +34,8 @@ impl Session<'_> {
             Err(error) => return Ok(error.into()),
         };
         // Changes of keywords come first, then those of others, then ours.
-        self.catch_up_but(false, &marked.done)?;
+        let ours: Vec<(Uid, u64)> = marked.done.iter().map(|uid| (*uid, u64::MAX)).collect();
+        self.catch_up_but(false, &ours)?;
         if !store.silent || self.enabled.condstore {
             let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
             let mut done = marked.done.iter().peekable();

@@ -19,8 +19,8 @@ impl Session<'_> {
         self.catch_up_but(gone, &[])
     }
 
-    /// The same, but of these messages (ascending) marks are not told.
-    pub(super) fn catch_up_but(&mut self, gone: bool, but: &[Uid]) -> Result<(), End> {
+    /// The same, but of these messages (ascending) marks are not told, up to the mod-sequence that was told or will be.
+    pub(super) fn catch_up_but(&mut self, gone: bool, but: &[(Uid, u64)]) -> Result<(), End> {
         self.catch_up_some(self.tells(gone), but)
     }
 
@@ -29,7 +29,7 @@ impl Session<'_> {
         if self.tells(true).gone { Ok(()) } else { self.catch_up_some(Tell { gone: true, ..Tell::NONE }, &[]) }
     }
 
-    pub(super) fn catch_up_some(&mut self, tell: Tell, but: &[Uid]) -> Result<(), End> {
+    pub(super) fn catch_up_some(&mut self, tell: Tell, but: &[(Uid, u64)]) -> Result<(), End> {
         if tell == Tell::NONE {
             return Ok(());
         }
@@ -67,7 +67,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn tell_changes(&mut self, selected: &mut Selected, tell: Tell, but: &[Uid]) -> Result<Changes, End> {
+    fn tell_changes(&mut self, selected: &mut Selected, tell: Tell, but: &[(Uid, u64)]) -> Result<Changes, End> {
         let changes = match selected.view.sync_some(tell) {
             Ok(changes) => changes,
             // It was deleted, or what stands in its place has other numbers (RFC 2180 §3).
@@ -97,10 +97,13 @@ impl Session<'_> {
         }
         self.tell_keywords(selected)?;
         let mut but = but.iter().peekable();
+        let view = &selected.view;
         let marked = changes.marked.iter().copied().filter(|(_, uid)| {
             // Both ascend.
-            while but.next_if(|but| *but < uid).is_some() {}
-            but.peek() != Some(&uid)
+            while but.next_if(|(but, _)| but < uid).is_some() {}
+            // What was told of it may be out of date again.
+            let told = but.peek().filter(|(but, _)| but == uid).map_or(0, |(_, modseq)| *modseq);
+            told == 0 || (told < u64::MAX && view.message(*uid).is_ok_and(|now| now.is_some_and(|now| now.modseq > told)))
         });
         self.tell_marks_of(selected, marked, true)?;
         Ok(changes)
