@@ -45,6 +45,7 @@ soak: toolchain deps
 	tests/deps.sh --peers
 	$(CARGO) build --release --locked
 	PILLARBOX_PROGRAM_ROUNDS=$(PROGRAM_ROUNDS) tests/peers/run.sh four_writers alpine_writes
+	PILLARBOX_SESSION_SECONDS=600 tests/peers/run.sh sessions
 
 # What the tests need: programs, and the crates, so that everything after it runs offline.
 deps: toolchain

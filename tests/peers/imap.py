@@ -1,6 +1,7 @@
 """An IMAP client that understands every answer it gets, or raises: what the tests ask servers with."""
 import re
 import socket
+import zlib
 
 ANNOUNCED = re.compile(rb"~?\{(\d+)\}\r\n\Z")
 STATUS = (b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH")
@@ -201,7 +202,7 @@ class Imap:
     def log_in(self):
         self.sock = socket.create_connection(("127.0.0.1", self.port), timeout=self.timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer, self.at = b"", 0
+        self.buffer, self.at, self.inflate, self.deflate = b"", 0, None, None
         self.greeting = self.response()
         self.command("LOGIN", self.user, self.password).must()
 
@@ -223,13 +224,24 @@ class Imap:
         self.close()
 
     def receive(self, most):
-        try:
-            more = self.sock.recv(most)
-        except ConnectionError:
-            more = b""
-        if not more:
-            raise EOFError("the connection was closed; left: %r" % self.buffer[self.at:])
+        more = b""
+        while not more:
+            try:
+                coded = self.sock.recv(most)
+            except ConnectionError:
+                coded = b""
+            if not coded:
+                raise EOFError("the connection was closed; left: %r" % self.buffer[self.at:])
+            more = self.inflate.decompress(coded) if self.inflate else coded
         return more
+
+    def compress(self):
+        """From here on both sides speak compressed (RFC 4978)."""
+        self.command("COMPRESS DEFLATE").must()
+        self.inflate, self.deflate = zlib.decompressobj(-15), zlib.compressobj(wbits=-15)
+
+    def write(self, data):
+        self.sock.sendall(self.deflate.compress(data) + self.deflate.flush(zlib.Z_SYNC_FLUSH) if self.deflate else data)
 
     def fill(self):
         self.buffer, self.at = self.buffer[self.at:] + self.receive(1 << 18), 0
@@ -254,9 +266,10 @@ class Imap:
             self.at += len(held[0])
             left = length - len(held[0])
             while left:
-                more = self.receive(min(left, 1 << 20))
-                held.append(more)
-                left -= len(more)
+                self.fill()
+                held.append(self.buffer[self.at:self.at + left])
+                self.at += len(held[-1])
+                left -= len(held[-1])
             parts.extend(held)
 
     def response(self):
@@ -268,7 +281,7 @@ class Imap:
         tag = b"t%d" % self.serial
         text = b"".join(b" " + (word.encode() if isinstance(word, str) else b"{%d+}\r\n%s" % (len(word), word)) for word in words)
         try:
-            self.sock.sendall(tag + text + b"\r\n")
+            self.write(tag + text + b"\r\n")
         except ConnectionError:
             # Reading tells, behind what was answered before.
             pass
@@ -311,5 +324,5 @@ class Imap:
             before.append(Response(line, self.eight_bit))
 
     def done(self, tag):
-        self.sock.sendall(b"DONE\r\n")
+        self.write(b"DONE\r\n")
         return self.finish(tag)

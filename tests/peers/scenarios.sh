@@ -185,6 +185,25 @@ differ() {
     "$peers/differ.py" compare "$imap_port" "$password" "$dovecot_imap_port" secret
 }
 
+# Many sessions on few mailboxes, then the files: sessions.py tells what.
+sessions() {
+    start_pillarbox
+    "$peers/sessions.py" run "$imap_port" u1 "$password" "${PILLARBOX_SESSION_SECONDS:-60}" ${PILLARBOX_SEED:+--seed "$PILLARBOX_SEED"} --left "$dir/left"
+    stop_pillarbox
+    local folders=$dir/pillarbox/spool/folders/u1
+    "$peers/sessions.py" files "$dir/left" INBOX="$dir/pillarbox/mail/u1" Archive="$folders/Archive.mbox" Work="$folders/Work.mbox" \
+        Lists/One="$folders/Lists/One.mbox" Trash="$folders/Trash.mbox"
+    # Without what is left of the removed.
+    start_pillarbox
+    "$bin/pillarboxctl" -f "$dir/pillarbox.conf" mailbox compact u1
+    stop_pillarbox
+    start_dovecot
+    install -d -o vmail -g vmail "$dir/dovecot/mail/u1"
+    install -o vmail -g vmail -m 600 "$dir/pillarbox/mail/u1" "$dir/dovecot/spool/u1"
+    install -o vmail -g vmail -m 600 "$folders"/{Archive,Work,Trash,Lists/One}.mbox "$dir/dovecot/mail/u1"
+    "$peers/sessions.py" server "$dir/left" "$dovecot_imap_port" u1 secret INBOX=INBOX Archive=Archive.mbox Work=Work.mbox Lists/One=One.mbox Trash=Trash.mbox
+}
+
 load() {
     start_pillarbox
     # shellcheck disable=SC2046
