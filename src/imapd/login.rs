@@ -174,7 +174,7 @@ impl Session<'_> {
     }
 
     fn admit(&mut self, login: Result<Login, Denied>) -> Answer {
-        // The password's check went deep, and nothing after it does.
+        // The password's check went deep.
         crate::sys::unix::give_back_stack();
         match login {
             Ok(login) => {

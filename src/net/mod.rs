@@ -305,6 +305,8 @@ impl Connection {
         }
         self.shrink();
         self.stream.rest_after(Duration::ZERO);
+        // What was done before went deep, and this may last for hours.
+        crate::sys::unix::give_back_stack();
         let until = Instant::now().checked_add(within);
         loop {
             let left = until.map_or(within, |until| until.saturating_duration_since(Instant::now()));
