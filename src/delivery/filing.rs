@@ -180,9 +180,7 @@ impl Post {
             let flags = (summary.marks.flags & Flags::ALL).bits();
             batch.enter(Filing { flags, keywords, date: summary.date, zone: summary.zone, saved: now }, Some(known));
             let copied = source.read(*uid).map_err(of_source).map(|mut from| io::copy(&mut from, &mut batch))?;
-            // What the source had to say comes wrapped.
-            let why = |error: io::Error| error.downcast().map_or_else(|error| FileError::Later(error.to_string()), of_source);
-            if copied.map_err(why)? != summary.size {
+            if copied.map_err(|error| of_source(MailboxError::of_reader(error)))? != summary.size {
                 return Err(FileError::Gone);
             }
             sources.push(*uid);

@@ -82,7 +82,7 @@ impl<'a> Source<'a> {
         let (mut bytes, mut piece) = (Vec::new(), vec![0; 8 << 10]);
         loop {
             let from = bytes.len().saturating_sub(3);
-            let read = stream.read(&mut piece).map_err(reason)?;
+            let read = stream.read(&mut piece).map_err(MailboxError::of_reader)?;
             bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
             if bytes.starts_with(b"\r\n") {
                 bytes.truncate(2);
@@ -178,7 +178,7 @@ impl<'a> Source<'a> {
                     left = left.saturating_sub(read as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(reason(error)),
+                Err(error) => return Err(MailboxError::of_reader(error)),
             }
         }
         Ok(())
@@ -194,11 +194,6 @@ impl<'a> Source<'a> {
         result?;
         read.map_err(|error| End::Broken(format!("unreadable message: {error}")))
     }
-}
-
-/// What the mailbox had to say comes wrapped.
-fn reason(error: io::Error) -> MailboxError {
-    error.downcast().unwrap_or_else(MailboxError::Io)
 }
 
 /// `CHAR8 = %x01-ff`: where there is a NUL all the same, 0x80 stands for it.

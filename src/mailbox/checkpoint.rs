@@ -149,10 +149,7 @@ impl Mailbox {
     /// Brings the last UID in the base line up to date, for other programs. It may fail; nothing of ours hangs on it.
     /// True: there is none, and the first message is one of ours.
     fn tell_last_uid(&self, inner: &mut Inner) -> bool {
-        let Ok(Try::Locked(guard, stat)) = self.try_lock(inner) else { return false };
-        if self.is_remembered(&stat) {
-            return false;
-        }
+        let Ok(Try::Locked(guard, stat)) = self.try_lock_to_change(inner) else { return false };
         let before = inner.is_as_known(stat.into());
         let Ok((from, state)) = first_state(&*guard.file) else { return false };
         let Some((base, at)) = state.base.zip(state.base_at) else { return state.base.is_none() && state.mark.is_some() };

@@ -119,11 +119,10 @@ impl Mailbox {
         if !inner.is_settled() || !self.exists()? {
             return Ok(Step::NotNow);
         }
-        let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(Step::NotNow) };
+        let Try::Locked(guard, stat) = self.try_lock_to_change(inner)? else { return Ok(Step::NotNow) };
         let file = &*guard.file;
         self.refresh(inner, Some(file), stat.into())?;
-        let may = !self.is_remembered(&stat) && (reason == Reason::Command || self.may_compact(&stat));
-        if !inner.is_settled() || !may {
+        if !inner.is_settled() || !(reason == Reason::Command || self.may_compact(&stat)) {
             return Ok(Step::NotNow);
         }
         if stat.size == 0 {

@@ -257,12 +257,12 @@ impl Mailbox {
     /// Takes the room of the dead back when nobody is alive, and no other program may remember what was there.
     /// A command is obeyed at once.
     pub(super) fn empty(&self, inner: &mut Inner, reason: Reason) -> Result<(), MailboxError> {
-        let may = |stat: &Stat| !self.is_remembered(stat) && (reason == Reason::Command || self.may_shorten(stat));
+        let may = |stat: &Stat| reason == Reason::Command || self.may_shorten(stat);
         match self.disk.stat(&self.spot().path) {
             Ok(stat) if may(&stat) => {}
             _ => return Ok(()),
         }
-        let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(()) };
+        let Try::Locked(guard, stat) = self.try_lock_to_change(inner)? else { return Ok(()) };
         self.refresh(inner, Some(&*guard.file), stat.into())?;
         if !inner.hollow || inner.doubt.open || !inner.orphans.is_empty() || !may(&stat) {
             return Ok(());

@@ -313,6 +313,14 @@ impl Mailbox {
         Ok(Try::Locked(guard, stat))
     }
 
+    /// The same, for who changes what is there: not while a program stands nothing but more mail.
+    pub(super) fn try_lock_to_change<'a>(&'a self, inner: &mut Inner) -> Result<Try<'a>, MailboxError> {
+        match self.try_lock(inner)? {
+            Try::Locked(_, stat) if self.is_remembered(&stat) => Ok(Try::Busy),
+            tried => Ok(tried),
+        }
+    }
+
     /// The path means another file: what is unsettled in the old one is kept there until the checkpoint.
     pub(super) fn forget_file(&self, inner: &mut Inner) {
         if let Some((file, _)) = inner.file.take() {

@@ -146,11 +146,8 @@ impl Mailbox {
         if !inner.unfiled || !self.exists()? {
             return Ok(true);
         }
-        let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(false) };
+        let Try::Locked(guard, stat) = self.try_lock_to_change(inner)? else { return Ok(false) };
         self.refresh(inner, Some(&*guard.file), stat.into())?;
-        if self.is_remembered(&stat) {
-            return Ok(false);
-        }
         let before = inner.is_as_known(guard.file.stat()?.into());
         let Some(mut loaded) = inner.table.take() else { return Ok(true) };
         let mut result = Ok(true);

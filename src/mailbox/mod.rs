@@ -182,6 +182,13 @@ impl fmt::Display for MailboxError {
 
 impl std::error::Error for MailboxError {}
 
+impl MailboxError {
+    /// Why a reader of a message failed: what the mailbox had to say comes wrapped.
+    pub fn of_reader(error: io::Error) -> MailboxError {
+        error.downcast().unwrap_or_else(MailboxError::Io)
+    }
+}
+
 /// One copy of a spooled message, for one mailbox.
 #[derive(Debug)]
 pub struct Copy<'a> {

@@ -136,8 +136,7 @@ fn read_some(stream: &mut dyn Read, piece: &mut [u8]) -> Result<usize, MailboxEr
     loop {
         match stream.read(piece) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What the mailbox had to say comes wrapped.
-            read => return read.map_err(|error| error.downcast::<MailboxError>().unwrap_or_else(MailboxError::Io)),
+            read => return read.map_err(MailboxError::of_reader),
         }
     }
 }

@@ -54,10 +54,10 @@ impl Mailbox {
         if !inner.is_settled() || !self.exists()? {
             return Ok(());
         }
-        let Try::Locked(guard, stat) = self.try_lock(inner)? else { return Ok(()) };
+        let Try::Locked(guard, stat) = self.try_lock_to_change(inner)? else { return Ok(()) };
         let file = &*guard.file;
         self.refresh(inner, Some(file), stat.into())?;
-        match self.missing_base_line(inner, file)?.filter(|_| inner.is_settled() && !self.is_remembered(&stat)) {
+        match self.missing_base_line(inner, file)?.filter(|_| inner.is_settled()) {
             Some(patch) => {
                 log::info!("event=base-line-restored path={}", self.spot().path.display());
                 self.patch(inner, file, &[patch])
