@@ -9,8 +9,10 @@ crate::tests![gsasl_logs_in, python_logs_in_everywhere, offered_only_when_all_ca
 /// Does GNU SASL log in? With TLS it binds to it (tls-exporter, RFC 9266).
 fn gsasl(daemon: &Daemon, protocol: &str, mechanism: &str, password: &str) -> bool {
     let at = daemon.at(if protocol == "smtp" { "submission" } else { protocol });
+    let unlimited = tool("gsasl");
     let mut gsasl = Command::new("timeout");
-    gsasl.arg("60").arg(tool("gsasl").get_program());
+    gsasl.envs(unlimited.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    gsasl.arg("60").arg(unlimited.get_program());
     gsasl.args([&format!("--{protocol}"), &format!("--connect={at}"), "--mechanism", mechanism]);
     let encrypted = mechanism.ends_with("-PLUS");
     gsasl.args(if encrypted { ["--starttls", "--x509-ca-file="] } else { ["--no-starttls", "--no-cb"] });
