@@ -155,6 +155,8 @@ fn bind_tcp(address: SocketAddr) -> nix::Result<TcpListener> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket::socket(family, SockType::Stream, flags, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    // Its connections inherit it: replies are sent at once.
+    setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
     if address.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
     }
@@ -244,6 +246,10 @@ mod tests {
         let first = bind(&plan_of("0.0.0.0:0")).unwrap().unwrap();
         let Endpoint::Tcp(address) = first.shown().clone() else { panic!() };
         assert_ne!(address.port(), 0);
+        let _client = TcpStream::connect(("127.0.0.1", address.port())).unwrap();
+        let mut arrivals = std::iter::repeat_with(|| first.accept());
+        let Some(Stream::Tcp(accepted, _)) = arrivals.find_map(Result::ok) else { panic!() };
+        assert!(accepted.nodelay().unwrap());
         match bind(&plan_of(&format!("[::]:{}", address.port()))) {
             Ok(second) => assert!(second.is_some()),
             Err(error) => assert!(!error.to_string().contains("in use"), "{error}"),

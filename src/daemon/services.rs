@@ -126,7 +126,7 @@ pub fn run(job: Job) {
 fn serve(stream: Stream, service: Service, tls: Tls, services: &Services, session: &str) -> io::Result<()> {
     let is_tcp = matches!(stream, Stream::Tcp(..));
     let mut connection = match stream {
-        Stream::Tcp(stream, _) => Connection::from_tcp(stream)?,
+        Stream::Tcp(stream, peer) => Connection::accepted(stream, peer),
         Stream::Unix(stream, _) => Connection::from_unix(stream)?,
     };
     connection.register(&services.registry);

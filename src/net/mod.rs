@@ -152,7 +152,14 @@ pub struct TlsInfo {
 impl Connection {
     /// Takes over a connected socket, which blocks, and sends small packets at once.
     pub fn from_tcp(stream: TcpStream) -> io::Result<Connection> {
-        Stream::from_tcp(stream).map(Connection::over)
+        stream.set_nodelay(true)?;
+        let peer = stream.peer_addr()?;
+        Ok(Connection::accepted(stream, peer))
+    }
+
+    /// The same where the listener has set `TCP_NODELAY`, which its connections inherit, and told who is there.
+    pub fn accepted(stream: TcpStream, peer: SocketAddr) -> Connection {
+        Connection::over(Stream::from_tcp(stream, peer))
     }
 
     /// Takes over a connected socket of this host and learns who is at the other end.

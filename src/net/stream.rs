@@ -6,7 +6,7 @@ use super::tls::Session;
 use super::{NetError, Peer};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, getsockopt, recv, send, sockopt};
+use nix::sys::socket::{MsgFlags, getsockopt, recv, send, sendmsg, sockopt};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -14,6 +14,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Bytes that are tried without waiting.
+const SHORT: usize = 4096;
 
 #[derive(Debug)]
 enum Socket {
@@ -97,8 +100,11 @@ impl Link {
 
     /// Writes what the kernel takes without waiting.
     fn write_at_once(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let first = parts.iter().find(|part| !part.is_empty()).map_or(&[] as &[u8], |part| part);
-        Ok(send(self.fd().as_raw_fd(), first, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?)
+        let (fd, flags) = (self.fd().as_raw_fd(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+        match parts {
+            [part] => Ok(send(fd, part, flags)?),
+            _ => Ok(sendmsg::<()>(fd, parts, &[], flags, None)?),
+        }
     }
 
     fn set_timeout(&self, reading: bool, timeout: Duration) -> io::Result<()> {
@@ -136,7 +142,16 @@ impl Wire {
 
     fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let begin = Instant::now();
+        // A reply has room in the kernel: most sessions never wait for it, and need no time-out for that.
+        let mut may_wait = parts.iter().map(|part| part.len()).sum::<usize>() > SHORT;
         loop {
+            if !may_wait {
+                may_wait = true;
+                match self.link.write_at_once(parts) {
+                    Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                    other => return other,
+                }
+            }
             // When time is up, last words still go out as far as that needs no waiting.
             let result = match self.arm(false, begin)? {
                 Some(()) => self.link.write(parts),
@@ -241,11 +256,10 @@ impl Lower {
 }
 
 impl Stream {
-    pub(super) fn from_tcp(socket: TcpStream) -> io::Result<(Stream, Peer)> {
-        socket.set_nodelay(true)?;
-        let peer = socket.peer_addr()?;
+    /// `socket` sends without delay (`TCP_NODELAY`).
+    pub(super) fn from_tcp(socket: TcpStream, peer: SocketAddr) -> (Stream, Peer) {
         let peer = Peer::Tcp(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
-        Ok((Stream::over(Socket::Tcp(socket)), peer))
+        (Stream::over(Socket::Tcp(socket)), peer)
     }
 
     pub(super) fn from_unix(socket: UnixStream) -> io::Result<(Stream, Peer)> {
