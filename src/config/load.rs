@@ -86,6 +86,7 @@ impl Draft {
             listen: Vec::new(),
             tls: None,
             plaintext_always: false,
+            unauthenticate: true,
             limits: Limits {
                 sessions: 2000,
                 per_service: 0,
@@ -185,6 +186,8 @@ impl Draft {
             auth.refuse_unknown(report);
             let words = [("tls", false), ("always", true)];
             auth.set("plaintext", &mut config.plaintext_always, report, |v| choice(v, &words));
+            let words = [("on", true), ("off", false)];
+            auth.set("unauthenticate", &mut config.unauthenticate, report, |v| choice(v, &words));
         }
         if let Some(limits) = top.table("limits.", report) {
             limits.refuse_unknown(report);

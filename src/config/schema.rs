@@ -22,6 +22,7 @@ pub const KEYS: &[&str] = &[
     "tls.certificate",
     "tls.key",
     "auth.plaintext",
+    "auth.unauthenticate",
     "limits.sessions",
     "limits.per_service",
     "limits.per_network",
@@ -76,6 +77,8 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Passwords may be sent without TLS, from anywhere.
     pub plaintext_always: bool,
+    /// IMAP sessions may log out and stay (RFC 8437).
+    pub unauthenticate: bool,
     /// Bounds.
     pub limits: Limits,
     /// How long to wait.

@@ -179,6 +179,10 @@ impl Session<'_> {
             let now = view.message(source.summary.uid)?;
             let now = now.as_ref().unwrap_or(source.summary);
             seen.push((now.uid, now.modseq));
+            // RFC 7162 §3.2.4, RFC 9051 §7.5.2
+            if (self.enabled.condstore || self.enabled.rev2) && !items.contains(&Item::Uid) {
+                self.tell_item(selected, source, now, &Item::Uid, &mut reply)?;
+            }
             self.tell_item(selected, source, now, &Item::Flags, &mut reply)?;
             if self.enabled.condstore {
                 self.tell_item(selected, source, now, &Item::ModSeq, &mut reply)?;

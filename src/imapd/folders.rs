@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::delivery::RenameError;
 use crate::host::Account;
 use crate::mail::imap_text;
-use crate::mailbox::{Flags, FolderName, Folders, Kind, Listed, SpecialUse, Summary, View, utf7};
+use crate::mailbox::{Flags, FolderName, Folders, Kind, Listed, SpecialUse, View, utf7};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -31,7 +31,8 @@ impl Session<'_> {
         utf7::decode(name).ok()
     }
 
-    fn speaks_utf8(&self) -> bool {
+    /// Are 8-bit names and headers nothing new to the client?
+    pub(super) fn speaks_utf8(&self) -> bool {
         self.enabled.utf8 || self.enabled.rev2
     }
 
@@ -123,15 +124,12 @@ impl Session<'_> {
     /// LIST (RFC 9051 §6.3.9, RFC 5258, RFC 5819, RFC 6154).
     pub(super) fn list(&mut self, what: &ListWhat) -> Done {
         // It asks for the separator only.
-        if what.patterns.iter().all(Vec::is_empty) && !what.selection.given {
+        if !what.extended && what.patterns.iter().all(Vec::is_empty) {
             self.tell(format_args!("LIST (\\Noselect) \"/\" \"\""))?;
             return Ok(Answer::ok("that is all"));
         }
-        let Some(patterns) =
-            what.patterns.iter().map(|pattern| self.pattern(&what.reference, pattern)).collect::<Option<Vec<_>>>()
-        else {
-            return Ok(Answer::no("CANNOT", "the pattern is not in modified UTF-7"));
-        };
+        // What can't be a pattern is like no name (RFC 5258 §3).
+        let patterns: Vec<String> = what.patterns.iter().filter_map(|pattern| self.pattern(&what.reference, pattern)).collect();
         let mut names = match self.folders().and_then(|folders| Ok(folders.list()?)) {
             Ok(names) => names,
             Err(answer) => return Ok(answer),
@@ -188,9 +186,7 @@ impl Session<'_> {
 
     /// LSUB (RFC 3501 §6.3.9): subscriptions; with `%` also the names above them, as `\Noselect`.
     pub(super) fn lsub(&mut self, reference: &[u8], pattern: &[u8]) -> Done {
-        let Some(pattern) = self.pattern(reference, pattern) else {
-            return Ok(Answer::no("CANNOT", "the pattern is not in modified UTF-7"));
-        };
+        let Some(pattern) = self.pattern(reference, pattern) else { return Ok(Answer::ok("that is all")) };
         let names = match self.folders().and_then(|folders| Ok(folders.list()?)) {
             Ok(names) => names,
             Err(answer) => return Ok(answer),
@@ -282,8 +278,8 @@ impl Session<'_> {
 
 /// Bytes of the messages that an EXPUNGE would remove.
 fn deleted_storage(view: &View) -> Result<u64, Answer> {
-    let deleted = |message: &Summary| message.marks.flags.has(Flags::DELETED);
-    Ok(view.messages()?.iter().filter(|message| deleted(message)).map(|message| message.size).sum())
+    let deleted = view.flagged(Flags::DELETED, &[1..=u32::MAX])?;
+    Ok(view.summaries(&deleted)?.iter().flatten().map(|message| message.size).sum())
 }
 
 /// What LIST says of a name; `subscribed`: that the user is subscribed to it, too.

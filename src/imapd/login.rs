@@ -64,7 +64,10 @@ impl Session<'_> {
     /// What is offered now (RFC 9051 §6.1.1).
     pub(super) fn capabilities(&self) -> String {
         if self.login.is_some() {
-            return format!("{} APPENDLIMIT={}", CAPABILITIES.join(" "), self.server.config.max_message_size);
+            let config = &self.server.config;
+            let offered = CAPABILITIES.iter().filter(|name| config.unauthenticate || **name != "UNAUTHENTICATE");
+            let offered = offered.copied().collect::<Vec<_>>().join(" ");
+            return format!("{offered} APPENDLIMIT={}", config.max_message_size);
         }
         let mut offered = CAPABILITIES.get(..BEFORE_LOGIN).unwrap_or_default().join(" ");
         if self.offer_tls && self.connection.tls().is_none() {

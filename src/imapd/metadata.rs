@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// Says how to reach who runs this; nobody can change it (RFC 5464 §6.2.2).
 const ADMIN: &str = "/shared/admin";
+/// What a folder is for, as LIST tells it (RFC 6154 §4). It is given by CREATE.
+const USE: &str = "/private/specialuse";
 
 /// Notes that a session is told of when others change them.
 #[derive(Debug)]
@@ -39,8 +41,13 @@ impl Session<'_> {
         let found = self.owner(name).and_then(|owner| {
             let notes = self.folders()?.notes(owner.as_ref())?;
             let mut values: BTreeMap<String, Vec<u8>> = notes.into_iter().map(|(name, note)| (name, note.value)).collect();
-            if owner.is_none() {
-                values.insert(ADMIN.to_owned(), self.admin());
+            match &owner {
+                None => drop(values.insert(ADMIN.to_owned(), self.admin())),
+                Some(name) => {
+                    values.remove(USE);
+                    let special = self.folders()?.special_use(name)?;
+                    values.extend(special.map(|special| (USE.to_owned(), format!("\\{}", special.as_str()).into_bytes())));
+                }
             }
             Ok((owner, values))
         });
@@ -78,6 +85,9 @@ impl Session<'_> {
         };
         if owner.is_none() && values.iter().any(|(name, _)| !name.starts_with("/private/")) {
             return Ok(Answer::no("NOPERM", "what all users see is not theirs to change"));
+        }
+        if owner.is_some() && values.iter().any(|(name, _)| name == USE) {
+            return Ok(Answer::no("CANNOT", "the use of a folder is set by CREATE"));
         }
         let set = self.folders().and_then(|folders| Ok(folders.set_notes(owner.as_ref(), values.clone())?));
         let (owner, version) = match set {

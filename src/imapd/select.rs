@@ -4,7 +4,7 @@ use super::answer::{Answer, Done, End};
 use super::grammar::{How, Resync, Set, show};
 use super::search::Live;
 use super::session::Session;
-use crate::mailbox::{Flags, FolderName, Keywords, Summary, Uid, View};
+use crate::mailbox::{Flags, FolderName, Keywords, Summary, View};
 use std::ops::RangeInclusive;
 
 /// The mailbox a session is in.
@@ -108,18 +108,8 @@ impl Session<'_> {
     pub(super) fn close(&mut self, expunge: bool) -> Done {
         let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
         self.saved.clear();
-        if expunge && !selected.read_only {
-            let deleted = match deleted(&selected.view, None) {
-                Ok(deleted) => deleted,
-                Err(answer) => return Ok(answer),
-            };
-            if !deleted.is_empty() {
-                if let Err(error) = selected.view.mailbox().expunge(&deleted) {
-                    return Ok(error.into());
-                }
-            }
-        }
-        Ok(Answer::ok("it is closed"))
+        let removed = if expunge && !selected.read_only { remove_deleted(&selected.view, None) } else { Ok(false) };
+        Ok(removed.map_or_else(|answer| answer, |_| Answer::ok("it is closed")))
     }
 
     /// CHECK (RFC 3501 §6.4.1): all there is to be kept is kept already; flags may not be in the file yet.
@@ -136,18 +126,13 @@ impl Session<'_> {
         if selected.read_only {
             return Ok(Answer::no("CANNOT", "the mailbox was opened to look at it only"));
         }
-        let deleted = match deleted(&selected.view, set.map(|set| self.uids_of(set)).as_deref()) {
-            Ok(deleted) => deleted,
+        let some = match remove_deleted(&selected.view, set.map(|set| self.uids_of(set)).as_deref()) {
+            Ok(some) => some,
             Err(answer) => return Ok(answer),
         };
-        if !deleted.is_empty() {
-            if let Err(error) = selected.view.mailbox().expunge(&deleted) {
-                return Ok(error.into());
-            }
-        }
         self.tell_removed()?;
         let answer = Answer::ok("removed");
-        Ok(if deleted.is_empty() { answer } else { self.with_modseq(answer) })
+        Ok(if some { self.with_modseq(answer) } else { answer })
     }
 
     /// With the HIGHESTMODSEQ that is due when messages went (RFC 7162 §3.2.7, RFC 6851 §4.4).
@@ -182,9 +167,14 @@ impl Session<'_> {
     }
 }
 
-/// The messages with `\Deleted` that the session knows of; only those of these ranges of UIDs, if they are given.
-fn deleted(view: &View, ranges: Option<&[RangeInclusive<u32>]>) -> Result<Vec<Uid>, Answer> {
-    Ok(view.flagged(Flags::DELETED, ranges.unwrap_or(&[1..=u32::MAX]))?)
+/// Removes the messages with `\Deleted` that the session knows of; only those of these ranges of UIDs, if they are given. Were
+/// there any?
+fn remove_deleted(view: &View, ranges: Option<&[RangeInclusive<u32>]>) -> Result<bool, Answer> {
+    let deleted = view.flagged(Flags::DELETED, ranges.unwrap_or(&[1..=u32::MAX]))?;
+    if !deleted.is_empty() {
+        view.mailbox().expunge(&deleted)?;
+    }
+    Ok(!deleted.is_empty())
 }
 
 /// Up to which UID nothing has vanished, as pairs of numbers and UIDs show that still belong together.

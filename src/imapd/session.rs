@@ -194,18 +194,25 @@ impl<'a> Session<'a> {
             Err(_) if crate::net::is_of_http(tag.as_bytes()) => return (tag, None, Err(End::Thrown("this is no web server"))),
             Err(Bad(why)) => return (tag, None, Ok(Answer::bad(why))),
         };
+        let mut numbers = false;
         let done = match (incoming, self.refusal(verb)) {
             (Incoming::Refused(answer), _) | (Incoming::Whole, Some(answer)) => Ok(answer),
             (Incoming::Append(head), refusal) => self.append(head, refusal),
             (Incoming::Whole, None) => match parse(verb, cursor) {
                 Ok(command) => {
+                    numbers = command.has_numbers();
                     self.note_own_names(&command);
                     self.obey(command, &tag)
                 }
                 Err(bad) => Ok(bad.into()),
             },
         };
-        let verb = if verb == Verb::Uid { Verb::Noop } else { verb };
+        // The numbers in a UID SEARCH are to hold, too (RFC 7162 §3.2.10.2).
+        let verb = match verb {
+            Verb::Uid if numbers => Verb::Search,
+            Verb::Uid => Verb::Noop,
+            verb => verb,
+        };
         (tag, Some(verb), done)
     }
 
@@ -214,6 +221,7 @@ impl<'a> Session<'a> {
         let (known, selected) = (self.login.is_some(), self.selected.is_some());
         match verb {
             Verb::Capability | Verb::Noop | Verb::Logout | Verb::Id => None,
+            Verb::Unauthenticate if !self.server.config.unauthenticate => Some(Answer::bad("that is switched off")),
             Verb::Starttls | Verb::Authenticate | Verb::Login => known.then(|| Answer::bad("you are logged in already")),
             Verb::CancelUpdate
             | Verb::Check

@@ -132,7 +132,9 @@ impl Session<'_> {
         let mut names = Flags::ALL.to_string();
         selected.keywords.names().iter().for_each(|name| names += &format!(" {name}"));
         self.tell(format_args!("FLAGS ({names})"))?;
-        let permanent = if selected.read_only { String::new() } else { format!("{names} \\*") };
+        // RFC 9051 §7.1, PERMANENTFLAGS
+        let more = if selected.keywords.is_full() { "" } else { " \\*" };
+        let permanent = if selected.read_only { String::new() } else { format!("{names}{more}") };
         self.tell(format_args!("OK [PERMANENTFLAGS ({permanent})] these are kept"))
     }
 

@@ -139,6 +139,11 @@ impl Keywords {
         &self.0
     }
 
+    /// Is there room for no more?
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= MOST
+    }
+
     /// The names of these bits.
     pub fn of(&self, bits: u64) -> impl Iterator<Item = &str> {
         self.0.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| name.as_str())
@@ -151,7 +156,7 @@ impl Keywords {
 
     /// A new one. None: there are too many, or this can't be one.
     pub(super) fn add(&mut self, name: &str) -> Option<u64> {
-        if self.0.len() >= MOST || !is_keyword(name) {
+        if self.is_full() || !is_keyword(name) {
             return None;
         }
         self.0.push(name.to_owned());

@@ -130,6 +130,11 @@ impl Folders {
         Ok(find(&tree, name)?.ok_or(FolderError::Nonexistent)?.id)
     }
 
+    /// What a folder is for.
+    pub fn special_use(&self, name: &FolderName) -> Result<Option<SpecialUse>, FolderError> {
+        Ok(self.user.log(|log| Ok(log.sum.folders.get(name).and_then(|folder| folder.special)))?)
+    }
+
     /// Makes a folder. Names above it need not be folders. Two folders can't have one use.
     pub fn create(&self, name: &FolderName, special: Option<SpecialUse>) -> Result<MailboxId, FolderError> {
         create(&self.user.tree()?, name, special)

@@ -303,6 +303,18 @@ pub fn tag_of(command: &[u8]) -> Option<(&str, Cursor<'_>)> {
     (cursor.eat(b' ') || cursor.rest().is_empty()).then_some((tag, cursor))
 }
 
+impl Command {
+    /// Does a search have message numbers among its keys?
+    pub fn has_numbers(&self) -> bool {
+        match self {
+            Command::Search { search, .. } | Command::Sort { search, .. } | Command::Thread { search, .. } => {
+                search.has_numbers()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Reads what follows the verb.
 pub fn parse(verb: Verb, mut cursor: Cursor<'_>) -> Parsed<Command> {
     let command = arguments(verb, &mut cursor)?;

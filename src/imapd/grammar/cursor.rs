@@ -166,7 +166,13 @@ impl<'a> Cursor<'a> {
         if pattern.is_empty() { Err(Bad("a pattern is missing")) } else { Ok(Cow::Borrowed(pattern)) }
     }
 
+    /// `quoted = DQUOTE *QUOTED-CHAR DQUOTE`, where what is not ASCII is UTF-8 (RFC 6855 §3).
     fn quoted(&mut self) -> Parsed<Cow<'a, [u8]>> {
+        let text = self.quoted_bytes()?;
+        if std::str::from_utf8(&text).is_ok() { Ok(text) } else { Err(Bad("a quoted string is not in UTF-8")) }
+    }
+
+    fn quoted_bytes(&mut self) -> Parsed<Cow<'a, [u8]>> {
         self.expect(b'"', "a string is missing")?;
         let plain = self.take_while(|byte| !matches!(byte, b'"' | b'\\' | b'\r' | b'\n'));
         if self.eat(b'"') {
@@ -254,6 +260,7 @@ mod tests {
         assert_eq!(at("~{3+}\r\na\0brest").string().unwrap(), b"a\0b".as_slice());
         assert_eq!(at("nil").nstring().unwrap(), None);
         assert_eq!(at("a%b*]").list_mailbox().unwrap(), b"a%b*]".as_slice());
+        assert!(Cursor::new(b"\"\xff\"").astring().is_err() && at("\"ä\"").astring().is_ok());
         for bad in ["", " ", "(", "\"open", "\"a\\n\"", "{4}\r\nabc", "{3}abc", "{x}\r\n", "{99999999999999999999}\r\n"] {
             assert!(at(bad).astring().is_err(), "{bad}");
         }

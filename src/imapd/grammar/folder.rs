@@ -20,8 +20,6 @@ pub struct Selection {
     pub recursive: bool,
     /// `SPECIAL-USE` (RFC 6154 §3)
     pub special: bool,
-    /// There was a list of options, so this is the extended command.
-    pub given: bool,
 }
 
 /// What LIST returns with each name.
@@ -35,8 +33,6 @@ pub struct Returned {
     pub special: bool,
     /// `STATUS` (RFC 5819)
     pub status: Option<Vec<StatusItem>>,
-    /// There was a list of options.
-    pub given: bool,
 }
 
 /// A LIST.
@@ -50,6 +46,8 @@ pub struct ListWhat {
     pub patterns: Vec<Vec<u8>>,
     /// With what.
     pub returned: Returned,
+    /// It has options, or a list of patterns: then an empty pattern is one like any other (RFC 5258 §3).
+    pub extended: bool,
 }
 
 /// What STATUS tells of a mailbox.
@@ -105,8 +103,8 @@ pub fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
 /// ```
 pub fn list(cursor: &mut Cursor<'_>) -> Parsed<ListWhat> {
     let mut selection = Selection::default();
-    if cursor.peek() == Some(b'(') {
-        selection.given = true;
+    let mut extended = cursor.peek() == Some(b'(');
+    if extended {
         cursor.list(|cursor| {
             match cursor.atom()?.to_ascii_uppercase().as_str() {
                 "SUBSCRIBED" => selection.subscribed = true,
@@ -126,13 +124,15 @@ pub fn list(cursor: &mut Cursor<'_>) -> Parsed<ListWhat> {
     let reference = mailbox(cursor)?;
     cursor.space()?;
     let pattern = |cursor: &mut Cursor<'_>| cursor.list_mailbox().map(|pattern| pattern.into_owned());
-    let patterns = if cursor.peek() == Some(b'(') { cursor.list(pattern)? } else { vec![pattern(cursor)?] };
+    let several = cursor.peek() == Some(b'(');
+    let patterns = if several { cursor.list(pattern)? } else { vec![pattern(cursor)?] };
     if patterns.is_empty() || patterns.len() > MOST_PATTERNS {
         return Err(Bad("no patterns, or too many"));
     }
     let mut returned = Returned::default();
+    extended |= several;
     if cursor.eat_word(" RETURN ") {
-        returned.given = true;
+        extended = true;
         cursor.list(|cursor| {
             match cursor.atom()?.to_ascii_uppercase().as_str() {
                 "SUBSCRIBED" => returned.subscribed = true,
@@ -147,7 +147,7 @@ pub fn list(cursor: &mut Cursor<'_>) -> Parsed<ListWhat> {
             Ok(())
         })?;
     }
-    Ok(ListWhat { selection, reference, patterns, returned })
+    Ok(ListWhat { selection, reference, patterns, returned, extended })
 }
 
 /// `create = "CREATE" SP mailbox [SP "(" "USE" SP "(" [use-attr *(SP use-attr)] ")" ")"]` (RFC 6154 §6)

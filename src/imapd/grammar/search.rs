@@ -30,6 +30,11 @@ pub struct Search {
 }
 
 impl Search {
+    /// Is there a key of message numbers?
+    pub fn has_numbers(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Key(Key::Numbers(Set::Ranges(_)))))
+    }
+
     /// Is there a MODSEQ key?
     pub fn has_modseq(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Key(Key::ModSeq(_))))
