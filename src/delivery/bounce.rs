@@ -1,14 +1,11 @@
 //! Reports to senders: multipart/report (RFC 6522) with a text for people, a delivery status for programs (RFC 3464), and
-//! the header of the message they are about. Pure; all of it is 7-bit.
+//! what is given back of the message they are about. Pure; all but the latter is 7-bit.
 
+use super::enclosure::Enclosure;
 use super::outcome::Trouble;
-use crate::mail::mboxrd::ToWire;
-use crate::mail::{Address, date};
+use crate::mail::{Address, Recipient, date};
 use crate::sys::Time;
 use std::fmt::Write;
-
-/// Octets of a line that need no encoding (RFC 5322 §2.1.1).
-const LONGEST_LINE: usize = 998;
 
 /// What the report says.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -23,13 +20,17 @@ pub(super) enum Kind {
         /// Until then.
         until: Time,
     },
+    /// It is in a mailbox here.
+    Delivered,
+    /// A host has it that sends no such reports (RFC 3461 §5.2.2).
+    Relayed,
 }
 
 /// One recipient.
 #[derive(Debug)]
 pub(super) struct Case<'a> {
     /// As the sender gave it.
-    pub(super) address: &'a Address,
+    pub(super) recipient: &'a Recipient,
     /// What happened.
     pub(super) trouble: &'a Trouble,
 }
@@ -51,18 +52,21 @@ pub(super) struct Notice<'a> {
     pub(super) arrival: String,
     /// Whom it is about; at least one.
     pub(super) cases: &'a [Case<'a>],
-    /// Of the message, in disk form.
-    pub(super) header: &'a [u8],
+    /// What the sender calls the transaction (RFC 3461 §4.4).
+    pub(super) envelope_id: Option<String>,
+    /// Of the message.
+    pub(super) enclosed: &'a Enclosure,
 }
 
 /// The report, with LF line ends.
 pub(super) fn build(notice: &Notice<'_>) -> Vec<u8> {
-    let (header, encoding) = seven_bit(notice.header);
+    let Enclosure { media, encoding, text: enclosed } = notice.enclosed;
     let text = explanation(notice);
     let status = status(notice);
-    // Our words hold no line that begins with two dashes; a header may hold any.
+    // Our words hold no line that begins with two dashes; what is enclosed may hold any.
     let mut boundary = format!("report-{}", notice.id);
-    while memchr::memmem::find(&header, boundary.as_bytes()).is_some() || text.contains(&boundary) || status.contains(&boundary) {
+    while memchr::memmem::find(enclosed, boundary.as_bytes()).is_some() || text.contains(&boundary) || status.contains(&boundary)
+    {
         boundary.push('_');
     }
     let mut out = format!(
@@ -86,7 +90,7 @@ pub(super) fn build(notice: &Notice<'_>) -> Vec<u8> {
          \n\
          {status}\n\
          --{boundary}\n\
-         Content-Type: text/rfc822-headers\n\
+         Content-Type: {media}\n\
          Content-Transfer-Encoding: {encoding}\n\
          \n",
         host = notice.hostname,
@@ -96,7 +100,7 @@ pub(super) fn build(notice: &Notice<'_>) -> Vec<u8> {
         id = notice.id,
     )
     .into_bytes();
-    out.extend_from_slice(&header);
+    out.extend_from_slice(enclosed);
     out.extend_from_slice(format!("\n--{boundary}--\n").as_bytes());
     out
 }
@@ -105,6 +109,8 @@ fn subject(kind: Kind) -> &'static str {
     match kind {
         Kind::Failed { .. } => "Your message could not be delivered",
         Kind::Delayed { .. } => "Your message is delayed",
+        Kind::Delivered => "Your message was delivered",
+        Kind::Relayed => "Your message was passed on",
     }
 }
 
@@ -114,24 +120,33 @@ fn explanation(notice: &Notice<'_>) -> String {
     text.push_str(match notice.kind {
         Kind::Failed { expired: false } => {
             "Your message could not be delivered to the addresses below. Nothing\n\
-             more will be tried; its header follows at the end of this report.\n"
+             more will be tried; "
         }
         Kind::Failed { expired: true } => {
             "Your message could not be delivered to the addresses below, although\n\
-             it was tried for as long as is customary. Nothing more will be tried;\n\
-             its header follows at the end of this report.\n"
+             it was tried for as long as is customary. Nothing more will be tried;\n"
         }
         Kind::Delayed { .. } => {
             "Your message has not yet been delivered to the addresses below. You need\n\
              not send it again: this host keeps trying.\n"
         }
+        Kind::Delivered => "Your message is in the mailboxes of the addresses below.\n",
+        Kind::Relayed => {
+            "Your message was passed on to the hosts of the addresses below. These\n\
+             don't report deliveries, so you will only hear of it again if it fails.\n"
+        }
     });
+    if let Kind::Failed { .. } = notice.kind {
+        let whole = notice.enclosed.is_whole();
+        text.push_str(if whole { "it follows" } else { "its header follows" });
+        text.push_str(" at the end of this report.\n");
+    }
     // Writing to a String does not fail.
     if let Kind::Delayed { until } = notice.kind {
         let _ = writeln!(text, "It will give up, and tell you so, on {}.", date::rfc5322(until));
     }
     for case in notice.cases {
-        let _ = write!(text, "\n<{}>\n", case.address);
+        let _ = write!(text, "\n<{}>\n", case.recipient.address);
         paragraph(&mut text, &case.trouble.reason);
         if let Some(reply) = &case.trouble.reply {
             paragraph(&mut text, &format!("It said: {reply}"));
@@ -158,7 +173,11 @@ fn paragraph(text: &mut String, words: &str) {
 
 /// The part that programs read (RFC 3464 §2).
 fn status(notice: &Notice<'_>) -> String {
-    let mut text = format!("Reporting-MTA: dns; {}\nArrival-Date: {}\n", notice.hostname, notice.arrival);
+    let mut text = String::new();
+    if let Some(id) = &notice.envelope_id {
+        let _ = writeln!(text, "Original-Envelope-Id: {id}");
+    }
+    let _ = write!(text, "Reporting-MTA: dns; {}\nArrival-Date: {}\n", notice.hostname, notice.arrival);
     for case in notice.cases {
         let trouble = case.trouble;
         let (action, status) = match notice.kind {
@@ -166,13 +185,21 @@ fn status(notice: &Notice<'_>) -> String {
             // Given up for age (RFC 3463 §3.5: X.4.7), whatever the last reason was.
             Kind::Failed { .. } if trouble.status.starts_with('4') => ("failed", "4.4.7".to_owned()),
             Kind::Failed { .. } => ("failed", trouble.status.clone()),
+            Kind::Delivered => ("delivered", trouble.status.clone()),
+            Kind::Relayed => ("relayed", trouble.status.clone()),
         };
-        let _ = write!(text, "\nFinal-Recipient: rfc822; {}\nAction: {action}\nStatus: {status}\n", case.address);
+        text.push('\n');
+        if let Some(original) = &case.recipient.dsn.original {
+            let _ = writeln!(text, "Original-Recipient: {}", original.told());
+        }
+        let address = &case.recipient.address;
+        let _ = write!(text, "Final-Recipient: rfc822; {address}\nAction: {action}\nStatus: {status}\n");
         if let Some(relay) = &trouble.relay {
             let _ = writeln!(text, "Remote-MTA: dns; {}", relay.host);
         }
         let _ = match &trouble.reply {
             Some(reply) => writeln!(text, "Diagnostic-Code: smtp; {reply}"),
+            None if notice.kind == Kind::Delivered => Ok(()),
             None => writeln!(text, "Diagnostic-Code: x-pillarbox; {trouble}"),
         };
         let _ = writeln!(text, "Last-Attempt-Date: {}", notice.date);
@@ -181,49 +208,6 @@ fn status(notice: &Notice<'_>) -> String {
         }
     }
     text
-}
-
-/// The header as it was on the wire, with LF; quoted-printable if it is not fit for 7-bit as it stands (RFC 6522 §4).
-fn seven_bit(header: &[u8]) -> (Vec<u8>, &'static str) {
-    let (mut to_wire, mut wire) = (ToWire::default(), Vec::with_capacity(header.len() + header.len() / 16));
-    to_wire.push(header, &mut wire);
-    to_wire.finish(&mut wire);
-    let mut lines: Vec<u8> = Vec::with_capacity(wire.len());
-    wire.split_inclusive(|byte| *byte == b'\n').for_each(|line| {
-        lines.extend_from_slice(line.strip_suffix(b"\r\n").unwrap_or(line));
-        lines.push(b'\n');
-    });
-    let plain = |byte: &u8| matches!(byte, b'\t' | b'\n' | b' '..=b'~');
-    if lines.iter().all(plain) && lines.split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE) {
-        return (lines, "7bit");
-    }
-    (quoted_printable(&lines), "quoted-printable")
-}
-
-/// RFC 2045 §6.7, for text with LF line ends.
-fn quoted_printable(text: &[u8]) -> Vec<u8> {
-    const WIDTH: usize = 76;
-    let mut out = Vec::with_capacity(text.len() + text.len() / 4);
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let bare = line.strip_suffix(b"\n").unwrap_or(line);
-        let mut column = 0;
-        for (at, &byte) in bare.iter().enumerate() {
-            let at_end = at + 1 == bare.len();
-            let plain = matches!(byte, b'!'..=b'~') && byte != b'=' || matches!(byte, b' ' | b'\t') && !at_end;
-            let width = if plain { 1 } else { 3 };
-            if column + width >= WIDTH {
-                out.extend_from_slice(b"=\n");
-                column = 0;
-            }
-            match plain {
-                true => out.push(byte),
-                false => out.extend_from_slice(format!("={byte:02X}").as_bytes()),
-            }
-            column += width;
-        }
-        out.push(b'\n');
-    }
-    out
 }
 
 #[cfg(test)]

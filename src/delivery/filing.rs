@@ -14,7 +14,7 @@ use super::runner::InHand;
 use super::{Office, Post};
 use crate::host::Account;
 use crate::mail::mboxrd::FromWire;
-use crate::mail::{Act, Address, Body, Domain, Envelope, Filing, Origin, Place, Recipient, ReversePath};
+use crate::mail::{Act, Address, Body, Domain, Envelope, Filing, MailDsn, Origin, Place, Recipient, ReversePath};
 use crate::mailbox::{Copy, Flags, FolderName, Identity, Mailbox, MailboxError, Uid, View};
 use crate::spool::{Draft, Entry, SpoolError};
 use std::collections::HashSet;
@@ -271,16 +271,17 @@ impl Batch {
         }
         let user = &self.account.name;
         let place = |folder: &str, act| Some(Box::new(Place { user: user.clone(), folder: folder.to_owned(), act }));
-        let mut recipients =
-            vec![Recipient { address: self.address.clone(), place: place(self.target.folder(), Act::File(filing)) }];
+        let to = |place| Recipient { place, ..Recipient::from(self.address.clone()) };
+        let mut recipients = vec![to(place(self.target.folder(), Act::File(filing)))];
         if let (Some(source), Some(known)) = (&self.source, from) {
             let copy = known.copy.map(|(id, recipient)| (id.generation, id.counter, recipient));
             let place = place(source.folder(), Act::Remove { uid: known.uid.0, key: known.key, copy });
-            recipients.push(Recipient { address: self.address.clone(), place });
+            recipients.push(to(place));
             self.removals.push(known);
         }
         let origin = Origin::User(user.clone());
-        let envelope = Envelope { reverse_path: ReversePath(None), recipients, body: Body::EightBitMime, origin };
+        let (reverse_path, dsn) = (ReversePath(None), MailDsn::default());
+        let envelope = Envelope { reverse_path, recipients, body: Body::EightBitMime, dsn, origin };
         let mut draft = self.office.journal.begin(envelope)?;
         draft.keep_at_most(MOST_IN_MEMORY.saturating_sub(self.held));
         self.drafts.push(draft);

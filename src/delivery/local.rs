@@ -78,7 +78,7 @@ pub(super) fn run(office: &Arc<Office>, task: &Task) {
     };
     let mut decided = Vec::new();
     for &index in &task.recipients {
-        let Some(address) = super::recipient(&entry, index) else { continue };
+        let Some(address) = super::address(&entry, index) else { continue };
         if let Some(place) = places::place_of(&entry, index) {
             places::serve(office, &entry, index, place);
             continue;
@@ -107,7 +107,7 @@ fn deliver(
     account: &Account,
     delivered_to: &[String],
 ) -> Result<Option<Uid>, Verdict> {
-    let Some(address) = super::recipient(entry, index) else { return Ok(None) };
+    let Some(address) = super::address(entry, index) else { return Ok(None) };
     if !delivered_to.is_empty() && delivered_to.contains(&address.to_string().to_ascii_lowercase()) {
         return Err(Verdict::Failed(Trouble::own("5.4.6", "The message has been in this mailbox before: it goes in a circle.")));
     }
@@ -121,7 +121,12 @@ fn deliver(
     if !office.fits(account, 1) {
         return Err(Verdict::Deferred(Trouble::own("4.2.2", "The mailbox is over its quota.")));
     }
-    let uid = office.store.inbox(account).and_then(|mailbox| mailbox.deliver(&copy)).map_err(|error| refused(&error))?;
+    let expected = office.expected.expect(entry, index);
+    let delivered = office.store.inbox(account).and_then(|mailbox| mailbox.deliver(&copy));
+    if expected && delivered.is_err() {
+        office.expected.forget(entry.id, index);
+    }
+    let uid = delivered.map_err(|error| refused(&error))?;
     log::info!(
         "msg={} event=delivered to=<{address}> mailbox={} uid={} delay={:.1}",
         entry.id,

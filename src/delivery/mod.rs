@@ -6,7 +6,8 @@
 //!   crash.
 //! * `route`: where an address leads.
 //! * `local`, `remote`: one try, for mailboxes here and for another host.
-//! * `outcome`: what a try came to: the journal is told, the sender gets a report (`bounce`), the rest waits (`schedule`).
+//! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
+//!   gives back), the rest waits (`schedule`).
 //! * `table`: what waits and for what; pure. `runner`: the thread that watches the time, and the delivery threads.
 //! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping.
 //! * `operator`: what pillarboxctl asks for.
@@ -15,6 +16,7 @@
 //! is the local copies that lie in a mailbox and wait for the next checkpoint: nobody may deliver these again.
 
 mod bounce;
+mod enclosure;
 mod filing;
 mod keeper;
 mod local;
@@ -28,6 +30,7 @@ mod quota;
 mod recover;
 mod remote;
 mod rename;
+mod report;
 mod route;
 mod runner;
 mod schedule;
@@ -43,7 +46,7 @@ pub use rename::RenameError;
 
 use crate::config::Config;
 use crate::host::{Account, Host};
-use crate::mail::Address;
+use crate::mail::{Address, Recipient};
 use crate::mailbox::{Mailbox, MailboxError, Store};
 use crate::net::Registry;
 use crate::net::dns::Resolver;
@@ -163,15 +166,21 @@ struct Office {
     runner: runner::Wake,
     keeper: keeper::Wake,
     recovery: recover::Recovery,
+    /// Copies here of which senders want to hear.
+    expected: report::Expected,
     /// Outcomes that could not be written yet.
     unwritten: Mutex<Vec<crate::spool::Outcome>>,
     stopping: AtomicBool,
 }
 
-/// The address of a recipient, by its index in the envelope.
-fn recipient(entry: &Entry, index: u32) -> Option<&Address> {
-    let at = usize::try_from(index).ok()?;
-    entry.envelope.recipients.get(at).map(|recipient| &recipient.address)
+/// A recipient, by its index in the envelope.
+fn recipient(entry: &Entry, index: u32) -> Option<&Recipient> {
+    entry.envelope.recipients.get(usize::try_from(index).ok()?)
+}
+
+/// Its address.
+fn address(entry: &Entry, index: u32) -> Option<&Address> {
+    recipient(entry, index).map(|recipient| &recipient.address)
 }
 
 impl Office {
@@ -216,9 +225,11 @@ impl Delivery {
             runner,
             keeper,
             recovery: recover::Recovery::default(),
+            expected: report::Expected::default(),
             unwritten: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
+        office.store.tell(Arc::new(report::Registrar::new(&office)));
         let keeper = Arc::downgrade(&office);
         office.store.on_work(move || keeper.upgrade().iter().for_each(|office| office.keeper.stir()));
         recover::begin(&office, &unsettled);

@@ -71,7 +71,7 @@ fn goes_to(office: &Office, id: SpoolId, domain: &Domain) -> bool {
     let waiting = office.table().recipients(id);
     let Ok(entry) = office.journal.read(id) else { return false };
     let key = domain.key();
-    waiting.iter().filter_map(|index| super::recipient(&entry, *index)).any(|address| address.domain().key() == key)
+    waiting.iter().filter_map(|index| super::address(&entry, *index)).any(|address| address.domain().key() == key)
 }
 
 pub(super) fn hold(office: &Office, id: SpoolId) -> Result<(), ActError> {

@@ -1,13 +1,12 @@
 //! What a try came to: the journal learns it, the table, the log, and if need be the sender.
 
-use super::bounce::{self, Kind, Notice};
+use super::bounce::Kind;
+use super::report::{self, report};
 use super::schedule::{self, Next, Progress};
-use super::{Letter, Office, PostError, Trace, local, runner};
-use crate::mail::{Body, Envelope, Origin, Recipient, ReversePath, date};
+use super::{Office, PostError, runner};
 use crate::smtp::client::clean;
 use crate::spool::{Entry, Outcome, Status};
 use std::fmt;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
@@ -26,7 +25,7 @@ impl fmt::Display for Relay {
     }
 }
 
-/// Why a recipient was not served.
+/// What is said of a try: why a recipient was not served or, in a report of success, how it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
     /// Enhanced status code (RFC 3463).
@@ -87,6 +86,10 @@ pub(super) enum Verdict {
         relay: Relay,
         /// What it said.
         reply: String,
+        /// The status it gave, or one that says no more than that.
+        status: String,
+        /// It sends the reports that were asked for.
+        reports: bool,
     },
     /// Not now.
     Deferred(Box<Trouble>),
@@ -107,8 +110,8 @@ impl Verdict {
     }
 }
 
-/// A recipient in trouble.
-type Case = (u32, Box<Trouble>);
+/// A recipient and what is said of it.
+pub(super) type Case = (u32, Box<Trouble>);
 
 /// Makes all this so. `local`: tries for mailboxes here have a schedule of their own.
 pub(super) fn conclude(office: &Arc<Office>, entry: &Entry, local: bool, verdicts: Vec<(u32, Verdict)>) {
@@ -118,7 +121,10 @@ pub(super) fn conclude(office: &Arc<Office>, entry: &Entry, local: bool, verdict
     let (mut delivered, mut deferred, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (index, verdict) in verdicts {
         match verdict {
-            Verdict::Delivered { relay, reply } => delivered.push((index, relay, reply)),
+            Verdict::Delivered { relay, reply, status, reports } => {
+                let reason = format!("The host {} took it.", relay.host);
+                delivered.push((index, reports, Trouble::own(&status, &reason).at(&relay).saying(&reply)));
+            }
             Verdict::Deferred(trouble) => deferred.push((index, trouble)),
             Verdict::Failed(trouble) => failed.push((index, trouble)),
         }
@@ -128,17 +134,28 @@ pub(super) fn conclude(office: &Arc<Office>, entry: &Entry, local: bool, verdict
     give_up(office, entry, failed, expired);
 }
 
-/// Another host has taken it.
-fn taken(office: &Office, entry: &Entry, delivered: Vec<(u32, Relay, String)>) {
+/// Another host has taken it. Senders who wanted to know get to hear of those hosts that will not tell them themselves.
+fn taken(office: &Arc<Office>, entry: &Entry, delivered: Vec<(u32, bool, Box<Trouble>)>) {
     if delivered.is_empty() {
         return;
     }
-    for (index, relay, reply) in &delivered {
-        tell(office, entry, *index, "delivered", Some(relay), reply);
+    let (mut cases, mut unreported) = (Vec::new(), Vec::new());
+    for (index, reports, said) in delivered {
+        tell(office, entry, index, "delivered", said.relay.as_ref(), &said.to_string());
+        if !reports && report::wishes(entry, index).success {
+            unreported.push((index, said.clone()));
+        }
+        cases.push((index, said));
     }
-    let indices: Vec<u32> = delivered.iter().map(|(index, ..)| *index).collect();
-    let texts = delivered.into_iter().map(|(index, relay, reply)| (index, format!("{relay}: {reply}"))).collect();
-    let outcomes = outcomes(office, entry, texts, &Status::Delivered);
+    let indices: Vec<u32> = cases.iter().map(|(index, _)| *index).collect();
+    let mut outcomes = outcomes(office, entry, texts(&cases), &Status::Delivered);
+    if !unreported.is_empty() {
+        match report(office, entry, Kind::Relayed, &unreported, outcomes.clone()) {
+            Ok(()) => outcomes.clear(),
+            // Better no report than the message twice.
+            Err(error) => log::error!("msg={} event=report-unsent reason=\"{error}\"", entry.id),
+        }
+    }
     if let Err(error) = office.journal.settle(&outcomes) {
         // Nobody may send it again: the outcome is kept until it can be written.
         log::error!("msg={} event=outcome-unwritten reason=\"{error}\"", entry.id);
@@ -161,7 +178,7 @@ fn wait(office: &Arc<Office>, entry: &Entry, local: bool, deferred: Vec<Case>) -
         let progress = Progress {
             age: now.since(entry.time),
             tries: before.map_or(0, |one| one.tries).saturating_add(1),
-            warned: before.is_some_and(|one| one.warned) || entry.envelope.reverse_path.0.is_none(),
+            warned: before.is_some_and(|one| one.warned) || !report::wishes(entry, index).delay,
         };
         match schedule::next(&config.queue, local, progress) {
             Next::GiveUp => expired.push((index, trouble)),
@@ -218,10 +235,11 @@ fn give_up(office: &Arc<Office>, entry: &Entry, failed: Vec<Case>, expired: Vec<
     }
     let mut settles = outcomes(office, entry, texts(&failed), &Status::Failed);
     settles.extend(outcomes(office, entry, texts(&expired), &Status::Expired));
-    let result = match entry.envelope.reverse_path.0 {
-        Some(_) => report(office, entry, Kind::Failed { expired: failed.is_empty() }, &all, settles),
-        // A report is never answered by a report (RFC 5321 §4.5.5).
-        None => office.journal.settle(&settles).map_err(PostError::from),
+    let told: Vec<Case> = all.iter().filter(|(index, _)| report::wishes(entry, *index).failure).cloned().collect();
+    let only_expired = !told.iter().any(|(index, _)| failed.iter().any(|(other, _)| other == index));
+    let result = match told.is_empty() {
+        true => office.journal.settle(&settles).map_err(PostError::from),
+        false => report(office, entry, Kind::Failed { expired: only_expired }, &told, settles),
     };
     let indices: Vec<u32> = all.iter().map(|(index, _)| *index).collect();
     if let Err(error) = result {
@@ -237,40 +255,6 @@ fn give_up(office: &Arc<Office>, entry: &Entry, failed: Vec<Case>, expired: Vec<
     }
     office.table().settled(entry.id, &indices);
     office.keeper.stir();
-}
-
-/// Sends a report to the sender; it is the outcome of those it tells of.
-fn report(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case], settles: Vec<Outcome>) -> Result<(), PostError> {
-    let Some(sender) = &entry.envelope.reverse_path.0 else { return Ok(()) };
-    let header = local::head(&entry.message).map_err(|error| PostError::Io(error.to_string()))?;
-    let (config, now) = (office.config(), office.clock.now());
-    let cases: Vec<bounce::Case<'_>> = cases
-        .iter()
-        .filter_map(|(index, trouble)| Some(bounce::Case { address: super::recipient(entry, *index)?, trouble }))
-        .collect();
-    let envelope = Envelope {
-        reverse_path: ReversePath(None),
-        recipients: vec![Recipient { address: sender.clone(), place: None }],
-        body: Body::SevenBit,
-        origin: Origin::Daemon,
-    };
-    let trace = Trace { from: None, with: "", tls: None, submission: false };
-    let mut letter = Letter::begin(office, envelope, trace)?;
-    let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
-    let notice = Notice {
-        kind,
-        hostname: &config.hostname,
-        id: &id,
-        sender,
-        date: date::rfc5322(now),
-        arrival: date::rfc5322(entry.time),
-        cases: &cases,
-        header: &header,
-    };
-    letter.write_all(&bounce::build(&notice)).map_err(|error| PostError::Io(error.to_string()))?;
-    let report = letter.send_settling(settles)?;
-    log::info!("msg={} event=reported to=<{sender}> report={report}", entry.id);
-    Ok(())
 }
 
 fn texts(cases: &[Case]) -> Vec<(u32, String)> {
@@ -307,7 +291,7 @@ fn outcomes(office: &Office, entry: &Entry, cases: Vec<(u32, String)>, status: &
 
 /// One line of the log; with the id, its lines tell the whole story of a message.
 fn tell(office: &Office, entry: &Entry, index: u32, event: &str, relay: Option<&Relay>, text: &str) {
-    let Some(address) = super::recipient(entry, index) else { return };
+    let Some(address) = super::address(entry, index) else { return };
     let delay = office.clock.now().since(entry.time).as_secs_f32();
     let relay = relay.map_or_else(|| "none".to_owned(), Relay::to_string);
     let text = text.replace('"', "'");

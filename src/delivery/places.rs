@@ -22,12 +22,12 @@ pub(super) struct Target {
 
 /// The place of a recipient that is not to be routed.
 pub(super) fn place_of(entry: &Entry, index: u32) -> Option<&Place> {
-    entry.envelope.recipients.get(usize::try_from(index).ok()?)?.place.as_deref()
+    super::recipient(entry, index)?.place.as_deref()
 }
 
 /// What goes into a mailbox for this recipient.
 pub(super) fn copy_of(entry: &Entry, index: u32) -> Option<Copy<'_>> {
-    let recipient = entry.envelope.recipients.get(usize::try_from(index).ok()?)?;
+    let recipient = super::recipient(entry, index)?;
     let arrival = match recipient.place.as_deref() {
         None => {
             Arrival::Delivered { return_path: &entry.envelope.reverse_path, delivered_to: &recipient.address, time: entry.time }

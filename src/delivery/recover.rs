@@ -95,7 +95,7 @@ fn routes(office: &Office, message: &Unsettled) -> Vec<(Name, Option<Option<Targ
         }
     };
     let route = |index| match places::place_of(&entry, index) {
-        None => match office.route(super::recipient(&entry, index)?).ok()? {
+        None => match office.route(super::address(&entry, index)?).ok()? {
             Route::Local(account) => Some(Some(Target { account, folder: INBOX.to_owned() })),
             Route::Remote(_) | Route::NoUser => Some(None),
         },
@@ -186,12 +186,16 @@ fn look_for(office: &Office, target: &Target, batch: &[(Name, Entry)]) -> Result
     for (name, entry) in batch {
         let Some(copy) = places::copy_of(entry, name.1) else { continue };
         found.push((*name, copy));
+        office.expected.expect(entry, name.1);
     }
     let (names, copies): (Vec<Name>, Vec<Copy<'_>>) = found.into_iter().unzip();
     if copies.is_empty() {
         return Ok(());
     }
-    let whole = match office.store.by_id(&target.account, &target.folder).and_then(|mailbox| mailbox.recover(&copies)) {
+    let whole = office.store.by_id(&target.account, &target.folder).and_then(|mailbox| mailbox.recover(&copies));
+    let lacking = names.iter().enumerate().filter(|(at, _)| !whole.as_ref().is_ok_and(|whole| whole.get(*at) == Some(&true)));
+    lacking.for_each(|(_, (id, index))| office.expected.forget(*id, *index));
+    let whole = match whole {
         // Its folder was deleted: nothing is there, and who serves it will find the same.
         Err(MailboxError::Nonexistent | MailboxError::Gone) => return Ok(()),
         other => other?,

@@ -4,7 +4,7 @@ use super::mx;
 use super::outcome::{Relay, Trouble, Verdict};
 use super::table::{Lane, Task};
 use super::{Hop, Office, outcome, runner, schedule};
-use crate::mail::Address;
+use crate::mail::Recipient;
 use crate::net::NetError;
 use crate::smtp::client::{Answer, Client, Failure, Parcel, Reply, Target};
 use crate::spool::{Entry, Message};
@@ -115,8 +115,8 @@ fn rest(office: &Office, lane: &Lane) -> Vec<Task> {
     table.rest(lane, now + rest)
 }
 
-fn named<'a>(entry: &'a Entry, indices: &[u32]) -> VecDeque<(u32, &'a Address)> {
-    let name = |index: &u32| super::recipient(entry, *index).map(|address| (*index, address));
+fn named<'a>(entry: &'a Entry, indices: &[u32]) -> VecDeque<(u32, &'a Recipient)> {
+    let name = |index: &u32| super::recipient(entry, *index).map(|recipient| (*index, recipient));
     indices.iter().filter_map(name).collect()
 }
 
@@ -126,21 +126,21 @@ fn deliver(
     hop: &Hop,
     entry: &Entry,
     survey: Survey,
-    mut left: VecDeque<(u32, &Address)>,
+    mut left: VecDeque<(u32, &Recipient)>,
     line: &mut Option<Line>,
 ) -> Result<Vec<(u32, Verdict)>, Unreached> {
     let mut verdicts = Vec::new();
     while !left.is_empty() {
-        let now: Vec<(u32, &Address)> = left.drain(..left.len().min(MOST_RECIPIENTS)).collect();
-        let addresses: Vec<&Address> = now.iter().map(|(_, address)| *address).collect();
+        let now: Vec<(u32, &Recipient)> = left.drain(..left.len().min(MOST_RECIPIENTS)).collect();
+        let recipients: Vec<&Recipient> = now.iter().map(|(_, recipient)| *recipient).collect();
         let parcel = Parcel {
-            from: &entry.envelope.reverse_path,
-            recipients: &addresses,
+            envelope: &entry.envelope,
+            recipients: &recipients,
             size: survey.size,
             eight_bit: survey.eight_bit,
             message: &entry.message,
         };
-        let (answers, relay) = match send(office, hop, &parcel, line) {
+        let Sent { answers, relay, reports } = match send(office, hop, &parcel, line) {
             Ok(sent) => sent,
             // Of those that were sent before, all is known: only the rest was not tried.
             Err(unreached) if verdicts.is_empty() => return Err(unreached),
@@ -153,10 +153,10 @@ fn deliver(
                 break;
             }
         };
-        for ((index, address), answer) in now.into_iter().zip(answers) {
-            match verdict(answer, &relay) {
+        for ((index, recipient), answer) in now.into_iter().zip(answers) {
+            match verdict(answer, &relay, reports) {
                 Some(verdict) => verdicts.push((index, verdict)),
-                None => left.push_back((index, address)),
+                None => left.push_back((index, recipient)),
             }
         }
     }
@@ -164,8 +164,17 @@ fn deliver(
     Ok(verdicts)
 }
 
+/// What came of a transaction.
+struct Sent {
+    /// To each recipient.
+    answers: Vec<Answer>,
+    relay: Relay,
+    /// That host sends the reports that were asked for.
+    reports: bool,
+}
+
 /// One transaction, over the open line if it is still alive.
-fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>) -> Result<(Vec<Answer>, Relay), Unreached> {
+fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>) -> Result<Sent, Unreached> {
     // Twice at most: a fresh line is never stale.
     loop {
         let mut open = match line.take() {
@@ -176,11 +185,11 @@ fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>
         if open.client.was_stale() {
             continue;
         }
-        let relay = open.relay.clone();
+        let (relay, reports) = (open.relay.clone(), open.client.reports());
         if open.client.is_usable() {
             *line = Some(open);
         }
-        return Ok((answers, relay));
+        return Ok(Sent { answers, relay, reports });
     }
 }
 
@@ -266,12 +275,15 @@ fn not_reached(relay: &Relay, failure: &Failure) -> Unreached {
 }
 
 /// What a recipient's answer means; `None`: ask again in the next transaction.
-fn verdict(answer: Answer, relay: &Relay) -> Option<Verdict> {
+fn verdict(answer: Answer, relay: &Relay, reports: bool) -> Option<Verdict> {
     let own = |status: &str, reason: String| Trouble::own(status, &reason).at(relay);
     let host = &relay.host;
     Some(match answer {
         Answer::Later => return None,
-        Answer::Taken(reply) => Verdict::Delivered { relay: relay.clone(), reply: reply.to_string() },
+        Answer::Taken(reply) => {
+            let status = reply.status().to_string();
+            Verdict::Delivered { relay: relay.clone(), reply: reply.to_string(), status, reports }
+        }
         Answer::Refused(reply) => said(&reply, relay),
         Answer::Broken(why) => Verdict::Deferred(own("4.4.2", format!("The connection to {host} broke off.")).because(&why)),
         Answer::TooBig(most) => {

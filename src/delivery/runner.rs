@@ -108,7 +108,7 @@ fn route(office: &Arc<Office>, task: &Task) {
     let mut lanes: BTreeMap<Option<super::Hop>, Vec<u32>> = BTreeMap::new();
     let mut decided = Vec::new();
     for &index in &task.recipients {
-        let Some(address) = super::recipient(&entry, index) else { continue };
+        let Some(address) = super::address(&entry, index) else { continue };
         if places::place_of(&entry, index).is_some() {
             lanes.entry(None).or_default().push(index);
             continue;

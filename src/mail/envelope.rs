@@ -1,6 +1,7 @@
 //! The envelope: what SMTP says about a message, as opposed to what the message says of itself (RFC 5321 §2.3.1).
 
 use super::address::{Address, ReversePath};
+use super::dsn::{MailDsn, RcptDsn};
 use crate::sys::Time;
 
 /// Who handed a message in.
@@ -31,6 +32,8 @@ pub struct Recipient {
     pub address: Address,
     /// Where the message goes, if that is not to be found out from the address: a session of this user files it.
     pub place: Option<Box<Place>>,
+    /// Of what its sender wants to hear.
+    pub dsn: RcptDsn,
 }
 
 /// A mailbox of this host, and what a session does there (APPEND, COPY, MOVE).
@@ -77,7 +80,7 @@ pub struct Filing {
 
 impl From<Address> for Recipient {
     fn from(address: Address) -> Recipient {
-        Recipient { address, place: None }
+        Recipient { address, place: None, dsn: RcptDsn::default() }
     }
 }
 
@@ -90,6 +93,8 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
     /// Declared content.
     pub body: Body,
+    /// What reports are to bring back.
+    pub dsn: MailDsn,
     /// Who handed it in.
     pub origin: Origin,
 }

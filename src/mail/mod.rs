@@ -3,6 +3,7 @@
 pub mod address;
 pub mod casemap;
 pub mod date;
+pub mod dsn;
 pub mod envelope;
 pub mod header;
 pub mod html;
@@ -18,4 +19,5 @@ pub mod transfer;
 pub mod words;
 
 pub use address::{Address, Domain, ReversePath};
+pub use dsn::{MailDsn, RcptDsn};
 pub use envelope::{Act, Body, Envelope, Filing, Origin, Place, Recipient};

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// A checkpoint compacts mailboxes for this long, and one step longer.
@@ -53,7 +53,7 @@ pub(super) struct Shared {
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
     pub host: Arc<dyn Host>,
-    pub ledger: Arc<dyn Ledger>,
+    ledger: RwLock<Arc<dyn Ledger>>,
     pub mail: PathBuf,
     pub spool: PathBuf,
     keys: OnceLock<Keys>,
@@ -135,7 +135,7 @@ impl Store {
             disk,
             clock,
             host,
-            ledger,
+            ledger: RwLock::new(ledger),
             mail,
             spool,
             keys: OnceLock::new(),
@@ -245,6 +245,11 @@ impl Store {
         Ok(used)
     }
 
+    /// From now on this one is told what became durable, in place of the ledger it was made with.
+    pub fn tell(&self, ledger: Arc<dyn Ledger>) {
+        *self.shared.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
+    }
+
     /// Makes every delivered copy durable and tells the ledger. Called by the keeper every few seconds, and at the end.
     pub fn checkpoint(&self) {
         let all = self.all();
@@ -306,7 +311,8 @@ impl Store {
     }
 
     fn told(&self, outcomes: &[crate::spool::Outcome]) -> bool {
-        match self.shared.ledger.settle(outcomes) {
+        let ledger = self.shared.ledger.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match ledger.settle(outcomes) {
             Ok(()) => true,
             Err(error) => {
                 log::error!("event=settle-failed copies={} error={error}", outcomes.len());

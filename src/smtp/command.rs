@@ -5,7 +5,8 @@
 //! `MAIL FROM:`.
 
 use super::reply::{self, Reply};
-use crate::mail::{Address, Body, Domain, ReversePath};
+use crate::mail::dsn::{BadParameter, is_xtext};
+use crate::mail::{Address, Body, Domain, MailDsn, RcptDsn, ReversePath};
 use crate::net::is_of_http;
 
 /// A line with its CRLF may have so many bytes: 512 and what extensions add (RFC 5321 §4.5.3.1.4 and §4.1.1.11).
@@ -42,7 +43,7 @@ pub enum Command<'a> {
     /// Begins a transaction.
     Mail(Mail),
     /// Adds a recipient.
-    Rcpt(ForwardPath),
+    Rcpt(Rcpt),
     /// The message follows.
     Data,
     /// Forgets the transaction.
@@ -75,9 +76,20 @@ pub struct Mail {
     pub size: Option<u64>,
     /// RFC 6152.
     pub body: Body,
+    /// RFC 3461.
+    pub dsn: MailDsn,
 }
 
-/// The argument of RCPT, without the route.
+/// The arguments of RCPT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rcpt {
+    /// Who is to get it.
+    pub path: ForwardPath,
+    /// RFC 3461.
+    pub dsn: RcptDsn,
+}
+
+/// The path of RCPT, without the route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForwardPath {
     /// `<postmaster>`, which needs no domain (RFC 5321 §4.5.1).
@@ -107,6 +119,12 @@ pub enum CommandError {
     Recipient,
     /// An ESMTP parameter that we don't offer.
     Parameter,
+}
+
+impl From<BadParameter> for CommandError {
+    fn from(_: BadParameter) -> CommandError {
+        CommandError::Arguments
+    }
 }
 
 impl CommandError {
@@ -241,7 +259,7 @@ fn mail(rest: &str) -> Result<Mail, CommandError> {
         Some(rest) => (ReversePath(None), rest),
         None => path(rest).map(|(address, rest)| (ReversePath(Some(address)), rest)).ok_or(CommandError::Sender)?,
     };
-    let mut mail = Mail { reverse_path, size: None, body: Body::default() };
+    let mut mail = Mail { reverse_path, size: None, body: Body::default(), dsn: MailDsn::default() };
     let (mut size, mut body, mut auth) = (None, None, None);
     for parameter in parameters(rest).ok_or(CommandError::Sender)? {
         let (name, value) = parameter?;
@@ -249,6 +267,7 @@ fn mail(rest: &str) -> Result<Mail, CommandError> {
             name if name.eq_ignore_ascii_case("SIZE") => &mut size,
             name if name.eq_ignore_ascii_case("BODY") => &mut body,
             name if name.eq_ignore_ascii_case("AUTH") => &mut auth,
+            _ if mail.dsn.take(name, value)? => continue,
             _ => return Err(CommandError::Parameter),
         };
         if seen.replace(value.ok_or(CommandError::Arguments)?).is_some() {
@@ -273,16 +292,20 @@ fn mail(rest: &str) -> Result<Mail, CommandError> {
 /// ```abnf
 /// rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters]
 /// ```
-fn rcpt(rest: &str) -> Result<ForwardPath, CommandError> {
+fn rcpt(rest: &str) -> Result<Rcpt, CommandError> {
     let rest = after_word(rest, "TO:").ok_or(CommandError::Arguments)?;
     let (path, rest) = match after_word(rest, "<postmaster>") {
         Some(rest) => (ForwardPath::Postmaster, rest),
         None => path(rest).map(|(address, rest)| (ForwardPath::Address(address), rest)).ok_or(CommandError::Recipient)?,
     };
-    match parameters(rest).ok_or(CommandError::Recipient)?.next() {
-        None => Ok(path),
-        Some(parameter) => parameter.and(Err(CommandError::Parameter)),
+    let mut rcpt = Rcpt { path, dsn: RcptDsn::default() };
+    for parameter in parameters(rest).ok_or(CommandError::Recipient)? {
+        let (name, value) = parameter?;
+        if !rcpt.dsn.take(name, value)? {
+            return Err(CommandError::Parameter);
+        }
     }
+    Ok(rcpt)
 }
 
 /// What follows a word, in any case, and one blank.
@@ -349,27 +372,6 @@ fn parameters(rest: &str) -> Option<impl Iterator<Item = Result<Parameter<'_>, C
 fn number(digits: &str) -> Option<u64> {
     let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     all.then(|| digits.parse().unwrap_or(u64::MAX))
-}
-
-/// ```abnf
-/// xtext = *( xchar / hexchar )           ; RFC 3461 §4
-/// xchar = %d33-42 / %d44-60 / %d62-126
-/// hexchar = "+" 2(DIGIT / %x41-46)
-/// ```
-fn is_xtext(text: &str) -> bool {
-    let hex = |byte: Option<u8>| byte.is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let good = match byte {
-            b'+' => hex(bytes.next()) && hex(bytes.next()),
-            b'=' => false,
-            other => matches!(other, b'!'..=b'~'),
-        };
-        if !good {
-            return false;
-        }
-    }
-    true
 }
 
 #[cfg(test)]

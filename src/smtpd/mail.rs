@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::auth::Shown;
 use crate::delivery::Route;
 use crate::mail::{Address, Domain, Envelope, Origin, Recipient};
-use crate::smtp::command::{ForwardPath, Mail};
+use crate::smtp::command::{ForwardPath, Mail, Rcpt};
 use crate::smtp::reply::{self, Reply};
 use std::time::Duration;
 
@@ -30,13 +30,14 @@ impl Session<'_> {
             return self.refuse("mail", mail.reverse_path.to_string(), reply::NO_ROOM);
         }
         let origin = self.login.clone().map_or(Origin::Network, Origin::User);
-        let envelope = Envelope { reverse_path: mail.reverse_path, recipients: Vec::new(), body: mail.body, origin };
-        self.transaction = Some(Transaction { envelope, size: mail.size, begun: self.server.clock.elapsed() });
+        let Mail { reverse_path, size, body, dsn } = mail;
+        let envelope = Envelope { reverse_path, recipients: Vec::new(), body, dsn, origin };
+        self.transaction = Some(Transaction { envelope, size, begun: self.server.clock.elapsed() });
         reply::SENDER_OK
     }
 
     /// RCPT: adds a recipient, if it exists and may be reached by this client.
-    pub(super) fn rcpt(&mut self, path: ForwardPath) -> Reply {
+    pub(super) fn rcpt(&mut self, Rcpt { path, dsn }: Rcpt) -> Reply {
         let server = self.server;
         let address = match self.full(path) {
             Ok(address) => address,
@@ -62,9 +63,9 @@ impl Session<'_> {
         match (verdict, &mut self.transaction) {
             (Ok(route), Some(open)) => {
                 let recipients = &mut open.envelope.recipients;
-                // Who is named twice gets one copy.
+                // Who is named twice gets one copy, and what was said first holds.
                 if !recipients.iter().any(|other| is_same(&other.address, &address, &route)) {
-                    recipients.push(Recipient { address, place: None });
+                    recipients.push(Recipient { address, place: None, dsn });
                 }
                 reply::RECIPIENT_OK
             }

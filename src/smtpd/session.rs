@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
             Command::Starttls => self.start_tls()?,
             Command::Auth { mechanism, initial } => self.log_in(mechanism, initial)?,
             Command::Mail(mail) => Outcome::Say(self.mail(mail)),
-            Command::Rcpt(path) => Outcome::Say(self.rcpt(path)),
+            Command::Rcpt(rcpt) => Outcome::Say(self.rcpt(rcpt)),
             Command::Data => self.data()?,
             Command::Rset => {
                 self.transaction = None;

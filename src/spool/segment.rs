@@ -8,7 +8,9 @@
 //! field   = "X-Spool-Id: " id LF
 //!         / "X-Spool-Time: " microseconds LF
 //!         / "X-Spool-From: <" [ address ] "> " ( "7bit" / "8bitmime" ) SP ( "network" / "daemon" / "user " name ) LF
+//!         / "X-Spool-Mail:" 1*( SP parameter ) LF   ; what MAIL said of reports: RET, ENVID (RFC 3461)
 //!         / "X-Spool-To: <" address ">" [ SP "done" / SP "waiting" SP due SP tries SP flags SP text ] LF
+//!         / "X-Spool-Rcpt:" 1*( SP parameter ) LF   ; of the recipient before: NOTIFY, ORCPT
 //!         / "X-Spool-Place: " place LF            ; of the recipient before: see `place`
 //!         / "X-Spool-Group: " id SP index SP count LF  ; counts only with all its fellows: the first one's id, from 0, of so many
 //!         / "X-Spool-Settles: " outcome LF        ; as in the log
@@ -19,18 +21,19 @@
 //! The checksum (CRC-32C) goes over the message, then the fields, then the tag: a session can compute most of it
 //! before it is known into which segment the record goes. The message is mboxrd-quoted, so no line of it begins like a tag.
 //!
-//! Version 1 knew neither `X-Spool-Place` nor `X-Spool-Group`, and is read.
+//! Version 1 knew neither `X-Spool-Place` nor `X-Spool-Group`, version 2 neither `X-Spool-Mail` nor `X-Spool-Rcpt`; both are
+//! read.
 
 use super::SpoolId;
 use super::log::Line;
 use super::place;
 use super::text::{MOST, Mark, escape, unescape};
-use crate::mail::{Address, Body, Envelope, Origin, Recipient, ReversePath, date};
+use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePath, date};
 use crate::sys::Time;
 use std::fmt::Write;
 use std::sync::Arc;
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const TAG: &str = "From pillarbox-";
 const CHECKSUM: &str = "X-Spool-Crc32c: ";
 
@@ -90,6 +93,9 @@ impl Record {
                 out.push('\n');
             }
         }
+        if !self.envelope.dsn.is_empty() {
+            let _ = writeln!(out, "X-Spool-Mail:{}", self.envelope.dsn);
+        }
         let mut marks = self.waiting.iter().peekable();
         for (index, recipient) in (0..).zip(&self.envelope.recipients) {
             let _ = write!(out, "X-Spool-To: <{}>", recipient.address);
@@ -102,6 +108,9 @@ impl Record {
                 None => out.push_str(" done"),
             }
             out.push('\n');
+            if !recipient.dsn.is_empty() {
+                let _ = writeln!(out, "X-Spool-Rcpt:{}", recipient.dsn);
+            }
             if let Some(place) = &recipient.place {
                 out.push_str("X-Spool-Place: ");
                 place::put(place, &mut out);
@@ -147,11 +156,19 @@ impl Record {
                     _ => Origin::User(unescape(origin.strip_prefix("user ")?)?),
                 };
             }
+            "X-Spool-Mail" => {
+                let dsn = &mut Arc::make_mut(&mut self.envelope).dsn;
+                return parameters(value, |name, value| dsn.take(name, value) == Ok(true));
+            }
+            "X-Spool-Rcpt" => {
+                let dsn = &mut Arc::make_mut(&mut self.envelope).recipients.last_mut()?.dsn;
+                return parameters(value, |name, value| dsn.take(name, value) == Ok(true));
+            }
             "X-Spool-To" => {
                 let (Some(address), rest) = parse_path(value)? else { return None };
                 let recipients = &mut Arc::make_mut(&mut self.envelope).recipients;
                 let index = u32::try_from(recipients.len()).ok()?;
-                recipients.push(Recipient { address, place: None });
+                recipients.push(Recipient::from(address));
                 match rest {
                     "" => self.waiting.push(Mark::fresh(index, self.time)),
                     " done" => {}
@@ -179,6 +196,12 @@ impl Record {
         }
         Some(())
     }
+}
+
+/// Parameters parted by blanks, each to be taken.
+fn parameters(text: &str, mut take: impl FnMut(&str, Option<&str>) -> bool) -> Option<()> {
+    let mut split = text.split(' ').map(|word| word.split_once('='));
+    split.all(|pair| pair.is_some_and(|(name, value)| take(name, Some(value)))).then_some(())
 }
 
 /// `<address>` or `<>`, and what follows.
@@ -344,6 +367,7 @@ pub(super) fn parse_fields(fields: &str) -> Option<(Record, usize)> {
             reverse_path: ReversePath(None),
             recipients: Vec::new(),
             body: Body::SevenBit,
+            dsn: MailDsn::default(),
             origin: Origin::Daemon,
         }),
         waiting: Vec::new(),
@@ -375,6 +399,7 @@ pub(super) mod tests {
             reverse_path: ReversePath(Some("alice@[192.0.2.1]".parse().unwrap())),
             recipients: (0..recipients).map(address).collect(),
             body: Body::EightBitMime,
+            dsn: MailDsn::default(),
             origin: Origin::User("a %\nb".to_owned()),
         }
     }
@@ -391,6 +416,9 @@ pub(super) mod tests {
         let group = Some(Group { id, index: 3, count: 9 });
         let mut envelope = envelope(recipients);
         let act = Act::Remove { uid: 7, key: [0xab; 16], copy: Some((1, 2, 3)) };
+        envelope.dsn.take("ENVID", Some("a+20b")).unwrap();
+        envelope.recipients[0].dsn.take("NOTIFY", Some("NEVER")).unwrap();
+        envelope.recipients[recipients - 1].dsn.take("ORCPT", Some("rfc822;a+2Bb@c")).unwrap();
         envelope.recipients[0].place = Some(Box::new(Place { user: "a b".into(), folder: "INBOX".into(), act }));
         Record { id, time: Time(55), envelope: Arc::new(envelope), waiting, settles, group, adopted: Some("h".into()), file }
     }
@@ -422,7 +450,7 @@ pub(super) mod tests {
         assert_eq!((bytes.len() as u64, parse_head(&bytes)), (HEAD, Head::Ours(77)));
         bytes[20] ^= 1;
         assert_eq!(parse_head(&bytes), Head::Bad);
-        for (version, head) in [(1, Head::Ours(7)), (3, Head::Newer(3))] {
+        for (version, head) in [(1, Head::Ours(7)), (2, Head::Ours(7)), (VERSION + 1, Head::Newer(VERSION + 1))] {
             let fields = format!("X-Spool-Segment: {version}\n");
             assert_eq!(parse_head(&seal(7, Time(0), &fields, checksum(&[], &fields))), head);
         }
@@ -454,7 +482,7 @@ pub(super) mod tests {
 
         #[test]
         fn no_input_is_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..300),
-            fields in "(X-Spool-(Id|Time|From|To|Settles|File|Length): [ -~]{0,30}\n){0,9}") {
+            fields in "(X-Spool-(Id|Time|From|Mail|To|Rcpt|Settles|File|Length): [ -~]{0,30}\n){0,9}") {
             let tagged = [b"From pillarbox-0000000000000001 x\n".as_slice(), &bytes].concat();
             let _ = (parse(&bytes, 1), parse(&tagged, 1), parse_head(&bytes), parse_fields(&fields));
         }

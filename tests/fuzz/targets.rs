@@ -19,7 +19,7 @@ use pillarbox::mail::{Address, Domain, header, imap_text, mailboxes, parameters,
 use pillarbox::mailbox::{FolderName, utf7};
 use pillarbox::net::dns::{Patience, Resolver};
 use pillarbox::net::{Connection, Dots, Line};
-use pillarbox::smtp::command::{Command, ForwardPath};
+use pillarbox::smtp::command::{Command, ForwardPath, Rcpt};
 use pillarbox::spool::SpoolId;
 use pillarbox::sys::SystemClock;
 use std::io::Write;
@@ -347,8 +347,21 @@ pub fn smtp_command(input: &[u8]) {
     for line in input.split(|byte| *byte == b'\n') {
         match Command::parse(line) {
             Ok(Command::Helo(name) | Command::Ehlo(name)) => clean(name),
-            Ok(Command::Mail(mail)) => clean(&mail.reverse_path.to_string()),
-            Ok(Command::Rcpt(ForwardPath::Address(address))) => clean(&address.to_string()),
+            Ok(Command::Mail(mail)) => {
+                clean(&mail.reverse_path.to_string());
+                let id = mail.dsn.id.as_ref().map(|id| id.decode());
+                clean(&id.unwrap_or_default());
+                let again = format!("MAIL FROM:<{}>{}", mail.reverse_path, mail.dsn);
+                assert!(matches!(Command::parse(again.as_bytes()), Ok(Command::Mail(other)) if other.dsn == mail.dsn), "{again}");
+            }
+            Ok(Command::Rcpt(Rcpt { path, dsn })) => {
+                if let ForwardPath::Address(address) = path {
+                    clean(&address.to_string());
+                }
+                clean(&dsn.original.as_ref().map(|original| original.told()).unwrap_or_default());
+                let again = format!("RCPT TO:<a@b>{dsn}");
+                assert!(matches!(Command::parse(again.as_bytes()), Ok(Command::Rcpt(other)) if other.dsn == dsn), "{again}");
+            }
             Ok(Command::Auth { mechanism, .. }) => clean(mechanism),
             Ok(_) => {}
             Err(error) => drop(error.reply()),

@@ -12,6 +12,9 @@ crate::tests![
     all_goes_to_the_smarthost,
     garbage_from_the_other_host,
     submitted_letters_are_completed,
+    reports_cross_two_hosts,
+    reports_of_a_host_without_dsn,
+    wishes_outlive_a_kill,
 ];
 
 /// A server that sends `away.test` to the sink and tries again soon.
@@ -185,4 +188,102 @@ fn submitted_letters_are_completed() {
     assert!(daemon.send(&["bob@here.test"], b"Bcc: kept@hidden.test\r\n\r\nx\r\n").starts_with("250"));
     let text = String::from_utf8_lossy(&daemon.mail("bob").remove(1)).into_owned();
     assert!(text.contains("kept@hidden.test") && !text.contains("Message-ID") && !text.contains("\r\nDate: "), "{text}");
+}
+
+/// Submits with parameters for MAIL and for each RCPT.
+fn submit_asking(daemon: &Daemon, mail: &str, to: &[(&str, &str)], message: &[u8]) {
+    let mut smtp = Smtp::hello(daemon.at("submission")).unwrap();
+    assert!(smtp.log_in("alice", PASSWORD).unwrap().starts_with("235"));
+    smtp.expect(&format!("MAIL FROM:<alice@here.test>{mail}"), "250").unwrap();
+    for (to, rcpt) in to {
+        smtp.expect(&format!("RCPT TO:<{to}>{rcpt}"), "250").unwrap();
+    }
+    smtp.expect("DATA", "354").unwrap();
+    smtp.talk.send(&[message, b".\r\n"].concat()).unwrap();
+    let reply = smtp.reply().unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+}
+
+fn reports(daemon: &Daemon, count: usize) -> Vec<String> {
+    daemon.wait_for_mail("alice", count, 60).iter().map(|mail| String::from_utf8_lossy(mail).into_owned()).collect()
+}
+
+/// Alice's host gives it to another one, which delivers it and says so to Alice; what it refuses her own host reports.
+fn reports_cross_two_hosts() {
+    let away = Setup { hostname: "mail.away.test".into(), domains: vec!["away.test".into()], ..Setup::default() };
+    let mut away = away.users(&["bob"]).prepare();
+    // Both must know the other's port.
+    away.pin_ports();
+    away.start();
+    let to_away = format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n", away.at("smtp"));
+    let ours = Setup::default().config(&to_away).start();
+    let back = format!("[[route]]\ndomain = \"here.test\"\nhost = \"{}\"\n", ours.at("smtp"));
+    assert!(away.stop().success());
+    std::fs::write(away.config(), away.config_text(&back)).unwrap();
+    away.start();
+    let (bob, nobody) = ("bob@away.test", "nobody@away.test");
+    let asking = " NOTIFY=SUCCESS ORCPT=rfc822;Robert@old.test";
+    submit_asking(&ours, " RET=HDRS ENVID=one+2Btwo", &[(bob, asking)], &letter("told", "text"));
+    let report = &reports(&ours, 1)[0];
+    for part in [
+        "\r\nSubject: Your message was delivered\r\n",
+        "\r\nOriginal-Envelope-Id: one+two\r\nReporting-MTA: dns; mail.away.test\r\n",
+        "\r\nOriginal-Recipient: rfc822; Robert@old.test\r\nFinal-Recipient: rfc822; bob@away.test\r\n",
+        "\r\nAction: delivered\r\nStatus: 2.",
+    ] {
+        assert!(report.contains(part), "{part} is not in {report}");
+    }
+    assert!(report.starts_with("Return-Path: <>\r\n"), "{report}");
+    empty(&ours);
+    empty(&away);
+    let to = [(nobody, " NOTIFY=FAILURE"), (bob, " NOTIFY=NEVER")];
+    submit_asking(&ours, " RET=FULL", &to, &letter("all of it", "Gr\u{fc}\u{df}e"));
+    let report = &reports(&ours, 2)[1];
+    let enclosed = "\r\nContent-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n";
+    assert!(report.contains(enclosed) && report.contains("Gr\u{fc}\u{df}e"), "{report}");
+    let failed = "nobody@away.test\r\nAction: failed\r\n";
+    assert!(report.contains(failed) && !report.contains("Original-Envelope-Id"), "{report}");
+    submit_asking(&ours, "", &[(nobody, " NOTIFY=NEVER")], &letter("silence", "text"));
+    submit(&ours, "alice@here.test", &[nobody], "the last");
+    let last = &reports(&ours, 3)[2];
+    assert!(last.contains("Subject: the last") && last.contains("Content-Type: text/rfc822-headers"), "{last}");
+    empty(&ours);
+    assert_eq!((ours.mail("alice").len(), away.mail("bob").len()), (3, 2));
+}
+
+fn reports_of_a_host_without_dsn() {
+    let sink = Sink::with(|line| (line == ".").then(|| "250 2.6.0 <b> it\u{1b} is mine".to_owned()));
+    let daemon = server(&sink);
+    let asking = " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;x@away.test";
+    let to = [("x@away.test", asking), ("y@away.test", " NOTIFY=NEVER"), ("z@away.test", "")];
+    submit_asking(&daemon, " ENVID=7", &to, &letter("passed on", "text"));
+    let report = &reports(&daemon, 1)[0];
+    assert!(report.contains("\r\nAction: relayed\r\nStatus: 2.6.0\r\n"), "{report}");
+    assert!(report.contains("250 2.6.0 <b> it  is mine"), "{report}");
+    assert!(!report.contains("y@away.test") && !report.contains("z@away.test"), "{report}");
+    empty(&daemon);
+    let arrived = sink.arrived();
+    assert_eq!(arrived[0].to, ["<x@away.test>", "<y@away.test>", "<z@away.test>"]);
+    assert!(!arrived[0].from.contains("ENVID"), "{:?}", arrived[0]);
+    assert_eq!(daemon.mail("alice").len(), 1);
+}
+
+/// What was asked for is known after `kill -9`, of mail that waits as of mail that was delivered just before.
+fn wishes_outlive_a_kill() {
+    let sink = Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned()));
+    let mut daemon = server(&sink);
+    let asking = " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;X@away.test";
+    let to = [("x@away.test", asking), ("bob@here.test", " NOTIFY=SUCCESS")];
+    submit_asking(&daemon, " RET=FULL ENVID=kept", &to, &letter("kept", "text"));
+    daemon.kill();
+    sink.change(|line| line.starts_with("EHLO").then(|| "250-sink.test\r\n250 DSN".to_owned()));
+    daemon.start();
+    wait_for("its arrival", 60, || (sink.arrived().len() == 1).then_some(()));
+    let arrived = sink.arrived().remove(0);
+    assert_eq!(arrived.from, "<alice@here.test> RET=FULL ENVID=kept");
+    assert_eq!(arrived.to, [format!("<x@away.test>{asking}")]);
+    let report = &reports(&daemon, 1)[0];
+    assert!(report.contains("bob@here.test\r\nAction: delivered\r\n") && report.contains("Envelope-Id: kept"), "{report}");
+    empty(&daemon);
+    assert_eq!((daemon.mail("bob").len(), daemon.mail("alice").len()), (1, 1));
 }

@@ -13,6 +13,7 @@ crate::tests![
     the_queue_is_listed,
     exit_codes_of_sysexits,
     a_big_message,
+    reports_as_asked_for,
 ];
 
 /// The tool under another name, with this daemon's configuration.
@@ -141,4 +142,16 @@ fn a_big_message() {
     sendmail(&daemon, &["alice"], &format!("Subject: big\n\n{body}"));
     let text = text_of(&daemon, "alice", 0);
     assert_eq!(text.split_once("\r\n\r\n").map(|(_, found)| found.replace("\r\n", "\n")), Some(body));
+}
+
+fn reports_as_asked_for() {
+    let daemon = Setup::default().start();
+    sendmail(&daemon, &["-f", "alice@here.test", "-N", "success", "-V", "run 7", "bob"], "Subject: told\n\nx\n");
+    let report = text_of(&daemon, "alice", 0);
+    for part in ["\r\nOriginal-Envelope-Id: run 7\r\n", "\r\nAction: delivered\r\n", "\r\nSubject: told\r\n"] {
+        assert!(report.contains(part), "{part} is not in {report}");
+    }
+    let output = called(&daemon, "sendmail", &["-N", "sometimes", "bob"], b"x\n");
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    assert_eq!((daemon.mail("bob").len(), daemon.mail("alice").len()), (1, 1));
 }

@@ -92,7 +92,8 @@ fn deliver(options: &Options, config: &Config) -> Result<(), Failure> {
     let from = sender.0.as_ref().map_or(own, Address::to_string);
     letter.add_from(options.full_name.as_deref().unwrap_or(&caller.full_name), &from);
     let socket = submit_socket(config)?;
-    submit::submit(socket, &config.hostname, &sender, &recipients, &mut letter)
+    let envelope = submit::Envelope { sender: &sender, recipients: &recipients, dsn: &options.dsn, notify: options.notify };
+    submit::submit(socket, &config.hostname, &envelope, &mut letter)
 }
 
 /// Nobody gets a message twice for being named twice.

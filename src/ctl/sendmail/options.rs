@@ -2,6 +2,8 @@
 //! nothing here is passed over.
 
 use crate::ctl::Failure;
+use crate::mail::MailDsn;
+use crate::mail::dsn::{BadParameter, Notify, Return, Xtext};
 use crate::sys::exit;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -33,6 +35,10 @@ pub struct Options {
     pub sender: Option<String>,
     /// `-F`.
     pub full_name: Option<String>,
+    /// `-R`, `-V`.
+    pub dsn: MailDsn,
+    /// `-N`, for all recipients.
+    pub notify: Option<Notify>,
     /// `-C`.
     pub config: Option<PathBuf>,
     /// Words that are no options.
@@ -71,8 +77,8 @@ impl Options {
                 'f' | 'r' | 'F' | 'C' | 'B' | 'D' | 'h' | 'L' | 'M' | 'N' | 'O' | 'p' | 'R' | 'V' | 'X' => {
                     let value = if rest.is_empty() { next() } else { Some(rest.to_owned()) };
                     let value = value.ok_or_else(|| Failure::new(exit::USAGE, format!("-{flag} needs a value")))?;
-                    self.valued(flag, value);
-                    return Ok(());
+                    let wrong = |_| Failure::new(exit::USAGE, format!("-{flag} {}: no such value", value.escape_debug()));
+                    return self.valued(flag, &value).map_err(wrong);
                 }
                 _ => {}
             }
@@ -93,13 +99,17 @@ impl Options {
         Ok(())
     }
 
-    fn valued(&mut self, flag: char, value: String) {
+    fn valued(&mut self, flag: char, value: &str) -> Result<(), BadParameter> {
         match flag {
-            'f' | 'r' => self.sender = Some(value),
-            'F' => self.full_name = Some(value),
+            'f' | 'r' => self.sender = Some(value.to_owned()),
+            'F' => self.full_name = Some(value.to_owned()),
             'C' => self.config = Some(value.into()),
+            'N' => self.notify = Some(Notify::parse(value)?),
+            'R' => self.dsn.ret = Some(Return::parse(value)?),
+            'V' => self.dsn.id = Some(MailDsn::id(&Xtext::encode(value)?.to_string())?),
             _ => {}
         }
+        Ok(())
     }
 }
 
@@ -120,7 +130,15 @@ mod tests {
         let mutt = parse("-oem -oi -f me@here.test -- a@b.test -c@d.test");
         assert_eq!((mutt.sender.as_deref(), mutt.ignore_dots), (Some("me@here.test"), true));
         assert_eq!(mutt.recipients, ["a@b.test", "-c@d.test"]);
-        assert_eq!(parse("-i -r x@y.test -N failure -R hdrs -V id1 a@b.test").recipients, ["a@b.test"]);
+        let asking = parse("-i -r x@y.test -N failure,Delay -R hdrs -V id=1 a@b.test");
+        assert_eq!(
+            (asking.recipients, asking.dsn.to_string()),
+            (vec!["a@b.test".to_owned()], " RET=HDRS ENVID=id+3D1".to_owned())
+        );
+        assert_eq!(asking.notify.map(|notify| notify.to_string()).as_deref(), Some("FAILURE,DELAY"));
+        for wrong in ["-Nnever,success", "-Rsome", "-V\u{e4}"] {
+            assert!(Options::parse(&[wrong.into()]).is_err(), "{wrong}");
+        }
         assert_eq!(parse("-fx@y.test a").sender.as_deref(), Some("x@y.test"));
         assert_eq!(parse("-bs").mode, Mode::Smtp);
         assert_eq!(parse("-bp").mode, Mode::List);

@@ -3,7 +3,8 @@
 use super::letter::Letter;
 use crate::ctl::Failure;
 use crate::ctl::call::unreachable_daemon;
-use crate::mail::{Address, ReversePath};
+use crate::mail::dsn::Notify;
+use crate::mail::{Address, MailDsn, ReversePath};
 use crate::net::{Connection, Line, NetError};
 use crate::smtp::client::Extensions;
 use crate::smtp::client::reply::{Parser, Reply};
@@ -18,23 +19,28 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Bytes of a reply line.
 const REPLY_LINE: usize = 4096;
 
+/// Who sends, to whom, and of what the sender wants to hear.
+pub struct Envelope<'a> {
+    pub sender: &'a ReversePath,
+    pub recipients: &'a [Address],
+    pub dsn: &'a MailDsn,
+    /// For each recipient.
+    pub notify: Option<Notify>,
+}
+
 /// Hands it in. If some recipients are refused for good the others get it, and the refused ones are told on standard error;
 /// if one can't be had now nobody gets it, so that the caller can try again without sending twice.
-pub fn submit(
-    socket: &Path,
-    hostname: &str,
-    sender: &ReversePath,
-    recipients: &[Address],
-    letter: &mut Letter,
-) -> Result<(), Failure> {
+pub fn submit(socket: &Path, hostname: &str, envelope: &Envelope<'_>, letter: &mut Letter) -> Result<(), Failure> {
+    let Envelope { sender, recipients, dsn, notify } = envelope;
     let stream = UnixStream::connect(socket).map_err(|error| unreachable_daemon(socket, &error))?;
     let mut session = Session { connection: Connection::from_unix(stream)? };
     session.connection.set_timeout(PATIENCE);
     session.expect(None, "the greeting")?;
     let extensions = Extensions::of(&session.expect(Some(&format!("EHLO {hostname}")), "EHLO")?);
     let body = if letter.is_eight_bit() && extensions.eight_bit { " BODY=8BITMIME" } else { "" };
-    session.expect(Some(&format!("MAIL FROM:<{sender}>{body}")), "the sender")?;
-    let refused = session.name_recipients(recipients)?;
+    session.expect(Some(&format!("MAIL FROM:<{sender}>{body}{dsn}")), "the sender")?;
+    let notify = notify.map(|notify| format!(" NOTIFY={notify}")).unwrap_or_default();
+    let refused = session.name_recipients(recipients, &notify)?;
     if refused.as_ref().is_none_or(|(count, _)| *count < recipients.len()) {
         session.expect(Some("DATA"), "DATA")?;
         let mut writer = session.connection.dot_writer();
@@ -56,10 +62,10 @@ struct Session {
 
 impl Session {
     /// How many were refused for good, and the code to end with.
-    fn name_recipients(&mut self, recipients: &[Address]) -> Result<Option<(usize, u8)>, Failure> {
+    fn name_recipients(&mut self, recipients: &[Address], notify: &str) -> Result<Option<(usize, u8)>, Failure> {
         let mut refused = None;
         for recipient in recipients {
-            let reply = self.ask(&format!("RCPT TO:<{recipient}>"))?;
+            let reply = self.ask(&format!("RCPT TO:<{recipient}>{notify}"))?;
             if reply.is_positive() {
                 continue;
             }

@@ -1,16 +1,26 @@
 //! Reports, read back as another program would read them.
 
 use super::*;
+use crate::delivery::enclosure::LONGEST_LINE;
 use crate::delivery::outcome::Relay;
+use crate::spool::Message;
 use mailparse::{MailHeaderMap, ParsedMail};
+use std::sync::Arc;
 
 fn relay() -> Relay {
     Relay { host: "mx.there.example".into(), address: "192.0.2.1:25".parse().unwrap() }
 }
 
+fn recipients(troubles: &[(&str, Box<Trouble>)]) -> Vec<Recipient> {
+    troubles.iter().map(|(address, _)| Recipient::from(address.parse::<Address>().unwrap())).collect()
+}
+
 fn report(kind: Kind, troubles: &[(&str, Box<Trouble>)], header: &[u8]) -> String {
-    let addresses: Vec<Address> = troubles.iter().map(|(address, _)| address.parse().unwrap()).collect();
-    let cases: Vec<Case<'_>> = addresses.iter().zip(troubles).map(|(address, (_, trouble))| Case { address, trouble }).collect();
+    built(kind, &recipients(troubles), troubles, &Enclosure::of_header(header), None)
+}
+
+fn built(kind: Kind, to: &[Recipient], troubles: &[(&str, Box<Trouble>)], enclosed: &Enclosure, id: Option<&str>) -> String {
+    let cases: Vec<Case<'_>> = to.iter().zip(troubles).map(|(recipient, (_, trouble))| Case { recipient, trouble }).collect();
     let text = build(&Notice {
         kind,
         hostname: "mail.example.org",
@@ -19,9 +29,10 @@ fn report(kind: Kind, troubles: &[(&str, Box<Trouble>)], header: &[u8]) -> Strin
         date: "Sat, 21 Nov 2026 10:00:00 +0000".into(),
         arrival: "Sat, 21 Nov 2026 09:00:00 +0000".into(),
         cases: &cases,
-        header,
+        envelope_id: id.map(str::to_owned),
+        enclosed,
     });
-    assert!(text.is_ascii() && !text.contains(&b'\r'));
+    assert!((text.is_ascii() || enclosed.is_eight_bit()) && !text.contains(&b'\r'));
     assert!(text.split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE));
     String::from_utf8(text).unwrap()
 }
@@ -35,7 +46,8 @@ fn parts(text: &str) -> [String; 3] {
     assert_eq!(mail.headers.get_first_value("Auto-Submitted").unwrap(), "auto-replied");
     assert_eq!(mail.headers.get_first_value("Message-ID").unwrap(), "<00000000000000ab-1@mail.example.org>");
     let types: Vec<&str> = mail.subparts.iter().map(|part| part.ctype.mimetype.as_str()).collect();
-    assert_eq!(types, ["text/plain", "message/delivery-status", "text/rfc822-headers"]);
+    assert_eq!(types[..2], ["text/plain", "message/delivery-status"]);
+    assert!(matches!(types[2..], ["text/rfc822-headers" | "message/rfc822"]), "{types:?}");
     [0, 1, 2].map(|at: usize| {
         String::from_utf8(mail.subparts[at].get_body_raw().unwrap()).unwrap_or_else(|_| mail.subparts[at].get_body().unwrap())
     })
@@ -97,6 +109,51 @@ fn delays() {
     assert!(words.contains(&format!("on {}.", date::rfc5322(until))), "{words}");
     assert!(status.contains("Action: delayed\nStatus: 4.2.2\n"), "{status}");
     assert!(status.contains(&format!("\nWill-Retry-Until: {}\n", date::rfc5322(until))), "{status}");
+}
+
+#[test]
+fn what_was_asked_for_is_told() {
+    let mut to = recipients(&[("bob@there.example", Trouble::own("2.0.0", ""))]);
+    to[0].dsn.take("ORCPT", Some("rfc822;B+2Bob@old.example")).unwrap();
+    let told = |kind, trouble| {
+        let troubles = [("bob@there.example", trouble)];
+        let text = built(kind, &to, &troubles, &Enclosure::of_header(HEADER), Some("a =+ b"));
+        let [words, status, _] = parts(&text);
+        assert!(status.starts_with("Original-Envelope-Id: a =+ b\nReporting-MTA: dns; mail.example.org\n"), "{status}");
+        let per_recipient = status.split_once("\n\n").unwrap().1.to_owned();
+        let expected = "Original-Recipient: rfc822; B+ob@old.example\nFinal-Recipient: rfc822; bob@there.example\nAction: ";
+        assert!(per_recipient.starts_with(expected), "{status}");
+        (words, per_recipient[expected.len()..].to_owned())
+    };
+    let (words, status) = told(Kind::Delivered, Trouble::own("2.0.0", "It is in the mailbox there."));
+    assert!(words.contains("is in the mailboxes") && words.contains("\n<bob@there.example>\n    It is in the mailbox there.\n"));
+    assert_eq!(status.trim_end(), "delivered\nStatus: 2.0.0\nLast-Attempt-Date: Sat, 21 Nov 2026 10:00:00 +0000");
+    let taken = Trouble::own("2.6.0", "The host mx.there.example took it.").at(&relay()).saying(&"250 2.6.0 got it");
+    let (words, status) = told(Kind::Relayed, taken);
+    assert!(words.contains("was passed on") && words.contains("\n    It said: 250 2.6.0 got it\n"), "{words}");
+    let rest = "relayed\nStatus: 2.6.0\nRemote-MTA: dns; mx.there.example\nDiagnostic-Code: smtp; 250 2.6.0 got it\n";
+    assert!(status.starts_with(rest), "{status}");
+}
+
+#[test]
+fn the_whole_comes_back_if_it_can() {
+    let whole = |text: &[u8], eight_bit| Enclosure::whole(&Message::Memory(Arc::new(text.to_vec())), eight_bit).unwrap();
+    let text = "Subject: x\n\n>From me\n--report-00000000000000ab-1--\nend\n";
+    let enclosed = whole(text.as_bytes(), false).unwrap();
+    assert_eq!((enclosed.media, enclosed.encoding), ("message/rfc822", "7bit"));
+    let troubles = [("b@there.example", Trouble::own("5.0.0", "No."))];
+    let kind = Kind::Failed { expired: false };
+    let [words, _, found] = parts(&built(kind, &recipients(&troubles), &troubles, &enclosed, None));
+    assert_eq!(found.trim_end(), text.replace(">From", "From").trim_end());
+    assert!(words.contains("more will be tried; it follows at the end"), "{words}");
+    let eight_bit = "Subject: x\n\n\u{e4}\n";
+    assert!(whole(eight_bit.as_bytes(), false).is_none());
+    let enclosed = whole(eight_bit.as_bytes(), true).unwrap();
+    assert_eq!((enclosed.encoding, enclosed.is_eight_bit()), ("8bit", true));
+    assert!(built(kind, &recipients(&troubles), &troubles, &enclosed, None).contains(eight_bit));
+    for unfit in [&b"a\n\n\0\n"[..], b"a\n\nx\ry\n", &[b'x'; 999], &b"x\n".repeat(200_000)] {
+        assert!(whole(unfit, true).is_none());
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::config::{self, Config};
 use crate::delivery::{Delivery, Letter, PostError, Trace};
 use crate::host::{Account, Host};
-use crate::mail::{Body, Envelope, Origin, Recipient, ReversePath};
+use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePath};
 use crate::mailbox::Store;
 use crate::net::dns::Resolver;
 use crate::spool::{Journal, Message, Options, SpoolId, Unsettled};
@@ -81,10 +81,37 @@ impl House {
         self.delivery.as_ref().unwrap()
     }
 
+    /// A letter with parameters for reports: `RET=HDRS`, `NOTIFY=SUCCESS`, of MAIL and of each RCPT.
+    pub(super) fn post_asking(&self, mail: &[&str], rcpt: &[&str], to: &[&str], text: &str) -> Result<SpoolId, PostError> {
+        let mut envelope = Envelope {
+            reverse_path: ReversePath(Some("alice@me.example".parse().unwrap())),
+            recipients: to.iter().map(|address| Recipient::from(address.parse::<Address>().unwrap())).collect(),
+            body: Body::SevenBit,
+            dsn: MailDsn::default(),
+            origin: Origin::Network,
+        };
+        let pairs = |words: &[&str]| {
+            words.iter().map(|word| word.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())).unwrap()).collect::<Vec<_>>()
+        };
+        for (name, value) in pairs(mail) {
+            assert_eq!(envelope.dsn.take(&name, Some(&value)), Ok(true));
+        }
+        for recipient in &mut envelope.recipients {
+            for (name, value) in pairs(rcpt) {
+                assert_eq!(recipient.dsn.take(&name, Some(&value)), Ok(true));
+            }
+        }
+        let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP", tls: None, submission: false };
+        let mut letter = self.delivery().post().begin(envelope, trace)?;
+        letter.write_all(text.as_bytes()).unwrap();
+        letter.send()
+    }
+
     pub(super) fn begin(&self, from: &str, to: &[&str], submission: bool) -> Result<Letter, PostError> {
-        let recipients = to.iter().map(|address| Recipient { address: address.parse().unwrap(), place: None }).collect();
+        let recipients = to.iter().map(|address| Recipient::from(address.parse::<Address>().unwrap())).collect();
         let reverse_path = ReversePath((!from.is_empty()).then(|| from.parse().unwrap()));
-        let envelope = Envelope { reverse_path, recipients, body: Body::SevenBit, origin: Origin::Network };
+        let envelope =
+            Envelope { reverse_path, recipients, body: Body::SevenBit, dsn: MailDsn::default(), origin: Origin::Network };
         let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP", tls: None, submission };
         self.delivery().post().begin(envelope, trace)
     }

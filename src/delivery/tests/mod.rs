@@ -6,6 +6,7 @@ mod measure;
 mod peer;
 mod queue;
 mod replacing;
+mod reports;
 mod restart;
 
 use super::*;

@@ -14,6 +14,10 @@ struct Seen {
     forgetful: AtomicBool,
     /// Answers each command 421.
     closed: AtomicBool,
+    /// Offers DSN, and nothing else.
+    reports: AtomicBool,
+    /// Commands MAIL and RCPT, as they came.
+    envelopes: Mutex<Vec<String>>,
     /// Turns away the hundredth recipient and those after.
     most: AtomicUsize,
     /// Held: no message is answered.
@@ -66,6 +70,15 @@ impl Peer {
         self.seen.forgetful.store(forgetful, Ordering::SeqCst);
     }
 
+    pub(super) fn set_reports(&self, reports: bool) {
+        self.seen.reports.store(reports, Ordering::SeqCst);
+    }
+
+    /// Commands MAIL and RCPT, as they came.
+    pub(super) fn envelopes(&self) -> Vec<String> {
+        self.seen.envelopes.lock().unwrap().clone()
+    }
+
     pub(super) fn set_closed(&self, closed: bool) {
         self.seen.closed.store(closed, Ordering::SeqCst);
     }
@@ -87,7 +100,11 @@ fn serve(stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
     while reader.read_line(&mut line)? > 0 {
         let command = line.trim_end().to_owned();
         line.clear();
+        if command.starts_with("MAIL") || command.starts_with("RCPT") {
+            seen.envelopes.lock().unwrap().push(command.clone());
+        }
         match command.get(..4).unwrap_or_default() {
+            "EHLO" if seen.reports.load(Ordering::SeqCst) => say("250-peer.example\r\n250 DSN")?,
             "EHLO" => say("250-peer.example\r\n250-PIPELINING\r\n250 8BITMIME")?,
             "MAIL" => {
                 recipients.clear();

@@ -92,6 +92,8 @@ pub struct Extensions {
     pub eight_bit: bool,
     /// RFC 3207.
     pub starttls: bool,
+    /// RFC 3461.
+    pub dsn: bool,
 }
 
 impl Extensions {
@@ -105,6 +107,7 @@ impl Extensions {
                 "SIZE" => found.size = Some(words.next().and_then(|digits| digits.parse().ok()).unwrap_or(0)),
                 "8BITMIME" => found.eight_bit = true,
                 "STARTTLS" => found.starttls = true,
+                "DSN" => found.dsn = true,
                 _ => {}
             }
         }
@@ -190,6 +193,11 @@ impl Client {
     /// Is the connection encrypted, and how?
     pub fn cipher(&self) -> Option<String> {
         self.connection.tls().map(|tls| format!("{} {}", tls.version, tls.cipher))
+    }
+
+    /// Does the server send the reports that were asked for?
+    pub fn reports(&self) -> bool {
+        self.extensions.dsn
     }
 
     /// Transactions so far.

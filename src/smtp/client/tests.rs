@@ -1,7 +1,7 @@
 //! The client against servers that play a script, most of them badly.
 
 use super::*;
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePath};
 use crate::net::tls::ServerTls;
 use crate::spool::Message;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -97,12 +97,20 @@ fn short(answers: &[Answer]) -> String {
 const TEXT: &str = "Subject: x\n\n.dot\n>From me\n";
 
 fn post(client: &mut Client, text: &[u8], recipients: usize) -> String {
-    let from = ReversePath(Some("alice@me.example".parse().unwrap()));
-    let addresses: Vec<Address> = (0..recipients).map(|n| format!("r{n}@there.example").parse().unwrap()).collect();
-    let addresses: Vec<&Address> = addresses.iter().collect();
+    let mut envelope = Envelope {
+        reverse_path: ReversePath(Some("alice@me.example".parse().unwrap())),
+        recipients: (0..recipients).map(|n| Recipient::from(format!("r{n}@there.example").parse::<Address>().unwrap())).collect(),
+        body: Body::SevenBit,
+        dsn: MailDsn::default(),
+        origin: Origin::Network,
+    };
+    envelope.dsn.take("RET", Some("HDRS")).unwrap();
+    envelope.dsn.take("ENVID", Some("a+2B")).unwrap();
+    envelope.recipients[0].dsn.take("NOTIFY", Some("NEVER")).unwrap();
+    let named: Vec<&Recipient> = envelope.recipients.iter().collect();
     let parcel = Parcel {
-        from: &from,
-        recipients: &addresses,
+        envelope: &envelope,
+        recipients: &named,
         size: 1000,
         eight_bit: !text.is_ascii(),
         message: &Message::Memory(Arc::new(text.to_vec())),

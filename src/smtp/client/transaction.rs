@@ -2,7 +2,7 @@
 
 use super::{Client, DATA_BEGIN, DATA_BLOCK, DATA_END, Failure, GREETING, MAIL, RCPT, Reply};
 use crate::mail::mboxrd::ToWire;
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Envelope, Recipient};
 use crate::net::NetError;
 use crate::spool::Message;
 use std::fmt::Write as _;
@@ -21,10 +21,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What is to be sent.
 #[derive(Debug)]
 pub struct Parcel<'a> {
-    /// The sender.
-    pub from: &'a ReversePath,
-    /// At least one, and no more than a server must take (RFC 5321 §4.5.3.1.8: 100).
-    pub recipients: &'a [&'a Address],
+    /// The sender, and what MAIL says else.
+    pub envelope: &'a Envelope,
+    /// Of the envelope, at least one, and no more than a server must take (RFC 5321 §4.5.3.1.8: 100).
+    pub recipients: &'a [&'a Recipient],
     /// Bytes in wire form.
     pub size: u64,
     /// It holds bytes beyond ASCII.
@@ -90,7 +90,8 @@ impl Client {
         let opening = self.mail_command(parcel);
         self.put(opening.as_bytes(), "at MAIL")?;
         if piped {
-            let rest: String = parcel.recipients.iter().map(rcpt_command).chain(["DATA\r\n".to_owned()]).collect();
+            let rcpt = |recipient: &&Recipient| self.rcpt_command(recipient);
+            let rest: String = parcel.recipients.iter().map(rcpt).chain(["DATA\r\n".to_owned()]).collect();
             self.put(rest.as_bytes(), "at MAIL")?;
         }
         let mail = self.reply("to MAIL", MAIL)?;
@@ -121,10 +122,10 @@ impl Client {
     /// there are any.
     fn offer_recipients(&mut self, parcel: &Parcel<'_>, answers: &mut [Option<Answer>]) -> Result<bool, Failure> {
         let mut accepted = 0_usize;
-        for (address, answer) in parcel.recipients.iter().zip(answers.iter_mut()) {
+        for (recipient, answer) in parcel.recipients.iter().zip(answers.iter_mut()) {
             let reply = match self.extensions.pipelining {
                 true => self.reply("to RCPT", RCPT)?,
-                false => self.ask(&rcpt_command(address), "to RCPT", RCPT)?,
+                false => self.ask(&self.rcpt_command(recipient), "to RCPT", RCPT)?,
             };
             *answer = match reply.code {
                 200..300 => {
@@ -198,7 +199,7 @@ impl Client {
     }
 
     fn mail_command(&self, parcel: &Parcel<'_>) -> String {
-        let mut command = format!("MAIL FROM:<{}>", parcel.from);
+        let mut command = format!("MAIL FROM:<{}>", parcel.envelope.reverse_path);
         // Writing to a String does not fail.
         if self.extensions.size.is_some() {
             let _ = write!(command, " SIZE={}", parcel.size);
@@ -206,13 +207,19 @@ impl Client {
         if parcel.eight_bit {
             command.push_str(" BODY=8BITMIME");
         }
+        if self.extensions.dsn {
+            let _ = write!(command, "{}", parcel.envelope.dsn);
+        }
         command.push_str("\r\n");
         command
     }
-}
 
-fn rcpt_command(address: &&Address) -> String {
-    format!("RCPT TO:<{address}>\r\n")
+    fn rcpt_command(&self, recipient: &Recipient) -> String {
+        match self.extensions.dsn {
+            true => format!("RCPT TO:<{}>{}\r\n", recipient.address, recipient.dsn),
+            false => format!("RCPT TO:<{}>\r\n", recipient.address),
+        }
+    }
 }
 
 /// Is 452 or 552 about the number of recipients (RFC 5321 §4.5.3.1.10), not about this one's mailbox or the message?

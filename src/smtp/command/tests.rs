@@ -10,8 +10,8 @@ fn sender(line: &str) -> Result<String, CommandError> {
 
 fn recipient(line: &str) -> Result<String, CommandError> {
     match Command::parse(line.as_bytes())? {
-        Command::Rcpt(ForwardPath::Postmaster) => Ok("postmaster".into()),
-        Command::Rcpt(ForwardPath::Address(address)) => Ok(address.to_string()),
+        Command::Rcpt(Rcpt { path: ForwardPath::Postmaster, .. }) => Ok("postmaster".into()),
+        Command::Rcpt(Rcpt { path: ForwardPath::Address(address), .. }) => Ok(address.to_string()),
         other => panic!("{other:?}"),
     }
 }
@@ -89,7 +89,7 @@ fn what_is_no_command_is_told_apart() {
         ("MAIL FROM:<a@b> AUTH=+4", CommandError::Arguments),
         ("MAIL FROM:<a@b> -X=1", CommandError::Arguments),
         ("MAIL FROM:<a@b> SMTPUTF8", CommandError::Parameter),
-        ("RCPT TO:<a@b> NOTIFY=NEVER", CommandError::Parameter),
+        ("RCPT TO:<a@b> NOTIFY=NEVER NOTIFY=NEVER", CommandError::Arguments),
     ];
     for (line, error) in table {
         assert_eq!(Command::parse(line.as_bytes()), Err(error), "{line:?}");

@@ -1,0 +1,181 @@
+//! Reports are letters of this daemon: whom they are for, and how they are sent. A report is the outcome of those it tells
+//! of: one act of the journal holds both, so that a crash leaves neither two reports nor none (RFC 3461).
+//!
+//! A copy in a mailbox here is no exception. Its sender may want to hear of it; then the copy is expected, from before it is
+//! made on, and the [`Registrar`], which mailboxes tell what is durable, settles it by the report. If the machine stops before,
+//! the copy is found in the mailbox at the next start, and expected again.
+
+use super::bounce::{self, Kind, Notice};
+use super::enclosure::Enclosure;
+use super::outcome::{Case, Trouble};
+use super::{Letter, Office, PostError, Route, Trace};
+use crate::mail::dsn::{Notify, Return};
+use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePath, date};
+use crate::mailbox::Ledger;
+use crate::spool::{Entry, Journal, Outcome, SpoolError, SpoolId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// What the sender is to be told of a recipient. Of what a session filed, and of mail without a sender, nothing: a report is
+/// never answered by a report (RFC 5321 §4.5.5).
+pub(super) fn wishes(entry: &Entry, index: u32) -> Notify {
+    match super::recipient(entry, index) {
+        Some(recipient) if entry.envelope.reverse_path.0.is_some() && recipient.place.is_none() => recipient.dsn.wishes(),
+        _ => Notify::default(),
+    }
+}
+
+/// Sends a report to the sender of a message; it is the outcome of those it tells of.
+pub(super) fn report(
+    office: &Arc<Office>,
+    entry: &Entry,
+    kind: Kind,
+    cases: &[Case],
+    settles: Vec<Outcome>,
+) -> Result<(), PostError> {
+    let Some(sender) = &entry.envelope.reverse_path.0 else { return Ok(()) };
+    let enclosed = enclosed(office, entry, kind, sender).map_err(|error| PostError::Io(error.to_string()))?;
+    let (config, now) = (office.config(), office.clock.now());
+    let cases: Vec<bounce::Case<'_>> = cases
+        .iter()
+        .filter_map(|(index, trouble)| Some(bounce::Case { recipient: super::recipient(entry, *index)?, trouble }))
+        .collect();
+    let envelope = Envelope {
+        reverse_path: ReversePath(None),
+        recipients: vec![Recipient::from(sender.clone())],
+        body: if enclosed.is_eight_bit() { Body::EightBitMime } else { Body::SevenBit },
+        dsn: MailDsn::default(),
+        origin: Origin::Daemon,
+    };
+    let trace = Trace { from: None, with: "", tls: None, submission: false };
+    let mut letter = Letter::begin(office, envelope, trace)?;
+    let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
+    let notice = Notice {
+        kind,
+        hostname: &config.hostname,
+        id: &id,
+        sender,
+        date: date::rfc5322(now),
+        arrival: date::rfc5322(entry.time),
+        cases: &cases,
+        envelope_id: entry.envelope.dsn.id.as_ref().map(|id| id.decode()),
+        enclosed: &enclosed,
+    };
+    letter.write_all(&bounce::build(&notice)).map_err(|error| PostError::Io(error.to_string()))?;
+    let report = letter.send_settling(settles)?;
+    log::info!("msg={} event=reported to=<{sender}> report={report}", entry.id);
+    Ok(())
+}
+
+/// All of the message only with a failure, and if the sender wants it (RFC 3461 §4.3). Eight-bit text goes to mailboxes here
+/// alone: a host on the way to others may have no room for the eighth bit, and the report would not arrive at all.
+fn enclosed(office: &Office, entry: &Entry, kind: Kind, sender: &Address) -> io::Result<Enclosure> {
+    if matches!(kind, Kind::Failed { .. }) && entry.envelope.dsn.ret == Some(Return::Full) {
+        let stays_here = matches!(office.route(sender), Ok(Route::Local(_)));
+        if let Some(whole) = Enclosure::whole(&entry.message, stays_here)? {
+            return Ok(whole);
+        }
+    }
+    Enclosure::header(&entry.message)
+}
+
+/// Copies that are made or lie in mailboxes here and are not settled, whose senders want to hear of them.
+#[derive(Debug, Default)]
+pub(super) struct Expected(Mutex<BTreeSet<(SpoolId, u32)>>);
+
+impl Expected {
+    /// Before a copy is made, or looked for: its sender may want to hear of it. True if so.
+    pub(super) fn expect(&self, entry: &Entry, index: u32) -> bool {
+        let wanted = wishes(entry, index).success;
+        if wanted {
+            self.lock().insert((entry.id, index));
+        }
+        wanted
+    }
+
+    /// There is no such copy, or it was told of.
+    pub(super) fn forget(&self, id: SpoolId, index: u32) {
+        self.lock().remove(&(id, index));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(SpoolId, u32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None: nobody wants to hear of any.
+    fn part(&self, outcomes: &[Outcome]) -> Option<Parted> {
+        let expected = self.lock();
+        if expected.is_empty() {
+            return None;
+        }
+        let mut parted = Parted::default();
+        for outcome in outcomes {
+            match outcome.recipients.iter().any(|index| expected.contains(&(outcome.id, *index))) {
+                true => parted.told.entry(outcome.id).or_default().push(outcome.clone()),
+                false => parted.plain.push(outcome.clone()),
+            }
+        }
+        (!parted.told.is_empty()).then_some(parted)
+    }
+}
+
+/// Outcomes, by whether their senders want to hear of them.
+#[derive(Debug, Default)]
+struct Parted {
+    plain: Vec<Outcome>,
+    /// By message.
+    told: BTreeMap<SpoolId, Vec<Outcome>>,
+}
+
+/// Whom mailboxes tell what became durable in them: the journal, by way of the reports that are due then.
+pub(super) struct Registrar {
+    office: Weak<Office>,
+    journal: Arc<Journal>,
+}
+
+impl Registrar {
+    pub(super) fn new(office: &Arc<Office>) -> Registrar {
+        Registrar { office: Arc::downgrade(office), journal: office.journal.clone() }
+    }
+}
+
+impl fmt::Debug for Registrar {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Registrar")
+    }
+}
+
+impl Ledger for Registrar {
+    fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError> {
+        let Some(office) = self.office.upgrade() else { return self.journal.settle(outcomes) };
+        let Some(Parted { plain, told }) = office.expected.part(outcomes) else { return self.journal.settle(outcomes) };
+        self.journal.settle(&plain)?;
+        for (id, outcomes) in told {
+            delivered(&office, id, outcomes)?;
+        }
+        Ok(())
+    }
+}
+
+/// One report of all copies of a message that became durable together.
+fn delivered(office: &Arc<Office>, id: SpoolId, settles: Vec<Outcome>) -> Result<(), SpoolError> {
+    let indices: Vec<u32> = settles.iter().flat_map(|outcome| outcome.recipients.iter().copied()).collect();
+    match office.journal.read(id) {
+        Ok(entry) => {
+            let said = || Trouble::own("2.0.0", "It is in the mailbox there.");
+            let cases: Vec<Case> = indices.iter().map(|index| (*index, said())).collect();
+            report(office, &entry, Kind::Delivered, &cases, settles).map_err(|error| match error {
+                PostError::Full => SpoolError::Full,
+                PostError::Uncertain => SpoolError::Uncertain,
+                other => SpoolError::Io(io::Error::other(other.to_string())),
+            })?;
+        }
+        // An operator took it out of the queue: there is nothing to settle.
+        Err(SpoolError::Unknown(_)) => {}
+        Err(error) => return Err(error),
+    }
+    indices.iter().for_each(|index| office.expected.forget(id, *index));
+    Ok(())
+}

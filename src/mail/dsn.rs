@@ -1,0 +1,366 @@
+//! What a sender wants to be told (RFC 3461): the parameters that MAIL and RCPT carry for it, read, kept and written again.
+//! The journal keeps them in the form that SMTP gives them.
+
+use std::fmt;
+
+/// The longest ENVID (RFC 3461 §4.4).
+const MOST_ID: usize = 100;
+
+/// The longest ORCPT (RFC 3461 §4.2).
+const MOST_ORIGINAL: usize = 500;
+
+/// A parameter's value is wrong, or the parameter is there twice.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct BadParameter;
+
+/// How much of a message comes back with the report of its failure (RFC 3461 §4.3).
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Return {
+    /// All of it.
+    Full,
+    /// The header.
+    Headers,
+}
+
+/// Text of printable ASCII, as it is encoded between hosts.
+///
+/// ```abnf
+/// xtext = *( xchar / hexchar )           ; RFC 3461 §4
+/// xchar = %d33-42 / %d44-60 / %d62-126
+/// hexchar = "+" 2(DIGIT / %x41-46)
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Xtext(Box<str>);
+
+/// The address that the sender once gave for a recipient.
+///
+/// ```abnf
+/// original-recipient-address = addr-type ";" xtext      ; RFC 3461 §4.2
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OriginalRecipient {
+    kind: Box<str>,
+    address: Xtext,
+}
+
+/// What MAIL says of reports.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct MailDsn {
+    /// RET.
+    pub ret: Option<Return>,
+    /// ENVID: what the sender calls this transaction.
+    pub id: Option<Xtext>,
+}
+
+/// What RCPT says of reports.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RcptDsn {
+    /// NOTIFY.
+    pub notify: Option<Notify>,
+    /// ORCPT.
+    pub original: Option<OriginalRecipient>,
+}
+
+/// Of what the sender wants to hear (RFC 3461 §4.1); of nothing: NEVER.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct Notify {
+    /// It was delivered, or given to a host that will not tell.
+    pub success: bool,
+    /// It can't be delivered.
+    pub failure: bool,
+    /// It takes long.
+    pub delay: bool,
+}
+
+impl Xtext {
+    /// Reads encoded text; what it stands for must be printable, blanks included, and not empty.
+    pub fn parse(text: &str) -> Result<Xtext, BadParameter> {
+        match decode(text) {
+            Some(decoded) if !decoded.is_empty() && decoded.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
+                Ok(Xtext(text.into()))
+            }
+            _ => Err(BadParameter),
+        }
+    }
+
+    /// Encodes printable text.
+    pub fn encode(text: &str) -> Result<Xtext, BadParameter> {
+        let mut out = String::with_capacity(text.len());
+        for byte in text.bytes() {
+            match byte {
+                b'+' | b'=' | b' ' => out.push_str(&format!("+{byte:02X}")),
+                b'!'..=b'~' => out.push(char::from(byte)),
+                _ => return Err(BadParameter),
+            }
+        }
+        Xtext::parse(&out)
+    }
+
+    /// What it stands for.
+    pub fn decode(&self) -> String {
+        decode(&self.0).unwrap_or_default()
+    }
+}
+
+/// Is it encoded as the standard says, whatever it stands for?
+pub fn is_xtext(text: &str) -> bool {
+    decode(text).is_some()
+}
+
+fn decode(text: &str) -> Option<String> {
+    let hex = |byte: Option<u8>| match byte? {
+        digit @ b'0'..=b'9' => Some(digit - b'0'),
+        digit @ b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'+' => out.push(char::from(hex(bytes.next())? << 4 | hex(bytes.next())?)),
+            b'=' => return None,
+            b'!'..=b'~' => out.push(char::from(byte)),
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
+impl OriginalRecipient {
+    fn parse(text: &str) -> Result<OriginalRecipient, BadParameter> {
+        let (kind, address) = text.split_once(';').ok_or(BadParameter)?;
+        let atom = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/?^_`{|}~.".contains(&byte);
+        if text.len() > MOST_ORIGINAL || kind.is_empty() || !kind.bytes().all(atom) {
+            return Err(BadParameter);
+        }
+        Ok(OriginalRecipient { kind: kind.into(), address: Xtext::parse(address)? })
+    }
+
+    /// As a report names it (RFC 3464 §2.3.1): `rfc822; bob@example.org`.
+    pub fn told(&self) -> String {
+        format!("{}; {}", self.kind, self.address.decode())
+    }
+}
+
+impl Notify {
+    /// Who does not say gets told of failures, and of long delays.
+    const UNSAID: Notify = Notify { success: false, failure: true, delay: true };
+
+    /// ```abnf
+    /// notify-esmtp-value = "NEVER" / 1#notify-list-element      ; RFC 3461 §4.1
+    /// notify-list-element = "SUCCESS" / "FAILURE" / "DELAY"
+    /// ```
+    pub fn parse(text: &str) -> Result<Notify, BadParameter> {
+        let mut notify = Notify::default();
+        if text.eq_ignore_ascii_case("NEVER") {
+            return Ok(notify);
+        }
+        for word in text.split(',') {
+            match word {
+                _ if word.eq_ignore_ascii_case("SUCCESS") => notify.success = true,
+                _ if word.eq_ignore_ascii_case("FAILURE") => notify.failure = true,
+                _ if word.eq_ignore_ascii_case("DELAY") => notify.delay = true,
+                _ => return Err(BadParameter),
+            }
+        }
+        Ok(notify)
+    }
+}
+
+impl Return {
+    /// FULL or HDRS.
+    pub fn parse(text: &str) -> Result<Return, BadParameter> {
+        match text {
+            _ if text.eq_ignore_ascii_case("FULL") => Ok(Return::Full),
+            _ if text.eq_ignore_ascii_case("HDRS") => Ok(Return::Headers),
+            _ => Err(BadParameter),
+        }
+    }
+}
+
+impl MailDsn {
+    /// Takes a parameter in, if it is one of these.
+    pub fn take(&mut self, name: &str, value: Option<&str>) -> Result<bool, BadParameter> {
+        match name {
+            _ if name.eq_ignore_ascii_case("RET") => put(&mut self.ret, Return::parse(value.ok_or(BadParameter)?)?)?,
+            _ if name.eq_ignore_ascii_case("ENVID") => put(&mut self.id, MailDsn::id(value.ok_or(BadParameter)?)?)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Reads an ENVID.
+    pub fn id(text: &str) -> Result<Xtext, BadParameter> {
+        if text.len() <= MOST_ID { Xtext::parse(text) } else { Err(BadParameter) }
+    }
+
+    /// Nothing was said.
+    pub fn is_empty(&self) -> bool {
+        *self == MailDsn::default()
+    }
+}
+
+impl RcptDsn {
+    /// Takes a parameter in, if it is one of these.
+    pub fn take(&mut self, name: &str, value: Option<&str>) -> Result<bool, BadParameter> {
+        match name {
+            _ if name.eq_ignore_ascii_case("NOTIFY") => put(&mut self.notify, Notify::parse(value.ok_or(BadParameter)?)?)?,
+            _ if name.eq_ignore_ascii_case("ORCPT") => {
+                put(&mut self.original, OriginalRecipient::parse(value.ok_or(BadParameter)?)?)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Nothing was said.
+    pub fn is_empty(&self) -> bool {
+        *self == RcptDsn::default()
+    }
+
+    /// What the sender is to be told, said or not.
+    pub fn wishes(&self) -> Notify {
+        self.notify.unwrap_or(Notify::UNSAID)
+    }
+}
+
+fn put<T>(place: &mut Option<T>, value: T) -> Result<(), BadParameter> {
+    if place.replace(value).is_some() { Err(BadParameter) } else { Ok(()) }
+}
+
+impl fmt::Display for Xtext {
+    /// Encoded, as it came.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Notify {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [(self.success, "SUCCESS"), (self.failure, "FAILURE"), (self.delay, "DELAY")];
+        let mut said = false;
+        for (_, word) in words.iter().filter(|(wanted, _)| *wanted) {
+            write!(out, "{}{word}", if said { "," } else { "" })?;
+            said = true;
+        }
+        if said { Ok(()) } else { out.write_str("NEVER") }
+    }
+}
+
+impl fmt::Display for MailDsn {
+    /// Each parameter after a blank.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ret {
+            Some(Return::Full) => out.write_str(" RET=FULL")?,
+            Some(Return::Headers) => out.write_str(" RET=HDRS")?,
+            None => {}
+        }
+        self.id.as_ref().map_or(Ok(()), |id| write!(out, " ENVID={id}"))
+    }
+}
+
+impl fmt::Display for RcptDsn {
+    /// Each parameter after a blank.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.notify.map_or(Ok(()), |notify| write!(out, " NOTIFY={notify}"))?;
+        let original = self.original.as_ref();
+        original.map_or(Ok(()), |OriginalRecipient { kind, address }| write!(out, " ORCPT={kind};{address}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All parameters of one command, and what is written again.
+    fn mail(words: &[&str]) -> Result<String, BadParameter> {
+        let mut dsn = MailDsn::default();
+        for word in words {
+            let (name, value) = word.split_once('=').map_or((*word, None), |(name, value)| (name, Some(value)));
+            assert!(dsn.take(name, value)?, "{word}");
+        }
+        Ok(dsn.to_string())
+    }
+
+    fn rcpt(words: &[&str]) -> Result<String, BadParameter> {
+        let mut dsn = RcptDsn::default();
+        for word in words {
+            let (name, value) = word.split_once('=').map_or((*word, None), |(name, value)| (name, Some(value)));
+            assert!(dsn.take(name, value)?, "{word}");
+        }
+        Ok(dsn.to_string())
+    }
+
+    #[test]
+    fn what_is_right_comes_back() {
+        assert_eq!(mail(&["ret=hdrs", "envid=QQ+2B314159"]).unwrap(), " RET=HDRS ENVID=QQ+2B314159");
+        assert_eq!(mail(&["RET=Full"]).unwrap(), " RET=FULL");
+        assert_eq!(rcpt(&["NOTIFY=never"]).unwrap(), " NOTIFY=NEVER");
+        assert_eq!(rcpt(&["notify=Delay,SUCCESS,failure,success"]).unwrap(), " NOTIFY=SUCCESS,FAILURE,DELAY");
+        let original = "ORCPT=rfc822;Bob+2Bx@Example.ORG";
+        assert_eq!(rcpt(&[original, "NOTIFY=SUCCESS"]).unwrap(), format!(" NOTIFY=SUCCESS {original}"));
+        assert_eq!((mail(&[]).unwrap(), rcpt(&[]).unwrap()), (String::new(), String::new()));
+        assert!(mail(&[&format!("ENVID={}", "x".repeat(100))]).is_ok());
+        assert!(rcpt(&[&format!("ORCPT=x400;{}", "x".repeat(495))]).is_ok());
+        assert_eq!(MailDsn::default().take("SIZE", Some("1")), Ok(false));
+        assert_eq!(RcptDsn::default().take("RET", Some("FULL")), Ok(false));
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        let long_id = format!("ENVID={}", "x".repeat(101));
+        for words in [
+            &["RET"] as &[&str],
+            &["RET=SOME"],
+            &["RET=FULL", "RET=FULL"],
+            &["ENVID"],
+            &["ENVID="],
+            &["ENVID=a+2"],
+            &["ENVID=a+2b"],
+            &["ENVID=a+0A"],
+            &["ENVID=a+FF"],
+            &["ENVID=a", "envid=a"],
+            &["ENVID=\u{e4}"],
+            &[&long_id],
+        ] {
+            assert_eq!(mail(words), Err(BadParameter), "{words:?}");
+        }
+        let long_original = format!("ORCPT=rfc822;{}", "x".repeat(494));
+        for words in [
+            &["NOTIFY"] as &[&str],
+            &["NOTIFY="],
+            &["NOTIFY=NEVER,SUCCESS"],
+            &["NOTIFY=SUCCESS,"],
+            &["NOTIFY=SUCCESS,,DELAY"],
+            &["NOTIFY=ALWAYS"],
+            &["NOTIFY=NEVER", "NOTIFY=NEVER"],
+            &["ORCPT=bob@example.org"],
+            &["ORCPT=;bob@example.org"],
+            &["ORCPT=rfc822;"],
+            &["ORCPT=rfc 822;bob"],
+            &["ORCPT=rfc822;bob+0D+0A.x"],
+            &["ORCPT=rfc822;b=b"],
+            &[&long_original],
+        ] {
+            assert_eq!(rcpt(words), Err(BadParameter), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn xtext_stands_for_text() {
+        let text = "a b+c=d~!";
+        let encoded = Xtext::encode(text).unwrap();
+        assert_eq!((encoded.to_string().as_str(), encoded.decode().as_str()), ("a+20b+2Bc+3Dd~!", text));
+        assert!(Xtext::encode("").is_err() && Xtext::encode("\u{e4}").is_err() && Xtext::encode("a\n").is_err());
+        let mut dsn = RcptDsn::default();
+        dsn.take("ORCPT", Some("rfc822;a+2Bb@c.example")).unwrap();
+        assert_eq!(dsn.original.unwrap().told(), "rfc822; a+b@c.example");
+    }
+
+    #[test]
+    fn who_says_nothing_hears_of_failures() {
+        assert_eq!(RcptDsn::default().wishes(), Notify { success: false, failure: true, delay: true });
+        let never = RcptDsn { notify: Some(Notify::parse("NEVER").unwrap()), original: None };
+        assert_eq!(never.wishes(), Notify::default());
+    }
+}
