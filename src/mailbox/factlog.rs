@@ -161,6 +161,11 @@ impl<S: Sum> FactLog<S> {
 
     /// Takes in what another daemon wrote since; [`FactLog::take_foreign`] tells it.
     pub fn catch_up(&mut self) -> io::Result<()> {
+        self.take_in(None)
+    }
+
+    /// The same; the file may be locked already.
+    fn take_in(&mut self, locked: Option<&Arc<dyn File>>) -> io::Result<()> {
         let stat = match self.disk.stat(&self.path) {
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -171,7 +176,14 @@ impl<S: Sum> FactLog<S> {
         }
         if Some(stat.file) != self.id || stat.size < self.size || self.size == 0 {
             let waiting = std::mem::take(&mut self.waiting);
-            self.reload()?;
+            let loaded = match locked {
+                Some(file) => self.load(file),
+                None => self.reload(),
+            };
+            if let Err(error) = loaded {
+                self.waiting = waiting;
+                return Err(error);
+            }
             for fact in waiting.split_inclusive('\n').filter_map(|line| fact::<S>(line.as_bytes())) {
                 self.put(fact);
             }
@@ -267,16 +279,30 @@ impl<S: Sum> FactLog<S> {
             self.disk.make_dir(&self.dir, 0o700)?;
             self.disk.open(&self.path, Open::Create(0o600))?;
         }
-        let file = self.lock()?;
-        let result = self.append(&*file);
-        let _ = file.unlock();
-        result
+        self.while_locked(|log, file| log.append(file))
+    }
+
+    /// Locks the file, takes in what is new, and does something.
+    fn while_locked(&mut self, act: impl Fn(&mut Self, &dyn File) -> io::Result<()>) -> io::Result<()> {
+        loop {
+            let file = self.lock()?;
+            let id = file.stat()?.file;
+            self.id = self.id.or(Some(id));
+            let result = match self.take_in(Some(&file)) {
+                // It was torn, and another file stands in its place by now, which nobody has locked.
+                Ok(()) if self.id != Some(id) => None,
+                Ok(()) => Some(act(self, &*file)),
+                Err(error) => Some(Err(error)),
+            };
+            let _ = file.unlock();
+            if let Some(result) = result {
+                return result;
+            }
+        }
     }
 
     /// Writes what waits to the locked file.
     fn append(&mut self, file: &dyn File) -> io::Result<()> {
-        self.id = self.id.or(Some(file.stat()?.file));
-        self.catch_up()?;
         if self.size == 0 {
             file.set_len(0)?;
             file.write_at(&[IoSlice::new(VERSION.as_bytes())], 0)?;
@@ -345,10 +371,7 @@ impl<S: Sum> FactLog<S> {
 
     pub(super) fn rewrite(&mut self) -> io::Result<()> {
         self.complete()?;
-        let file = self.lock()?;
-        let result = self.catch_up().and_then(|()| self.replace());
-        let _ = file.unlock();
-        result
+        self.while_locked(|log, _| log.replace())
     }
 
     /// Puts another file in the place of the locked one.
@@ -506,6 +529,31 @@ mod tests {
         assert_eq!(with("pillarbox-state 1").unwrap(), Total(5));
         for damaged in ["pillarbox-state 2", "pillarbox-state 3 00000000", "qillarbox-state 1", ""] {
             assert_eq!(with(damaged).unwrap(), Total(105), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_another_daemon_rewrote_is_taken_up_at_once() {
+        for torn in [false, true] {
+            let disk = SimDisk::default();
+            let mut one = open(disk.clone());
+            one.put(1);
+            one.flush().unwrap();
+            let mut two = open(disk.clone());
+            one.put(2);
+            one.rewrite().unwrap();
+            if torn {
+                let file = disk.open(Path::new("/s/u/log"), Open::Write).unwrap();
+                file.write_at(&[IoSlice::new(b"0123")], file.stat().unwrap().size).unwrap();
+            }
+            two.put(5);
+            let begun = std::time::Instant::now();
+            two.flush().unwrap();
+            assert!(begun.elapsed() < PAUSE * TRIES as u32 / 2, "it waited for itself");
+            one.put(7);
+            two.rewrite().unwrap();
+            one.flush().unwrap();
+            assert_eq!((one.sum.0, open(disk).sum.0), (15, 15), "torn: {torn}");
         }
     }
 
