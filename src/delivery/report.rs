@@ -157,6 +157,10 @@ impl Ledger for Registrar {
         }
         Ok(())
     }
+
+    fn name(&self) -> Vec<u8> {
+        self.journal.name()
+    }
 }
 
 /// One report of all copies of a message that became durable together.

@@ -4,10 +4,10 @@
 //! A dotlock is a second name of one file of this daemon's in the same directory, `.lock-HOST-MARK`: a name is made and taken
 //! away much faster than a file, and on a shared file system `link` is the one that cannot succeed twice (open(2), O_EXCL).
 //!
-//! A dotlock holds `pid:host:mark`. One with our mark is from an earlier life of this daemon (the journal's lock keeps a
-//! second one away) and is removed at once; any other when it is older than five minutes and its process is gone from this
-//! host, or, where it names no process (procmail), after twenty. Where a power cut took the text, it is ours if it is another
-//! name of the file of our earlier life.
+//! A dotlock holds `pid:host:mark`. One with our mark is from an earlier life of this daemon (the mark is made of the name of
+//! its journal, and the journal's lock keeps a second one away) and is removed at once; any other when it is older than five
+//! minutes and its process is gone from this host, or, where it names no process (procmail), after twenty. Where a power cut
+//! took the text, it is ours if it is another name of the file of our earlier life.
 //!
 //! Beside these locks, for the moment of a write, there is c-client's for a whole session ([`is_remembered`]): meanwhile mail is
 //! appended and nothing else is written. What is to be removed and what was flagged is known from the state log, and reaches
@@ -122,7 +122,7 @@ impl<'a> Patience<'a> {
 }
 
 impl Locker {
-    /// `mark` is the spool's own.
+    /// `mark` is this daemon's own, in every life of it.
     pub fn new(mark: u64) -> Locker {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
         let text = format!("{}:{host}:{mark:016x}\n", std::process::id()).into_bytes();

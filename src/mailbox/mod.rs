@@ -14,6 +14,7 @@
 //! | `<spool>/state/u/user` | the log of `u`: folders and their ids, subscriptions, annotations, the last UIDVALIDITY ([`user`]) | yes |
 //! | `<spool>/state/u/user.lock`, `tree.lock` | locked while that log, or the tree of folders, is used; empty | |
 //! | `<spool>/state/u/INBOX.lease` | locked while a POP3 session has the mailbox; empty | |
+//! | `<spool>/state/u/INBOX.moving` | locked while messages are moved from here to another folder; empty | |
 //! | `<spool>/state/u/INBOX.redo` | while messages are moved: what stood where ([`compact`]) | while it is open |
 //! | `<spool>/state/u/INBOX.damaged-…` | what a power cut left that nobody can read; for a person | |
 //! | `<spool>/state/u/INBOX.saved-…` | the same, and what a rebuild changed, as it was; nobody asks for it ([`repair`]) | |
@@ -139,11 +140,16 @@ pub struct Uid(pub u32);
 pub trait Ledger: Send + Sync + fmt::Debug {
     /// Records outcomes; when it returns, they are durable.
     fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError>;
+    /// Whose journal it is: of the daemons of one spool that run at the same time, no two give the same.
+    fn name(&self) -> Vec<u8>;
 }
 
 impl Ledger for crate::spool::Journal {
     fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError> {
         crate::spool::Journal::settle(self, outcomes)
+    }
+    fn name(&self) -> Vec<u8> {
+        crate::spool::Journal::name(self)
     }
 }
 

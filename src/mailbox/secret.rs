@@ -120,9 +120,9 @@ impl Secret {
         first_eight(&context.sign())
     }
 
-    /// Marks this spool's own dotlocks.
-    pub fn mark(&self) -> u64 {
-        first_eight(&hmac::sign(&self.0, b"dotlock\0"))
+    /// Marks the dotlocks of the daemon whose journal has this name.
+    pub fn mark(&self, daemon: &[u8]) -> u64 {
+        first_eight(&hmac::sign(&self.0, &[b"dotlock\0", daemon].concat()))
     }
 
     /// A key for another purpose.

@@ -111,7 +111,8 @@ impl Shared {
             return Ok(keys.clone());
         }
         let secret = Secret::load(&*self.disk, &self.spool)?;
-        let keys = Keys { locker: Arc::new(Locker::new(secret.mark())), secret };
+        let daemon = self.ledger.read().unwrap_or_else(PoisonError::into_inner).name();
+        let keys = Keys { locker: Arc::new(Locker::new(secret.mark(&daemon))), secret };
         Ok(self.keys.get_or_init(|| keys).clone())
     }
 }

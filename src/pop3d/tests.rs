@@ -62,6 +62,9 @@ impl Ledger for NoLedger {
     fn settle(&self, _: &[Outcome]) -> Result<(), SpoolError> {
         Ok(())
     }
+    fn name(&self) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 /// A server, its directories, and who is connected.

@@ -57,6 +57,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Journal {
+    /// The name of the host it belongs to: that of its directory.
+    pub fn name(&self) -> Vec<u8> {
+        self.options.dir.file_name().unwrap_or_default().as_encoded_bytes().to_vec()
+    }
+
     /// Locks the directory (making it if needed), replays what is there, begins a new segment.
     /// Also tells what still has to be served, in order of arrival.
     pub fn open(

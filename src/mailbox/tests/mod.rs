@@ -73,6 +73,9 @@ impl Ledger for TestLedger {
         }
         Ok(())
     }
+    fn name(&self) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 /// A clock that moves when somebody waits.
