@@ -170,7 +170,7 @@ impl Post {
         target: &FolderName,
         moves: bool,
     ) -> Result<Filed, FileError> {
-        let _alone = moves.then(|| source.mailbox().moving());
+        let _alone = moves.then(|| source.mailbox().moving()).transpose().map_err(of_source)?;
         let mut batch = self.file(account, target)?;
         batch.source = moves.then(|| source.mailbox().clone());
         let (names, now) = (source.keywords(), self.office().clock.now());
@@ -340,7 +340,7 @@ impl Batch {
             return Err(wrong);
         }
         let replaced = self.source.clone().filter(|_| self.replaces.is_some());
-        let _alone = replaced.as_ref().map(|source| source.moving());
+        let _alone = replaced.as_ref().map(|source| source.moving()).transpose().map_err(of_source)?;
         // Another session may have moved or replaced it while the new one came.
         if let Some(source) = replaced.as_ref() {
             if !source.has_all(&self.removals).map_err(of_source)? {

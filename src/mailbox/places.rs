@@ -86,9 +86,10 @@ impl Places {
     }
 
     /// The files that go with the folder.
-    pub fn kept(&self) -> [PathBuf; 7] {
+    pub fn kept(&self) -> [PathBuf; 8] {
         let (index, fresh, cache) = (self.index.clone(), self.index.with_extension("new"), self.cache.clone());
-        [self.state.join(&self.base), self.beside("new"), self.beside("lease"), self.beside("redo"), index, fresh, cache]
+        let [new, lease, moving, redo] = ["new", "lease", "moving", "redo"].map(|what| self.beside(what));
+        [self.state.join(&self.base), new, lease, moving, redo, index, fresh, cache]
     }
 
     /// A file of its own beside the state log.
