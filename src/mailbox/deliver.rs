@@ -94,7 +94,7 @@ impl Mailbox {
         Ok((Uid(uid), Dirty { id, recipient, key, offset, length: letter.len(), check }))
     }
 
-    /// Gives a copy its UID and its reserved block. Keywords that have no room there are kept in the state log.
+    /// Gives a copy its UID and its reserved block. Marks that may not last there are kept in the state log.
     pub(super) fn number_copy(
         &self,
         inner: &mut Inner,
@@ -124,9 +124,12 @@ impl Mailbox {
             }
         }
         let (block, written) = letter.block(base, uid, seal, marks, &log.sum.keywords);
-        if written != marks.keywords {
-            log.put(Fact::Marks([uid].into_iter().collect(), marks, Marks { keywords: written, ..marks }));
+        if written != marks.keywords || marks.flags & Flags::LOSSY != Flags::NONE {
+            // Also what others may take from the file before anybody looked at it.
+            let filed = Marks { keywords: written, ..marks };
+            log.put(Fact::Marks([uid].into_iter().collect(), marks, filed));
             log.flush()?;
+            inner.freshly_filed.push((uid, filed));
         }
         Ok((uid, block))
     }

@@ -24,6 +24,8 @@ impl Flags {
     pub(super) const OLD: Flags = Flags(32);
     /// What a client may set.
     pub const ALL: Flags = Flags(31);
+    /// Those that mutt loses where it writes a mailbox anew.
+    pub(super) const LOSSY: Flags = Flags(8 | 16);
 
     /// As bits, to be kept elsewhere.
     pub fn bits(self) -> u8 {
@@ -114,8 +116,7 @@ pub(super) struct Filed {
 /// What holds now: the marks as we know them, `known`, but for what the file says otherwise than when we last looked (`before`).
 /// A program that rewrites a mailbox (mutt) loses `T` and `D`: that it lost them means nothing.
 pub(super) fn merge(known: Marks, before: Marks, filed: Filed) -> Marks {
-    let lossy = Flags::DELETED | Flags::DRAFT;
-    let counts = if filed.ours { !Flags::NONE } else { !lossy | (filed.marks.flags & lossy) };
+    let counts = if filed.ours { !Flags::NONE } else { !Flags::LOSSY | (filed.marks.flags & Flags::LOSSY) };
     let changed = (before.flags ^ filed.marks.flags) & counts;
     let keywords = before.keywords ^ filed.marks.keywords;
     Marks {

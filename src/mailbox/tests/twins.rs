@@ -159,3 +159,33 @@ fn acts_of_two_daemons_and_a_rewriter_in_turn_agree_with_a_list() {
         }
     }
 }
+
+#[test]
+fn messages_are_moved_away_by_one_of_two_daemons_at_a_time() {
+    let disk = SimDisk::default();
+    let [one, two] = [(); 2].map(|()| World::sim(&disk));
+    let [first, second] = [one.inbox("alice"), two.inbox("alice")];
+    let alone = first.moving().unwrap();
+    assert!(matches!(second.moving(), Err(MailboxError::Busy)));
+    drop(alone);
+    drop(second.moving().unwrap());
+    drop(first.moving().unwrap());
+}
+
+/// A message comes with marks that mutt does not know, and mutt writes the mailbox anew before anybody looked at it.
+#[test]
+fn marks_that_came_with_a_message_outlive_a_rewrite_that_nobody_looked_before() {
+    let disk = SimDisk::default();
+    let worlds = [(); 2].map(|()| World::sim(&disk));
+    let mail = small(1);
+    let flags = Flags::DRAFT | Flags::DELETED | Flags::SEEN;
+    let filing = Filing { flags: flags.bits(), ..Filing::default() };
+    worlds[0].inbox("alice").deliver(&Copy { arrival: Arrival::Filed(&filing), ..mail.copy() }).unwrap();
+    let text = String::from_utf8(worlds[0].file("alice")).unwrap();
+    let state = |line: &&str| !line.starts_with("Status:") && !line.starts_with("X-Status:");
+    let now: String = text.split_inclusive('\n').filter(state).collect();
+    strangers::overwrite(&disk, now.replace("\nX-Pillarbox:", "\nStatus: RO\nX-Pillarbox:").as_bytes());
+    for world in [&worlds[1], &worlds[0]] {
+        assert_eq!(shown_by(world)[&1].1, flags);
+    }
+}
