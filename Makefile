@@ -39,7 +39,7 @@ ROUNDS         = 2000
 SECONDS        = 1800
 PROGRAM_ROUNDS = 200
 soak: toolchain deps
-	PILLARBOX_CRASH_ROUNDS=$(ROUNDS) PILLARBOX_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --locked --test integration -- crash fuzz
+	PILLARBOX_CRASH_ROUNDS=$(ROUNDS) PILLARBOX_FUZZ_SECONDS=$(SECONDS) PILLARBOX_SHARED_SECONDS=$(SECONDS) $(CARGO) test --locked --test integration -- crash fuzz shared
 	PILLARBOX_MODEL_SECONDS=$(SECONDS) PILLARBOX_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --locked --lib -- --include-ignored mailbox::tests::model mailbox::tests::fuzzing
 	$(CARGO) test --locked --lib -- --ignored at_length
 	tests/deps.sh --peers

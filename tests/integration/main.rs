@@ -17,6 +17,7 @@ mod runner;
 mod scram;
 mod search;
 mod sendmail;
+mod shared;
 mod story;
 mod waiting;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         crash::tests(),
         story::tests(),
         relay::tests(),
+        shared::tests(),
         attacks::tests(),
         waiting::tests(),
         search::tests(),

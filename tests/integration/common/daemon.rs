@@ -295,6 +295,10 @@ impl Daemon {
             self.mail,
             self.path("pid"),
         );
+        if self.setup.spool.is_some() {
+            // Another daemon may have the same one.
+            text += &format!("control = {:?}\n", self.path("ctl.sock"));
+        }
         for ((_, protocol, tls), address) in LISTENERS.iter().zip(&self.pinned) {
             let address = address.unwrap_or(SocketAddr::new(self.setup.address, 0));
             text += &format!("[[listen]]\naddress = \"{address}\"\nprotocol = \"{protocol}\"\ntls = \"{tls}\"\n");
