@@ -5,6 +5,7 @@
 //! finds where to connect to.
 
 mod buffer;
+mod chunk;
 mod deadline;
 mod deflate;
 pub mod dns;
@@ -16,6 +17,7 @@ mod stream;
 mod tests;
 pub mod tls;
 
+pub use chunk::Unwire;
 pub use dot::DotWriter;
 pub use lines::is_of_http;
 pub use registry::Registry;

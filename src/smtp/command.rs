@@ -24,6 +24,7 @@ pub enum Verb {
     Mail,
     Rcpt,
     Data,
+    Bdat,
     Rset,
     Noop,
     Quit,
@@ -46,6 +47,13 @@ pub enum Command<'a> {
     Rcpt(Rcpt),
     /// The message follows.
     Data,
+    /// A part of the message follows (RFC 3030).
+    Bdat {
+        /// Its bytes; more than fits a number is the biggest number.
+        size: u64,
+        /// It is the last one.
+        last: bool,
+    },
     /// Forgets the transaction.
     Rset,
     /// Nothing.
@@ -145,7 +153,7 @@ impl CommandError {
 }
 
 /// Verbs of RFC 5321, its forerunners and extensions that are not served.
-const NOT_SERVED: [&str; 9] = ["EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML", "BDAT", "BURL"];
+const NOT_SERVED: [&str; 8] = ["EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML", "BURL"];
 
 impl Command<'_> {
     /// Reads a line, without its CRLF.
@@ -176,6 +184,7 @@ impl Command<'_> {
             Verb::Mail => mail(rest).map(Command::Mail),
             Verb::Rcpt => rcpt(rest).map(Command::Rcpt),
             Verb::Data => alone(rest, Command::Data),
+            Verb::Bdat => bdat(rest),
             Verb::Rset => alone(rest, Command::Rset),
             Verb::Noop => Ok(Command::Noop),
             Verb::Quit => alone(rest, Command::Quit),
@@ -195,6 +204,7 @@ impl Command<'_> {
             Command::Mail(_) => Verb::Mail,
             Command::Rcpt(_) => Verb::Rcpt,
             Command::Data => Verb::Data,
+            Command::Bdat { .. } => Verb::Bdat,
             Command::Rset => Verb::Rset,
             Command::Noop => Verb::Noop,
             Command::Quit => Verb::Quit,
@@ -207,10 +217,11 @@ impl Command<'_> {
 }
 
 /// The most frequent first.
-const VERBS: [(&str, Verb); 12] = [
+const VERBS: [(&str, Verb); 13] = [
     ("MAIL", Verb::Mail),
     ("RCPT", Verb::Rcpt),
     ("DATA", Verb::Data),
+    ("BDAT", Verb::Bdat),
     ("RSET", Verb::Rset),
     ("QUIT", Verb::Quit),
     ("EHLO", Verb::Ehlo),
@@ -224,6 +235,24 @@ const VERBS: [(&str, Verb); 12] = [
 
 fn alone<'a>(rest: &str, command: Command<'a>) -> Result<Command<'a>, CommandError> {
     if rest.is_empty() { Ok(command) } else { Err(CommandError::Arguments) }
+}
+
+/// ```abnf
+/// bdat = "BDAT" SP 1*DIGIT [SP "LAST"]      ; RFC 3030 §2
+/// ```
+fn bdat(rest: &str) -> Result<Command<'_>, CommandError> {
+    let (size, last) = rest.split_once(' ').map_or((rest, None), |(size, last)| (size, Some(last)));
+    let size = number(size).ok_or(CommandError::Arguments)?;
+    match last {
+        None => Ok(Command::Bdat { size, last: false }),
+        Some(word) if word.eq_ignore_ascii_case("LAST") => Ok(Command::Bdat { size, last: true }),
+        Some(_) => Err(CommandError::Arguments),
+    }
+}
+
+/// Does a line try to be BDAT? If it is not read, nobody knows how much follows that is no command.
+pub fn is_of_bdat(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
 }
 
 /// One word. RFC 5321 §4.1.4 wants mail taken from clients whose name is no domain.

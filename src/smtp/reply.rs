@@ -125,6 +125,8 @@ pub const GREET_FIRST: Reply = Reply::fixed(503, "5.5.1", "Say EHLO first");
 pub const MAIL_FIRST: Reply = Reply::fixed(503, "5.5.1", "Not now; MAIL comes first");
 /// No recipient was accepted.
 pub const RCPT_FIRST: Reply = Reply::fixed(503, "5.5.1", "No valid recipients");
+/// Between the chunks of a message.
+pub const IN_CHUNKS: Reply = Reply::fixed(503, "5.5.1", "The message has begun: BDAT or RSET");
 /// Within a transaction.
 pub const IN_TRANSACTION: Reply = Reply::fixed(503, "5.5.1", "Not within a transaction");
 /// AUTH twice.

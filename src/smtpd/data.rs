@@ -5,16 +5,18 @@ use super::session::{Hello, Outcome, Session};
 use crate::auth::Shown;
 use crate::config::Protocol;
 use crate::delivery::{PostError, Trace};
+use crate::mail::Envelope;
 use crate::net::{Dots, NetError};
 use crate::smtp::reply::{self, Reply};
+use crate::spool::SpoolId;
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
 /// A message has this long to arrive, and more if it is big.
-const LEAST_TIME: Duration = Duration::from_secs(600);
+pub(super) const LEAST_TIME: Duration = Duration::from_secs(600);
 
 /// A client that is slower, in bytes a second, is not waited for.
-const SLOWEST: u64 = 8192;
+pub(super) const SLOWEST: u64 = 8192;
 
 impl Session<'_> {
     /// DATA, to the reply after the final dot.
@@ -29,8 +31,7 @@ impl Session<'_> {
             return Ok(Outcome::Close(reply::PIPELINED));
         }
         let Transaction { envelope, size, .. } = open;
-        let recipients = envelope.recipients.len() as u64;
-        let sender = envelope.reverse_path.to_string();
+        let facts = Facts::of(&envelope);
         let mut letter = match self.server.post.begin(envelope, self.trace()) {
             Ok(letter) => letter,
             Err(error) => return Ok(self.not_taken(error)),
@@ -51,19 +52,25 @@ impl Session<'_> {
             Dots::TooBig => return Ok(self.refused(reply::TOO_BIG, "too big")),
             Dots::Malformed => return Ok(self.malformed()),
         };
+        Ok(self.sent(sent, &facts, bytes))
+    }
+
+    /// The reply to a whole message.
+    pub(super) fn sent(&mut self, sent: Result<SpoolId, PostError>, facts: &Facts, bytes: u64) -> Outcome {
         let id = match sent {
             Ok(id) => id,
-            Err(error) => return Ok(self.not_taken(error)),
+            Err(error) => return self.not_taken(error),
         };
-        log::info!("session={} smtp message id={id} from=<{}> recipients={recipients} bytes={bytes}", self.name, Shown(&sender));
+        let Facts { sender, recipients } = facts;
+        log::info!("session={} smtp message id={id} from=<{}> recipients={recipients} bytes={bytes}", self.name, Shown(sender));
         self.tally.messages += 1;
         self.tally.recipients += recipients;
         self.forgive();
-        Ok(Outcome::Say(Reply::new(250, "2.0.0", format!("Ok: queued as {id}"))))
+        Outcome::Say(Reply::new(250, "2.0.0", format!("Ok: queued as {id}")))
     }
 
     /// What the trace field will say of this session.
-    fn trace(&self) -> Trace {
+    pub(super) fn trace(&self) -> Trace {
         let tls = self.connection.tls();
         let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
         // RFC 3848. A process of this host did not log in by AUTH.
@@ -93,13 +100,13 @@ impl Session<'_> {
         }
     }
 
-    fn refused(&self, refusal: Reply, why: &str) -> Outcome {
+    pub(super) fn refused(&self, refusal: Reply, why: &str) -> Outcome {
         log::info!("session={} smtp message refused code={} reason={why:?}", self.name, refusal.code());
         Outcome::Say(refusal)
     }
 
     /// The one place where the post's errors become replies.
-    fn not_taken(&self, error: PostError) -> Outcome {
+    pub(super) fn not_taken(&self, error: PostError) -> Outcome {
         match error {
             PostError::Full => self.refused(reply::NO_ROOM, "disk full"),
             PostError::Loop => self.refused(reply::LOOP, "loop"),
@@ -120,6 +127,19 @@ fn letter_error(error: io::Error) -> PostError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => PostError::Full,
         _ => PostError::Io(error.to_string()),
+    }
+}
+
+/// Of an envelope that is given away with its message, for the log.
+#[derive(Debug)]
+pub(super) struct Facts {
+    sender: String,
+    recipients: u64,
+}
+
+impl Facts {
+    pub(super) fn of(envelope: &Envelope) -> Facts {
+        Facts { sender: envelope.reverse_path.to_string(), recipients: envelope.recipients.len() as u64 }
     }
 }
 

@@ -10,14 +10,14 @@ use std::fmt::Write as _;
 impl Session<'_> {
     /// HELO and EHLO. A transaction that was open is forgotten (RFC 5321 §4.1.4).
     pub(super) fn greet(&mut self, name: &str, extended: bool) -> Reply {
-        self.transaction = None;
+        self.reset();
         log::debug!("session={} smtp hello name={} extended={extended}", self.name, Shown(name));
         self.hello = Some(Hello { from: from_clause(name, self.connection.peer()), extended });
         let config = &self.server.config;
         let mut text = format!("{} at your service", config.hostname);
         if extended {
             let client = self.client();
-            let _ = write!(text, "\nPIPELINING\nSIZE {}\n8BITMIME\nDSN\nENHANCEDSTATUSCODES", config.max_message_size);
+            let _ = write!(text, "\nPIPELINING\nSIZE {}\n8BITMIME\nCHUNKING\nDSN\nENHANCEDSTATUSCODES", config.max_message_size);
             if policy::may_start_tls(&client).is_ok() {
                 text.push_str("\nSTARTTLS");
             }
@@ -60,7 +60,8 @@ impl Session<'_> {
             log::warn!("session={} smtp starttls dropped plaintext", self.name);
         }
         self.login = super::login::of_peer(self.connection.peer());
-        (self.hello, self.transaction) = (None, None);
+        self.hello = None;
+        self.reset();
         if let Some(info) = self.connection.tls() {
             log::info!("session={} smtp starttls version={} cipher={}", self.name, info.version, info.cipher);
         }

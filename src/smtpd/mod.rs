@@ -2,8 +2,9 @@
 //!
 //! `session` owns the connection: it reads lines, knows what is legal in which state, and writes all replies. What a
 //! command does stands in a file for its family: `greet` (HELO, EHLO, STARTTLS), `login` (AUTH), `mail` (MAIL, RCPT),
-//! `data`. Whether somebody may do it is asked of `policy`, which touches nothing.
+//! `data`, `bdat`. Whether somebody may do it is asked of `policy`, which touches nothing.
 
+mod bdat;
 mod data;
 mod greet;
 mod login;

@@ -2,20 +2,21 @@
 //!
 //! ```text
 //! fresh ──EHLO, HELO──► greeted ──MAIL──► open ──DATA, RSET, EHLO──► greeted
-//!   ▲                      │
-//!   └──────STARTTLS────────┘
+//!   ▲                      │               │                             ▲
+//!   └──────STARTTLS────────┘               └──BDAT──► chunks ──BDAT LAST, RSET, EHLO
 //! ```
 //!
-//! The state is what the fields say (no greeting yet; no transaction; a transaction), and each state has one table of the
-//! verbs that are legal in it. Handlers return an [`Outcome`]; only the loop ends the session. Replies to pipelined commands
-//! gather in the connection, which writes them before it waits for more.
+//! The state is what the fields say (no greeting yet; no transaction; a transaction; one whose message has begun), and each
+//! state has one table of the verbs that are legal in it. Handlers return an [`Outcome`]; only the loop ends the session.
+//! Replies to pipelined commands gather in the connection, which writes them before it waits for more.
 
 use super::Server;
+use super::bdat::Arriving;
 use super::mail::Transaction;
 use super::policy::Client;
 use crate::config::Protocol;
 use crate::net::{Connection, Line, NetError, Peer};
-use crate::smtp::command::{Command, CommandError, MOST_AUTH_LINE, Verb};
+use crate::smtp::command::{Command, CommandError, MOST_AUTH_LINE, Verb, is_of_bdat};
 use crate::smtp::reply::{self, Reply};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub(super) struct Session<'a> {
     /// Who has logged in.
     pub login: Option<String>,
     pub transaction: Option<Transaction>,
+    /// The message of a transaction that has given its envelope away, in chunks.
+    pub arriving: Option<Arriving>,
     pub tally: Tally,
     /// Since the last message: faults, and commands that bring none nearer.
     faults: usize,
@@ -78,29 +81,33 @@ pub(super) struct Tally {
 
 /// What a session can be in.
 #[derive(Copy, Clone, Debug)]
-enum State {
+pub(super) enum State {
     Fresh,
     Greeted,
     Open,
+    Chunks,
 }
 
 impl State {
     /// The verbs that are legal.
     fn verbs(self) -> &'static [Verb] {
-        use Verb::{Auth, Data, Ehlo, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, Starttls, Vrfy};
+        use Verb::{Auth, Bdat, Data, Ehlo, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, Starttls, Vrfy};
         match self {
-            State::Fresh => &[Ehlo, Helo, Quit, Noop, Rset, Help, Vrfy],
-            State::Greeted => &[Mail, Quit, Rset, Auth, Starttls, Ehlo, Helo, Noop, Help, Vrfy],
-            State::Open => &[Rcpt, Data, Rset, Quit, Ehlo, Helo, Noop, Help, Vrfy],
+            // Where BDAT is not legal, what comes with it must be read over all the same.
+            State::Fresh => &[Ehlo, Helo, Quit, Noop, Rset, Help, Vrfy, Bdat],
+            State::Greeted => &[Mail, Quit, Rset, Auth, Starttls, Ehlo, Helo, Noop, Help, Vrfy, Bdat],
+            State::Open => &[Rcpt, Data, Bdat, Rset, Quit, Ehlo, Helo, Noop, Help, Vrfy],
+            State::Chunks => &[Bdat, Rset, Quit, Ehlo, Helo, Noop, Help, Vrfy],
         }
     }
 
     /// What the others get.
-    fn refusal(self) -> Reply {
+    pub(super) fn refusal(self) -> Reply {
         match self {
             State::Fresh => reply::GREET_FIRST,
             State::Greeted => reply::MAIL_FIRST,
             State::Open => reply::IN_TRANSACTION,
+            State::Chunks => reply::IN_CHUNKS,
         }
     }
 }
@@ -124,6 +131,7 @@ impl<'a> Session<'a> {
             hello: None,
             login,
             transaction: None,
+            arriving: None,
             tally: Tally::default(),
             faults: 0,
             idle: 0,
@@ -197,10 +205,12 @@ impl<'a> Session<'a> {
     /// How long the next command may take to arrive: an envelope, too, must be done some time.
     fn patience(&self) -> Duration {
         let command = self.server.config.timeouts.command;
-        match &self.transaction {
-            Some(open) => command.min(MOST_ENVELOPE.saturating_sub(self.server.clock.elapsed().saturating_sub(open.begun))),
-            None => command,
-        }
+        let (begun, most) = match (&self.transaction, &self.arriving) {
+            (_, Some(arriving)) => (arriving.begun, MOST_ENVELOPE + arriving.patience()),
+            (Some(open), None) => (open.begun, MOST_ENVELOPE),
+            (None, None) => return command,
+        };
+        command.min(most.saturating_sub(self.server.clock.elapsed().saturating_sub(begun)))
     }
 
     /// Carries out one line.
@@ -208,6 +218,7 @@ impl<'a> Session<'a> {
         let command = match Command::parse(line) {
             Ok(command) => command,
             Err(CommandError::Foreign) => return Ok(Outcome::Close(reply::WRONG_PROTOCOL)),
+            Err(error) if is_of_bdat(line) => return Ok(Outcome::Close(error.reply())),
             Err(error) => return Ok(Outcome::Say(error.reply())),
         };
         let state = self.state();
@@ -222,8 +233,9 @@ impl<'a> Session<'a> {
             Command::Mail(mail) => Outcome::Say(self.mail(mail)),
             Command::Rcpt(rcpt) => Outcome::Say(self.rcpt(rcpt)),
             Command::Data => self.data()?,
+            Command::Bdat { size, last } => self.bdat(size, last)?,
             Command::Rset => {
-                self.transaction = None;
+                self.reset();
                 Outcome::Say(reply::OK)
             }
             Command::Noop => Outcome::Say(reply::OK),
@@ -233,11 +245,12 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn state(&self) -> State {
-        match (&self.hello, &self.transaction) {
-            (None, _) => State::Fresh,
-            (Some(_), None) => State::Greeted,
-            (Some(_), Some(_)) => State::Open,
+    pub(super) fn state(&self) -> State {
+        match (&self.hello, &self.transaction, &self.arriving) {
+            (None, ..) => State::Fresh,
+            (Some(_), _, Some(_)) => State::Chunks,
+            (Some(_), None, None) => State::Greeted,
+            (Some(_), Some(_), None) => State::Open,
         }
     }
 
@@ -251,11 +264,17 @@ impl<'a> Session<'a> {
                 return reply::TOO_MANY_ERRORS;
             }
         }
-        self.idle = if self.transaction.is_some() { self.idle } else { self.idle + 1 };
+        let open = self.transaction.is_some() || self.arriving.is_some();
+        self.idle = if open { self.idle } else { self.idle + 1 };
         if self.idle > MOST_IDLE {
             return reply::TOO_IDLE;
         }
         reply
+    }
+
+    /// Forgets the transaction, however far it has come.
+    pub(super) fn reset(&mut self) {
+        (self.transaction, self.arriving) = (None, None);
     }
 
     /// A message was taken: what went before is forgiven.

@@ -94,6 +94,8 @@ pub struct Extensions {
     pub starttls: bool,
     /// RFC 3461.
     pub dsn: bool,
+    /// RFC 3030.
+    pub chunking: bool,
 }
 
 impl Extensions {
@@ -108,6 +110,7 @@ impl Extensions {
                 "8BITMIME" => found.eight_bit = true,
                 "STARTTLS" => found.starttls = true,
                 "DSN" => found.dsn = true,
+                "CHUNKING" => found.chunking = true,
                 _ => {}
             }
         }

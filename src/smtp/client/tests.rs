@@ -346,3 +346,45 @@ fn nobody_there() {
     drop(listener);
     assert!(matches!(open_at(address, false), Err(Failure::Net("while connecting", _))));
 }
+
+/// With PIPELINING and CHUNKING the message goes with its envelope.
+#[test]
+fn a_small_message_goes_in_one_chunk() {
+    let begin = "S 220 mx\nC EHLO\nS 250-mx\nS 250-CHUNKING\nS 250 PIPELINING\n";
+    let message = "C MAIL\nC RCPT\nC RCPT\nC BDAT 29 LAST\nC Subject: x\nC\nC .dot\nC From me\n";
+    for (replies, answers, usable) in [
+        ("250 250 250 250", "+ +", true),
+        ("250 550 250 250", "550 +", true),
+        ("250 250 452 250", "+ L", true),
+        ("250 250 250 552", "552 552", true),
+        ("250 450 550 503", "450 550", true),
+        ("550 503 503 503", "550 550", true),
+        ("250 250 250 354", "B B", false),
+        ("250 250 250 421", "B B", false),
+        ("250 250 250", "B B", false),
+        ("250 550", "550 B", false),
+    ] {
+        let said: String = replies.split(' ').map(|reply| format!("S {reply} text\n")).collect();
+        let end = if usable { "C QUIT\nS 221 bye" } else { "DROP" };
+        let (found, still_usable, heard) = talk(&format!("{begin}{message}{said}{end}"));
+        assert_eq!((found.as_str(), still_usable), (answers, usable), "{replies}: {heard}");
+        assert!(heard.contains("BDAT 29 LAST\r\nSubject: x\r\n\r\n.dot\r\nFrom me\r\n"), "{heard}");
+    }
+}
+
+#[test]
+fn after_a_chunk_in_vain_comes_rset() {
+    let message = "C MAIL\nC RCPT\nC BDAT 29 LAST\nC Subject: x\nC\nC .dot\nC From me\n";
+    let big = "C MAIL\nC RCPT\nC DATA\nS 250 a\nS 250 b\nS 354 c\nBODY\nS 250 d\n";
+    let (address, server) = server(&[&format!(
+        "S 220 mx\nC EHLO\nS 250-mx\nS 250-CHUNKING\nS 250 PIPELINING\n{message}S 250 a\nS 550 b\nS 503 c\n\
+         C RSET\nS 250 ok\n{message}S 250 a\nS 250 b\nS 250 c\n{big}C QUIT\nS 221 bye"
+    )]);
+    let mut client = open_at(address, false).unwrap();
+    assert_eq!(post(&mut client, TEXT.as_bytes(), 1), "550");
+    assert_eq!(post(&mut client, TEXT.as_bytes(), 1), "+");
+    // What is longer waits for the server's word.
+    assert_eq!(post(&mut client, &b"a line of text\n".repeat(3000), 1), "+");
+    client.quit();
+    server.join().unwrap();
+}

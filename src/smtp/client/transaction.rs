@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Bytes read from the spool at a time.
 const BLOCK: usize = 32 * 1024;
 
+/// A message of so many bytes in the spool goes out with its envelope, in one chunk, where that can be (RFC 3030).
+const ONE_CHUNK: u64 = 32 * 1024;
+
 /// Bytes a second below which a server is too slow to wait for.
 const SLOWEST: u64 = 512;
 
@@ -75,7 +78,8 @@ impl Client {
     }
 
     /// Without pipelining every reply is awaited before the next command; with it (RFC 2920 §3.1) MAIL, all RCPT and DATA
-    /// go out in one write, and the replies are read in the same order.
+    /// go out in one write, and the replies are read in the same order. With chunking (RFC 3030 §4.2) a small message goes
+    /// with them: there is no reply to DATA to wait for.
     fn transact(&mut self, parcel: &Parcel<'_>, answers: &mut [Option<Answer>]) -> Result<(), Failure> {
         if self.unfinished {
             let reply = self.ask("RSET\r\n", "to RSET", GREETING)?;
@@ -88,11 +92,16 @@ impl Client {
         self.connection.set_timeout(MAIL);
         self.connection.set_deadline(Some(MAIL));
         let opening = self.mail_command(parcel);
+        let chunk = if piped && self.extensions.chunking { chunk(parcel.message)? } else { None };
         self.put(opening.as_bytes(), "at MAIL")?;
         if piped {
             let rcpt = |recipient: &&Recipient| self.rcpt_command(recipient);
-            let rest: String = parcel.recipients.iter().map(rcpt).chain(["DATA\r\n".to_owned()]).collect();
+            let rest: String = parcel.recipients.iter().map(rcpt).chain(chunk.is_none().then(|| "DATA\r\n".to_owned())).collect();
             self.put(rest.as_bytes(), "at MAIL")?;
+        }
+        if let Some(chunk) = &chunk {
+            self.put(format!("BDAT {} LAST\r\n", chunk.len()).as_bytes(), "at MAIL")?;
+            self.put(chunk, "in the message")?;
         }
         let mail = self.reply("to MAIL", MAIL)?;
         self.answered = true;
@@ -101,10 +110,16 @@ impl Client {
                 return Err(super::unwanted("to MAIL", mail));
             }
             answers.fill(Some(Answer::Refused(mail)));
-            return if piped { self.end_in_vain(parcel.recipients.len()) } else { Ok(()) };
+            return if piped { self.end_in_vain(parcel.recipients.len(), chunk.is_some()) } else { Ok(()) };
         }
         if !self.offer_recipients(parcel, answers)? {
-            return if piped { self.end_in_vain(0) } else { Ok(()) };
+            return if piped { self.end_in_vain(0, chunk.is_some()) } else { Ok(()) };
+        }
+        if chunk.is_some() {
+            let last = self.end_of_message()?;
+            self.unfinished = !last.is_positive();
+            conclude(answers, &last);
+            return Ok(());
         }
         let data = if piped { self.reply("to DATA", DATA_BEGIN)? } else { self.ask("DATA\r\n", "to DATA", DATA_BEGIN)? };
         let last = match data.code {
@@ -112,9 +127,7 @@ impl Client {
             400..600 => data,
             _ => return Err(super::unwanted("to DATA", data)),
         };
-        for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
-            *answer = Some(if last.is_positive() { Answer::Taken(last.clone()) } else { Answer::Refused(last.clone()) });
-        }
+        conclude(answers, &last);
         Ok(())
     }
 
@@ -141,10 +154,13 @@ impl Client {
     }
 
     /// After a pipelined transaction without a recipient: reads what is still to come. A server that wants data all the
-    /// same gets an empty message (RFC 2920 §3.1).
-    fn end_in_vain(&mut self, replies: usize) -> Result<(), Failure> {
+    /// same gets an empty message (RFC 2920 §3.1). `sent`: the message went in a chunk.
+    fn end_in_vain(&mut self, replies: usize, sent: bool) -> Result<(), Failure> {
         for _ in 0..replies {
             self.reply("to RCPT", RCPT)?;
+        }
+        if sent {
+            return self.end_of_message().map(drop);
         }
         if self.reply("to DATA", DATA_BEGIN)?.code == 354 {
             self.ask(".\r\n", "to an empty message", DATA_END)?;
@@ -166,8 +182,14 @@ impl Client {
                 _ => Err(failure),
             };
         }
-        let reply = self.reply("after the message", DATA_END)?;
+        let reply = self.end_of_message()?;
         self.unfinished = false;
+        Ok(reply)
+    }
+
+    /// The reply on which all depends.
+    fn end_of_message(&mut self) -> Result<Reply, Failure> {
+        let reply = self.reply("after the message", DATA_END)?;
         match reply.code {
             300..400 => Err(super::unwanted("after the message", reply)),
             _ => Ok(reply),
@@ -220,6 +242,26 @@ impl Client {
             false => format!("RCPT TO:<{}>\r\n", recipient.address),
         }
     }
+}
+
+/// The message was taken or not; that is the answer to all who have none yet.
+fn conclude(answers: &mut [Option<Answer>], last: &Reply) {
+    for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
+        *answer = Some(if last.is_positive() { Answer::Taken(last.clone()) } else { Answer::Refused(last.clone()) });
+    }
+}
+
+/// A whole message in wire form, if it is small.
+fn chunk(message: &Message) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(length) = usize::try_from(message.len()).ok().filter(|_| message.len() <= ONE_CHUNK) else { return Ok(None) };
+    let mut disk = vec![0; length];
+    if message.read_at(&mut disk, 0).map_err(Failure::Spool)? != length {
+        return Err(Failure::Spool(std::io::ErrorKind::UnexpectedEof.into()));
+    }
+    let (mut to_wire, mut wire) = (ToWire::default(), Vec::with_capacity(length + length / 16));
+    to_wire.push(&disk, &mut wire);
+    to_wire.finish(&mut wire);
+    Ok(Some(wire))
 }
 
 /// Is 452 or 552 about the number of recipients (RFC 5321 §4.5.3.1.10), not about this one's mailbox or the message?
