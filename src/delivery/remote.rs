@@ -186,8 +186,9 @@ fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>
             continue;
         }
         let (relay, reports) = (open.relay.clone(), open.client.reports());
-        if open.client.is_usable() {
-            *line = Some(open);
+        match open.client.is_usable() {
+            true => *line = Some(open),
+            false => open.client.quit(),
         }
         return Ok(Sent { answers, relay, reports });
     }

@@ -17,6 +17,7 @@ impl Session<'_> {
         let mut text = format!("{} at your service", config.hostname);
         if extended {
             let client = self.client();
+            let _ = write!(text, "\nLIMITS RCPTMAX={}", config.limits.recipients);
             let _ = write!(text, "\nPIPELINING\nSIZE {}\n8BITMIME\nCHUNKING\nDSN\nENHANCEDSTATUSCODES", config.max_message_size);
             if policy::may_start_tls(&client).is_ok() {
                 text.push_str("\nSTARTTLS");

@@ -96,6 +96,10 @@ pub struct Extensions {
     pub dsn: bool,
     /// RFC 3030.
     pub chunking: bool,
+    /// Recipients of one transaction (RFC 9422, RCPTMAX).
+    pub most_recipients: Option<usize>,
+    /// Transactions of one conversation (RFC 9422, MAILMAX).
+    pub most_transactions: Option<u32>,
 }
 
 impl Extensions {
@@ -111,10 +115,25 @@ impl Extensions {
                 "STARTTLS" => found.starttls = true,
                 "DSN" => found.dsn = true,
                 "CHUNKING" => found.chunking = true,
+                "LIMITS" => words.for_each(|limit| found.limit(limit)),
                 _ => {}
             }
         }
         found
+    }
+
+    /// ```abnf
+    /// limits-name-value = limits-name ["=" limits-value]      ; RFC 9422 §4
+    /// ```
+    /// A limit of nothing would mean that the host takes no mail, and does not count.
+    fn limit(&mut self, limit: &str) {
+        let (name, value) = limit.split_once('=').unwrap_or((limit, ""));
+        let value = value.parse().ok().filter(|value| *value > 0);
+        match name.to_ascii_uppercase().as_str() {
+            "RCPTMAX" => self.most_recipients = value.and_then(|value: u32| usize::try_from(value).ok()),
+            "MAILMAX" => self.most_transactions = value,
+            _ => {}
+        }
     }
 }
 
@@ -210,7 +229,8 @@ impl Client {
 
     /// Can another message be sent?
     pub fn is_usable(&self) -> bool {
-        !self.broken
+        let most = self.extensions.most_transactions;
+        !self.broken && most.is_none_or(|most| self.transactions < most)
     }
 
     /// Did a connection that was kept from an earlier message turn out to be gone before this one was begun? Then it was

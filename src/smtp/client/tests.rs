@@ -388,3 +388,27 @@ fn after_a_chunk_in_vain_comes_rset() {
     client.quit();
     server.join().unwrap();
 }
+
+#[test]
+fn limits_are_kept() {
+    let limited = |limits: &str| {
+        let lines = ["mx", "250", limits].map(str::to_owned).to_vec();
+        Extensions::of(&Reply { code: 250, enhanced: None, lines })
+    };
+    let found = limited("LIMITS RCPTMAX=20 mailmax=5 RCPTDOMAINMAX=1");
+    assert_eq!((found.most_recipients, found.most_transactions), (Some(20), Some(5)));
+    for odd in ["LIMITS", "LIMITS RCPTMAX MAILMAX=", "LIMITS RCPTMAX=0 MAILMAX=-1", "LIMITS RCPTMAX=99999999999 MAILMAX=x"] {
+        assert_eq!((limited(odd).most_recipients, limited(odd).most_transactions), (None, None), "{odd}");
+    }
+    let one = "C MAIL\nC RCPT\nC DATA\nS 250 a\nS 250 b\nS 354 c\nBODY\nS 250 d\n";
+    let script =
+        format!("S 220 mx\nC EHLO\nS 250-mx\nS 250-LIMITS RCPTMAX=1 MAILMAX=2\nS 250 PIPELINING\n{one}{one}C QUIT\nS 221 bye");
+    let (address, server) = server(&[&script]);
+    let mut client = open_at(address, false).unwrap();
+    assert_eq!(post(&mut client, TEXT.as_bytes(), 3), "+ L L");
+    assert!(client.is_usable());
+    assert_eq!(post(&mut client, TEXT.as_bytes(), 1), "+");
+    assert!(!client.is_usable(), "a third transaction is not wanted");
+    client.quit();
+    assert!(server.join().unwrap().remove(0).ends_with("QUIT\r\n"));
+}

@@ -22,7 +22,7 @@ const SLOWEST: u64 = 512;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What is to be sent.
-#[derive(Debug)]
+#[derive(Copy, Clone, Debug)]
 pub struct Parcel<'a> {
     /// The sender, and what MAIL says else.
     pub envelope: &'a Envelope,
@@ -57,6 +57,14 @@ impl Client {
     /// Sends one message in one transaction and tells what became of each recipient, in order. Afterwards
     /// [`Client::is_usable`] tells whether the connection is.
     pub fn send(&mut self, parcel: &Parcel<'_>) -> Vec<Answer> {
+        let all = parcel.recipients.len();
+        let (now, later) = parcel.recipients.split_at(self.extensions.most_recipients.map_or(all, |most| most.min(all)));
+        let mut answers = self.send_at_once(&Parcel { recipients: now, ..*parcel });
+        answers.extend(later.iter().map(|_| Answer::Later));
+        answers
+    }
+
+    fn send_at_once(&mut self, parcel: &Parcel<'_>) -> Vec<Answer> {
         let all = parcel.recipients.len();
         if parcel.eight_bit && !self.extensions.eight_bit {
             return vec![Answer::EightBit; all];
