@@ -39,7 +39,7 @@ impl From<io::Error> for Failure {
 }
 
 /// The options of sendmail that mean something here; all others are passed over.
-pub const SENDMAIL_OPTIONS: &[&str] = &["t", "i", "oi", "f", "r", "F", "C", "bm", "bs", "bp", "q", "-"];
+pub const SENDMAIL_OPTIONS: &[&str] = &["t", "i", "oi", "f", "r", "F", "N", "R", "V", "C", "bm", "bs", "bp", "q", "-"];
 
 const USAGE: &str = "\
 usage: pillarboxctl [-f FILE] COMMAND
