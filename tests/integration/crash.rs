@@ -130,7 +130,12 @@ fn sender(stage: &Stage, number: u64) {
         }
         stage.sent.lock().unwrap().insert(id.clone(), Sent { seed, to: to.clone(), acknowledged: false });
         let recipients: Vec<&str> = to.iter().map(String::as_str).collect();
-        match talk.send("sender@sender.test", &recipients, &message(&id, seed)) {
+        let message = message(&id, seed);
+        let sent = match random.below(3) {
+            0 => talk.send_chunks("sender@sender.test", &recipients, &message, 1 + random.below(message.len())),
+            _ => talk.send("sender@sender.test", &recipients, &message),
+        };
+        match sent {
             Ok(reply) if reply.starts_with("250") => {
                 stage.accepted.fetch_add(1, Ordering::SeqCst);
                 if let Some(sent) = stage.sent.lock().unwrap().get_mut(&id) {

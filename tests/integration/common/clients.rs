@@ -118,6 +118,31 @@ impl Smtp {
     }
 }
 
+impl Smtp {
+    /// As [`Smtp::send`], by BDAT in chunks of so many bytes, all of it in one packet; the last reply, or the first that is no success.
+    pub fn send_chunks(&mut self, from: &str, to: &[&str], message: &[u8], size: usize) -> io::Result<String> {
+        let mut all = format!("MAIL FROM:<{from}>\r\n").into_bytes();
+        to.iter().for_each(|to| all.extend_from_slice(format!("RCPT TO:<{to}>\r\n").as_bytes()));
+        let mut replies = 1 + to.len();
+        for chunk in message.chunks(size.max(message.len() / 50 + 1)) {
+            all.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
+            all.extend_from_slice(chunk);
+            replies += 1;
+        }
+        all.extend_from_slice(b"BDAT 0 LAST\r\n");
+        self.talk.send(&all)?;
+        let mut failed = None;
+        let mut last = self.reply()?;
+        for _ in 0..replies {
+            if !last.starts_with('2') {
+                failed.get_or_insert(last);
+            }
+            last = self.reply()?;
+        }
+        Ok(failed.unwrap_or(last))
+    }
+}
+
 /// A POP3 client.
 pub struct Pop3 {
     pub talk: Talk,
