@@ -35,6 +35,10 @@ pub fn listener(section: &Section<'_, '_>, base: &Path, report: &mut Report) -> 
         None if at.iter().all(is_unix) => Tls::None,
         None => Tls::Starttls,
     };
+    if protocol == Some(Some(Protocol::Lmtp)) && at.iter().any(|at| matches!(at, Endpoint::Tcp(tcp) if tcp.port() == 25)) {
+        section.set("address", &mut (), report, |v| Err(wrong(v, "port 25 is for SMTP, never for LMTP (RFC 2033)")));
+        return None;
+    }
     let mark = section.mark(section.get("address").map_or(0..0, |value| value.span()));
     Some((Listen { at, protocol: protocol??, tls }, mark))
 }

@@ -129,13 +129,14 @@ impl fmt::Display for Endpoint {
 
 impl Protocol {
     /// All there are.
-    pub const ALL: [Protocol; 4] = [Protocol::Smtp, Protocol::Submission, Protocol::Pop3, Protocol::Imap];
+    pub const ALL: [Protocol; 5] = [Protocol::Smtp, Protocol::Submission, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap];
 
     /// As it is written in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Smtp => "smtp",
             Protocol::Submission => "submission",
+            Protocol::Lmtp => "lmtp",
             Protocol::Pop3 => "pop3",
             Protocol::Imap => "imap",
         }
@@ -160,6 +161,8 @@ pub enum Protocol {
     Smtp,
     /// Mail from our users.
     Submission,
+    /// LMTP: mail for users of this host from another server (RFC 2033).
+    Lmtp,
     /// POP3.
     Pop3,
     /// IMAP.

@@ -36,7 +36,7 @@ impl Service {
     /// What a client hears that can't be served now: its protocol's way of saying "later" (RFC 5321 §3.8, RFC 3206 §4).
     pub fn farewell(self) -> &'static [u8] {
         match self {
-            Service::Mail(Protocol::Smtp | Protocol::Submission) => b"421 4.7.0 too many connections\r\n",
+            Service::Mail(Protocol::Smtp | Protocol::Submission | Protocol::Lmtp) => b"421 4.7.0 too many connections\r\n",
             Service::Mail(Protocol::Pop3) => b"-ERR [SYS/TEMP] too many connections\r\n",
             Service::Mail(Protocol::Imap) => b"* BYE [UNAVAILABLE] too many connections\r\n",
             Service::Control => b"{\"ok\":false,\"error\":\"too many connections\"}\r\n",

@@ -138,7 +138,7 @@ fn serve(stream: Stream, service: Service, tls: Tls, services: &Services, sessio
     }
     let offer_tls = tls == Tls::Starttls && is_tcp;
     match service {
-        Service::Mail(protocol @ (Protocol::Smtp | Protocol::Submission)) => {
+        Service::Mail(protocol @ (Protocol::Smtp | Protocol::Submission | Protocol::Lmtp)) => {
             services.smtp.serve(connection, session, protocol, offer_tls);
         }
         Service::Mail(Protocol::Pop3) => services.pop3.serve(connection, session, offer_tls),

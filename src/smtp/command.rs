@@ -21,6 +21,7 @@ pub const MOST_AUTH_LINE: usize = 12_288;
 pub enum Verb {
     Helo,
     Ehlo,
+    Lhlo,
     Mail,
     Rcpt,
     Data,
@@ -41,6 +42,8 @@ pub enum Command<'a> {
     Helo(&'a str),
     /// The same.
     Ehlo(&'a str),
+    /// The same, in LMTP (RFC 2033 §4.1).
+    Lhlo(&'a str),
     /// Begins a transaction.
     Mail(Mail),
     /// Adds a recipient.
@@ -181,6 +184,7 @@ impl Command<'_> {
         match verb {
             Verb::Helo => client_name(rest).map(Command::Helo),
             Verb::Ehlo => client_name(rest).map(Command::Ehlo),
+            Verb::Lhlo => client_name(rest).map(Command::Lhlo),
             Verb::Mail => mail(rest).map(Command::Mail),
             Verb::Rcpt => rcpt(rest).map(Command::Rcpt),
             Verb::Data => alone(rest, Command::Data),
@@ -201,6 +205,7 @@ impl Command<'_> {
         match self {
             Command::Helo(_) => Verb::Helo,
             Command::Ehlo(_) => Verb::Ehlo,
+            Command::Lhlo(_) => Verb::Lhlo,
             Command::Mail(_) => Verb::Mail,
             Command::Rcpt(_) => Verb::Rcpt,
             Command::Data => Verb::Data,
@@ -217,7 +222,7 @@ impl Command<'_> {
 }
 
 /// The most frequent first.
-const VERBS: [(&str, Verb); 13] = [
+const VERBS: [(&str, Verb); 14] = [
     ("MAIL", Verb::Mail),
     ("RCPT", Verb::Rcpt),
     ("DATA", Verb::Data),
@@ -226,6 +231,7 @@ const VERBS: [(&str, Verb); 13] = [
     ("QUIT", Verb::Quit),
     ("EHLO", Verb::Ehlo),
     ("HELO", Verb::Helo),
+    ("LHLO", Verb::Lhlo),
     ("NOOP", Verb::Noop),
     ("STARTTLS", Verb::Starttls),
     ("AUTH", Verb::Auth),

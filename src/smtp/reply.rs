@@ -120,7 +120,7 @@ pub const CANCELLED: Reply = Reply::fixed(501, "5.7.0", "Cancelled");
 /// A verb of the standard that is not served here.
 pub const NOT_IMPLEMENTED: Reply = Reply::fixed(502, "5.5.1", "Not available here");
 /// Before the greeting.
-pub const GREET_FIRST: Reply = Reply::fixed(503, "5.5.1", "Say EHLO first");
+pub const GREET_FIRST: Reply = Reply::fixed(503, "5.5.1", "Say hello first");
 /// Outside a transaction.
 pub const MAIL_FIRST: Reply = Reply::fixed(503, "5.5.1", "Not now; MAIL comes first");
 /// No recipient was accepted.

@@ -30,13 +30,14 @@ impl Session<'_> {
             log::warn!("session={} smtp data refused reason=pipelined", self.name);
             return Ok(Outcome::Close(reply::PIPELINED));
         }
-        let Transaction { envelope, size, .. } = open;
+        let Transaction { envelope, accepted, size, .. } = open;
         let facts = Facts::of(&envelope);
         let mut letter = match self.server.post.begin(envelope, self.trace()) {
             Ok(letter) => letter,
             Err(error) => return Ok(self.not_taken(error)),
         };
         self.say(&reply::GO_AHEAD)?;
+        self.answers = if self.is_lmtp() { accepted } else { 1 };
         let mut sink = Counted { letter: &mut letter, bytes: 0 };
         let config = &self.server.config;
         let expected = size.unwrap_or(u64::MAX).min(config.max_message_size);
@@ -76,6 +77,8 @@ impl Session<'_> {
         // RFC 3848. A process of this host did not log in by AUTH.
         let by_auth = self.login.is_some() && self.is_strict();
         let with = match (extended, tls.is_some(), by_auth) {
+            (_, false, _) if self.is_lmtp() => "LMTP",
+            (_, true, _) if self.is_lmtp() => "LMTPS",
             (false, _, _) => "SMTP",
             (true, false, false) => "ESMTP",
             (true, true, false) => "ESMTPS",

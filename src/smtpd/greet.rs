@@ -18,7 +18,10 @@ impl Session<'_> {
         if extended {
             let client = self.client();
             let _ = write!(text, "\nLIMITS RCPTMAX={}", config.limits.recipients);
-            let _ = write!(text, "\nPIPELINING\nSIZE {}\n8BITMIME\nCHUNKING\nDSN\nENHANCEDSTATUSCODES", config.max_message_size);
+            let _ = write!(text, "\nPIPELINING\nSIZE {}\n8BITMIME\nDSN\nENHANCEDSTATUSCODES", config.max_message_size);
+            if !self.is_lmtp() {
+                text.push_str("\nCHUNKING");
+            }
             if policy::may_start_tls(&client).is_ok() {
                 text.push_str("\nSTARTTLS");
             }
@@ -60,7 +63,7 @@ impl Session<'_> {
         if dropped {
             log::warn!("session={} smtp starttls dropped plaintext", self.name);
         }
-        self.login = super::login::of_peer(self.connection.peer());
+        self.login = super::login::of_peer(self.connection.peer(), self.protocol);
         self.hello = None;
         self.reset();
         if let Some(info) = self.connection.tls() {

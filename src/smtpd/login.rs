@@ -4,15 +4,20 @@ use super::policy;
 use super::session::{Outcome, Session};
 use crate::auth::sasl::{self, Exchange, Mechanism, SaslError, Step};
 use crate::auth::{Candidate, Denied, Login};
+use crate::config::Protocol;
 use crate::net::{Line, NetError, Peer};
 use crate::smtp::reply::{self, Reply};
 use nix::unistd::{Uid, User};
 
-/// A process of this host is known by its user id and need not log in.
-pub(super) fn of_peer(peer: &Peer) -> Option<String> {
+/// A process of this host is known by its user id and need not log in. One that speaks LMTP is another server: whoever it
+/// runs as did not write what it brings.
+pub(super) fn of_peer(peer: &Peer, protocol: Protocol) -> Option<String> {
     let Peer::Unix { uid, .. } = peer else {
         return None;
     };
+    if protocol == Protocol::Lmtp {
+        return None;
+    }
     let account = User::from_uid(Uid::from_raw(*uid)).ok().flatten();
     Some(account.map_or_else(|| format!("uid-{uid}"), |account| account.name))
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Transaction {
     pub envelope: Envelope,
+    /// RCPT commands that were answered 250: more than recipients, if some were named twice.
+    pub accepted: usize,
     /// Bytes, as MAIL said.
     pub size: Option<u64>,
     /// When MAIL came, by [`crate::sys::Clock::elapsed`].
@@ -32,7 +34,7 @@ impl Session<'_> {
         let origin = self.login.clone().map_or(Origin::Network, Origin::User);
         let Mail { reverse_path, size, body, dsn } = mail;
         let envelope = Envelope { reverse_path, recipients: Vec::new(), body, dsn, origin };
-        self.transaction = Some(Transaction { envelope, size, begun: self.server.clock.elapsed() });
+        self.transaction = Some(Transaction { envelope, accepted: 0, size, begun: self.server.clock.elapsed() });
         reply::SENDER_OK
     }
 
@@ -62,6 +64,7 @@ impl Session<'_> {
         });
         match (verdict, &mut self.transaction) {
             (Ok(route), Some(open)) => {
+                open.accepted += 1;
                 let recipients = &mut open.envelope.recipients;
                 // Who is named twice gets one copy, and what was said first holds.
                 if !recipients.iter().any(|other| is_same(&other.address, &address, &route)) {

@@ -1,4 +1,5 @@
-//! The SMTP server (RFC 5321): mail from other hosts, and from our users (RFC 6409).
+//! The SMTP server (RFC 5321): mail from other hosts, and from our users (RFC 6409); and, being so much the same, the LMTP
+//! server (RFC 2033), which answers once for each recipient.
 //!
 //! `session` owns the connection: it reads lines, knows what is legal in which state, and writes all replies. What a
 //! command does stands in a file for its family: `greet` (HELO, EHLO, STARTTLS), `login` (AUTH), `mail` (MAIL, RCPT),
@@ -37,7 +38,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// One session, from banner to close. `session` is its name in the log. `protocol` is Smtp or Submission; `offer_tls`:
+    /// One session, from banner to close. `session` is its name in the log. `protocol` is Smtp, Submission or Lmtp; `offer_tls`:
     /// STARTTLS may be used. Implicit TLS is already up when this is called.
     pub fn serve(&self, connection: Connection, session: &str, protocol: Protocol, offer_tls: bool) {
         session::Session::new(self, connection, session, protocol, offer_tls).run();

@@ -59,6 +59,8 @@ pub(super) struct Session<'a> {
     /// Since the last message: faults, and commands that bring none nearer.
     faults: usize,
     idle: usize,
+    /// How often the reply to this command is said: in LMTP a message is answered for each recipient (RFC 2033 §4.2).
+    pub answers: usize,
     scratch: Vec<u8>,
 }
 
@@ -91,13 +93,13 @@ pub(super) enum State {
 impl State {
     /// The verbs that are legal.
     fn verbs(self) -> &'static [Verb] {
-        use Verb::{Auth, Bdat, Data, Ehlo, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, Starttls, Vrfy};
+        use Verb::{Auth, Bdat, Data, Ehlo, Helo, Help, Lhlo, Mail, Noop, Quit, Rcpt, Rset, Starttls, Vrfy};
         match self {
             // Where BDAT is not legal, what comes with it must be read over all the same.
-            State::Fresh => &[Ehlo, Helo, Quit, Noop, Rset, Help, Vrfy, Bdat],
-            State::Greeted => &[Mail, Quit, Rset, Auth, Starttls, Ehlo, Helo, Noop, Help, Vrfy, Bdat],
-            State::Open => &[Rcpt, Data, Bdat, Rset, Quit, Ehlo, Helo, Noop, Help, Vrfy],
-            State::Chunks => &[Bdat, Rset, Quit, Ehlo, Helo, Noop, Help, Vrfy],
+            State::Fresh => &[Ehlo, Helo, Lhlo, Quit, Noop, Rset, Help, Vrfy, Bdat],
+            State::Greeted => &[Mail, Quit, Rset, Auth, Starttls, Ehlo, Helo, Lhlo, Noop, Help, Vrfy, Bdat],
+            State::Open => &[Rcpt, Data, Bdat, Rset, Quit, Ehlo, Helo, Lhlo, Noop, Help, Vrfy],
+            State::Chunks => &[Bdat, Rset, Quit, Ehlo, Helo, Lhlo, Noop, Help, Vrfy],
         }
     }
 
@@ -120,7 +122,7 @@ impl<'a> Session<'a> {
         protocol: Protocol,
         offer_tls: bool,
     ) -> Session<'a> {
-        let login = super::login::of_peer(connection.peer());
+        let login = super::login::of_peer(connection.peer(), protocol);
         let offer_tls = offer_tls && server.tls.is_some();
         Session {
             server,
@@ -135,6 +137,7 @@ impl<'a> Session<'a> {
             tally: Tally::default(),
             faults: 0,
             idle: 0,
+            answers: 1,
             scratch: Vec::new(),
         }
     }
@@ -172,10 +175,11 @@ impl<'a> Session<'a> {
             return Ok("early");
         }
         let hostname = &self.server.config.hostname;
-        self.say(&Reply::new(220, "", format!("{hostname} ESMTP Pillarbox")))?;
+        self.say(&Reply::new(220, "", format!("{hostname} {} Pillarbox", if self.is_lmtp() { "LMTP" } else { "ESMTP" })))?;
         let mut line = Vec::new();
         loop {
             self.connection.set_deadline(Some(self.patience()));
+            self.answers = 1;
             let outcome = match self.connection.read_line(MOST_AUTH_LINE, &mut line)? {
                 Line::Whole => self.obey(&line)?,
                 Line::TooLong => Outcome::Say(reply::LINE_TOO_LONG),
@@ -184,7 +188,7 @@ impl<'a> Session<'a> {
             match outcome {
                 Outcome::Say(reply) => {
                     let reply = self.count(reply);
-                    self.say(&reply)?;
+                    self.answer(&reply)?;
                     if reply.code() == 421 {
                         return Ok("faults");
                     }
@@ -194,7 +198,7 @@ impl<'a> Session<'a> {
                     self.secure()?;
                 }
                 Outcome::Close(reply) => {
-                    self.say(&reply)?;
+                    self.answer(&reply)?;
                     return Ok(if reply.code() == 221 { "quit" } else { "refused" });
                 }
                 Outcome::Vanish => return Ok("uncertain"),
@@ -221,13 +225,16 @@ impl<'a> Session<'a> {
             Err(error) if is_of_bdat(line) => return Ok(Outcome::Close(error.reply())),
             Err(error) => return Ok(Outcome::Say(error.reply())),
         };
+        if let Some(refusal) = self.other_tongue(command.verb()) {
+            return Ok(refusal);
+        }
         let state = self.state();
         if !state.verbs().contains(&command.verb()) {
             return Ok(Outcome::Say(state.refusal()));
         }
         Ok(match command {
             Command::Helo(name) => Outcome::Say(self.greet(name, false)),
-            Command::Ehlo(name) => Outcome::Say(self.greet(name, true)),
+            Command::Ehlo(name) | Command::Lhlo(name) => Outcome::Say(self.greet(name, true)),
             Command::Starttls => self.start_tls()?,
             Command::Auth { mechanism, initial } => self.log_in(mechanism, initial)?,
             Command::Mail(mail) => Outcome::Say(self.mail(mail)),
@@ -243,6 +250,21 @@ impl<'a> Session<'a> {
             Command::Help => Outcome::Say(Reply::fixed(214, "2.0.0", "RFC 5321 tells it all; for more ask postmaster")),
             Command::Quit => Outcome::Close(reply::BYE),
         })
+    }
+
+    pub(super) fn is_lmtp(&self) -> bool {
+        self.protocol == Protocol::Lmtp
+    }
+
+    /// SMTP and LMTP must not be taken for each other (RFC 2033 §4.1). BDAT is not offered in LMTP; its bytes can't be
+    /// told from commands then.
+    fn other_tongue(&self, verb: Verb) -> Option<Outcome> {
+        match verb {
+            Verb::Helo | Verb::Ehlo if self.is_lmtp() => Some(Outcome::Say(reply::UNKNOWN)),
+            Verb::Lhlo if !self.is_lmtp() => Some(Outcome::Say(reply::UNKNOWN)),
+            Verb::Bdat if self.is_lmtp() => Some(Outcome::Close(reply::NOT_IMPLEMENTED)),
+            _ => None,
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -280,6 +302,11 @@ impl<'a> Session<'a> {
     /// A message was taken: what went before is forgiven.
     pub(super) fn forgive(&mut self) {
         (self.faults, self.idle) = (0, 0);
+    }
+
+    /// Queues the reply to a command, as often as it is to be said.
+    fn answer(&mut self, reply: &Reply) -> Result<(), NetError> {
+        (0..self.answers).try_for_each(|_| self.say(reply))
     }
 
     /// Queues a reply.

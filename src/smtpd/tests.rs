@@ -196,9 +196,11 @@ fn a_local_process_is_known_and_need_not_wait() {
         inbox.contains("from localhost (uid ") && inbox.contains("\nMessage-ID: ") && inbox.contains(" with ESMTP "),
         "{inbox}"
     );
-    let me = login::of_peer(&Peer::Unix { uid: nix::unistd::getuid().as_raw(), pid: 1 });
+    let me = login::of_peer(&Peer::Unix { uid: nix::unistd::getuid().as_raw(), pid: 1 }, Protocol::Submission);
     assert!(me.is_some_and(|name| !name.is_empty()));
-    assert_eq!(login::of_peer(&Peer::Unix { uid: 3_999_999_999, pid: 1 }), Some("uid-3999999999".into()));
+    let nameless = Peer::Unix { uid: 3_999_999_999, pid: 1 };
+    assert_eq!(login::of_peer(&nameless, Protocol::Submission), Some("uid-3999999999".into()));
+    assert_eq!(login::of_peer(&nameless, Protocol::Lmtp), None);
 }
 
 #[test]
@@ -320,7 +322,7 @@ fn nothing_survives_starttls() {
     secure.start_tls(&ClientTls::opportunistic(), "mail.here.test").unwrap();
     let mut line = Vec::new();
     let talk = [
-        ("MAIL FROM:<alice@here.test>", "503 5.5.1 Say EHLO first"),
+        ("MAIL FROM:<alice@here.test>", "503 5.5.1 Say hello first"),
         ("HELO x", "250 mail.here.test at your service"),
         ("STARTTLS", "503 5.5.1 TLS is already in use"),
         ("MAIL FROM:<alice@here.test>", "530 5.7.0 Log in first"),

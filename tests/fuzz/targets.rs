@@ -346,7 +346,7 @@ pub fn smtp_command(input: &[u8]) {
     let clean = |text: &str| assert!(text.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{text:?}");
     for line in input.split(|byte| *byte == b'\n') {
         match Command::parse(line) {
-            Ok(Command::Helo(name) | Command::Ehlo(name)) => clean(name),
+            Ok(Command::Helo(name) | Command::Ehlo(name) | Command::Lhlo(name)) => clean(name),
             Ok(Command::Mail(mail)) => {
                 clean(&mail.reverse_path.to_string());
                 let id = mail.dsn.id.as_ref().map(|id| id.decode());

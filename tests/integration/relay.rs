@@ -1,6 +1,6 @@
 //! What becomes of mail that goes on to another host: a friendly one, a fussy one, a hostile one.
 
-use crate::common::{Daemon, PASSWORD, Setup, Sink, Smtp, letter, wait_for};
+use crate::common::{Daemon, PASSWORD, Setup, Sink, Smtp, letter, run, tool, wait_for};
 
 crate::tests![
     each_recipient_gets_its_own_answer,
@@ -15,6 +15,7 @@ crate::tests![
     reports_cross_two_hosts,
     reports_of_a_host_without_dsn,
     wishes_outlive_a_kill,
+    another_server_delivers_by_lmtp,
 ];
 
 /// A server that sends `away.test` to the sink and tries again soon.
@@ -286,4 +287,24 @@ fn wishes_outlive_a_kill() {
     assert!(report.contains("bob@here.test\r\nAction: delivered\r\n") && report.contains("Envelope-Id: kept"), "{report}");
     empty(&daemon);
     assert_eq!((daemon.mail("bob").len(), daemon.mail("alice").len()), (1, 1));
+}
+
+/// Over a Unix socket, by Python's smtplib. That it runs as somebody known here opens no way to other hosts.
+fn another_server_delivers_by_lmtp() {
+    let listener = "[[listen]]\naddress = \"unix:lmtp.sock\"\nprotocol = \"lmtp\"\n";
+    let daemon = Setup::default().config(listener).start();
+    let script = "
+import smtplib, sys
+lmtp = smtplib.LMTP(sys.argv[1])
+print(lmtp.sendmail('carol@sender.test', ['alice@here.test'], 'Subject: by LMTP\\r\\n\\r\\n.x\\r\\n'))
+try:
+    lmtp.sendmail('alice@here.test', ['x@elsewhere.test'], 'no')
+except smtplib.SMTPRecipientsRefused as refused:
+    print(refused.recipients['x@elsewhere.test'][0])
+";
+    let output = run(tool("python3").args(["-c", script]).arg(daemon.path("lmtp.sock")));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "{}\n554\n");
+    let text = String::from_utf8_lossy(&daemon.mail("alice")[0]).into_owned();
+    assert!(text.contains(" with LMTP id ") && text.ends_with("\r\n\r\n.x\r\n"), "{text}");
+    assert!(daemon.queue().is_empty());
 }

@@ -14,10 +14,11 @@ use std::time::Duration;
 pub const PASSWORD: &str = "secret";
 
 /// The listeners every daemon has, in this order: name, protocol, tls.
-const LISTENERS: [(&str, &str, &str); 7] = [
+const LISTENERS: [(&str, &str, &str); 8] = [
     ("smtp", "smtp", "starttls"),
     ("submission", "submission", "starttls"),
     ("submissions", "submission", "implicit"),
+    ("lmtp", "lmtp", "starttls"),
     ("pop3", "pop3", "starttls"),
     ("pop3s", "pop3", "implicit"),
     ("imap", "imap", "starttls"),
