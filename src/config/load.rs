@@ -1,8 +1,9 @@
 //! Reads the file, applies `-o key=value`, checks the whole.
 
 use super::read::{Section, Value, choice, list, number, one_or_list, text, text_or_number, wrong};
+use super::relay;
 use super::report::{Mark, Report, Source};
-use super::schema::{Config, Limits, Listen, Log, Queue, Route, Timeouts};
+use super::schema::{Config, Limits, Listen, Log, Queue, Relay, Route, Timeouts};
 use super::{listen, values};
 use std::collections::HashSet;
 use std::io;
@@ -66,6 +67,7 @@ struct Draft {
     certificate: Option<(PathBuf, Mark)>,
     key: Option<(PathBuf, Mark)>,
     listen: Option<Vec<(Listen, Mark)>>,
+    relays: Vec<(Relay, Mark)>,
     per_service: Option<usize>,
 }
 
@@ -104,11 +106,13 @@ impl Draft {
                 lifetime: minutes(5 * 24 * 60),
                 warn: minutes(4 * 60),
                 smarthost: None,
+                fallback: None,
                 smtp_port: 25,
                 workers: 16,
                 per_destination: 4,
             },
             routes: Vec::new(),
+            relays: Vec::new(),
             dns_servers: Vec::new(),
             log: Log { syslog: true, level: log::LevelFilter::Info },
         };
@@ -122,6 +126,7 @@ impl Draft {
             certificate: None,
             key: None,
             listen: None,
+            relays: Vec::new(),
             per_service: None,
         }
     }
@@ -224,9 +229,10 @@ impl Draft {
             });
             queue.set("lifetime", &mut config.queue.lifetime, report, span);
             queue.set("warn", &mut config.queue.warn, report, any_span);
-            queue.set("smarthost", &mut config.queue.smarthost, report, |v| {
-                text(v, |given| if given.is_empty() { Ok(None) } else { values::host_and_port(given).map(Some) })
-            });
+            let host =
+                |v: &Value<'_>| text(v, |given| if given.is_empty() { Ok(None) } else { values::host_and_port(given).map(Some) });
+            queue.set("smarthost", &mut config.queue.smarthost, report, host);
+            queue.set("fallback", &mut config.queue.fallback, report, host);
             queue.set("smtp_port", &mut config.queue.smtp_port, report, |v| {
                 number(v, 1..=65_535).map(|port| u16::try_from(port).unwrap_or(25))
             });
@@ -265,6 +271,13 @@ impl Draft {
                 }
             }
         }
+        if let Some(sections) = top.tables("relay.", report) {
+            self.relays.clear();
+            for section in sections {
+                let relay = relay::relay(&section, &self.base, &self.relays, report);
+                self.relays.extend(relay);
+            }
+        }
     }
 
     /// Decides what depends on other keys.
@@ -296,6 +309,8 @@ impl Draft {
             None => listen::default_listeners(),
         };
         listen::add_submit_socket(&mut config.listen, &config.control);
+        relay::refuse_unused(&self.relays, &config, report);
+        config.relays = self.relays.into_iter().map(|(relay, _)| relay).collect();
         config
     }
 }

@@ -3,13 +3,14 @@
 mod listen;
 pub mod load;
 mod read;
+mod relay;
 pub mod report;
 pub mod schema;
 mod values;
 
 pub use load::load;
 pub use report::Report;
-pub use schema::{Config, Endpoint, Listen, Protocol, Tls};
+pub use schema::{Config, Endpoint, Listen, Protocol, Relay, RelayTls, Tls};
 
 /// Where the file lies when nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/pillarbox/pillarbox.conf";

@@ -40,11 +40,16 @@ pub const KEYS: &[&str] = &[
     "queue.lifetime",
     "queue.warn",
     "queue.smarthost",
+    "queue.fallback",
     "queue.smtp_port",
     "queue.workers",
     "queue.per_destination",
     "route.domain",
     "route.host",
+    "relay.host",
+    "relay.tls",
+    "relay.ca",
+    "relay.login",
     "dns.servers",
     "log.to",
     "log.level",
@@ -91,6 +96,8 @@ pub struct Config {
     pub queue: Queue,
     /// Domains that go to a fixed host instead of their MX, keys in lower case.
     pub routes: Vec<Route>,
+    /// How hosts are talked to that are named here.
+    pub relays: Vec<Relay>,
     /// Name servers; empty: those of /etc/resolv.conf.
     pub dns_servers: Vec<SocketAddr>,
     /// Of the log.
@@ -232,6 +239,8 @@ pub struct Queue {
     pub warn: Duration,
     /// `host:port` for all mail; none: by DNS.
     pub smarthost: Option<(String, u16)>,
+    /// `host:port` for what no host of its domain can be reached for.
+    pub fallback: Option<(String, u16)>,
     /// The port asked at MX hosts.
     pub smtp_port: u16,
     /// Delivery threads.
@@ -249,6 +258,34 @@ pub struct Route {
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+/// How a host is talked to that the smarthost, the fallback or a route names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Name or address, as it is named there.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// What it must prove.
+    pub tls: RelayTls,
+    /// Authorities that may vouch for it (PEM); none: those of the system.
+    pub ca: Option<PathBuf>,
+    /// The file with our name and password.
+    pub login: Option<PathBuf>,
+}
+
+/// How a relay is encrypted.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum RelayTls {
+    /// If it can, whoever it is.
+    May,
+    /// By STARTTLS, whoever it is.
+    Encrypt,
+    /// By STARTTLS, with a certificate that is valid for its name.
+    Verify,
+    /// From the first byte, with such a certificate (RFC 8314 §3.3).
+    Implicit,
 }
 
 /// Where log lines go.

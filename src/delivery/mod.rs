@@ -5,7 +5,7 @@
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
 //! * `route`: where an address leads.
-//! * `local`, `remote`: one try, for mailboxes here and for another host.
+//! * `local`, `remote`: one try, for mailboxes here and for another host, which `mx` finds; `manner`: how it is talked to.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back), the rest waits (`schedule`).
 //! * `table`: what waits and for what; pure. `runner`: the thread that watches the time, and the delivery threads.
@@ -20,6 +20,7 @@ mod enclosure;
 mod filing;
 mod keeper;
 mod local;
+mod manner;
 mod mend;
 mod mx;
 mod operator;
@@ -158,7 +159,7 @@ struct Office {
     journal: Arc<Journal>,
     store: Arc<Store>,
     resolver: Arc<Resolver>,
-    /// For outbound connections; nobody's certificate is checked (RFC 7435).
+    /// For hosts of which nothing is known; nobody's certificate is checked (RFC 7435).
     tls: ClientTls,
     /// The outbound connections.
     outbound: Registry,

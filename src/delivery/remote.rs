@@ -1,5 +1,6 @@
 //! One try for another host: who is asked, in which order, and what became of each recipient.
 
+use super::manner::Manner;
 use super::mx;
 use super::outcome::{Relay, Trouble, Verdict};
 use super::table::{Lane, Task};
@@ -194,9 +195,21 @@ fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>
     }
 }
 
-/// Asks the hosts of a hop one after the other until one talks to us.
+/// A conversation with a host of the hop; where none can be had, with the one for such cases.
 fn call(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
+    let fallback = office.config().queue.fallback.clone();
+    match (reach(office, hop), hop, fallback) {
+        (Err(Unreached::Hop(trouble)), Hop::Domain(_), Some((host, port))) if !office.is_stopping() => {
+            reach(office, &Hop::Host(host, port)).map_err(|_| Unreached::Hop(trouble))
+        }
+        (reached, ..) => reached,
+    }
+}
+
+/// Asks the hosts of a hop one after the other until one talks to us.
+fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
     let config = office.config();
+    let manner = Manner::of(office, hop).map_err(Unreached::Hop)?;
     let begun = office.clock.elapsed();
     let exchanges = mx::exchanges(&office.resolver, hop, &config.hostname, config.queue.smtp_port).map_err(unreached)?;
     let (mut worst, mut asked) = (None, 0);
@@ -215,8 +228,14 @@ fn call(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
             }
             asked += 1;
             let relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port) };
-            let target = Target { address: relay.address, host: &exchange.host, hostname: &config.hostname };
-            match Client::open(&target, Some(&office.tls), &office.outbound) {
+            let target = Target {
+                address: relay.address,
+                host: &exchange.host,
+                hostname: &config.hostname,
+                secrecy: manner.secrecy(),
+                login: manner.login.as_ref(),
+            };
+            match Client::open(&target, &office.outbound) {
                 Ok(client) => {
                     let tls = client.cipher().unwrap_or_else(|| "none".to_owned());
                     log::info!("relay={relay} event=connected hop={hop} tls=\"{tls}\"");
@@ -270,7 +289,14 @@ fn not_reached(relay: &Relay, failure: &Failure) -> Unreached {
         Failure::Reply(_, reply) => own("4.4.0", "would not talk to us").saying(reply),
         Failure::Net("while connecting", _) => own("4.4.1", "could not be reached").because(failure),
         Failure::Net(_, NetError::Timeout) => own("4.4.1", "did not answer in time").because(failure),
-        Failure::Net(..) | Failure::Tls(_) => own("4.4.2", "broke the connection off").because(failure),
+        Failure::Net(..) => own("4.4.2", "broke the connection off").because(failure),
+        // RFC 3463 §3.8, RFC 4954 §6. Ours to mend: no sender gets to feel it before his message has waited for days.
+        Failure::Tls(_) => own("4.7.5", "could not be talked to in secret").because(failure),
+        Failure::Plain => own("4.7.10", "could not be talked to in secret").because(failure),
+        Failure::Login(_, reply) => {
+            let trouble = own("4.7.8", "does not take our login").because(failure);
+            return Unreached::Hop(reply.iter().fold(trouble, |trouble, reply| trouble.saying(reply)));
+        }
         Failure::Garbled(..) | Failure::Spool(_) | Failure::Ourselves => own("4.5.0", "did not speak SMTP").because(failure),
     })
 }

@@ -86,7 +86,16 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn queue(retry: &[Duration], lifetime: Duration, warn: Duration) -> Queue {
-        Queue { retry: retry.to_vec(), lifetime, warn, smarthost: None, smtp_port: 25, workers: 1, per_destination: 1 }
+        Queue {
+            retry: retry.to_vec(),
+            lifetime,
+            warn,
+            smarthost: None,
+            fallback: None,
+            smtp_port: 25,
+            workers: 1,
+            per_destination: 1,
+        }
     }
 
     /// Fails at every try; when these are, and when it ends.

@@ -12,7 +12,10 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConnection};
-use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, ServerConfig, SignatureScheme};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, ProtocolVersion, RootCertStore, ServerConfig, SignatureScheme,
+    WantsVerifier,
+};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -102,14 +105,37 @@ pub struct ClientTls {
 impl ClientTls {
     /// Encrypts, checks nobody's certificate: opportunistic (RFC 7435).
     pub fn opportunistic() -> ClientTls {
-        let provider = provider();
-        let verifier = AcceptAny { provider: provider.clone() };
-        let mut config = match ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions() {
-            Ok(builder) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth(),
-            Err(error) => unreachable!("the ring provider has suites for TLS 1.2 and 1.3: {error}"),
+        let verifier = AcceptAny { provider: provider() };
+        ClientTls::of(builder().dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    }
+
+    /// Talks only to who has a certificate for the name he is called by, from an authority in the file (PEM), or from one
+    /// that the system trusts.
+    pub fn verifying(authorities: Option<&Path>) -> io::Result<ClientTls> {
+        let mut roots = RootCertStore::empty();
+        let found = match authorities {
+            Some(path) => CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| invalid(format!("{}: {error}", path.display())))?,
+            None => rustls_native_certs::load_native_certs().certs,
         };
+        if roots.add_parsable_certificates(found).0 == 0 {
+            let place = authorities.map_or("the system's store".to_owned(), |path| path.display().to_string());
+            return Err(invalid(format!("{place}: no certificate of an authority in it")));
+        }
+        Ok(ClientTls::of(builder().with_root_certificates(roots).with_no_client_auth()))
+    }
+
+    fn of(mut config: ClientConfig) -> ClientTls {
         config.resumption = Resumption::disabled();
         ClientTls { config: Arc::new(config) }
+    }
+}
+
+fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    match ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions() {
+        Ok(builder) => builder,
+        Err(error) => unreachable!("the ring provider has suites for TLS 1.2 and 1.3: {error}"),
     }
 }
 

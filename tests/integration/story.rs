@@ -1,7 +1,7 @@
 //! The story of the classic picture: Alice writes through her server, Bob reads on his, and what happens
 //! when his is away. Two daemons, a real DNS server, and the programs people use.
 
-use crate::common::{Daemon, PASSWORD, Setup, find_tool, fixed_port, run, tool, wait_for};
+use crate::common::{Daemon, PASSWORD, Setup, base64, find_tool, fixed_port, run, tool, wait_for};
 use crate::runner::note;
 use serde_json::Value;
 use std::fs;
@@ -16,6 +16,8 @@ crate::tests![
     alice_is_warned_of_a_delay,
     bob_is_unknown_and_alice_is_told,
     null_mx_and_missing_domains_fail_at_once,
+    the_smarthost_wants_a_login,
+    the_fallback_takes_what_cannot_go_directly,
 ];
 
 /// dnsmasq on a port of its own, ended when dropped.
@@ -313,4 +315,70 @@ fn need_python() {
     if find_tool("python3").is_none() {
         drop::<Command>(tool("python3"));
     }
+}
+
+/// All of Alice's mail goes over Bob's submission service, where she has to log in, and his server has to prove its name.
+fn the_smarthost_wants_a_login() {
+    let dns = NameServer::start();
+    let bobs = bobs();
+    let login = bobs.path("login");
+    let write = |password: &str| {
+        fs::write(&login, format!("bob\n{password}\n")).unwrap();
+        fs::set_permissions(&login, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write("wrong");
+    let certificate = bobs.spool().join("tls/cert.pem");
+    for (service, tls) in [("submission", "verify"), ("submissions", "implicit")] {
+        let host = format!("mail.b.test:{}", bobs.at(service).port());
+        let way = format!("[queue]\nsmarthost = \"{host}\"\n[[relay]]\nhost = \"{host}\"\ntls = \"{tls}\"\nlogin = {login:?}\n");
+        let options = [format!("dns.servers=[\"{}\"]", dns.address)].into();
+        let setup = Setup { hostname: "mail.a.test".into(), domains: vec!["a.test".into()], options, ..Setup::default() };
+        let mut alices = setup.users(&["alice"]).config(&way).start();
+        write("wrong");
+        // Nobody knows who has signed that certificate: no password is told to its server.
+        let seen = || bobs.log().matches("auth ").count();
+        let before = seen();
+        submit_with_curl(&alices, "bob@b.test", tls, "Through my provider.");
+        let waits = |what: &str| {
+            wait_for(what, 60, || alices.queue().first().is_some_and(|entry| entry.to_string().contains(what)).then_some(()));
+        };
+        waits("4.7.5");
+        assert_eq!(seen(), before);
+        // With somebody who vouches for it, but the wrong password.
+        alices.stop();
+        fs::write(alices.config(), alices.config_text(&format!("{way}ca = {certificate:?}\n"))).unwrap();
+        alices.start();
+        alices.ctl(&["queue", "flush"]);
+        let waits = |what: &str| {
+            wait_for(what, 60, || alices.queue().first().is_some_and(|entry| entry.to_string().contains(what)).then_some(()));
+        };
+        waits("535 5.7.8");
+        let count = bobs.mail("bob").len();
+        // The right one is known at once. (A few failures make logging in slow.)
+        write(PASSWORD);
+        alices.ctl(&["queue", "flush"]);
+        let mail = bobs.wait_for_mail("bob", count + 1, 60).remove(count);
+        let text = String::from_utf8_lossy(&mail).into_owned();
+        assert!(text.contains("with ESMTPSA") && text.contains(&format!("Subject: {tls}")), "{text}");
+        // As it went over the wire.
+        let told = base64(format!("\0bob\0{PASSWORD}").as_bytes());
+        assert!(!alices.log().contains(&told) && !alices.log().contains("=secret"));
+    }
+}
+
+/// What no host of its domain can be reached for goes to another, which takes it.
+fn the_fallback_takes_what_cannot_go_directly() {
+    let dns = NameServer::start();
+    let bobs = bobs();
+    let nowhere = fixed_port();
+    let fallback = format!("fallback=127.0.0.1:{}", bobs.at("smtp").port());
+    let alices = alices(&dns, nowhere, &[&fallback]);
+    submit_with_curl(&alices, "bob@b.test", "Round about", "Nobody is at home.");
+    let mail = bobs.wait_for_mail("bob", 1, 60);
+    assert!(String::from_utf8_lossy(&mail[0]).contains("Subject: Round about"));
+    wait_for("an empty queue", 60, || alices.queue().is_empty().then_some(()));
+    // What does not exist at all is not the fallback's affair.
+    submit_with_curl(&alices, "bob@nonexistent.test", "Nowhere", "No such domain.");
+    let report = alices.wait_for_mail("alice", 1, 60);
+    assert!(String::from_utf8_lossy(&report[0]).contains("5.1.2"));
 }

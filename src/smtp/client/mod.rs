@@ -3,11 +3,13 @@
 //! The server is not trusted: whatever it says is bounded and cleaned, and what can't be understood is a failure of the
 //! connection, which is then closed. A message counts as taken only after a whole positive reply to its final dot.
 
+mod login;
 pub mod reply;
 #[cfg(test)]
 mod tests;
 mod transaction;
 
+pub use login::Credentials;
 pub use reply::{Enhanced, Reply, clean};
 pub use transaction::{Answer, Parcel};
 
@@ -49,6 +51,23 @@ pub struct Target<'a> {
     pub host: &'a str,
     /// The name we give ourselves.
     pub hostname: &'a str,
+    /// What the line must be like.
+    pub secrecy: Secrecy<'a>,
+    /// Who we are to it.
+    pub login: Option<&'a Credentials>,
+}
+
+/// How a line is encrypted.
+#[derive(Copy, Clone, Debug)]
+pub enum Secrecy<'a> {
+    /// Not at all.
+    None,
+    /// If the server offers it. If the handshake fails, that is logged and a fresh connection goes without (RFC 7435).
+    May(&'a ClientTls),
+    /// By STARTTLS, or there is no conversation.
+    Must(&'a ClientTls),
+    /// From the first byte.
+    Implicit(&'a ClientTls),
 }
 
 /// Why a conversation came to an end, or never began. With a [`Failure`] the connection is of no more use.
@@ -66,6 +85,10 @@ pub enum Failure {
     Spool(io::Error),
     /// We reached ourselves.
     Ourselves,
+    /// It can't encrypt, and must.
+    Plain,
+    /// It does not take our login.
+    Login(&'static str, Option<Reply>),
 }
 
 impl fmt::Display for Failure {
@@ -77,6 +100,9 @@ impl fmt::Display for Failure {
             Failure::Garbled(stage, why) => write!(out, "{why} {stage}"),
             Failure::Spool(error) => write!(out, "spool: {error}"),
             Failure::Ourselves => out.write_str("the host at the other end is this one"),
+            Failure::Plain => out.write_str("it offers no encryption"),
+            Failure::Login(why, None) => out.write_str(why),
+            Failure::Login(why, Some(reply)) => write!(out, "{why}: {reply}"),
         }
     }
 }
@@ -100,6 +126,10 @@ pub struct Extensions {
     pub most_recipients: Option<usize>,
     /// Transactions of one conversation (RFC 9422, MAILMAX).
     pub most_transactions: Option<u32>,
+    /// RFC 4954: AUTH PLAIN.
+    pub auth_plain: bool,
+    /// AUTH LOGIN.
+    pub auth_login: bool,
 }
 
 impl Extensions {
@@ -116,6 +146,10 @@ impl Extensions {
                 "DSN" => found.dsn = true,
                 "CHUNKING" => found.chunking = true,
                 "LIMITS" => words.for_each(|limit| found.limit(limit)),
+                "AUTH" => {
+                    found.auth_plain |= words.clone().any(|word| word.eq_ignore_ascii_case("PLAIN"));
+                    found.auth_login |= words.any(|word| word.eq_ignore_ascii_case("LOGIN"));
+                }
                 _ => {}
             }
         }
@@ -153,19 +187,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects and greets; encrypts if the server offers it and `tls` is given, whoever it may be (RFC 7435). If the
-    /// handshake fails, that is logged and a fresh connection goes without.
-    pub fn open(target: &Target<'_>, tls: Option<&ClientTls>, registry: &Registry) -> Result<Client, Failure> {
-        match Client::greet(target, tls, registry) {
-            Err(Failure::Tls(error)) => {
+    /// Connects, greets, encrypts, logs in, each as the target wants it.
+    pub fn open(target: &Target<'_>, registry: &Registry) -> Result<Client, Failure> {
+        match (Client::begin(target, registry), target.secrecy) {
+            (Err(Failure::Tls(error)), Secrecy::May(_)) => {
                 log::warn!("relay={}[{}] event=tls-failed reason=\"{error}\"", target.host, target.address);
-                Client::greet(target, None, registry)
+                Client::begin(&Target { secrecy: Secrecy::None, ..target.clone() }, registry)
             }
-            other => other,
+            (other, _) => other,
         }
     }
 
-    fn greet(target: &Target<'_>, tls: Option<&ClientTls>, registry: &Registry) -> Result<Client, Failure> {
+    fn begin(target: &Target<'_>, registry: &Registry) -> Result<Client, Failure> {
         let mut connection =
             Connection::connect(target.address, CONNECT).map_err(|error| Failure::Net("while connecting", error))?;
         connection.register(registry);
@@ -177,25 +210,48 @@ impl Client {
             transactions: 0,
             answered: false,
         };
-        let banner = client.reply("at the greeting", GREETING)?;
+        if let Secrecy::Implicit(tls) = target.secrecy {
+            client.encrypt(tls, target.host)?;
+        }
+        client.greet(target.hostname)?;
+        match target.secrecy {
+            Secrecy::May(tls) => drop(client.start_tls(tls, target)?),
+            Secrecy::Must(tls) if !client.start_tls(tls, target)? => return Err(Failure::Plain),
+            Secrecy::None | Secrecy::Must(_) | Secrecy::Implicit(_) => {}
+        }
+        if let Some(credentials) = target.login {
+            client.log_in(credentials)?;
+        }
+        Ok(client)
+    }
+
+    fn greet(&mut self, hostname: &str) -> Result<(), Failure> {
+        let banner = self.reply("at the greeting", GREETING)?;
         if banner.code != 220 {
             return Err(unwanted("at the greeting", banner));
         }
-        if names(&banner, target.hostname) {
+        if names(&banner, hostname) {
             return Err(Failure::Ourselves);
         }
-        client.introduce(target.hostname)?;
-        let Some(tls) = tls.filter(|_| client.extensions.starttls) else { return Ok(client) };
-        if client.ask("STARTTLS\r\n", "to STARTTLS", GREETING)?.code != 220 {
-            return Ok(client);
+        self.introduce(hostname)
+    }
+
+    /// STARTTLS; false if the server does not want it.
+    fn start_tls(&mut self, tls: &ClientTls, target: &Target<'_>) -> Result<bool, Failure> {
+        if !self.extensions.starttls || self.ask("STARTTLS\r\n", "to STARTTLS", GREETING)?.code != 220 {
+            return Ok(false);
         }
-        client.connection.set_timeout(HANDSHAKE);
-        client.connection.set_deadline(Some(HANDSHAKE));
-        client.connection.start_tls(tls, target.host).map_err(Failure::Tls)?;
+        self.encrypt(tls, target.host)?;
         // What was said in plaintext does not count any more (RFC 3207 §4.2).
-        client.extensions = Extensions::default();
-        client.introduce(target.hostname)?;
-        Ok(client)
+        self.extensions = Extensions::default();
+        self.introduce(target.hostname)?;
+        Ok(true)
+    }
+
+    fn encrypt(&mut self, tls: &ClientTls, host: &str) -> Result<(), Failure> {
+        self.connection.set_timeout(HANDSHAKE);
+        self.connection.set_deadline(Some(HANDSHAKE));
+        self.connection.start_tls(tls, host).map_err(Failure::Tls)
     }
 
     /// EHLO; HELO for hosts that don't know it (RFC 5321 §3.2).

@@ -77,8 +77,13 @@ fn play_tls(stream: TcpStream, script: &str) -> String {
 }
 
 fn open_at(address: SocketAddr, tls: bool) -> Result<Client, Failure> {
-    let target = Target { address, host: "mx.example", hostname: "me.example" };
-    Client::open(&target, tls.then(ClientTls::opportunistic).as_ref(), &Registry::default())
+    let any = ClientTls::opportunistic();
+    open_as(address, if tls { Secrecy::May(&any) } else { Secrecy::None }, None)
+}
+
+fn open_as(address: SocketAddr, secrecy: Secrecy<'_>, login: Option<&Credentials>) -> Result<Client, Failure> {
+    let target = Target { address, host: "mx.example", hostname: "me.example", secrecy, login };
+    Client::open(&target, &Registry::default())
 }
 
 /// In short: `+` taken, the code of a refusal, `L` later, `B` broken, `8` eight bit, `S` too big.
@@ -328,6 +333,56 @@ fn tls_when_offered() {
     assert_eq!((client.cipher(), client.extensions.size), (None, Some(7)));
     client.quit();
     heard.join().unwrap();
+}
+
+#[test]
+fn no_secrecy_no_conversation() {
+    const OFFER: &str = "S 220 mx\nC EHLO\nS 250-mx\nS 250 STARTTLS\nC STARTTLS\n";
+    let any = ClientTls::opportunistic();
+    let must = |script: &str| {
+        let (address, heard) = server(&[script]);
+        let opened = open_as(address, Secrecy::Must(&any), Some(&Credentials::parse("me\npw").unwrap()));
+        let failed = opened.map(|client| client.cipher()).unwrap_err();
+        (failed, heard.join().unwrap().remove(0))
+    };
+    for script in ["S 220 mx\nC EHLO\nS 250-mx\nS 250 AUTH PLAIN", &format!("{OFFER}S 454 4.7.0 not now")] {
+        let (failed, heard) = must(script);
+        assert!(matches!(failed, Failure::Plain) && !heard.contains("AUTH"), "{failed}: {heard}");
+    }
+    let (failed, heard) = must(&format!("{OFFER}S 220 go\nJUNK\nDROP"));
+    assert!(matches!(failed, Failure::Tls(_)) && !heard.contains("AUTH"), "{failed}: {heard}");
+    // A server that nobody vouches for.
+    let dir = tempfile::tempdir().unwrap();
+    ServerTls::self_signed(dir.path(), "mx.example").unwrap();
+    let verifying = ClientTls::verifying(Some(&dir.path().join("cert.pem"))).unwrap();
+    let (address, heard) = server(&[&format!("{OFFER}S 220 go\nDROP")]);
+    assert!(matches!(open_as(address, Secrecy::Must(&verifying), None), Err(Failure::Tls(_))));
+    heard.join().unwrap();
+}
+
+#[test]
+fn logging_in() {
+    let credentials = Credentials::parse("me\npa ss").unwrap();
+    let said = |script: &str| {
+        let (address, heard) = server(&[&format!("S 220 mx\nC EHLO\n{script}")]);
+        let opened = open_as(address, Secrecy::None, Some(&credentials)).map(Client::quit).map_err(|failure| failure.to_string());
+        (opened, heard.join().unwrap().remove(0))
+    };
+    let taken = "S 235 2.7.0 in\nC QUIT\nS 221 bye";
+    let (opened, heard) = said(&format!("S 250-mx\nS 250 AUTH LOGIN PLAIN X\nC AUTH PLAIN AG1lAHBhIHNz\n{taken}"));
+    assert_eq!(opened, Ok(()), "{heard}");
+    let login = "S 334 VXNlcm5hbWU6\nC bWU=\nS 334 UGFzc3dvcmQ6\nC cGEgc3M=\n";
+    assert_eq!(said(&format!("S 250-mx\nS 250 AUTH LOGIN\nC AUTH LOGIN\n{login}{taken}")).0, Ok(()));
+    let refused = said("S 250-mx\nS 250 auth plain\nC AUTH PLAIN\nS 535 5.7.8 wrong").0.unwrap_err();
+    assert_eq!(refused, "it does not take our login: 535 5.7.8 wrong");
+    let odd = said("S 250-mx\nS 250 AUTH LOGIN\nC AUTH LOGIN\nS 235 2.7.0 in already").0.unwrap_err();
+    assert!(odd.contains("does not take our login"), "{odd}");
+    assert!(said("S 250-mx\nS 250 AUTH GSSAPI").0.unwrap_err().contains("neither"));
+    // More than a command's length.
+    let long = Credentials::parse(&format!("{}\n{}", "n".repeat(200), "p".repeat(200))).unwrap();
+    let (address, heard) = server(&["S 220 mx\nC EHLO\nS 250-mx\nS 250 AUTH PLAIN\nC AUTH PLAIN\r\nS 334 \nC AG5ubm\nS 235 in"]);
+    open_as(address, Secrecy::None, Some(&long)).unwrap();
+    assert!(heard.join().unwrap()[0].ends_with("cHBw\r\n"));
 }
 
 /// RFC 5321 §4.5.3.2: a client must have no less patience.

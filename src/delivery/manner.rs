@@ -1,0 +1,97 @@
+//! How a host is talked to: encrypted if it can, or as its `[[relay]]` says.
+
+use super::outcome::Trouble;
+use super::{Hop, Office};
+use crate::config::{Relay, RelayTls};
+use crate::net::tls::ClientTls;
+use crate::smtp::client::{Credentials, Secrecy};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A login file this big is not one.
+const MOST_BYTES: u64 = 4096;
+
+/// What a conversation with a host is begun with.
+#[derive(Debug)]
+pub(super) struct Manner {
+    tls: ClientTls,
+    mode: RelayTls,
+    /// Who we are to it.
+    pub(super) login: Option<Credentials>,
+}
+
+impl Manner {
+    /// For a host of this hop. The files that a relay names are read each time, so that a new password or certificate is
+    /// known at once.
+    pub(super) fn of(office: &Office, hop: &Hop) -> Result<Manner, Box<Trouble>> {
+        let config = office.config();
+        let relay = match hop {
+            Hop::Host(host, port) => config.relays.iter().find(|relay| relay.is(host, *port)),
+            Hop::Domain(_) | Hop::Literal(_) => None,
+        };
+        let Some(relay) = relay else {
+            return Ok(Manner { tls: office.tls.clone(), mode: RelayTls::May, login: None });
+        };
+        Manner::read(office, relay).map_err(|error| {
+            log::error!("relay={}:{} event=not-usable reason=\"{error}\"", relay.host, relay.port);
+            Trouble::own("4.3.5", "This host is not set up to talk to the next one.")
+        })
+    }
+
+    fn read(office: &Office, relay: &Relay) -> io::Result<Manner> {
+        let tls = match relay.tls {
+            RelayTls::May | RelayTls::Encrypt => office.tls.clone(),
+            RelayTls::Verify | RelayTls::Implicit => ClientTls::verifying(relay.ca.as_deref())?,
+        };
+        Ok(Manner { tls, mode: relay.tls, login: relay.login.as_deref().map(login).transpose()? })
+    }
+
+    /// How the line is encrypted.
+    pub(super) fn secrecy(&self) -> Secrecy<'_> {
+        match self.mode {
+            RelayTls::May => Secrecy::May(&self.tls),
+            RelayTls::Encrypt | RelayTls::Verify => Secrecy::Must(&self.tls),
+            RelayTls::Implicit => Secrecy::Implicit(&self.tls),
+        }
+    }
+}
+
+fn login(path: &Path) -> io::Result<Credentials> {
+    let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let meta = fs::metadata(path).map_err(named)?;
+    if !meta.is_file() || meta.len() > MOST_BYTES {
+        return Err(wrong("not a file with a name and a password"));
+    }
+    if meta.mode() & 0o007 != 0 {
+        return Err(wrong("everybody can read or write it; it must have mode 0600 or 0640"));
+    }
+    let text = fs::read_to_string(path).map_err(named)?;
+    Credentials::parse(&text).ok_or_else(|| wrong("the name must stand on its first line, the password on its second"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_login_is_two_lines_in_a_file_of_our_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("login");
+        let read = |text: &str, mode: u32| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            login(&path).map(|login| format!("{login:?}")).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("me@isp.example\npass word\n", 0o600).unwrap(), "Credentials(\"me@isp.example\")");
+        assert!(read("me\npw\n\n", 0o640).is_ok());
+        assert!(read("me\npw\n", 0o644).unwrap_err().contains("everybody"));
+        for bad in ["", "me\n", "me\n\n", "\npw\n", "me\npw\nmore\n", "me\0x\npw\n"] {
+            assert!(read(bad, 0o600).unwrap_err().contains("first line"), "{bad:?}");
+        }
+        assert!(login(dir.path()).is_err());
+    }
+}
