@@ -16,7 +16,7 @@ impl Session<'_> {
             Err(answer) => return Ok(answer),
         };
         // What others did is told first, so that the client knows what it changes.
-        self.catch_up(false)?;
+        let by_others = self.catch_up_some(self.tells(false), &[])?;
         let Some(selected) = self.selected.as_deref() else { return Ok(Answer::bad("no mailbox is selected")) };
         if selected.read_only {
             return Ok(Answer::no("CANNOT", "the mailbox was opened to look at it only"));
@@ -36,13 +36,18 @@ impl Session<'_> {
         // Changes of keywords come first, then those of others, then ours.
         let ours: Vec<(Uid, u64)> = marked.done.iter().map(|uid| (*uid, u64::MAX)).collect();
         self.catch_up_but(false, &ours)?;
-        if !store.silent || self.enabled.condstore {
-            let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
-            let mut done = marked.done.iter().peekable();
-            let told = messages.iter().filter(|message| done.next_if_eq(&&message.uid).is_some());
-            self.tell_marks_of(&selected, told.map(|message| (message.number, message.uid)), !store.silent)?;
-            self.selected = Some(selected);
+        let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
+        // Silence is for what the client can know: not for what others made of the message (RFC 9051 §6.4.6).
+        let is_shown = |uid: Uid| !store.silent || by_others.binary_search_by_key(&uid, |(_, uid)| *uid).is_ok();
+        let mut done = marked.done.iter().peekable();
+        let done = messages.iter().filter(|message| done.next_if_eq(&&message.uid).is_some());
+        let (shown, silent): (Vec<_>, Vec<_>) =
+            done.map(|message| (message.number, message.uid)).partition(|(_, uid)| is_shown(*uid));
+        self.tell_marks_of(&selected, shown.into_iter(), true)?;
+        if self.enabled.condstore {
+            self.tell_marks_of(&selected, silent.into_iter(), false)?;
         }
+        self.selected = Some(selected);
         if !marked.modified.is_empty() {
             let mut which = show_uids(&marked.modified);
             if !uid {

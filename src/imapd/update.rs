@@ -21,20 +21,21 @@ impl Session<'_> {
 
     /// The same, but of these messages (ascending) marks are not told, up to the mod-sequence that was told or will be.
     pub(super) fn catch_up_but(&mut self, gone: bool, but: &[(Uid, u64)]) -> Result<(), End> {
-        self.catch_up_some(self.tells(gone), but)
+        self.catch_up_some(self.tells(gone), but).map(drop)
     }
 
     /// Messages that this session removed are told of, whatever the client wants to know of others.
     pub(super) fn tell_removed(&mut self) -> Result<(), End> {
-        if self.tells(true).gone { Ok(()) } else { self.catch_up_some(Tell { gone: true, ..Tell::NONE }, &[]) }
+        if self.tells(true).gone { Ok(()) } else { self.catch_up_some(Tell { gone: true, ..Tell::NONE }, &[]).map(drop) }
     }
 
-    pub(super) fn catch_up_some(&mut self, tell: Tell, but: &[(Uid, u64)]) -> Result<(), End> {
+    /// Gives the messages whose marks changed, by number and UID, ascending.
+    pub(super) fn catch_up_some(&mut self, tell: Tell, but: &[(Uid, u64)]) -> Result<Vec<(u32, Uid)>, End> {
         if tell == Tell::NONE {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (wanted, own) = self.wanted_of_new();
-        let Some(mut selected) = self.selected.take() else { return Ok(()) };
+        let Some(mut selected) = self.selected.take() else { return Ok(Vec::new()) };
         let known = selected.view.count().unwrap_or_default();
         let told = self.tell_changes(&mut selected, tell, but).and_then(|changes| {
             let from = known.saturating_sub(changes.gone.len() as u32) + 1;
@@ -47,7 +48,8 @@ impl Session<'_> {
             selected.lines.extend(lines);
             // They come behind the FETCH with the marks, which the caller tells of some (RFC 5465 §5.1).
             let lines = if but.is_empty() { std::mem::take(&mut selected.lines) } else { Vec::new() };
-            lines.iter().try_for_each(|line| self.tell(format_args!("{line}")))
+            lines.iter().try_for_each(|line| self.tell(format_args!("{line}")))?;
+            Ok(changes.marked)
         });
         self.selected = Some(selected);
         told

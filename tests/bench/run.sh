@@ -10,6 +10,7 @@
 #        engine engine10                         mailboxes of 1 GiB and 10 MiB: open, flags, expunge, append,
 #                                                memory, compaction; beside Dovecot's IMAP
 #        imap                                    what clients ask of 1 GiB, both by IMAP
+#        idle                                    memory of 1,000 sessions in IDLE, plain and by TLS
 #
 # RUNS=3 MESSAGES=5000 SESSIONS=20 change the size. Needs root and tests/deps.sh --peers for the
 # peers; without them Pillarbox is measured alone (smtp-source must be in PATH).
@@ -23,7 +24,7 @@ if [ -z "${PILLARBOX_PEER_ROOT-}" ]; then
     echo "no peers here (root and tests/deps.sh --peers are needed): measuring Pillarbox alone"
 fi
 
-cases=${*:-reuse spread hot one fanout big relay syncs memory start pop3 engine engine10 imap}
+cases=${*:-reuse spread hot one fanout big relay syncs memory start pop3 engine engine10 imap idle}
 runs=${RUNS:-3} messages=${MESSAGES:-5000} sessions=${SESSIONS:-20}
 bin=${PILLARBOX_BIN:-$top/target/release}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/pillarbox-bench.XXXXXX")
@@ -75,6 +76,17 @@ if wants memory; then
     stop_pillarbox
     start_pillarbox
     "$here/figures.py" memory --port "$pop3_port" --pid "$(cat "$dir/pillarbox/pid")" --log-in "$password" --out "$out"
+fi
+
+if wants idle; then
+    for way in plain tls; do
+        # What the sessions before left in the allocator is not counted.
+        stop_pillarbox
+        start_pillarbox
+        if [ "$way" = tls ]; then port=$imaps_port more=--tls; else port=$imap_port more=; fi
+        # shellcheck disable=SC2086
+        "$here/idle_rss.py" 127.0.0.1 "$port" "$password" $(cpu_of pillarbox) --user 'm{n}' --count 1000 $more --case "idle $way" --label pillarbox --out "$out" > /dev/null
+    done
 fi
 
 if wants start; then
@@ -140,7 +152,7 @@ if wants imap; then
     start_dovecot
     for _ in $(seq "$runs"); do
         for server in dovecot pillarbox; do
-            parts='select list envelope structure sort search change' forget=''
+            parts='select list envelope structure sort whole search change' forget=''
             if [ "$server" = dovecot ]; then
                 [ -n "$dovecot_imap_port" ] || continue
                 port=$dovecot_imap_port secret=secret forget="rm -rf $dir/dovecot/index/big"

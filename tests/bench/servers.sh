@@ -2,7 +2,7 @@
 # Each server runs in a CPU-accounting cgroup of its own where the machine has them, so that the
 # CPU of every process it starts counts; else its process tree is summed.
 
-postfix_port='' dovecot_port='' dovecot_imap_port='' smtp_port='' pop3_port='' imap_port='' pillarbox_pid='' password=''
+postfix_port='' dovecot_port='' dovecot_imap_port='' smtp_port='' pop3_port='' imap_port='' imaps_port='' pillarbox_pid='' password=''
 tracer=''
 # What Pillarbox delivers itself, what it sends on, and where to; who owns its mailboxes.
 local_domain=test.example routed_domain=relay.example routed_port='' mail_owner='' smtp_tls=none
@@ -79,7 +79,7 @@ PY
 write_pillarbox_config() {
     mkdir -p "$dir/pillarbox/spool" "$dir/pillarbox/mail"
     chmod 755 "$dir/pillarbox" "$dir/pillarbox/mail"
-    smtp_port=${smtp_port:-$(free_port)} pop3_port=$(free_port) imap_port=$(free_port)
+    smtp_port=${smtp_port:-$(free_port)} pop3_port=$(free_port) imap_port=$(free_port) imaps_port=$(free_port)
     cat > "$dir/pillarbox.conf" <<CONF
 # Not the name of Postfix: between two hosts of one name mail would loop.
 hostname = "pillarbox.example"
@@ -105,6 +105,11 @@ tls      = "none"
 address  = "127.0.0.1:$imap_port"
 protocol = "imap"
 tls      = "none"
+
+[[listen]]
+address  = "127.0.0.1:$imaps_port"
+protocol = "imap"
+tls      = "implicit"
 
 [auth]
 plaintext = "always"
@@ -175,6 +180,7 @@ start_dovecot() {
     local port
     port=$(free_port) dovecot_imap_port=$(free_port)
     "$here/peers/dovecot_setup.sh" "$dir/dovecot" "$dovecot_imap_port" "$port" "$(id -u vmail)"
+    printf '%s\n' "${dovecot_extra-}" >> "$dir/dovecot/dovecot.conf"
     in_group dovecot dovecot -c "$dir/dovecot/dovecot.conf"
     wait_for_port "$port"
     wait_for_port "$dovecot_imap_port"

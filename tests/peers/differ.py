@@ -4,18 +4,19 @@
     differ.py write MBOX                                    the messages of the corpus
     differ.py compare OUR_PORT OUR_PASSWORD THEIR_PORT THEIR_PASSWORD
 
-Both have the corpus as INBOX of u1. A difference is a defect, or it stands in the REASONS of the module that asks (questions/),
+Both have the corpus as INBOX of u1; u2 has nothing yet, and makes folders (PILLARBOX_DIFFER=acts: only that). A difference is a defect, or it stands in the REASONS of the module that asks (questions/),
 with the section of the RFC that lets us differ. A reason that nothing needs any more is a defect too.
 """
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import corpus
 from imap import Imap
-from questions import fetch, order, search
+from questions import acts, fetch, order, search
 from questions.order import Order
 
-SHOWN = 60
+SHOWN = int(os.environ.get('PILLARBOX_SHOWN', 60))
 
 
 def shown(value):
@@ -27,7 +28,10 @@ def shown(value):
 
 def differences(one, other, path=()):
     """Where two values differ, and both there."""
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {**one, **other}:
+            yield from differences(one.get(key), other.get(key), path + (shown(key),))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         for place, (mine, theirs) in enumerate(zip(one, other)):
             yield from differences(mine, theirs, path + (place,))
     elif one != other:
@@ -83,10 +87,9 @@ class Judge:
         print("  %s: %d answers, the same but for %d messages or names with a reason" % (title, len(keys), len({name for _, name in used})))
 
 
-def compare(our_port, our_password, their_port, their_password):
-    names = [name for name, _, _ in corpus.letters()]
-    judge = Judge()
-    ours, theirs = Imap(int(our_port), "u1", our_password), Imap(int(their_port), "u1", their_password)
+def read(judge, servers, names):
+    """What is asked of the corpus."""
+    ours, theirs = (Imap(port, "u1", password) for port, password in servers)
     for session in (ours, theirs):
         reply = session.select("INBOX")
         count = reply.of("EXISTS")[0].number
@@ -101,6 +104,15 @@ def compare(our_port, our_password, their_port, their_password):
     for mine, told in zip(answers, both(ours, theirs, lambda session: fetch.sections(session, names, questions))):
         mine.update(told)
     judge.compare("FETCH", fetch.REASONS, *answers)
+
+
+def compare(our_port, our_password, their_port, their_password):
+    judge = Judge()
+    servers = ((int(our_port), our_password), (int(their_port), their_password))
+    if "acts" not in os.environ.get("PILLARBOX_DIFFER", ""):
+        read(judge, servers, [name for name, _, _ in corpus.letters()])
+    # Nobody has been u2 before.
+    judge.compare("commands", acts.REASONS, *both(*servers, lambda server: acts.ask(server[0], "u2", server[1])))
     if judge.failed:
         sys.exit("%d of %d answers differ and should not" % (judge.failed, judge.asked))
 

@@ -192,7 +192,7 @@ class Reply:
 
 
 class Imap:
-    """A session. `eight_bit`: quoted strings may have UTF-8."""
+    """A session; without a user it is not logged in. `eight_bit`: quoted strings may have UTF-8."""
 
     def __init__(self, port, user, password, timeout=120):
         self.port, self.user, self.password, self.timeout = port, user, password, timeout
@@ -204,7 +204,8 @@ class Imap:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer, self.at, self.inflate, self.deflate = b"", 0, None, None
         self.greeting = self.response()
-        self.command("LOGIN", self.user, self.password).must()
+        if self.user:
+            self.command("LOGIN", self.user, self.password).must()
 
     def select(self, mailbox):
         self.mailbox = mailbox

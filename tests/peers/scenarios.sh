@@ -169,11 +169,15 @@ imap_offlineimap() { client offlineimap; }
 imap_fetchmail() { client fetchmail; }
 imap_imapfilter() { client imapfilter; }
 imap_mutt() { client mutt; }
+imap_alpine() { client alpine; }
 imap_curl() { client curl; }
+imap_library() { client python3; }
 
 # Pillarbox and Dovecot have the same mailbox, and are asked the same: differ.py tells what.
 differ() {
     write_pillarbox_config
+    # Much is asked that is to be refused.
+    sed -i 's/^sessions = .*/&\nerrors = 1000/' "$dir/pillarbox.conf"
     export TZ=UTC
     "$peers/differ.py" write "$dir/box"
     mkdir -p "$dir/dovecot/spool"
@@ -181,6 +185,8 @@ differ() {
         install -o vmail -g vmail -m 600 "$dir/box" "$dir/$place/u1"
     done
     start_pillarbox
+    # A folder of its may hold mail and folders, as ours may.
+    dovecot_extra="mail_location = mbox:$dir/dovecot/mail/%u:INBOX=$dir/dovecot/spool/%u:INDEX=$dir/dovecot/index/%u:DIRNAME=mail"
     start_dovecot
     "$peers/differ.py" compare "$imap_port" "$password" "$dovecot_imap_port" secret
 }

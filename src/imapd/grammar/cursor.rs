@@ -132,7 +132,9 @@ impl<'a> Cursor<'a> {
     /// `astring = 1*ASTRING-CHAR / string`
     pub fn astring(&mut self) -> Parsed<Cow<'a, [u8]>> {
         match self.peek() {
-            Some(b'"' | b'{' | b'~') => self.string(),
+            Some(b'"' | b'{') => self.string(),
+            // Alone it is a character like others.
+            Some(b'~') if self.rest().starts_with(b"~{") => self.string(),
             _ => {
                 let atom = self.take_while(is_astring);
                 if atom.is_empty() { Err(Bad("a string is missing")) } else { Ok(Cow::Borrowed(atom)) }
