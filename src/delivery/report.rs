@@ -152,10 +152,15 @@ impl Ledger for Registrar {
         let Some(office) = self.office.upgrade() else { return self.journal.settle(outcomes) };
         let Some(Parted { plain, told }) = office.expected.part(outcomes) else { return self.journal.settle(outcomes) };
         self.journal.settle(&plain)?;
+        // One that can't be told now does not hold up the others.
+        let mut result = Ok(());
         for (id, outcomes) in told {
-            delivered(&office, id, outcomes)?;
+            if let Err(error) = delivered(&office, id, outcomes) {
+                log::error!("msg={id} event=report-unsent reason=\"{error}\"");
+                result = Err(error);
+            }
         }
-        Ok(())
+        result
     }
 
     fn name(&self) -> Vec<u8> {

@@ -2,6 +2,7 @@
 """Sends numbered mail and looks whether each message arrived once and unaltered.
 
     mail.py send PORT RECORD --to ADDRESS... [--count N] [--threads T] [--from ADDRESS] [--tls]
+            [--mail PARAMETER...] [--rcpt PARAMETER...]
     mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD [--quoted]   [--header REGEX]
     mail.py wait MBOX TEXT...
 
@@ -48,7 +49,7 @@ def send(args):
             text = "From: %s\r\nTo: %s\r\nSubject: peers\r\nX-Name: %s\r\nMIME-Version: 1.0\r\n" % (args.sender, to, name)
             text += "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
             text += body_of(name).replace("\n", "\r\n") + "\r\n"
-            talk.sendmail(args.sender, [to], text.encode(), mail_options=["BODY=8BITMIME"])
+            talk.sendmail(args.sender, [to], text.encode(), ["BODY=8BITMIME"] + args.mail, args.rcpt)
             with lock:
                 record.write(json.dumps({"name": name, "to": to}) + "\n")
         talk.quit()
@@ -182,6 +183,8 @@ def main():
     sub.add_argument("--threads", type=int, default=20)
     sub.add_argument("--from", dest="sender", default="sender@sender.example")
     sub.add_argument("--tls", action="store_true")
+    sub.add_argument("--mail", nargs="+", default=[], help="parameters of MAIL")
+    sub.add_argument("--rcpt", nargs="+", default=[], help="parameters of RCPT")
     sub = commands.add_parser("check")
     sub.add_argument("record")
     sub.add_argument("--mbox")

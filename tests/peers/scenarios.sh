@@ -114,6 +114,34 @@ bounces_both_ways() {
     mail wait "$dir/postfix/spool/u3" 'nobody@relay.example' '550 5.1.1'
 }
 
+reports_both_ways() {
+    # The host that delivers tells the sender at the other, if asked by way of that one.
+    with_postfix
+    mail send "$smtp_port" "$dir/out" --count 1 --threads 1 --from u6@relay.example --to u1@test.example \
+        --mail RET=HDRS ENVID=out+2B1 --rcpt NOTIFY=SUCCESS 'ORCPT=rfc822;Old@test.example'
+    mail wait "$dir/pillarbox/mail/u6" 'Reporting-MTA: dns; bench.example' 'Original-Envelope-Id: out+1' \
+        'Original-Recipient: rfc822;Old@test.example' 'Action: delivered'
+    mail send "$postfix_port" "$dir/in" --count 1 --threads 1 --from u6@test.example --to u1@relay.example \
+        --mail RET=HDRS ENVID=in+2B1 --rcpt NOTIFY=SUCCESS 'ORCPT=rfc822;Old@relay.example'
+    mail wait "$dir/postfix/spool/u6" 'Reporting-MTA: dns; pillarbox.example' 'Original-Envelope-Id: in+1' \
+        'Original-Recipient: rfc822; Old@relay.example' 'Action: delivered'
+}
+
+postfix_by_lmtp() {
+    with_postfix
+    local port
+    port=$(free_port)
+    stop_pillarbox
+    printf '[[listen]]\naddress = "127.0.0.1:%s"\nprotocol = "lmtp"\n' "$port" >> "$dir/pillarbox.conf"
+    start_pillarbox
+    echo 'lmtp unix - - n - - lmtp' >> "$dir/postfix/etc/master.cf"
+    printf 'transport_maps = inline:{relay.example=lmtp:inet:127.0.0.1:%s}\n' "$port" >> "$dir/postfix/etc/main.cf"
+    postfix -c "$dir/postfix/etc" reload > /dev/null 2>&1
+    # shellcheck disable=SC2046
+    mail send "$postfix_port" "$dir/in" --count 200 --to $(ours)
+    mail check "$dir/in" --mbox "$our_boxes" --header '\n\s+by pillarbox\.example .* with LMTPS? '
+}
+
 shared_mailbox() {
     # Both append to the same file, each by its own locks.
     with_postfix
