@@ -217,8 +217,7 @@ fn read(file: &dyn File, validity: u32) -> io::Result<Option<Contents>> {
     let Some(head) = Head::read(file)?.filter(|head| head.validity == validity) else { return Ok(None) };
     let count = head.rows as usize + head.doomed as usize;
     let end = head.facts_at();
-    let (mut rows, mut check) = (Vec::with_capacity(count), 0);
-    crate::sys::unix::want_big_pages(rows.spare_capacity_mut());
+    let (mut rows, mut check) = (crate::sys::unix::vec_to_fill(count), 0);
     let mut batch = vec![0; BATCH * RECORD];
     let mut at = HEAD as u64;
     while at < end {

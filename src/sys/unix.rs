@@ -29,18 +29,39 @@ pub fn trim_memory() {
     }
 }
 
-/// Memory that is about to be filled: where it is a lot, the system may give it in big pages, with a fault for each instead of one for
-/// every 4 KiB.
-pub fn want_big_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
+/// An empty vector for so many of something that will all be there at once. Where it is a lot, the system is asked for big pages,
+/// which it gives several times as fast as small ones, and for the small ones behind them all at once. What is not used takes
+/// no memory.
+pub fn vec_to_fill<T>(count: usize) -> Vec<T> {
+    const PAGE: usize = 4 << 10;
     const BIG: usize = 2 << 20;
-    let start = memory.as_ptr() as usize;
-    let (from, to) = (start.next_multiple_of(BIG), (start + size_of_val(memory)) / BIG * BIG);
-    if from < to {
-        // SAFETY: this only tells how the pages of memory that is borrowed here are to be backed; what is in them stays.
-        unsafe {
-            libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_HUGEPAGE);
-        }
+    /// More than the C allocator keeps of a block of its own.
+    const HEAD: usize = 32;
+    let bytes = count.saturating_mul(size_of::<T>());
+    if bytes < BIG || size_of::<T>() > HEAD * HEAD {
+        return Vec::with_capacity(count);
     }
+    // A block of nothing but big pages begins where one can be.
+    let whole = (bytes + HEAD).next_multiple_of(BIG) - HEAD;
+    let fresh: Vec<T> = Vec::with_capacity(whole / size_of::<T>());
+    let start = fresh.as_ptr() as usize;
+    let (from, end) = (start / PAGE * PAGE, start + bytes);
+    let advise = |from: usize, to: usize, advice| {
+        if from < to {
+            // SAFETY: this only tells how the pages of that block are to be backed; what is in them stays.
+            unsafe {
+                libc::madvise(from as *mut libc::c_void, to - from, advice);
+            }
+        }
+    };
+    let small = end / BIG * BIG;
+    advise(from, small, libc::MADV_HUGEPAGE);
+    if from % BIG == 0 && from < small {
+        // The allocator has touched the first page: without this it would stay a small one, and so its neighbours.
+        advise(from, from + BIG, libc::MADV_COLLAPSE);
+    }
+    advise(small.max(from), end, libc::MADV_POPULATE_WRITE);
+    fresh
 }
 
 /// Gives the pages of this thread's stack that are not in use now back to the system: what a deep call once touched would
@@ -106,6 +127,20 @@ pub fn fork_single_threaded() -> io::Result<Forked> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vector_to_fill_has_room_for_all_and_no_more_memory_than_it_needs() {
+        for count in [0, 1, 20_000, 52_429, 300_000] {
+            let mut vec = vec_to_fill::<[u8; 100]>(count);
+            assert!(vec.is_empty() && vec.capacity() >= count && vec.capacity() < count + (4 << 20) / 100);
+            let place = vec.as_ptr();
+            vec.extend((0..count).map(|n| [n as u8; 100]));
+            assert_eq!(vec.as_ptr(), place);
+            assert!(vec.iter().enumerate().all(|(n, item)| *item == [n as u8; 100]));
+            vec.push([7; 100]);
+            assert_eq!(vec.len(), count + 1);
+        }
+    }
 
     /// Pages of this thread's stack that lie in memory, of the 32 below the caller.
     fn resident() -> usize {
