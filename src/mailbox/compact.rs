@@ -292,7 +292,7 @@ impl Mailbox {
         let mut redo = Redo { window: step.window.clone(), ..Redo::default() };
         let all = &inner.rows().rows;
         let rows: HashMap<u64, &Row> =
-            all.iter().filter(|row| step.window.contains(&row.offset)).map(|row| (row.offset, row)).collect();
+            all.iter().filter(|row| step.window.contains(&{ row.offset })).map(|row| (row.offset, row)).collect();
         let mut copies: HashMap<_, u64> = rows.values().map(|row| (row.key, 0)).collect();
         for row in all {
             copies.get_mut(&row.key).into_iter().for_each(|count| *count += 1);

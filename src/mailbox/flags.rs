@@ -96,8 +96,9 @@ pub(super) fn from_letters(status: &[u8], x_status: &[u8]) -> Flags {
     told.fold(Flags::NONE, |all, (flag, _)| all | *flag)
 }
 
-/// A message's flags and keywords; keywords are bits, by their place in the folder's [`Keywords`].
+/// A message's flags and keywords; keywords are bits, by their place in the folder's [`Keywords`]. Packed, for there are a lot.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(Rust, packed)]
 pub struct Marks {
     /// System flags.
     pub flags: Flags,

@@ -119,7 +119,7 @@ impl Shelf {
             if self.wire.len() >= ENOUGH {
                 break;
             }
-            let range = if row.blank > 0 || row.body == 0 {
+            let range = if row.blank > 0 || row.body() == 0 {
                 let next = rows.get(at + 1).map_or(0, |next| next.header_at());
                 let end = row.header_at() + u64::from(row.header);
                 let ahead = if (end..end + NEAR).contains(&next) { AHEAD } else { 0 };

@@ -23,13 +23,13 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::time::Duration;
 
-const MAGIC: &[u8; 8] = b"PBXIDX\x02\n";
+const MAGIC: &[u8; 8] = b"PBXIDX\x03\n";
 /// Bytes of the head.
 const HEAD: usize = 256;
 /// Where the head says that it is stale: any byte but zero. It is not under the checksum.
 const STALE: u64 = HEAD as u64 - 5;
 /// Bytes of a record.
-const RECORD: usize = 108;
+const RECORD: usize = 99;
 /// Records that are read or written at a time.
 const BATCH: usize = 1024;
 /// While somebody looks at a mailbox, its index is written this often at the most.
@@ -169,10 +169,9 @@ fn encode(row: &Row, out: &mut Vec<u8>) {
         .put(&row.header.to_le_bytes())
         .put(&row.from.to_le_bytes())
         .put(&row.room.to_le_bytes())
-        .put(&[row.blank, u8::from(row.pending), row.marks.flags.0, row.filed.flags.0])
+        .put(&[row.blank, row.gap, u8::from(row.pending), row.marks.flags.0, row.filed.flags.0])
         .put(&row.offset.to_le_bytes())
         .put(&row.length.to_le_bytes())
-        .put(&row.body.to_le_bytes())
         .put(&row.wire.to_le_bytes())
         .put(&row.key.0)
         .put(&row.marks.keywords.to_le_bytes())
@@ -180,15 +179,14 @@ fn encode(row: &Row, out: &mut Vec<u8>) {
         .put(&row.modseq.to_le_bytes())
         .put(&row.date.0.to_le_bytes())
         .put(&row.saved.0.to_le_bytes())
-        .put(&row.zone.to_le_bytes())
-        .put(&[0; 2]);
+        .put(&row.zone.to_le_bytes());
 }
 
 fn decode(record: &[u8; RECORD]) -> Row {
     let mut from = Reader(record);
     let (uid, header) = (from.u32(), from.u32());
-    let [f0, f1, r0, r1, blank, pending, flags, filed] = from.take();
-    let (offset, length, body, wire) = (from.u64(), from.u64(), from.u64(), from.u64());
+    let [f0, f1, r0, r1, blank, gap, pending, flags, filed] = from.take();
+    let (offset, length, wire) = (from.u64(), from.u64(), from.u64());
     let key = Key(from.take());
     let (keywords, filed_keywords, modseq) = (from.u64(), from.u64(), from.u64());
     Row {
@@ -197,10 +195,10 @@ fn decode(record: &[u8; RECORD]) -> Row {
         from: u16::from_le_bytes([f0, f1]),
         room: u16::from_le_bytes([r0, r1]),
         blank,
+        gap,
         pending: pending > 0,
         offset,
         length,
-        body,
         wire,
         key,
         marks: Marks { flags: Flags(flags), keywords },
@@ -226,7 +224,8 @@ fn read(file: &dyn File, validity: u32) -> io::Result<Option<Contents>> {
         let records = batch.get(..read - read % RECORD).filter(|records| !records.is_empty());
         let Some(records) = records else { return Ok(None) };
         check = crc32c::crc32c_append(check, records);
-        rows.extend(records.chunks_exact(RECORD).filter_map(<[u8]>::first_chunk).map(decode));
+        let record = |bytes: &[u8]| bytes.first_chunk().map(decode).unwrap_or_default();
+        rows.extend(records.chunks_exact(RECORD).map(record));
         at += records.len() as u64;
     }
     let doomed = rows.split_off(head.rows as usize);
@@ -442,7 +441,7 @@ mod tests {
             pending: uid % 2 == 0,
             offset: u64::from(uid) << 33,
             length: 7,
-            body: 5,
+            gap: 2,
             wire: 6,
             key: Key([uid as u8; 16]),
             marks: Marks { flags: Flags(uid as u8 % 64), keywords: u64::MAX - u64::from(uid) },

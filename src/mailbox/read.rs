@@ -111,7 +111,7 @@ impl View {
         let (row, epoch) = self.row(uid)?;
         let mut stream = Stream::new(self, row, epoch);
         let wanted = raw_end(&row, outline);
-        if wanted < row.body {
+        if wanted < row.body() {
             // What lies behind it is not wanted either.
             stream.ahead = BLOCK.min(usize::try_from(wanted).unwrap_or(BLOCK));
         }
@@ -143,8 +143,8 @@ impl View {
 /// a quoted one may be as many shorter as there are bytes that this does not explain.
 fn raw_end(row: &Row, outline: &Outline) -> u64 {
     let on_wire = row.wire.saturating_sub(outline.body);
-    let unquoted = row.body.saturating_add(outline.lines).saturating_sub(on_wire);
-    outline.text_end.saturating_sub(outline.body).saturating_add(unquoted).min(row.body)
+    let unquoted = row.body().saturating_add(outline.lines).saturating_sub(on_wire);
+    outline.text_end.saturating_sub(outline.body).saturating_add(unquoted).min(row.body())
 }
 
 impl Read for Stream<'_> {
@@ -293,7 +293,7 @@ impl<'a> Stream<'a> {
             }
         }
         visible(&closed(&bytes), |part| self.pace.to_wire.push(part, &mut self.out));
-        if self.row.blank > 0 || self.row.body == 0 {
+        if self.row.blank > 0 || self.row.body() == 0 {
             self.pace.to_wire.push(b"\n", &mut self.out);
         }
         self.pace.stage = Stage::Body(0, b'\n');
@@ -302,18 +302,18 @@ impl<'a> Stream<'a> {
 
     fn body(&mut self, block: &mut Block, done: u64, last: u8) -> Result<(), MailboxError> {
         let (mut done, mut last) = (done, last);
-        if done < self.row.body {
-            let most = (self.row.body - done).min(PIECE as u64);
+        if done < self.row.body() {
+            let most = (self.row.body() - done).min(PIECE as u64);
             let range = self.fetch(block, |row| row.body_at() + done, most)?;
             let bytes = block.bytes.get(range).unwrap_or_default();
-            let left = usize::try_from(self.row.body - done).unwrap_or(usize::MAX);
+            let left = usize::try_from(self.row.body() - done).unwrap_or(usize::MAX);
             let bytes = bytes.get(..left.min(bytes.len())).unwrap_or_default();
             last = *bytes.last().ok_or(MailboxError::Gone)?;
             self.pace.to_wire.push(bytes, &mut self.out);
             done += bytes.len() as u64;
         }
         self.pace.stage = Stage::Body(done, last);
-        if done >= self.row.body {
+        if done >= self.row.body() {
             if last != b'\n' {
                 self.pace.to_wire.push(b"\n", &mut self.out);
             }

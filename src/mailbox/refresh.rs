@@ -200,8 +200,7 @@ impl Mailbox {
                 // It was written anew in its place, and so may others before it.
                 return Ok(false);
             }
-            // An empty line may have been added to it.
-            last.length = first.length;
+            last.reach(&first);
         }
         self.take_in(inner, scan, now, false)?;
         Ok(true)

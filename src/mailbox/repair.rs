@@ -192,7 +192,7 @@ impl Mailbox {
         // Under their new UIDs they are marked as before.
         let (Some(loaded), Some(log)) = (inner.table.as_mut(), inner.log.as_mut()) else { return Ok(()) };
         for row in &mut loaded.table.rows {
-            if let Some(marks) = marks.get(&row.offset).filter(|marks| **marks != row.marks) {
+            if let Some(marks) = marks.get(&{ row.offset }).filter(|marks| **marks != row.marks) {
                 row.marks = *marks;
                 log.put(Fact::Marks([row.uid].into_iter().collect(), row.marks, row.filed));
             }

@@ -85,6 +85,11 @@ impl Message {
         self.header_at() + u64::from(self.header) + u64::from(self.blank)
     }
 
+    /// Bytes between the body and the next message.
+    pub fn gap(&self) -> u8 {
+        u8::try_from(self.end().saturating_sub(self.body_at() + self.body)).unwrap_or(0)
+    }
+
     /// Is it this copy, and as it was delivered?
     pub fn is_copy(&self, id: SpoolId, recipient: u32, key: Key) -> bool {
         let name = self.mark.map(|mark| (mark.id, mark.recipient));

@@ -14,8 +14,9 @@ pub(super) const UNKNOWN: Time = Time(i64::MIN);
 /// The zone of an internal date that came without one.
 pub(super) const NO_ZONE: i16 = i16::MIN;
 
-/// One message.
+/// One message. A big mailbox has a lot of these: they are packed, without the room that would align them.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[repr(Rust, packed(4))]
 pub(super) struct Row {
     pub uid: u32,
     /// Bytes of the header.
@@ -26,11 +27,12 @@ pub(super) struct Row {
     pub room: u16,
     /// Bytes of the empty line after the header.
     pub blank: u8,
+    /// Bytes between the body and the next message: of the empty line that separates them.
+    pub gap: u8,
     /// The file is behind `marks`, and has room for them.
     pub pending: bool,
     pub offset: u64,
     pub length: u64,
-    pub body: u64,
     /// Bytes in wire form.
     pub wire: u64,
     pub key: Key,
@@ -58,9 +60,19 @@ impl Row {
         self.header_at() + u64::from(self.header) + u64::from(self.blank)
     }
 
+    /// Bytes of the body in the file.
+    pub fn body(&self) -> u64 {
+        (self.offset + self.length).saturating_sub(self.body_at() + u64::from(self.gap))
+    }
+
     /// Where the state fields begin that may be written over.
     pub fn room_at(&self) -> u64 {
         self.header_at() + u64::from(self.header) - u64::from(self.room)
+    }
+
+    /// It reaches as far as this one, which is the same; an empty line may have been added to it.
+    pub fn reach(&mut self, message: &Message) {
+        (self.length, self.gap) = (message.length, message.gap());
     }
 
     /// Are the marks what the file says?
@@ -81,10 +93,10 @@ impl Row {
             from: u16::try_from(message.from).unwrap_or(u16::MAX),
             room: if carries { message.room } else { 0 },
             blank: message.blank,
+            gap: message.gap(),
             pending: false,
             offset: message.offset,
             length: message.length,
-            body: message.body,
             wire: message.wire,
             key: message.key,
             marks: filed.marks,

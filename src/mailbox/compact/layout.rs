@@ -84,8 +84,8 @@ impl Inner {
     pub(super) fn moved(&mut self, step: &Move) {
         let Some(loaded) = &mut self.table else { return };
         let places: HashMap<u64, u64> = step.places().map(|(stretch, to)| (stretch.offset, to)).collect();
-        for row in loaded.table.rows.iter_mut().filter(|row| step.window.contains(&row.offset)) {
-            row.offset = places.get(&row.offset).copied().unwrap_or(row.offset);
+        for row in loaded.table.rows.iter_mut().filter(|row| step.window.contains(&{ row.offset })) {
+            row.offset = places.get(&{ row.offset }).copied().unwrap_or(row.offset);
         }
         loaded.epoch += 1;
         let (epoch, looked) = &mut self.looked;
