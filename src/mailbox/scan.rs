@@ -18,8 +18,8 @@ use std::sync::LazyLock;
 
 /// A header that goes on for longer ends here, in the middle.
 pub const LONGEST_HEADER: usize = 1 << 20;
-/// Bytes that are asked for at a time.
-pub const BLOCK: usize = 512 << 10;
+/// Bytes that are asked for at a time: what is looked at several times should not leave the processor's own cache.
+pub const BLOCK: usize = 128 << 10;
 /// An unfinished line is kept for the next block up to this length.
 const LONGEST_KEPT: usize = 64 << 10;
 

@@ -5,6 +5,7 @@ use super::inbox::Mailbox;
 use super::scan::{self, Scan, Scanner};
 use crate::sys::File;
 use std::io::{self, ErrorKind};
+use std::sync::LazyLock;
 use std::thread;
 
 /// A stretch of a file that is worth a thread of its own.
@@ -12,14 +13,16 @@ const WORTH_SHARING: u64 = 4 << 20;
 /// No more threads than this.
 const MOST_SCANNERS: usize = 8;
 
+/// To ask how many there are is to read files.
+static PROCESSORS: LazyLock<u64> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(MOST_SCANNERS) as u64);
+
 impl Mailbox {
     /// Finds the messages of the file from an offset, where one begins, to the end at `size`. A long stretch is shared among
     /// all processors: where a message begins can be told from the lines around it.
     pub(super) fn scan(&self, file: &dyn File, from: u64, size: u64) -> Result<Scan, MailboxError> {
         let length = size.saturating_sub(from);
-        // To ask how many there are is to read files.
-        let processors = || thread::available_parallelism().map_or(1, usize::from).min(MOST_SCANNERS) as u64;
-        let share = if length > WORTH_SHARING { (length / processors()).max(WORTH_SHARING) } else { WORTH_SHARING };
+        let share = if length > WORTH_SHARING { (length / *PROCESSORS).max(WORTH_SHARING) } else { WORTH_SHARING };
         let mut starts = vec![from];
         while let Some(next) = starts.last().map(|last| last + share).filter(|next| next + share / 2 < size) {
             match scan::next_message(file, next, size)? {
@@ -29,15 +32,14 @@ impl Mailbox {
         }
         let ends = starts.iter().skip(1).copied().chain([size]);
         let stretches: Vec<(u64, u64)> = starts.iter().copied().zip(ends).collect();
-        let scans: Vec<io::Result<Scan>> = match stretches.as_slice() {
-            [(from, to)] => vec![self.scan_stretch(file, *from, *to)],
-            _ => thread::scope(|scope| {
-                let scan = |(from, to): &(u64, u64)| (*from, *to);
-                let begin = |(from, to)| scope.spawn(move || self.scan_stretch(file, from, to));
-                let threads: Vec<_> = stretches.iter().map(scan).map(begin).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap_or(Err(ErrorKind::Other.into()))).collect()
-            }),
-        };
+        // The first stretch is ours.
+        let scans: Vec<io::Result<Scan>> = thread::scope(|scope| {
+            let scan = |(from, to): (u64, u64)| self.scan_stretch(file, from, to);
+            let threads: Vec<_> = stretches.iter().skip(1).map(|stretch| scope.spawn(move || scan(*stretch))).collect();
+            let ours = stretches.first().map(|stretch| scan(*stretch));
+            let theirs = threads.into_iter().map(|thread| thread.join().unwrap_or(Err(ErrorKind::Other.into())));
+            ours.into_iter().chain(theirs).collect()
+        });
         let mut whole = Scan::default();
         for (at, scan) in scans.into_iter().enumerate() {
             let mut scan = scan?;
