@@ -203,6 +203,9 @@ impl File for RealFile {
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        if let [part] = parts {
+            return self.0.write_all_at(part, offset);
+        }
         let mut parts: Vec<IoSlice<'_>> = parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
         let mut rest = parts.as_mut_slice();
         while !rest.is_empty() {
