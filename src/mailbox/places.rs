@@ -40,6 +40,9 @@ pub(super) struct Spot {
 }
 
 impl Places {
+    /// What files of the INBOX are called.
+    pub const INBOX: &str = "INBOX";
+
     /// The INBOX of this user.
     pub fn of_inbox(spool: &Path, user: &str, mail: &Path) -> Places {
         Places::new(spool, user, None, mail, mail.join(user))
@@ -51,7 +54,7 @@ impl Places {
     }
 
     fn new(spool: &Path, user: &str, id: Option<MailboxId>, root: &Path, file: PathBuf) -> Places {
-        let base = id.map_or_else(|| "INBOX".to_owned(), |id| id.to_string());
+        let base = id.map_or_else(|| Places::INBOX.to_owned(), |id| id.to_string());
         let index = spool.join("index").join(user);
         Places {
             id,

@@ -182,13 +182,17 @@ impl Store {
 
     /// The account's INBOX, which everybody has. Nothing is opened yet.
     pub fn inbox(&self, account: &Account) -> Result<Arc<Mailbox>, MailboxError> {
+        let which = (account.name.clone(), account.uid, Places::INBOX.to_owned());
+        // Every delivery asks: most are for one that is known.
+        if let Some(mailbox) = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).get(&which) {
+            return Ok(mailbox.clone());
+        }
         let user = self.user(account)?;
         // Before the map is locked: it may touch the disk.
         let keys = self.shared.keys()?;
         self.shared.watch();
         let places = Places::of_inbox(&self.shared.spool, &account.name, &self.shared.mail);
         let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
-        let which = (account.name.clone(), account.uid, places.base.clone());
         let made = || Arc::new(Mailbox::new(user, self.shared.disk.clone(), places, keys));
         Ok(mailboxes.entry(which).or_insert_with(made).clone())
     }
