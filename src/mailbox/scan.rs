@@ -297,8 +297,11 @@ impl<'a> Scanner<'a> {
             self.scan.base = state.base.map(|base| (base, state.base_at.map(place)));
             self.scan.listed = state.listed.and_then(|(from, to)| bytes.get(from..to)).map(Box::from);
         }
-        let mut hasher = self.secret.hasher();
-        hasher.header(&bytes);
+        let (mut hasher, mut wire) = (self.secret.hasher(), 0);
+        visible(&bytes, |part| {
+            hasher.piece(part);
+            wire += shown(part);
+        });
         let message = Message {
             offset: self.at,
             length: 0,
@@ -306,7 +309,7 @@ impl<'a> Scanner<'a> {
             header: u32::try_from(end).unwrap_or(u32::MAX),
             blank: blank as u8,
             body: 0,
-            wire: shown(&bytes),
+            wire,
             key: Key::default(),
             mark: state.mark,
             uid: state.uid,
@@ -445,16 +448,12 @@ pub fn closed(header: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Bytes of a header in wire form, without state fields and the empty line.
-fn shown(header: &[u8]) -> u64 {
-    let mut total = 0;
-    visible(header, |part| {
-        let mut count = Count::default();
-        FROM.find_iter(part).for_each(|at| count.look(part, at));
-        count.take(part);
-        total += count.wire(part.len() as u64);
-    });
-    total
+/// Bytes of a piece of a header in wire form.
+fn shown(piece: &[u8]) -> u64 {
+    let mut count = Count::default();
+    FROM.find_iter(piece).for_each(|at| count.look(piece, at));
+    count.take(piece);
+    count.wire(piece.len() as u64)
 }
 
 fn line_at(bytes: &[u8], at: usize) -> &[u8] {

@@ -144,7 +144,12 @@ pub struct Hasher(hmac::Context);
 impl Hasher {
     /// Takes the header, or whole fields of it, in order; those with state are passed over.
     pub fn header(&mut self, fields: &[u8]) {
-        visible(fields, |bytes| self.0.update(bytes));
+        visible(fields, |bytes| self.piece(bytes));
+    }
+
+    /// The same, for who goes through the header anyway: takes a piece that [`visible`] handed out.
+    pub fn piece(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
 
     /// Takes the body: its length, and its first and last [`ENDS`] bytes (all of it twice if it is shorter).
