@@ -237,6 +237,15 @@ impl<'a> Scanner<'a> {
     pub fn filled(&mut self, bytes: usize) {
         self.end = (self.end + bytes).min(self.buffer.len());
         self.work(false);
+        if self.scan.alien {
+            // Else what anybody put there would be in memory, all of it.
+            self.start = self.end;
+        }
+    }
+
+    /// Is it no mailbox? Then there is nothing more to look at.
+    pub fn is_alien(&self) -> bool {
+        self.scan.alien
     }
 
     /// The file ends here.
@@ -460,4 +469,23 @@ fn line_at(bytes: &[u8], at: usize) -> &[u8] {
     let rest = bytes.get(at..).unwrap_or_default();
     let rest = rest.get(..mbox::LONGEST_FROM + 2).unwrap_or(rest);
     rest.get(..memchr::memchr(b'\n', rest).unwrap_or(rest.len())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_mailbox_is_not_held_in_memory() {
+        let disk = crate::sys::sim::SimDisk::default();
+        let secret = Secret::load(&disk, std::path::Path::new("/s")).unwrap();
+        let mut scanner = Scanner::new(&secret, 0);
+        for _ in 0..20 {
+            let room = scanner.room();
+            room.fill(b'x');
+            scanner.filled(BLOCK);
+        }
+        assert!(scanner.is_alien() && scanner.buffer.len() <= 2 * BLOCK);
+        assert!(scanner.finish().alien);
+    }
 }

@@ -57,7 +57,7 @@ impl Mailbox {
     fn scan_stretch(&self, file: &dyn File, from: u64, to: u64) -> io::Result<Scan> {
         let mut scanner = Scanner::new(&self.keys.secret, from);
         let mut at = from;
-        while at < to {
+        while at < to && !scanner.is_alien() {
             let room = scanner.room();
             let most = room.len().min(usize::try_from(to - at).unwrap_or(usize::MAX));
             let read = file.read_at(room.get_mut(..most).unwrap_or_default(), at)?;
