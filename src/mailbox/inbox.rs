@@ -2,6 +2,7 @@
 
 use super::MailboxError;
 use super::cache::Cache;
+use super::checkpoint::first_state;
 use super::compact::Stretch;
 use super::doubt::Doubt;
 use super::flags::Marks;
@@ -443,6 +444,12 @@ impl Mailbox {
             inner.spare = self.take_up(&mut log, file, size)?;
         }
         inner.next = log.sum.next.unwrap_or_else(|| log.sum.ceiling.saturating_add(1));
+        if let Some(base) = file.map(first_state).transpose()?.and_then(|(_, state)| state.base) {
+            // The state may be an older one that was put back: what the file says was given is not given again.
+            if base.validity == log.sum.validity && base.last < u32::MAX / 2 {
+                inner.next = inner.next.max(base.last + 1);
+            }
+        }
         inner.modseq = inner.modseq.max(log.sum.modseq);
         inner.unproven = log.sum.intents.keys().copied().collect();
         inner.log = Some(log);
@@ -508,7 +515,9 @@ impl Mailbox {
         let scan = found.unwrap_or_default();
         let latest = self.shared.clock.now().seconds() + CLOCK_SLACK;
         let adopted = adopt(&scan).filter(|(validity, _)| i64::from(*validity) <= latest);
-        let validity = self.user.give_validity(self.places.id, adopted.map(|(validity, _)| validity))?;
+        // The user's log may be lost, too, and the clock set back.
+        let old = scan.base.map(|(base, _)| base.validity).filter(|old| i64::from(*old) <= latest);
+        let validity = self.user.give_validity(self.places.id, adopted.map(|(validity, _)| validity), old)?;
         let adopted = adopted.filter(|(found, _)| *found == validity);
         log::info!(
             "event=mailbox-new path={} uidvalidity={validity} adopted={} messages={}",

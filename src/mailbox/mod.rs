@@ -50,7 +50,8 @@
 //! * **A c-client program has it open** (alpine): mail is appended, and nothing else is written until that ends ([`lock`]).
 //! * **Another daemon keeps it too**, on a shared file system: the state log is where they meet ([`factlog`]).
 //! * **The state log is torn at its end**: the torn line was never depended on. **Holed**: UIDs go on far above. **Lost**: a new
-//!   UIDVALIDITY. **Older than the file** (a backup): seals in the file raise the next UID.
+//!   UIDVALIDITY. **Older than the file** (a backup): its base line and seals raise the next UID. (Older together with the file,
+//!   and without the index: nobody can know what was shown since. Who puts both back takes the state log away instead.)
 //! * **A folder's file is not there**: the folder is empty, and keeps its id and numbers. **A file is there that is in no
 //!   table**: another program made a folder, and it is taken up ([`tree`]).
 //! * **A folder was deleted or renamed** and its files have not followed: they do before anything else is done to the tree.

@@ -135,14 +135,18 @@ impl User {
     }
 
     /// Gives a folder that has none a UIDVALIDITY: the one `found` in the file, unless other content may have been shown under
-    /// it and the same name; else one greater than all before. It is durable, and not given again.
-    pub fn give_validity(&self, id: Option<MailboxId>, found: Option<u32>) -> Result<u32, MailboxError> {
+    /// it and the same name; else one greater than all before, and than `old`. It is durable, and not given again.
+    pub fn give_validity(&self, id: Option<MailboxId>, found: Option<u32>, old: Option<u32>) -> Result<u32, MailboxError> {
         let now = u32::try_from(self.shared.clock.now().seconds()).unwrap_or(u32::MAX);
         self.log(|log| {
-            let retired = id.and_then(|id| log.sum.name_of(id)).map_or(0, |name| log.sum.retired(name));
-            let fresh = log.sum.validity.checked_add(1).ok_or_else(|| io::Error::from(ErrorKind::QuotaExceeded))?.max(now);
+            let name = id.map_or_else(|| Some(FolderName::inbox()), |id| log.sum.name_of(id).cloned());
+            let retired = name.as_ref().map_or(0, |name| log.sum.retired(name));
+            let last = log.sum.validity.max(old.unwrap_or(0));
+            let fresh = last.checked_add(1).ok_or_else(|| io::Error::from(ErrorKind::QuotaExceeded))?.max(now);
             let validity = found.filter(|found| *found > retired).unwrap_or(fresh);
             log.put(Fact::Validity(validity));
+            // If its state is lost, another file may be there by then.
+            name.into_iter().for_each(|name| log.put(Fact::Retired(validity, Some(name))));
             log.sync()?;
             Ok(validity)
         })

@@ -1,5 +1,6 @@
 //! Tests of the whole room: on a disk of memory and on real files.
 
+mod attacks;
 mod base_line;
 mod basic;
 mod bytes;

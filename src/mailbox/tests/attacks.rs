@@ -1,0 +1,280 @@
+//! Everything that could make a pair of UIDVALIDITY and UID that was shown name another body: what backups, editors, other
+//! mailboxes and lost files do, each with the daemon at work, after a clean end, and after a kill, with the index and without.
+
+use super::strangers::{append, overwrite, replace, split};
+use super::*;
+use std::collections::BTreeMap;
+
+const STATE: &str = "/w/spool/state/alice/INBOX";
+const USER: &str = "/w/spool/state/alice/user";
+const INDEX: &str = "/w/spool/index/alice/INBOX.idx";
+
+/// What happens between the daemon's last look and the next.
+#[derive(Copy, Clone, Debug)]
+enum Life {
+    GoesOn,
+    EndsClean,
+    IsKilled,
+}
+
+/// Files as they once were.
+type Backup = BTreeMap<&'static str, Option<Vec<u8>>>;
+
+struct Stage {
+    disk: SimDisk,
+    world: World,
+    /// By UIDVALIDITY and UID.
+    shown: BTreeMap<(u32, u32), Vec<u8>>,
+    /// When the mailbox had two messages.
+    early: Vec<u8>,
+    early_state: Backup,
+    next: u64,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let disk = SimDisk::default();
+        let world = World::sim(&disk);
+        let mut stage = Stage { disk, world, shown: BTreeMap::new(), early: Vec::new(), early_state: Backup::new(), next: 1 };
+        stage.deliver();
+        stage.deliver();
+        stage.look();
+        // A clean end notes the very next UID.
+        stage.live_on(Life::EndsClean);
+        stage.early = stage.mail();
+        stage.early_state = [STATE, USER].into_iter().map(|path| (path, bytes(&stage.disk, path))).collect();
+        stage.deliver();
+        stage.stranger("");
+        stage.deliver();
+        stage.look();
+        // The last one was shown, and goes: its UID must not come again.
+        let last = stage.look().pop().unwrap();
+        stage.world.inbox("alice").expunge(&[Uid(last.1)]).unwrap();
+        stage.world.store.checkpoint();
+        stage.look();
+        stage
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn deliver(&mut self) {
+        let n = self.number();
+        self.world.inbox("alice").deliver(&small(n).copy()).unwrap();
+    }
+
+    /// Another program delivers.
+    fn stranger(&mut self, fields: &str) {
+        let text = format!("{fields}Subject: message {}\n\nby a stranger\n", self.number());
+        append(&self.disk, &text);
+    }
+
+    fn mail(&self) -> Vec<u8> {
+        self.world.file("alice")
+    }
+
+    /// What a new session sees; no pair is another message than before.
+    fn look(&mut self) -> Vec<(u32, u32)> {
+        let view = self.world.inbox("alice").view().unwrap();
+        let mut pairs = Vec::new();
+        for message in view.messages().unwrap() {
+            let (pair, wire) = ((view.uid_validity(), message.uid.0), read(&view, &message));
+            let before = self.shown.entry(pair).or_insert_with(|| wire.clone());
+            assert_eq!(String::from_utf8_lossy(before), String::from_utf8_lossy(&wire), "shown as {pair:?}");
+            assert!(message.uid.0 < view.uid_next());
+            pairs.push(pair);
+        }
+        pairs
+    }
+
+    fn live_on(&mut self, life: Life) {
+        match life {
+            Life::GoesOn => return,
+            Life::EndsClean => self.world.store.close(),
+            Life::IsKilled => {}
+        }
+        self.disk = self.disk.after_kill();
+        let ledger = self.world.ledger.clone();
+        self.world = World::at(Arc::new(self.disk.clone()), Path::new("/w"), ledger);
+    }
+
+    fn restore_state(&self) {
+        for (path, bytes) in &self.early_state {
+            put(&self.disk, path, bytes.as_deref());
+        }
+    }
+
+    fn edit(&self, how: impl Fn(String) -> String) {
+        overwrite(&self.disk, how(String::from_utf8(self.mail()).unwrap()).as_bytes());
+    }
+}
+
+fn bytes(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {
+    let file = disk.open(Path::new(path), Open::Read).ok()?;
+    let mut bytes = vec![0; file.stat().unwrap().size as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    Some(bytes)
+}
+
+/// As another file, by rename.
+fn put(disk: &SimDisk, path: &str, bytes: Option<&[u8]>) {
+    let _ = disk.remove(Path::new(path));
+    if let Some(bytes) = bytes {
+        let file = disk.open(Path::new(path), Open::CreateNew(0o600)).unwrap();
+        file.write_at(&[io::IoSlice::new(bytes)], 0).unwrap();
+    }
+}
+
+/// An mbox of another server's: as many messages as UIDs.
+fn foreign(validity: u32, uids: &[u32]) -> String {
+    let mut text = String::new();
+    for (at, uid) in uids.iter().enumerate() {
+        let base = if at == 0 { format!("X-IMAPbase: {validity} {:010}\n", uids.len() + 10) } else { String::new() };
+        text += &format!(
+            "From x@y Sat Nov  1 12:26:40 2025\nSubject: foreign {at}\n{base}X-UID: {uid}\nStatus: RO\n\nof another server {at}\n\n"
+        );
+    }
+    text
+}
+
+type Attack = (&'static str, fn(&mut Stage));
+
+const ATTACKS: [Attack; 24] = [
+    ("nothing", |_| {}),
+    ("the state log is lost", |stage| put(&stage.disk, STATE, None)),
+    ("all state is lost", |stage| {
+        put(&stage.disk, STATE, None);
+        put(&stage.disk, USER, None);
+    }),
+    ("all state is lost, and the clock is set back", |stage| {
+        put(&stage.disk, STATE, None);
+        put(&stage.disk, USER, None);
+        let back = World::sim(&stage.disk);
+        stage.world = back;
+    }),
+    ("an older state is put back", |stage| stage.restore_state()),
+    ("an older mailbox is put back", |stage| replace(&stage.disk, &stage.early)),
+    ("an older mailbox is written into it", |stage| overwrite(&stage.disk, &stage.early)),
+    ("both are put back", |stage| {
+        stage.restore_state();
+        replace(&stage.disk, &stage.early);
+    }),
+    ("messages change places", |stage| {
+        let mut pieces = split(&stage.mail());
+        pieces.reverse();
+        overwrite(&stage.disk, pieces.iter().map(|piece| &*piece.0).collect::<String>().as_bytes());
+    }),
+    ("a message is there twice, with its UID", |stage| {
+        stage.edit(|text| {
+            let pieces = split(text.as_bytes());
+            format!("{text}{}", pieces[1].0)
+        })
+    }),
+    ("a message is there twice, and one has another body", |stage| {
+        stage.edit(|text| {
+            let pieces = split(text.as_bytes());
+            format!("{}{text}", pieces[1].0.replace("body 2", "body two"))
+        })
+    }),
+    ("a body is edited in place", |stage| stage.edit(|text| text.replace("body 2", "BODY 2"))),
+    ("UIDs are exchanged", |stage| {
+        stage.edit(|text| {
+            text.replace("0000000001", "000000000x").replace("0000000002", "0000000001").replace("000000000x", "0000000002")
+        })
+    }),
+    ("X-UID is forged", |stage| stage.edit(|text| text.replace("X-UID: 0000000002", "X-UID: 0000000001"))),
+    ("the base line is forged", |stage| {
+        stage.edit(|text| {
+            let at = text.find("X-IMAPbase: ").unwrap() + 12;
+            format!("{}0000000001 0000000002{}", &text[..at], &text[at + 21..])
+        })
+    }),
+    ("mail comes with forged fields", |stage| {
+        let (validity, n) = (stage.world.inbox("alice").view().unwrap().uid_validity(), stage.number());
+        let forged = format!("X-IMAPbase: {validity} 0000000001\nX-UID: 1\nX-Pillarbox: 0000000001 1.0 1-1 0 0000000000000000\n");
+        stage
+            .world
+            .inbox("alice")
+            .deliver(&Mail::new(n, format!("{forged}Subject: message {n}\n\nforged\n").as_bytes()).copy())
+            .unwrap();
+        stage.stranger(&forged);
+    }),
+    ("another mailbox is put in its place", |stage| replace(&stage.disk, foreign(START as u32, &[1, 2, 3, 5]).as_bytes())),
+    ("another mailbox is put in its place, and state is lost", |stage| {
+        put(&stage.disk, STATE, None);
+        replace(&stage.disk, foreign(START as u32, &[1, 2, 3, 5]).as_bytes());
+    }),
+    ("another mailbox is put in its place, and all state is lost", |stage| {
+        put(&stage.disk, STATE, None);
+        put(&stage.disk, USER, None);
+        replace(&stage.disk, foreign(START as u32 - 1, &[1, 2, 3, 5]).as_bytes());
+    }),
+    ("another user's mailbox is copied in", |stage| {
+        for n in 50..55 {
+            stage.world.inbox("bob").deliver(&small(n).copy()).unwrap();
+        }
+        stage.world.store.checkpoint();
+        replace(&stage.disk, &stage.world.file("bob"));
+    }),
+    ("the first message is cut off", |stage| {
+        let pieces = split(&stage.mail());
+        overwrite(&stage.disk, pieces[1..].iter().map(|piece| &*piece.0).collect::<String>().as_bytes());
+    }),
+    ("it is emptied and filled again", |stage| {
+        overwrite(&stage.disk, b"");
+        stage.stranger("");
+    }),
+    ("it is emptied, seen so, and filled again", |stage| {
+        overwrite(&stage.disk, b"");
+        stage.look();
+        stage.stranger("");
+        stage.deliver();
+    }),
+    ("it is taken away, and comes again as another", |stage| {
+        stage.disk.remove(Path::new("/w/mail/alice")).unwrap();
+        stage.look();
+        stage.stranger("");
+    }),
+];
+
+#[test]
+fn no_pair_that_was_shown_names_another_body() {
+    for (name, attack) in ATTACKS {
+        // Who takes the state of a daemon at work gets errors until it starts again.
+        let first = usize::from(name.contains("state is lost") || name.contains("state log is lost"));
+        for life in &[Life::GoesOn, Life::EndsClean, Life::IsKilled][first..] {
+            // Where mail and state are both older, only the index can know what was shown since.
+            let blind = name == "both are put back";
+            for (index, again) in [(true, 0), (false, 0), (true, 1), (false, 1)] {
+                if blind && !index {
+                    continue;
+                }
+                let case = std::panic::AssertUnwindSafe(|| {
+                    let mut stage = Stage::new();
+                    // The daemon is down while it happens, or it happens beside it.
+                    stage.live_on(*life);
+                    if !index {
+                        put(&stage.disk, INDEX, None);
+                    }
+                    attack(&mut stage);
+                    if again > 0 {
+                        stage.deliver();
+                    }
+                    stage.look();
+                    stage.deliver();
+                    stage.stranger("");
+                    stage.look();
+                    stage.world.store.checkpoint();
+                    stage.look();
+                    stage.live_on(Life::IsKilled);
+                    stage.look();
+                });
+                if std::panic::catch_unwind(case).is_err() {
+                    panic!("{name}; the daemon {life:?}; index kept: {index}; {again} delivered before the next look");
+                }
+            }
+        }
+    }
+}
