@@ -12,7 +12,7 @@ crate::tests![
 ];
 
 /// Each with CRLF line ends, as sent.
-fn odd_messages() -> Vec<Vec<u8>> {
+pub(super) fn odd_messages() -> Vec<Vec<u8>> {
     let mut odd: Vec<Vec<u8>> = [
         "",
         "\r\n",
@@ -60,7 +60,7 @@ fn bodies(found: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 /// Takes off Return-Path, Delivered-To and the first Received.
-fn after_trace(message: &[u8]) -> Vec<u8> {
+pub(super) fn after_trace(message: &[u8]) -> Vec<u8> {
     let mut rest = message;
     for name in ["Return-Path: ", "Delivered-To: ", "Received: "] {
         if rest.starts_with(name.as_bytes()) {
@@ -79,7 +79,7 @@ fn after_line(text: &[u8]) -> &[u8] {
 }
 
 /// Byte for byte. Only a header that has no end may get one: without an empty line no mbox can hold it.
-fn is_same(sent: &[u8], came: &[u8]) -> bool {
+pub(super) fn is_same(sent: &[u8], came: &[u8]) -> bool {
     came == sent || (header::end(sent) == sent.len() && came.strip_suffix(b"\r\n") == Some(sent))
 }
 

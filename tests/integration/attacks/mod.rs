@@ -10,6 +10,7 @@ mod guessing;
 mod imap;
 pub mod load;
 mod mailboxes;
+mod readers;
 
 use crate::runner::Test;
 
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Test> {
         imap::tests(),
         load::tests(),
         mailboxes::tests(),
+        readers::tests(),
     ]
     .into_iter()
     .flatten()
