@@ -15,6 +15,7 @@ use crate::spool::SpoolId;
 use crate::sys::{File, Stat};
 use std::collections::HashSet;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 /// From so many bytes on, room is given back to the file system instead of written over.
 const WORTH_PUNCHING: u64 = 64 << 10;
@@ -82,7 +83,10 @@ impl Mailbox {
             (None, Some(_)) => {}
             (None, None) => return Err(MailboxError::Busy),
         }
-        let file = inner.file.as_ref().map(|(file, _)| file.clone()).ok_or(MailboxError::Gone)?;
+        let file = match &inner.file {
+            Some((file, _)) => file.clone(),
+            None => self.open_known(&mut inner)?,
+        };
         let mut doomed = find(&inner, &*file)?;
         if let Some((guard, stat)) = &locked {
             if !self.vouch(&mut inner, &*guard.file, &doomed)? {
@@ -117,6 +121,16 @@ impl Mailbox {
         }
     }
 
+    /// Opens the file that the table describes, which another program has locked.
+    fn open_known(&self, inner: &mut Inner) -> Result<Arc<dyn File>, MailboxError> {
+        let (file, id) = self.open(false)?.ok_or(MailboxError::Gone)?;
+        if inner.table.as_ref().is_none_or(|loaded| loaded.stamp.file != id) {
+            return Err(MailboxError::Busy);
+        }
+        inner.file = Some((file.clone(), id));
+        Ok(file)
+    }
+
     /// Does what intents say that are not done: after a crash, or after another program held the lock.
     pub(super) fn finish_intents(&self, inner: &mut Inner) -> Result<(), MailboxError> {
         if inner.log.is_none() {
@@ -143,17 +157,24 @@ impl Mailbox {
             self.refresh(inner, Some(&*guard.file), stat.into())?;
         }
         self.renew_intents(inner, &*guard.file)?;
-        let (base, doomed) = (self.base(inner), inner.rows().doomed.clone());
-        let places: HashSet<u32> = doomed.iter().map(|place| place.uid).collect();
+        self.bury_remains(inner, &guard)?;
+        let doomed = inner.rows().doomed.clone();
+        self.bury(inner, &guard, &doomed)
+    }
+
+    /// Overwrites what a crash left half overwritten, or as it was, in the place it had.
+    pub(super) fn bury_remains(&self, inner: &mut Inner, guard: &Guard<'_>) -> Result<(), MailboxError> {
+        let base = self.base(inner);
+        let places: HashSet<u32> = inner.rows().doomed.iter().map(|place| place.uid).collect();
         let mut half = Vec::new();
         for intent in inner.open_intents().iter().filter(|intent| !places.contains(&intent.uid)) {
             half.extend(remains::find(&*guard.file, &self.keys.secret, intent, base)?);
         }
-        if !half.is_empty() {
-            inner.distrust();
-            self.bury(inner, &guard, &half)?;
+        if half.is_empty() {
+            return Ok(());
         }
-        self.bury(inner, &guard, &doomed)
+        inner.distrust();
+        self.bury(inner, guard, &half)
     }
 
     /// Others may have moved what is to be removed, or changed its marks. After a kill it is known by where it stands.

@@ -38,37 +38,47 @@ impl Mailbox {
             wanted.push(Wanted { copy, letter: Letter::new(copy, &self.keys.secret)?, found: false, removed: false });
         }
         let mut inner = self.enter();
-        match self.finish_intents(&mut inner) {
+        self.look_for_all(&mut inner, &mut wanted)?;
+        // Only now are messages numbered: before a torn `From ` line one looks as if it were another.
+        if let Err(error) = self.finish_intents(&mut inner) {
             // Its first bytes may be what the disk lost; the checkpoint does it when they are mended.
-            Ok(()) | Err(MailboxError::Refused(_)) => {}
-            Err(error) => return Err(error),
+            log::warn!("event=expunge-delayed path={} error={error}", self.spot().path.display());
         }
+        Ok(wanted.iter().map(|wanted| wanted.found).collect())
+    }
+
+    fn look_for_all(&self, inner: &mut Inner, wanted: &mut [Wanted<'_>]) -> Result<(), MailboxError> {
         if !self.exists()? {
-            self.count_removed(&mut inner, &mut wanted);
-            return Ok(wanted.iter().map(|wanted| wanted.found).collect());
+            self.ready(inner, None, 0)?;
+            self.count_removed(inner, wanted);
+            return Ok(());
         }
-        let (guard, stat) = self.lock(&mut inner)?;
+        let (guard, stat) = self.lock(inner)?;
         let file = &*guard.file;
-        self.ready(&mut inner, Some(file), stat.size)?;
+        self.ready(inner, Some(file), stat.size)?;
         inner.log.as_mut().map_or(Ok(()), Log::complete)?;
-        self.count_removed(&mut inner, &mut wanted);
-        let start = durable_end(&inner, file, stat.size)?;
+        self.count_removed(inner, wanted);
+        if !self.is_remembered(&stat) {
+            // Else nobody could tell where they end, before a torn one.
+            self.bury_remains(inner, &guard)?;
+        }
+        let start = durable_end(inner, file, stat.size)?;
         if start > 0 {
             if let Ok(scan) = self.scan(file, start, stat.size) {
-                self.look_for(&mut inner, file, &scan, &mut wanted)?;
+                self.look_for(inner, file, &scan, wanted)?;
             }
         }
         if wanted.iter().any(|wanted| !wanted.found || wanted.removed) {
             match self.scan(file, 0, stat.size) {
-                Ok(scan) => self.look_for(&mut inner, file, &scan, &mut wanted)?,
+                Ok(scan) => self.look_for(inner, file, &scan, wanted)?,
                 Err(MailboxError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
-            self.walk(&mut inner, file, start, &mut wanted)?;
+            self.walk(inner, file, start, wanted)?;
         }
         // What was read may be in memory only.
         inner.wrote(start);
-        Ok(wanted.iter().map(|wanted| wanted.found).collect())
+        Ok(())
     }
 
     /// A copy that was removed after it was delivered is not delivered again.

@@ -262,3 +262,28 @@ fn an_older_and_shorter_file_is_seen_behind_our_own_delivery() {
     view.sync(true).unwrap();
     assert_eq!(view.messages().unwrap()[0].marks.flags & Flags::ALL, Flags::NONE);
 }
+
+#[test]
+fn a_message_before_a_torn_one_keeps_its_number() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    for n in 1..=2 {
+        inbox.deliver(&small(n).copy()).unwrap();
+    }
+    assert_eq!(uids(&world).len(), 2);
+    world.store.checkpoint();
+    let end = world.file("alice").len() as u64;
+    let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
+    assert!(file.try_lock(Lock::Exclusive).unwrap());
+    inbox.expunge(&[Uid(1)]).unwrap();
+    file.unlock().unwrap();
+    inbox.deliver(&small(3).copy()).unwrap();
+    let (disk, world) = killed(&disk, world);
+    // What a power cut did to it.
+    let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
+    file.write_at(&[io::IoSlice::new(&[0; 60])], end).unwrap();
+    assert_eq!(world.inbox("alice").recover(&[small(3).copy()]).unwrap(), [true]);
+    let now = uids(&world);
+    assert_eq!((now.len(), now[&2]), (2, 2));
+}
