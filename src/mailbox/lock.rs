@@ -7,7 +7,7 @@
 //! A dotlock holds `pid:host:mark`. One with our mark is from an earlier life of this daemon (the mark is made of the name of
 //! its journal, and the journal's lock keeps a second one away) and is removed at once; any other when it is older than five
 //! minutes and its process is gone from this host, or, where it names no process (procmail), after twenty. Where a power cut
-//! took the text, it is ours if it is another name of the file of our earlier life.
+//! took the text, or a part of it, it is ours if it is another name of the file of our earlier life.
 //!
 //! Beside these locks, for the moment of a write, there is c-client's for a whole session ([`is_remembered`]): meanwhile mail is
 //! appended and nothing else is written. What is to be removed and what was flagged is known from the state log, and reaches
@@ -224,8 +224,10 @@ impl Locker {
         let read = file.read_at(&mut text, 0).unwrap_or(0);
         let text = text.get(..read).unwrap_or_default();
         let age = Duration::from_nanos((i128::from(clock.now().0) * 1000 - stat.mtime).clamp(0, i128::from(u64::MAX)) as u64);
-        let textless = text.iter().all(|byte| *byte == 0);
-        if !(self.is_stale(text, age) || (textless && self.had_name(path, &stat))) {
+        // A power cut may leave some of it.
+        let torn = text.is_empty() || text.contains(&0);
+        let text = if torn { b"" } else { text };
+        if !(self.is_stale(text, age) || (torn && self.had_name(path, &stat))) {
             return false;
         }
         // Has another taken it meanwhile?
@@ -301,6 +303,12 @@ mod tests {
             size.is_ok_and(|size| size == 0)
         });
         let cut = cut.unwrap();
+        // Or a part of it is. (We are alive.)
+        let part = cut.after_kill();
+        let text = format!("{}:\0\0", std::process::id());
+        part.open(&dotlock(boxes[0]), Open::Write).unwrap().write_at(&[IoSlice::new(text.as_bytes())], 0).unwrap();
+        let first = open(&part, boxes[0]);
+        assert!(Locker::new(7).try_write(&part, &clock, first, &dotlock(boxes[0])).unwrap().is_some());
         // Another program's, just as empty.
         cut.open(Path::new("/mail/c.lock"), Open::CreateNew(0o600)).unwrap();
         let locker = Locker::new(7);

@@ -85,9 +85,9 @@ fn before() -> (SimDisk, Arc<TestLedger>) {
 /// Where what the next session sees: number, flags and keywords by UID.
 type Seen = BTreeMap<u32, (u64, Flags, u64)>;
 
-fn look(disk: &SimDisk, ledger: &Arc<TestLedger>) -> (u32, Seen) {
+fn look(disk: &SimDisk, ledger: &Arc<TestLedger>, case: &str) -> (u32, Seen) {
     let world = World::at(Arc::new(disk.clone()), Path::new("/w"), ledger.clone());
-    let view = world.inbox("alice").view().unwrap();
+    let view = world.inbox("alice").view().unwrap_or_else(|error| panic!("{case}: {error}"));
     let seen = view.messages().unwrap().into_iter().map(|message| {
         let n = number(&read(&view, &message));
         (message.uid.0, (n, message.marks.flags & Flags::ALL, message.marks.keywords))
@@ -101,8 +101,8 @@ fn check(disk: &SimDisk, ledger: &Arc<TestLedger>, told: &Told, killed: bool, ca
     // Through the index, and without it.
     let bare = disk.after_kill();
     let _ = bare.remove(Path::new(INDEX));
-    let (validity, seen) = look(disk, ledger);
-    let (bare_validity, bare_seen) = look(&bare, ledger);
+    let (validity, seen) = look(disk, ledger, case);
+    let (bare_validity, bare_seen) = look(&bare, ledger, case);
     assert_eq!((bare_validity, &bare_seen), (validity, &seen), "{case}: with and without the index");
     assert!(told.validity == 0 || told.validity == validity, "{case}");
     let mut numbers: Vec<u64> = seen.values().map(|(n, ..)| *n).collect();
