@@ -364,6 +364,9 @@ impl Mailbox {
         if let Some(dir) = self.places.index.parent() {
             self.shared.disk.make_dir(dir, 0o700)?;
         }
+        // It tells what the file says, and so must the state log, which counts for more.
+        let filed = std::mem::take(&mut inner.freshly_filed);
+        self.note_filed(inner, &filed);
         self.forget_indexed(inner);
         let (Some(loaded), Some(log)) = (&inner.table, inner.log.as_mut()) else { return Ok(()) };
         let extent = log.extent()?;

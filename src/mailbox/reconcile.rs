@@ -5,7 +5,8 @@
 //! one, wherever it stands in the file.
 //!
 //! A message whose own UID was not believed, since it had gone away under that one before, has a row. So where the log has a row
-//! for a content, and nobody remembers that it had the other UID, the row counts.
+//! for a content, and nobody remembers that it had the other UID, the row counts; but not against a greater UID, which the message
+//! was given after that.
 
 use super::scan::{Kind, Message};
 use super::secret::Key;
@@ -41,21 +42,18 @@ pub fn reconcile(before: Before<'_>, scan: &[Message], sealed: impl Fn(&Message)
     let mut changes = Changes { uids: vec![None; scan.len()], next: before.next, ..Changes::default() };
     let mut taken = HashSet::with_capacity(scan.len());
     let mut unknown = Vec::new();
-    let mut surplus = surplus(before, scan);
+    for (message, uid) in scan.iter().zip(&mut changes.uids).filter(|(message, _)| message.kind == Kind::Alive) {
+        *uid = sealed(message).filter(|uid| before.rows.get(*uid).is_none_or(|key| *key == message.key));
+    }
+    let mut surplus = surplus(before, scan, &changes.uids);
     for (at, (message, uid)) in scan.iter().zip(&mut changes.uids).enumerate() {
         if message.kind != Kind::Alive {
             continue;
         }
-        let claimed = sealed(message).filter(|uid| before.rows.get(*uid).is_none_or(|key| *key == message.key));
-        let claimed = claimed.filter(|uid| {
-            let left = surplus.get_mut(&message.key);
-            let more = left.is_none_or(|left| {
-                *left -= 1;
-                *left >= 0
-            });
-            more || before.knows(*uid, &message.key)
+        *uid = uid.filter(|uid| {
+            let more = surplus.get_mut(&message.key).is_none_or(|surplus| surplus.bears(*uid));
+            (more || before.knows(*uid, &message.key)) && taken.insert(*uid)
         });
-        *uid = claimed.filter(|uid| taken.insert(*uid));
         match *uid {
             Some(uid) => changes.next = changes.next.max(uid.saturating_add(1)),
             None => unknown.push(at),
@@ -87,13 +85,37 @@ impl Before<'_> {
     }
 }
 
-/// For each content that has rows: how many more messages than rows there are.
-fn surplus(before: Before<'_>, scan: &[Message]) -> HashMap<Key, i64> {
-    let mut surplus = HashMap::new();
-    before.rows.iter().for_each(|(_, key)| *surplus.entry(key).or_default() -= 1);
+/// Of a content that has rows.
+#[derive(Debug, Default)]
+struct Surplus {
+    /// The last row's UID. A message has a row since its own number was not believed, so the row's is greater: one with a
+    /// greater number of its own came later.
+    last: u32,
+    /// How many more messages than rows there are, without those that came later.
+    left: i64,
+}
+
+impl Surplus {
+    /// Can a message have this number of its own, with one left for each row?
+    fn bears(&mut self, uid: u32) -> bool {
+        uid > self.last || {
+            self.left -= 1;
+            self.left >= 0
+        }
+    }
+}
+
+fn surplus(before: Before<'_>, scan: &[Message], claims: &[Option<u32>]) -> HashMap<Key, Surplus> {
+    let mut surplus: HashMap<Key, Surplus> = HashMap::new();
+    for (uid, key) in before.rows.iter() {
+        let rows = surplus.entry(key).or_default();
+        (rows.last, rows.left) = (uid, rows.left - 1);
+    }
     if !surplus.is_empty() {
-        for message in scan.iter().filter(|message| message.kind == Kind::Alive) {
-            surplus.entry(message.key).and_modify(|count| *count += 1);
+        for (message, claim) in scan.iter().zip(claims).filter(|(message, _)| message.kind == Kind::Alive) {
+            if let Some(rows) = surplus.get_mut(&message.key).filter(|rows| claim.is_none_or(|uid| uid <= rows.last)) {
+                rows.left += 1;
+            }
         }
     }
     surplus
@@ -179,6 +201,12 @@ mod tests {
         assert_eq!(run(before, &vec![(1, Some(2)), (2, Some(5))]).uids, [Some(4), Some(5)]);
         // Two of this content: one has the row, the other its own.
         assert_eq!(run(before, &vec![(1, Some(2)), (1, Some(2))]).uids, [Some(2), Some(4)]);
+        // One that went away came again, as a new one.
+        assert_eq!(
+            run(before, &vec![(1, Some(5))]),
+            Changes { uids: vec![Some(5)], lost: vec![4], next: 6, ..Changes::default() }
+        );
+        assert_eq!(run(before, &vec![(1, Some(5)), (1, Some(2))]).uids, [Some(5), Some(4)]);
         // It is known that 2 was there too, and the other one went away.
         let seen = [(2, Key([1; 16])), (4, Key([1; 16]))];
         assert_eq!(run(Before { seen: &seen, ..before }, &vec![(1, Some(2))]).uids, [Some(2)]);

@@ -211,6 +211,8 @@ impl Mailbox {
             return self.sync_state(inner);
         }
         inner.log.as_mut().map_or(Ok(()), Log::complete)?;
+        // What is found here was perhaps put in the middle. The next life must not look for it at the end alone.
+        self.index_goes_stale(inner)?;
         self.take_in(inner, scan, now, true)?;
         inner.doubt.end();
         self.sync_state(inner)
@@ -282,10 +284,8 @@ impl Mailbox {
             None => !is_gone(uid) || is_open(message, uid),
         };
         let sealed = |message: &Message| message.mark.map(|mark| mark.uid).filter(|uid| free(message, *uid));
-        let seen: Vec<(u32, Key)> = match old {
-            Some(old) if whole => old.rows.iter().map(|row| (row.uid, row.key)).collect(),
-            _ => Vec::new(),
-        };
+        let is_doomed = |uid: u32| !buried.contains(&uid) && !unproven.contains(&uid);
+        let seen = old.filter(|_| whole).map_or_else(Vec::new, |old| old.stood(is_doomed));
         // What an old index does not know yet, the log may.
         let some = match old.filter(|_| !whole) {
             Some(old) => Some(sum.rows.since(old.top)),

@@ -176,6 +176,17 @@ impl Table {
         self.rows.get(self.at(uid)?)
     }
 
+    /// UID and content of all that stood in the file, and of those that are to be removed, as far as `is_doomed` says that
+    /// they still are; ascending.
+    pub fn stood(&self, is_doomed: impl Fn(u32) -> bool) -> Vec<(u32, Key)> {
+        let doomed = self.doomed.iter().filter(|row| is_doomed(row.uid));
+        let mut all: Vec<(u32, Key)> = self.rows.iter().chain(doomed).map(|row| (row.uid, row.key)).collect();
+        if !self.doomed.is_empty() {
+            all.sort_unstable_by_key(|(uid, _)| *uid);
+        }
+        all
+    }
+
     /// The message there, be it one that is to be removed.
     pub fn standing_at(&mut self, offset: u64) -> Option<&mut Row> {
         self.rows.iter_mut().chain(&mut self.doomed).find(|row| row.offset == offset)

@@ -264,6 +264,50 @@ fn an_older_and_shorter_file_is_seen_behind_our_own_delivery() {
 }
 
 #[test]
+fn what_came_back_in_the_middle_is_where_it_was_after_a_kill() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    let lines = "a line of a message, and more\n".repeat(200);
+    inbox.deliver(&small(1).copy()).unwrap();
+    inbox.deliver(&Mail::new(2, format!("Subject: message 2\n\n{lines}").as_bytes()).copy()).unwrap();
+    let older = world.file("alice");
+    inbox.expunge(&[Uid(1)]).unwrap();
+    world.store.checkpoint();
+    strangers::overwrite(&disk, &older);
+    let before = uids(&world);
+    assert_eq!(before.len(), 2);
+    // The index is older, and what comes now hides from it that the first one is back.
+    let (_disk, world) = killed(&disk, world);
+    world.inbox("alice").deliver(&small(3).copy()).unwrap();
+    let mut now = uids(&world);
+    now.remove(&3);
+    assert_eq!(now, before);
+}
+
+#[test]
+fn what_waits_to_be_overwritten_is_known_where_it_carries_an_older_uid() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    inbox.deliver(&small(1).copy()).unwrap();
+    assert_eq!(uids(&world), BTreeMap::from([(1, 1)]));
+    let older = world.file("alice");
+    strangers::overwrite(&disk, b"");
+    assert!(uids(&world).is_empty());
+    let again = inbox.deliver(&small(1).copy()).unwrap();
+    let _view = inbox.view().unwrap();
+    let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
+    assert!(file.try_lock(Lock::Exclusive).unwrap());
+    inbox.expunge(&[again]).unwrap();
+    file.unlock().unwrap();
+    strangers::overwrite(&disk, &older);
+    assert!(uids(&world).is_empty());
+    world.store.checkpoint();
+    assert!(uids(&world).is_empty());
+}
+
+#[test]
 fn a_message_before_a_torn_one_keeps_its_number() {
     let disk = SimDisk::default();
     let world = World::sim(&disk);
@@ -286,4 +330,25 @@ fn a_message_before_a_torn_one_keeps_its_number() {
     assert_eq!(world.inbox("alice").recover(&[small(3).copy()]).unwrap(), [true]);
     let now = uids(&world);
     assert_eq!((now.len(), now[&2]), (2, 2));
+}
+
+#[test]
+fn a_flag_we_filed_and_another_program_took_from_a_replaced_file_is_gone() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    inbox.deliver(&small(1).copy()).unwrap();
+    world.store.checkpoint();
+    inbox.mark(&[Uid(1)], Change::Add, Marks { flags: Flags::FLAGGED, keywords: 0 }, None).unwrap();
+    replace(&disk, &world.file("alice"));
+    drop(inbox.view().unwrap());
+    world.store.close();
+    let (disk, world) = killed(&disk, world);
+    // It reads the whole state log.
+    world.inbox("alice").recover(&[]).unwrap();
+    let flags = || world.inbox("alice").view().unwrap().messages().unwrap()[0].marks.flags & Flags::ALL;
+    assert_eq!(flags(), Flags::FLAGGED);
+    let text = String::from_utf8(world.file("alice")).unwrap();
+    strangers::overwrite(&disk, text.replacen("X-Status:  F  \n", "X-Status:     \n", 1).as_bytes());
+    assert_eq!(flags(), Flags::NONE);
 }

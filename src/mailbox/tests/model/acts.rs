@@ -69,6 +69,10 @@ impl Model {
         if conditional {
             self.observe_anew();
         }
+        if self.blind && (self.foreign || self.alive.values().any(|known| known.uid.is_none())) {
+            // What a backup brought back may have its old UID, or a new one: that has to be seen.
+            self.observe_anew();
+        }
         let all = self.uids();
         let mut uids = self.random.some(&all, 1 + all.len() / count.max(1));
         uids.extend(self.shown.keys().next().map(|uid| Uid(*uid)));
