@@ -95,6 +95,7 @@ impl Mailbox {
             return Ok(marked);
         }
         inner.index_behind = true;
+        inner.unfiled |= waiting > 0;
         let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
         for ((marks, filed), uids) in facts {
             log.put(Fact::Marks(uids.into_iter().collect(), marks, filed));
@@ -102,11 +103,8 @@ impl Mailbox {
         // Not synced: a power cut may cost a flag, a crash of ours must not.
         log.flush()?;
         self.seats.ring();
-        if waiting > 0 {
-            inner.unfiled = true;
-            if waiting > AT_ONCE || !self.file_marks(&mut inner)? {
-                self.shared.stir();
-            }
+        if waiting > AT_ONCE || (waiting > 0 && !self.file_marks(&mut inner)?) {
+            self.shared.stir();
         }
         Ok(marked)
     }
@@ -199,16 +197,18 @@ impl Mailbox {
         if inner.doubt.open && state.filed.marks.flags != row.filed.flags {
             return Ok(false);
         }
-        row.pending = false;
         // The base line stays as it is: another act brings it up to date.
         let fresh = mbox::block(block.len(), state.base, &mark, row.marks, &log.sum.keywords);
-        let Some((fresh, keywords)) = fresh else { return Ok(true) };
+        let Some((fresh, keywords)) = fresh else {
+            row.pending = false;
+            return Ok(true);
+        };
         if fresh != block {
             self.index_goes_stale(inner)?;
             inner.wrote(row.room_at());
             guard.file.write_at(&[IoSlice::new(&fresh)], row.room_at())?;
         }
-        row.filed = Marks { flags: row.marks.flags, keywords };
+        (row.filed, row.pending) = (Marks { flags: row.marks.flags, keywords }, false);
         inner.freshly_filed.push((row.uid, row.filed));
         Ok(true)
     }

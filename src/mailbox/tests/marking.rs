@@ -252,3 +252,19 @@ fn who_waits_is_woken() {
         assert!(rings(10_000));
     }
 }
+
+#[test]
+fn a_mark_that_could_not_be_written_is_written_later() {
+    for n in 1..=8 {
+        let disk = SimDisk::default();
+        let world = World::sim(&disk);
+        let inbox = filled(&world, 1);
+        let view = inbox.view().unwrap();
+        world.store.checkpoint();
+        disk.fail_at(disk.operations() + n, io::ErrorKind::Other);
+        let _ = inbox.mark(&[Uid(1)], Change::Add, flags(Flags::FLAGGED), None);
+        assert_eq!(marks(&view, 1).flags & Flags::ALL, Flags::FLAGGED);
+        world.store.checkpoint();
+        assert!(text(&world).contains("X-Status:  F  \n"), "{n}");
+    }
+}
