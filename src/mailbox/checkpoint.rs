@@ -5,7 +5,6 @@ use super::compact::Reason;
 use super::inbox::{Dirty, Inner, Mailbox, Stamp, Try};
 use super::mbox::{self, Base};
 use super::state::Fact;
-use crate::spool::SpoolId;
 use crate::sys::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -169,21 +168,21 @@ impl Mailbox {
     }
 
     /// The path means another file than the one copies were appended to: those that are not in the new one are put there.
+    /// Those that others had taken out of the old one before are in neither, and have been delivered all the same.
     fn mend_orphans(&self, inner: &mut Inner) -> Vec<Dirty> {
         let mut durable = Vec::new();
         for (old, copies) in std::mem::take(&mut inner.orphans) {
             match self.mend(inner, &old, &copies) {
-                Ok(lost) => {
-                    let (lost, mended): (Vec<Dirty>, Vec<Dirty>) =
-                        copies.into_iter().partition(|copy| lost.contains(&(copy.id, copy.recipient)));
-                    durable.extend(mended);
-                    if !lost.is_empty() {
-                        log::error!("event=mend-failed path={} copies={}", self.spot().path.display(), lost.len());
-                        inner.orphans.push((old, lost));
-                    }
+                Ok(()) => {
+                    inner.unmended = false;
+                    durable.extend(copies);
                 }
                 Err(error) => {
-                    log::error!("event=mend-failed path={} copies={} error={error}", self.spot().path.display(), copies.len());
+                    // It is tried every few seconds, and told once.
+                    if !std::mem::replace(&mut inner.unmended, true) {
+                        let path = self.spot();
+                        log::error!("event=mend-failed path={} copies={} error={error}", path.path.display(), copies.len());
+                    }
                     inner.orphans.push((old, copies));
                 }
             }
@@ -191,21 +190,19 @@ impl Mailbox {
         durable
     }
 
-    /// Tells which copies are in neither file. The journal keeps them: they are delivered again in the next life.
-    fn mend(&self, inner: &mut Inner, old: &Arc<dyn File>, copies: &[Dirty]) -> Result<Vec<(SpoolId, u32)>, MailboxError> {
+    fn mend(&self, inner: &mut Inner, old: &Arc<dyn File>, copies: &[Dirty]) -> Result<(), MailboxError> {
         let (guard, stat) = self.lock(inner)?;
         let file = &*guard.file;
         self.ready(inner, Some(file), stat.size)?;
         let scan = self.scan(file, 0, stat.size)?;
         let mut size = stat.size;
         inner.known = None;
-        let mut lost = Vec::new();
         for copy in copies {
             if scan.messages.iter().any(|message| message.is_copy(copy.id, copy.recipient, copy.key)) || inner.was_removed(copy) {
                 continue;
             }
             let Some(bytes) = self.copy_in(&**old, copy)? else {
-                lost.push((copy.id, copy.recipient));
+                log::warn!("event=copy-taken path={} id={}", self.spot().path.display(), copy.id);
                 continue;
             };
             let separator = if size == 0 { b"".as_slice() } else { super::deliver::separator(file, size)? };
@@ -216,7 +213,7 @@ impl Mailbox {
         }
         file.sync()?;
         self.disk.sync_dir(&self.spot().dir)?;
-        Ok(lost)
+        Ok(())
     }
 
     /// The copy's bytes in the file that was replaced; others may have moved it there before.

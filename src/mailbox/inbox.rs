@@ -118,6 +118,8 @@ pub(super) struct Inner {
     pub dirty: Vec<Dirty>,
     /// Files that are no longer at the path, with the unsettled copies in them.
     pub orphans: Vec<(Arc<dyn File>, Vec<Dirty>)>,
+    /// They could not be put into the file that is at the path now, and that was told.
+    pub unmended: bool,
     /// Something was written since the last sync, from here on.
     pub unsynced: Option<u64>,
     /// The file that was synced since it was opened: what an earlier life wrote there is on the disk.

@@ -352,3 +352,20 @@ fn a_flag_we_filed_and_another_program_took_from_a_replaced_file_is_gone() {
     strangers::overwrite(&disk, text.replacen("X-Status:  F  \n", "X-Status:     \n", 1).as_bytes());
     assert_eq!(flags(), Flags::NONE);
 }
+
+#[test]
+fn what_others_took_from_both_files_was_delivered() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    inbox.deliver(&small(1).copy()).unwrap();
+    world.store.checkpoint();
+    let older = world.file("alice");
+    inbox.deliver(&small(2).copy()).unwrap();
+    strangers::overwrite(&disk, &older);
+    replace(&disk, &older);
+    assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1]);
+    world.store.checkpoint();
+    assert!(world.settled(2));
+    assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1]);
+}
