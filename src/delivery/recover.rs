@@ -1,4 +1,5 @@
-//! After a crash: which copies of unsettled messages lie whole in their mailboxes already? No copy is made twice.
+//! After a crash: which copies of unsettled messages lie whole in their mailboxes already? No copy is made twice. What sessions
+//! filed and is missing is filed at once, in its order; the queue-runner delivers the rest.
 //!
 //! [`begin`] runs before the daemon listens, so before anything new is appended. Mailboxes that can't be looked at then
 //! (another program holds the lock) stay on a list, and nothing is delivered to one of them before it was looked at.
@@ -7,7 +8,7 @@ use super::local::INBOX;
 use super::places::{self, Target};
 use super::{Office, Route, runner};
 use crate::mail::{Act, Place};
-use crate::mailbox::{Copy, MailboxError};
+use crate::mailbox::{Arrival, Copy, Mailbox, MailboxError};
 use crate::spool::{Entry, Message, SpoolId, Unsettled};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -192,19 +193,39 @@ fn look_for(office: &Office, target: &Target, batch: &[(Name, Entry)]) -> Result
     if copies.is_empty() {
         return Ok(());
     }
-    let whole = office.store.by_id(&target.account, &target.folder).and_then(|mailbox| mailbox.recover(&copies));
-    let lacking = names.iter().enumerate().filter(|(at, _)| !whole.as_ref().is_ok_and(|whole| whole.get(*at) == Some(&true)));
+    let opened = office.store.by_id(&target.account, &target.folder);
+    let looked = opened.and_then(|mailbox| Ok((mailbox.clone(), mailbox.recover(&copies)?)));
+    let is_there = |at: usize| looked.as_ref().is_ok_and(|(_, whole)| whole.get(at) == Some(&true));
+    let lacking = names.iter().enumerate().filter(|(at, _)| !is_there(*at));
     lacking.for_each(|(_, (id, index))| office.expected.forget(*id, *index));
-    let whole = match whole {
+    let (mailbox, whole) = match looked {
         // Its folder was deleted: nothing is there, and who serves it will find the same.
         Err(MailboxError::Nonexistent | MailboxError::Gone) => return Ok(()),
         other => other?,
     };
-    for ((id, index), _) in names.into_iter().zip(whole).filter(|(_, whole)| *whole) {
+    for ((id, index), _) in names.iter().zip(&whole).filter(|(_, whole)| **whole) {
         log::info!("msg={id} event=recovered mailbox={} folder={} recipient={index}", target.account.name, target.folder);
-        office.table().settled(id, &[index]);
+        office.table().settled(*id, &[*index]);
     }
+    let missing = names.into_iter().zip(copies).zip(whole).filter_map(|(copy, whole)| (!whole).then_some(copy));
+    file_in_order(office, target, &mailbox, missing);
     Ok(())
+}
+
+/// What a session put there together comes in the order that it gave. (The queue-runner serves one as soon as another.)
+fn file_in_order<'a>(office: &Office, target: &Target, mailbox: &Mailbox, missing: impl Iterator<Item = (Name, Copy<'a>)>) {
+    let filed = missing.filter(|(_, copy)| matches!(copy.arrival, Arrival::Filed(_)));
+    let (names, copies): (Vec<Name>, Vec<Copy<'_>>) = filed.unzip();
+    if copies.is_empty() {
+        return;
+    }
+    match mailbox.deliver_all(&copies) {
+        Ok(_) => names.iter().for_each(|(id, index)| {
+            log::info!("msg={id} event=filed user={} folder={}", target.account.name, target.folder);
+            office.table().settled(*id, &[*index]);
+        }),
+        Err(error) => log::warn!("event=filed-later user={} folder={} reason=\"{error}\"", target.account.name, target.folder),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -432,6 +432,33 @@ fn a_stop_at_any_operation_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn what_was_appended_together_comes_in_its_order_after_a_kill() {
+    let all: Vec<String> = (1..=8).map(|n| format!("Subject: {n}\n\ntext {n}\n")).collect();
+    let messages: Vec<(Filing, &[u8])> = all.iter().map(|text| (Filing::default(), text.as_bytes())).collect();
+    let mut came = 0;
+    for stop in 1.. {
+        let house = house();
+        house.disk.stop_at(house.disk.operations() + stop);
+        let told = append(&house, "Work", &messages);
+        let again = House::open(house.disk.after_kill(), house.config.clone());
+        again.wait("the queue", || again.delivery().queue().is_empty());
+        let view = view(&again, "Work");
+        let found: Vec<String> = view
+            .messages()
+            .unwrap()
+            .iter()
+            .map(|m| String::from_utf8(read(&view, m.uid)).unwrap().replace("\r\n", "\n"))
+            .collect();
+        assert!(found.is_empty() || found == all, "stop at {stop}: {found:?}");
+        came += usize::from(!found.is_empty());
+        if told.is_ok() {
+            break;
+        }
+    }
+    assert!(came > 8, "{came}");
+}
+
+#[test]
 #[ignore = "takes minutes; a part of it runs always"]
 fn a_stop_at_any_operation_loses_and_doubles_nothing_at_length() {
     stop_everywhere(1, 30);
