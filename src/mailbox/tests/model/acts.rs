@@ -69,7 +69,8 @@ impl Model {
         if conditional {
             self.observe_anew();
         }
-        if self.blind && (self.foreign || self.alive.values().any(|known| known.uid.is_none())) {
+        let either = |known: &Known| known.either && known.uid.is_none();
+        if (self.foreign && (self.blind || !self.forgotten.is_empty())) || self.alive.values().any(either) {
             // What a backup brought back may have its old UID, or a new one: that has to be seen.
             self.observe_anew();
         }
@@ -271,12 +272,11 @@ impl Model {
                 let which = self.random.below(self.backups.len());
                 self.did(format!("restore backup {which}, replace {replace}"));
                 let older = self.backups[which].clone();
-                if self.blind {
-                    // It tells another UID than the one of which only the index knew.
+                if self.blind || self.killed {
                     for piece in strangers::split(&older) {
                         let known = piece.number().and_then(|n| self.alive.get_mut(&n));
                         let other = |known: &&mut Known| piece.is_ours() && !piece.carries(known.uid);
-                        known.into_iter().filter(other).for_each(|known| known.uid = None);
+                        known.into_iter().filter(other).for_each(|known| (known.uid, known.either) = (None, true));
                     }
                 }
                 older
@@ -294,6 +294,7 @@ impl Model {
         for n in before.difference(&after) {
             self.must.remove(n);
             self.hidden.remove(n);
+            self.forgotten.extend(self.killed.then_some(*n));
             // The engine knows that the file is another one, and that this copy was not safe in the old one.
             let safe = self.world.settled(*n) || self.ever_expunged.contains(n) || self.torn.contains(n);
             if !replace {
