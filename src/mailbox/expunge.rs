@@ -157,24 +157,42 @@ impl Mailbox {
             self.refresh(inner, Some(&*guard.file), stat.into())?;
         }
         self.renew_intents(inner, &*guard.file)?;
-        self.bury_remains(inner, &guard)?;
+        self.bury_remains(inner, &guard, true)?;
         let doomed = inner.rows().doomed.clone();
         self.bury(inner, &guard, &doomed)
     }
 
-    /// Overwrites what a crash left half overwritten, or as it was, in the place it had.
-    pub(super) fn bury_remains(&self, inner: &mut Inner, guard: &Guard<'_>) -> Result<(), MailboxError> {
-        let base = self.base(inner);
+    /// Overwrites what a crash left half overwritten in the place it had. `all`: and what nobody else can be in that place.
+    pub(super) fn bury_remains(&self, inner: &mut Inner, guard: &Guard<'_>, all: bool) -> Result<(), MailboxError> {
         let places: HashSet<u32> = inner.rows().doomed.iter().map(|place| place.uid).collect();
         let mut half = Vec::new();
         for intent in inner.open_intents().iter().filter(|intent| !places.contains(&intent.uid)) {
-            half.extend(remains::find(&*guard.file, &self.keys.secret, intent, base)?);
+            let Some(place) = self.remains_of(inner, &*guard.file, intent)? else { continue };
+            // One that is whole may be mail again: that is told when messages are numbered.
+            if all || !self.is_whole(&*guard.file, intent)? {
+                half.push(place);
+            }
         }
         if half.is_empty() {
             return Ok(());
         }
         inner.distrust();
         self.bury(inner, guard, &half)
+    }
+
+    /// What a crash left of a message that was to be removed, if that is not mail again.
+    fn remains_of(&self, inner: &Inner, file: &dyn File, intent: &Intent) -> io::Result<Option<Row>> {
+        if inner.rows().rows.iter().any(|row| row.offset == intent.offset && row.key == intent.key) {
+            return Ok(None);
+        }
+        remains::find(file, &self.keys.secret, intent, self.base(inner))
+    }
+
+    fn is_whole(&self, file: &dyn File, intent: &Intent) -> Result<bool, MailboxError> {
+        match self.scan(file, intent.offset, intent.offset + intent.length) {
+            Err(MailboxError::Refused(_)) => Ok(false),
+            scan => Ok(scan?.messages.first().is_some_and(|found| (found.length, found.key) == (intent.length, intent.key))),
+        }
     }
 
     /// Others may have moved what is to be removed, or changed its marks. After a kill it is known by where it stands.
@@ -195,11 +213,17 @@ impl Mailbox {
     /// After a look: what is neither there any more nor half overwritten was taken away by others. If it comes back, it is mail.
     pub(super) fn settle_intents(&self, inner: &mut Inner, file: Option<&dyn File>) -> Result<(), MailboxError> {
         let doomed: HashSet<u32> = inner.rows().doomed.iter().map(|row| row.uid).collect();
-        let base = self.base(inner);
-        let mut over = Vec::new();
+        let (mut over, mut back) = (Vec::new(), Vec::new());
         for intent in inner.open_intents().iter().filter(|intent| !doomed.contains(&intent.uid)) {
-            let half = file.map(|file| remains::find(file, &self.keys.secret, intent, base)).transpose()?.flatten();
-            over.extend(half.is_none().then_some(intent.uid));
+            if file.map(|file| self.remains_of(inner, file, intent)).transpose()?.flatten().is_none() {
+                let again = inner.rows().rows.iter().any(|row| row.uid > intent.uid && row.key == intent.key);
+                if again { back.push(intent.uid) } else { over.push(intent.uid) }
+            }
+        }
+        if !back.is_empty() {
+            // The next life must not take it for what was to be removed.
+            inner.done(back.into_iter());
+            inner.log.as_mut().map_or(Ok(()), Log::sync)?;
         }
         inner.unproven.clear();
         file.map_or(Ok(()), |file| self.renew_intents(inner, file))?;

@@ -60,7 +60,7 @@ impl Mailbox {
         self.count_removed(inner, wanted);
         if !self.is_remembered(&stat) {
             // Else nobody could tell where they end, before a torn one.
-            self.bury_remains(inner, &guard)?;
+            self.bury_remains(inner, &guard, false)?;
         }
         let start = durable_end(inner, file, stat.size)?;
         if start > 0 {

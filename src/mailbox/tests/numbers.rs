@@ -369,3 +369,25 @@ fn what_others_took_from_both_files_was_delivered() {
     assert!(world.settled(2));
     assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1]);
 }
+
+#[test]
+fn what_is_mail_again_stays_so_wherever_it_stands_in_the_next_life() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    (1..=2).for_each(|n| append(&disk, &text(n)));
+    assert_eq!(uids(&world), BTreeMap::from([(1, 1), (2, 2)]));
+    let before = world.file("alice");
+    world.inbox("alice").expunge(&[Uid(2)]).unwrap();
+    // It comes back, in another place first.
+    let (disk, world) = killed(&disk, world);
+    let (first, second) = before.split_at(before.len() / 2);
+    replace(&disk, &[second, first].concat());
+    assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1, 2]);
+    strangers::overwrite(&disk, &before);
+    let now = uids(&world);
+    let (_disk, world) = killed(&disk, world);
+    assert_eq!(world.inbox("alice").recover(&[]).unwrap(), [false; 0]);
+    assert_eq!(uids(&world), now);
+    world.store.checkpoint();
+    assert_eq!((now.len(), uids(&world)), (2, now));
+}
