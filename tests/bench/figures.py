@@ -185,9 +185,13 @@ def table(args):
         than("ENVELOPE and BODYSTRUCTURE, cached, ms", "structure.session", 8)
         than("SORT (DATE), cached, ms", "sort.date", 3)
         than("THREAD REFERENCES, cached, ms", "thread", 3)
+        than("FETCH 1:* BODY.PEEK[], thrown away, ms", "whole", 2)
+        single("IMAP: the same, CPU s a GiB", "imap", "whole", "server_cpu_s_per_gib", 1, peer="dovecot")
         than("SEARCH BODY of a rare word, ms", "search.first", 20)
         than("flag on all, ms", "store.seen", 1)
         single("IMAP: EXPUNGE of one in the middle, ms", "imap", "expunge", "ms", 5, peer="dovecot")
+        single("IMAP: a session in IDLE, KiB", "idle", "idle plain", "anon_kib_each", 40)
+        single("IMAP: the same by TLS, KiB", "idle", "idle tls", "anon_kib_each", 96)
 
     row("figure (medians)", "pillarbox", "peer", "better by", "goal")
     for case in MAIL_CASES:

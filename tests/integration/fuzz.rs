@@ -1,5 +1,6 @@
 //! Replays the corpus of every parser, and mutations of it: the same ones each time, for as long as there is time.
 
+mod session;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
@@ -21,10 +22,11 @@ pub fn tests() -> Vec<Test> {
     let test = |(name, target): &'static (&'static str, fn(&[u8]))| {
         Test::named(format!("fuzz::{name}"), || replay(name, *target)).longer(bounds().0)
     };
-    TARGETS.iter().map(test).collect()
+    TARGETS.iter().map(test).chain(session::tests()).collect()
 }
 
-fn replay(name: &str, target: fn(&[u8])) {
+/// What a target begins with, in the order of its files' names.
+fn corpus_of(name: &str) -> Vec<Vec<u8>> {
     let dir = top().join("tests/fuzz/corpus").join(name);
     let mut files: Vec<_> = fs::read_dir(&dir)
         .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
@@ -34,8 +36,13 @@ fn replay(name: &str, target: fn(&[u8])) {
     files.sort();
     let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     assert!(!corpus.is_empty());
-    for (file, input) in files.iter().zip(&corpus) {
-        attempt(&file.display().to_string(), target, input);
+    corpus
+}
+
+fn replay(name: &str, target: fn(&[u8])) {
+    let corpus = corpus_of(name);
+    for (number, input) in corpus.iter().enumerate() {
+        attempt(&format!("file {number} of {name}"), target, input);
     }
     let mut random = Random(0xf022);
     let begun = Instant::now();
