@@ -1,11 +1,13 @@
 //! APPEND and REPLACE, which are read in pieces while they arrive: messages, or what they are made of, stand in literals that
 //! go to the journal. Pure.
 
-use super::command::{Append, Verb, flag, tag_of};
 use super::cursor::{Announced, Bad, Cursor, Parsed, announced};
 use super::folder::mailbox;
 use super::set::Set;
+use super::store::{Flag, flag};
+use super::verb::{Verb, tag_of};
 use crate::mail::date;
+use crate::sys::Time;
 use std::borrow::Cow;
 
 /// An APPEND or a REPLACE up to its mailbox.
@@ -31,6 +33,15 @@ pub struct Replaced {
     pub which: Set,
     /// It is a UID.
     pub uid: bool,
+}
+
+/// How a message is to be filed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Append {
+    /// Its flags.
+    pub flags: Vec<Flag>,
+    /// Its internal date, and the zone in minutes.
+    pub date: Option<(Time, i16)>,
 }
 
 impl AppendHead {
@@ -185,7 +196,7 @@ fn append_head(cursor: &mut Cursor<'_>) -> Parsed<Append> {
 }
 
 /// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`
-fn date_time(cursor: &mut Cursor<'_>) -> Parsed<(crate::sys::Time, i16)> {
+fn date_time(cursor: &mut Cursor<'_>) -> Parsed<(Time, i16)> {
     let text = cursor.string()?;
     std::str::from_utf8(&text).ok().and_then(date::from_imap).ok_or(Bad("this is no date"))
 }

@@ -1,20 +1,19 @@
-//! Commands, and which words stand for them.
+//! Commands, and what follows their names.
 
 use super::cursor::{Bad, Cursor, Parsed};
-use super::fetch::{self, Item};
+use super::fetch::{self, Item, Modifiers};
 use super::filter::{self, Filter};
 use super::folder::{self, ListWhat, StatusItem, mailbox};
 use super::metadata::{self, Wanted};
 use super::notify::{Notify, notify};
 use super::returns::Partial;
 use super::search::{self, Algorithm, Criterion, Search};
+use super::select::{How, how};
 use super::set::Set;
-use crate::mailbox::{Change, Flags, NoteChanges, SpecialUse};
-use crate::sys::Time;
+use super::store::{Store, store};
+use super::verb::Verb;
+use crate::mailbox::{NoteChanges, SpecialUse};
 use std::fmt;
-
-/// Names in one list of flags.
-const MOST_FLAGS: usize = 200;
 
 /// One command, its arguments checked as far as they can be without a mailbox.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,173 +133,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("…")
     }
-}
-
-/// How a mailbox is opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct How {
-    /// EXAMINE
-    pub read_only: bool,
-    /// `(CONDSTORE)` (RFC 7162 §3.1.8)
-    pub condstore: bool,
-    /// `(QRESYNC (…))` (RFC 7162 §3.2.5)
-    pub resync: Option<Resync>,
-}
-
-/// What the client knows of a mailbox already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resync {
-    /// UIDVALIDITY
-    pub validity: u32,
-    /// Up to which modseq.
-    pub modseq: u64,
-    /// Which UIDs; none: all.
-    pub known: Option<Set>,
-    /// Numbers, and the UIDs they had.
-    pub pairs: Option<(Set, Set)>,
-}
-
-/// What STORE does.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Store {
-    /// How.
-    pub change: Change,
-    /// `.SILENT`
-    pub silent: bool,
-    /// Which.
-    pub flags: Vec<Flag>,
-    /// `(UNCHANGEDSINCE n)` (RFC 7162 §3.1.3)
-    pub unchanged_since: Option<u64>,
-}
-
-/// A flag as clients write it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Flag {
-    /// One that the protocol knows.
-    System(Flags),
-    /// Any other word.
-    Keyword(String),
-}
-
-/// How a message is to be filed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Append {
-    /// Its flags.
-    pub flags: Vec<Flag>,
-    /// Its internal date, and the zone in minutes.
-    pub date: Option<(Time, i16)>,
-}
-
-/// What a command is called; APPEND and REPLACE, which are read while they arrive, have no [`Command`].
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Verb {
-    Append,
-    Authenticate,
-    CancelUpdate,
-    Capability,
-    Check,
-    Close,
-    Compress,
-    Copy,
-    Create,
-    Delete,
-    Enable,
-    Esearch,
-    Examine,
-    Expunge,
-    Fetch,
-    GetMetadata,
-    GetQuota,
-    GetQuotaRoot,
-    Id,
-    Idle,
-    List,
-    Login,
-    Logout,
-    Lsub,
-    Move,
-    Namespace,
-    Noop,
-    Notify,
-    Rename,
-    Replace,
-    Search,
-    Select,
-    SetMetadata,
-    Sort,
-    Starttls,
-    Status,
-    Store,
-    Subscribe,
-    Thread,
-    Uid,
-    Unauthenticate,
-    Unselect,
-    Unsubscribe,
-}
-
-type Row = (&'static str, Verb);
-
-const VERBS: &[Row] = &[
-    ("APPEND", Verb::Append),
-    ("AUTHENTICATE", Verb::Authenticate),
-    ("CANCELUPDATE", Verb::CancelUpdate),
-    ("CAPABILITY", Verb::Capability),
-    ("CHECK", Verb::Check),
-    ("CLOSE", Verb::Close),
-    ("COMPRESS", Verb::Compress),
-    ("COPY", Verb::Copy),
-    ("CREATE", Verb::Create),
-    ("DELETE", Verb::Delete),
-    ("ENABLE", Verb::Enable),
-    ("ESEARCH", Verb::Esearch),
-    ("EXAMINE", Verb::Examine),
-    ("EXPUNGE", Verb::Expunge),
-    ("FETCH", Verb::Fetch),
-    ("GETMETADATA", Verb::GetMetadata),
-    ("GETQUOTA", Verb::GetQuota),
-    ("GETQUOTAROOT", Verb::GetQuotaRoot),
-    ("ID", Verb::Id),
-    ("IDLE", Verb::Idle),
-    ("LIST", Verb::List),
-    ("LOGIN", Verb::Login),
-    ("LOGOUT", Verb::Logout),
-    ("LSUB", Verb::Lsub),
-    ("MOVE", Verb::Move),
-    ("NAMESPACE", Verb::Namespace),
-    ("NOOP", Verb::Noop),
-    ("NOTIFY", Verb::Notify),
-    ("RENAME", Verb::Rename),
-    ("REPLACE", Verb::Replace),
-    ("SEARCH", Verb::Search),
-    ("SELECT", Verb::Select),
-    ("SETMETADATA", Verb::SetMetadata),
-    ("SORT", Verb::Sort),
-    ("STARTTLS", Verb::Starttls),
-    ("STATUS", Verb::Status),
-    ("STORE", Verb::Store),
-    ("SUBSCRIBE", Verb::Subscribe),
-    ("THREAD", Verb::Thread),
-    ("UID", Verb::Uid),
-    ("UNAUTHENTICATE", Verb::Unauthenticate),
-    ("UNSELECT", Verb::Unselect),
-    ("UNSUBSCRIBE", Verb::Unsubscribe),
-];
-
-impl Verb {
-    /// `command = tag SP (command-any / …)`: takes the word, in any case.
-    pub fn read(cursor: &mut Cursor<'_>) -> Parsed<Verb> {
-        let word = cursor.atom()?;
-        let row = VERBS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
-        row.map(|(_, verb)| *verb).ok_or(Bad("no such command"))
-    }
-}
-
-/// The tag of a command, whatever follows it; and what follows.
-pub fn tag_of(command: &[u8]) -> Option<(&str, Cursor<'_>)> {
-    let mut cursor = Cursor::new(command);
-    let tag = cursor.tag().ok()?;
-    (cursor.eat(b' ') || cursor.rest().is_empty()).then_some((tag, cursor))
 }
 
 impl Command {
@@ -434,7 +266,7 @@ fn on_messages(verb: Verb, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Command
         Verb::Copy | Verb::Move => Command::Copy { set, uid, to: mailbox(cursor)?, moves: verb == Verb::Move },
         Verb::Fetch => {
             let items = fetch::items(cursor)?;
-            let Modifiers { changed_since, vanished, partial } = fetch_modifiers(cursor)?;
+            let Modifiers { changed_since, vanished, partial } = fetch::modifiers(cursor)?;
             if partial.is_some() && !uid {
                 return Err(Bad("PARTIAL is for UID FETCH"));
             }
@@ -442,138 +274,6 @@ fn on_messages(verb: Verb, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Command
         }
         _ => Command::Store { set, uid, store: store(cursor)? },
     })
-}
-
-/// What is asked of a FETCH beyond its items.
-#[derive(Default)]
-struct Modifiers {
-    changed_since: Option<u64>,
-    vanished: bool,
-    partial: Option<Partial>,
-}
-
-/// `fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")"` (RFC 4466 §2.4, RFC 7162 §7, RFC 9394 §4)
-fn fetch_modifiers(cursor: &mut Cursor<'_>) -> Parsed<Modifiers> {
-    let mut modifiers = Modifiers::default();
-    if cursor.eat(b' ') {
-        cursor.list(|cursor| {
-            match cursor.atom()?.to_ascii_uppercase().as_str() {
-                "CHANGEDSINCE" => {
-                    cursor.space()?;
-                    modifiers.changed_since = Some(cursor.number64()?);
-                }
-                "VANISHED" => modifiers.vanished = true,
-                "PARTIAL" => {
-                    cursor.space()?;
-                    modifiers.partial = Some(Partial::parse(cursor)?);
-                }
-                _ => return Err(Bad("no such modifier")),
-            }
-            Ok(())
-        })?;
-    }
-    if modifiers.vanished && modifiers.changed_since.is_none() {
-        return Err(Bad("VANISHED needs CHANGEDSINCE"));
-    }
-    Ok(modifiers)
-}
-
-/// ```abnf
-/// store = "STORE" SP sequence-set [SP "(" "UNCHANGEDSINCE" SP mod-sequence-valzer ")"] SP store-att-flags
-/// store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
-/// ```
-fn store(cursor: &mut Cursor<'_>) -> Parsed<Store> {
-    let mut unchanged_since = None;
-    if cursor.peek() == Some(b'(') {
-        cursor.list(|cursor| {
-            if !cursor.eat_word("UNCHANGEDSINCE ") {
-                return Err(Bad("no such modifier"));
-            }
-            unchanged_since = Some(cursor.number64()?);
-            Ok(())
-        })?;
-        cursor.space()?;
-    }
-    let change = match cursor.peek() {
-        Some(b'+') => Change::Add,
-        Some(b'-') => Change::Remove,
-        _ => Change::Replace,
-    };
-    let _ = cursor.eat(b'+') || cursor.eat(b'-');
-    if !cursor.eat_word("FLAGS") {
-        return Err(Bad("only FLAGS can be stored"));
-    }
-    let silent = cursor.eat_word(".SILENT");
-    cursor.space()?;
-    let mut flags = Vec::new();
-    if cursor.peek() == Some(b'(') {
-        flags = cursor.list(flag)?;
-    } else {
-        flags.push(flag(cursor)?);
-        while cursor.eat(b' ') {
-            flags.push(flag(cursor)?);
-        }
-    }
-    if flags.len() > MOST_FLAGS { Err(Bad("too many flags")) } else { Ok(Store { change, silent, flags, unchanged_since }) }
-}
-
-/// `flag = "\Answered" / "\Flagged" / "\Deleted" / "\Seen" / "\Draft" / flag-keyword / flag-extension`; `\Recent` is no client's.
-pub(super) fn flag(cursor: &mut Cursor<'_>) -> Parsed<Flag> {
-    if !cursor.eat(b'\\') {
-        return cursor.atom().map(|name| Flag::Keyword(name.to_owned()));
-    }
-    match cursor.atom()?.to_ascii_lowercase().as_str() {
-        "answered" => Ok(Flag::System(Flags::ANSWERED)),
-        "deleted" => Ok(Flag::System(Flags::DELETED)),
-        "draft" => Ok(Flag::System(Flags::DRAFT)),
-        "flagged" => Ok(Flag::System(Flags::FLAGGED)),
-        "seen" => Ok(Flag::System(Flags::SEEN)),
-        _ => Err(Bad("no such flag can be set")),
-    }
-}
-
-/// ```abnf
-/// select-params  = SP "(" select-param *(SP select-param) ")"
-/// select-param  /= "CONDSTORE" / "QRESYNC" SP "(" uidvalidity SP mod-sequence-value [SP known-uids] [SP seq-match-data] ")"
-/// seq-match-data = "(" known-sequence-set SP known-uid-set ")"            ; RFC 7162 §7
-/// ```
-fn how(cursor: &mut Cursor<'_>, read_only: bool) -> Parsed<How> {
-    let mut how = How { read_only, ..How::default() };
-    if cursor.eat(b' ') {
-        cursor.list(|cursor| {
-            match cursor.atom()?.to_ascii_uppercase().as_str() {
-                "CONDSTORE" => how.condstore = true,
-                "QRESYNC" => how.resync = Some(resync(cursor)?),
-                _ => return Err(Bad("no such parameter")),
-            }
-            Ok(())
-        })?;
-    }
-    Ok(how)
-}
-
-fn resync(cursor: &mut Cursor<'_>) -> Parsed<Resync> {
-    cursor.space()?;
-    cursor.expect(b'(', "a list is missing")?;
-    let validity = cursor.nz_number()?;
-    cursor.space()?;
-    let modseq = cursor.number64()?;
-    let (mut known, mut pairs) = (None, None);
-    while cursor.eat(b' ') {
-        if cursor.eat(b'(') {
-            let numbers = Set::parse(cursor)?;
-            cursor.space()?;
-            pairs = Some((numbers, Set::parse(cursor)?));
-            cursor.expect(b')', "a list does not end")?;
-            break;
-        }
-        if known.is_some() {
-            return Err(Bad("one set of UIDs is enough"));
-        }
-        known = Some(Set::parse(cursor)?);
-    }
-    cursor.expect(b')', "a list does not end")?;
-    Ok(Resync { validity, modseq, known, pairs })
 }
 
 /// `id = "ID" SP ("(" [string SP nstring *(SP string SP nstring)] ")" / nil)` (RFC 2971 §3.1); what a client is called is its

@@ -1,6 +1,7 @@
 //! What FETCH asks for (RFC 9051 §6.4.5, with BINARY, CONDSTORE, OBJECTID, SAVEDATE, PREVIEW). Pure.
 
 use super::cursor::{Bad, Cursor, Parsed};
+use super::returns::Partial;
 
 /// Parts within parts that can be named.
 const DEEPEST: usize = 100;
@@ -116,6 +117,40 @@ pub fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<Item>> {
     };
     *cursor = macro_name;
     Ok([&fast[..], more].concat())
+}
+
+/// What is asked of a FETCH beyond its items.
+#[derive(Default)]
+pub(super) struct Modifiers {
+    pub changed_since: Option<u64>,
+    pub vanished: bool,
+    pub partial: Option<Partial>,
+}
+
+/// `fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")"` (RFC 4466 §2.4, RFC 7162 §7, RFC 9394 §4)
+pub(super) fn modifiers(cursor: &mut Cursor<'_>) -> Parsed<Modifiers> {
+    let mut modifiers = Modifiers::default();
+    if cursor.eat(b' ') {
+        cursor.list(|cursor| {
+            match cursor.atom()?.to_ascii_uppercase().as_str() {
+                "CHANGEDSINCE" => {
+                    cursor.space()?;
+                    modifiers.changed_since = Some(cursor.number64()?);
+                }
+                "VANISHED" => modifiers.vanished = true,
+                "PARTIAL" => {
+                    cursor.space()?;
+                    modifiers.partial = Some(Partial::parse(cursor)?);
+                }
+                _ => return Err(Bad("no such modifier")),
+            }
+            Ok(())
+        })?;
+    }
+    if modifiers.vanished && modifiers.changed_since.is_none() {
+        return Err(Bad("VANISHED needs CHANGEDSINCE"));
+    }
+    Ok(modifiers)
 }
 
 fn item(cursor: &mut Cursor<'_>) -> Parsed<Item> {
