@@ -219,13 +219,7 @@ impl Session<'_> {
 
     /// Reference and pattern, put together (RFC 3501 §6.3.8).
     fn pattern(&self, reference: &[u8], pattern: &[u8]) -> Option<String> {
-        let text = self.name_text(&[reference, pattern].concat())?;
-        // INBOX is the same in any case.
-        let first = text.find('/').unwrap_or(text.len());
-        match text.get(..first) {
-            Some(head) if head.eq_ignore_ascii_case("INBOX") => Some(format!("INBOX{}", &text[first..])),
-            _ => Some(text),
-        }
+        self.name_text(&[reference, pattern].concat())
     }
 
     /// STATUS (RFC 9051 §6.3.11).
@@ -310,8 +304,10 @@ fn add_parents(names: &mut Vec<Listed>) {
     names.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
-/// Does a name match a pattern? `*` is anything, `%` anything but the separator. Bounded by their lengths' product.
+/// Does a name match a pattern? `*` is anything, `%` anything but the separator; INBOX is the same in any case, with what is below
+/// it. Bounded by their lengths' product.
 fn is_like(name: &str, pattern: &str) -> bool {
+    let inbox = if name == "INBOX" || name.starts_with("INBOX/") { 5 } else { 0 };
     let (name, pattern): (Vec<char>, Vec<char>) = (name.chars().collect(), pattern.chars().collect());
     // Which beginnings of the name match what was read of the pattern.
     let mut fits: Vec<bool> = vec![false; name.len() + 1];
@@ -321,7 +317,8 @@ fn is_like(name: &str, pattern: &str) -> bool {
             '*' => (1..fits.len()).for_each(|at| fits[at] |= fits[at - 1]),
             '%' => (1..fits.len()).for_each(|at| fits[at] |= fits[at - 1] && name[at - 1] != '/'),
             exact => {
-                (1..fits.len()).rev().for_each(|at| fits[at] = fits[at - 1] && name[at - 1] == *exact);
+                let same = |at: usize| name[at] == *exact || (at < inbox && name[at].eq_ignore_ascii_case(exact));
+                (1..fits.len()).rev().for_each(|at| fits[at] = fits[at - 1] && same(at - 1));
                 fits[0] = false;
             }
         }
@@ -335,12 +332,29 @@ mod tests {
 
     #[test]
     fn patterns() {
-        for (name, pattern) in
-            [("a/b", "*"), ("a/b", "a/%"), ("a", "%"), ("a/b/c", "a*c"), ("ab", "a%b"), ("", ""), ("a", "a*%*")]
-        {
+        for (name, pattern) in [
+            ("a/b", "*"),
+            ("a/b", "a/%"),
+            ("a", "%"),
+            ("a/b/c", "a*c"),
+            ("ab", "a%b"),
+            ("", ""),
+            ("a", "a*%*"),
+            ("INBOX", "in%"),
+            ("INBOX/a", "inbox/*"),
+        ] {
             assert!(is_like(name, pattern), "{name} {pattern}");
         }
-        for (name, pattern) in [("a/b", "%"), ("a", "b"), ("a/b/c", "a/%"), ("a", ""), ("", "a")] {
+        for (name, pattern) in [
+            ("a/b", "%"),
+            ("a", "b"),
+            ("a/b/c", "a/%"),
+            ("a", ""),
+            ("", "a"),
+            ("INBOXES", "inbox*"),
+            ("INBOX/A", "INBOX/a"),
+            ("a/INBOX", "a/inbox"),
+        ] {
             assert!(!is_like(name, pattern), "{name} {pattern}");
         }
         assert!(!is_like(&"a".repeat(1000), &("*a".repeat(500) + "b")));
