@@ -11,6 +11,7 @@ mod imap;
 pub mod load;
 mod mailboxes;
 mod readers;
+mod sessions;
 
 use crate::runner::Test;
 
@@ -26,6 +27,7 @@ pub fn tests() -> Vec<Test> {
         load::tests(),
         mailboxes::tests(),
         readers::tests(),
+        sessions::tests(),
     ]
     .into_iter()
     .flatten()
