@@ -133,3 +133,70 @@ fn capabilities_of_imap() {
     let told: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix(".It Ic ")).collect();
     assert_eq!(told, pillarbox::imapd::CAPABILITIES.iter().copied().collect::<BTreeSet<&str>>());
 }
+
+/// A word of a client's line in a dialogue that exercises a capability; of one that has no word of its own, of its comment.
+const EXERCISES: &[(&str, &str)] = &[
+    ("IMAP4rev1", "SELECT INBOX"),
+    ("IMAP4rev2", "ENABLE IMAP4REV2"),
+    ("LITERAL+", "+}\\R\\N"),
+    ("SASL-IR", "AUTHENTICATE PLAIN A"),
+    ("ID", " ID ("),
+    ("ENABLE", " ENABLE "),
+    ("BINARY", "BINARY.PEEK["),
+    ("CATENATE", "CATENATE (URL"),
+    ("CHILDREN", "RETURN (CHILDREN"),
+    ("COMPRESS=DEFLATE", "COMPRESS DEFLATE"),
+    ("CONDSTORE", "(CONDSTORE)"),
+    ("CONTEXT=SEARCH", " SEARCH RETURN (UPDATE"),
+    ("CONTEXT=SORT", " SORT RETURN (UPDATE"),
+    ("CREATE-SPECIAL-USE", "(USE ("),
+    ("ESEARCH", " SEARCH RETURN (MIN"),
+    ("ESORT", " SORT RETURN ("),
+    ("I18NLEVEL=1", "I;UNICODE-CASEMAP"),
+    ("IDLE", " IDLE"),
+    ("LIST-EXTENDED", " LIST (SUBSCRIBED"),
+    ("LIST-STATUS", "RETURN (STATUS"),
+    ("METADATA", " SETMETADATA "),
+    ("MOVE", " MOVE "),
+    ("MULTIAPPEND", "(RFC 3502)"),
+    ("MULTISEARCH", " ESEARCH IN ("),
+    ("NAMESPACE", " NAMESPACE"),
+    ("NOTIFY", " NOTIFY SET"),
+    ("OBJECTID", "EMAILID"),
+    ("PARTIAL", "(PARTIAL -"),
+    ("PREVIEW", "PREVIEW (LAZY)"),
+    ("QRESYNC", "(QRESYNC ("),
+    ("QUOTA", " GETQUOTAROOT "),
+    ("QUOTA=RES-STORAGE", "DELETED-STORAGE"),
+    ("REPLACE", " REPLACE "),
+    ("SAVEDATE", "SAVEDATE"),
+    ("SEARCHRES", "FETCH $"),
+    ("SORT", " SORT ("),
+    ("SORT=DISPLAY", "DISPLAYFROM"),
+    ("SPECIAL-USE", "LIST (SPECIAL-USE)"),
+    ("STATUS=SIZE", " SIZE"),
+    ("THREAD=ORDEREDSUBJECT", "THREAD ORDEREDSUBJECT"),
+    ("THREAD=REFERENCES", "THREAD REFERENCES"),
+    ("UIDPLUS", "UID EXPUNGE"),
+    ("UNAUTHENTICATE", " UNAUTHENTICATE"),
+    ("UNSELECT", " UNSELECT"),
+    ("URL-PARTIAL", "/;PARTIAL="),
+    ("UTF8=ACCEPT", "ENABLE UTF8=ACCEPT"),
+    ("WITHIN", "YOUNGER "),
+];
+
+/// Nothing is announced that no dialogue asks for.
+#[test]
+fn each_capability_of_imap_is_exercised() {
+    let mut lines = Vec::new();
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dialogues/imap")).unwrap().flatten() {
+        let text = fs::read_to_string(file.path()).unwrap_or_default().to_ascii_uppercase();
+        lines.extend(text.lines().filter(|line| line.starts_with(['C', '#'])).map(str::to_owned));
+    }
+    for capability in pillarbox::imapd::CAPABILITIES {
+        let word = EXERCISES.iter().find(|(name, _)| name == capability).map(|(_, word)| *word);
+        let word = word.unwrap_or_else(|| panic!("what exercises {capability}?"));
+        assert!(lines.iter().any(|line| line.contains(word)), "no dialogue exercises {capability}: {word:?}");
+    }
+    assert_eq!(EXERCISES.len(), pillarbox::imapd::CAPABILITIES.len());
+}
