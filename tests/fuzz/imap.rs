@@ -121,7 +121,9 @@ pub fn url(input: &[u8]) {
     again += &url.validity.map_or_else(String::new, |validity| format!(";UIDVALIDITY={validity}"));
     again += &format!("/;UID={}", url.uid);
     let text = String::from_utf8_lossy(input).to_ascii_uppercase();
-    if let Some((_, section)) = text.rsplit_once(";SECTION=") {
+    // A host in brackets may hold anything.
+    let behind = text.rsplit_once("/;UID=").map_or("", |(_, behind)| behind);
+    if let Some((_, section)) = behind.split_once("/;SECTION=") {
         again += &format!("/;SECTION={}", section.split("/;").next().unwrap());
     }
     again += &url.partial.map_or_else(String::new, |(from, length)| match length {
