@@ -41,8 +41,6 @@ pub enum FileError {
     Nul,
     /// A header is too big to be kept.
     HeaderTooBig,
-    /// A header has 8-bit characters, and may not.
-    EightBitHeader,
     /// This is no keyword, or the folder has too many (LIMIT).
     Keyword,
     /// Too much for one command (LIMIT).
@@ -62,7 +60,6 @@ impl fmt::Display for FileError {
             FileError::Gone => out.write_str("message is gone"),
             FileError::Nul => out.write_str("message has a NUL"),
             FileError::HeaderTooBig => out.write_str("header too big"),
-            FileError::EightBitHeader => out.write_str("8-bit characters in the header"),
             FileError::Keyword => out.write_str("keyword can't be kept"),
             FileError::TooMuch => out.write_str("too much at once"),
             FileError::Full => out.write_str("no room"),
@@ -140,8 +137,6 @@ pub struct Batch {
     from_wire: FromWire,
     /// Bytes of the header so far, and of its last line; None once it is over.
     header: Option<(usize, usize)>,
-    /// It may have ASCII only.
-    ascii_header: bool,
     piece: Vec<u8>,
 }
 
@@ -226,7 +221,6 @@ impl Batch {
             files: 0,
             from_wire: FromWire::default(),
             header: None,
-            ascii_header: false,
             piece: Vec::new(),
         })
     }
@@ -238,11 +232,6 @@ impl Batch {
         self.replaces = Some(source.message(uid).map_err(of_source)?.ok_or(FileError::Gone)?.size);
         self.replaced = Some(known);
         Ok(())
-    }
-
-    /// From now on headers with 8-bit characters are refused.
-    pub fn refuse_eight_bit_headers(&mut self) {
-        self.ascii_header = true;
     }
 
     /// Begins the next message, which is then written. Its save date is now.
@@ -325,9 +314,6 @@ impl Batch {
             }
             if bytes > MOST_HEADER {
                 return self.refuse(FileError::HeaderTooBig);
-            }
-            if self.ascii_header && !byte.is_ascii() {
-                return self.refuse(FileError::EightBitHeader);
             }
         }
         self.header = Some((bytes, line));

@@ -103,7 +103,6 @@ impl From<FileError> for Result<Answer, End> {
             FileError::Nonexistent => Answer::no("TRYCREATE", text),
             FileError::Gone => Answer::no("EXPUNGEISSUED", text),
             FileError::Nul => Answer::no("UNKNOWN-CTE", text),
-            FileError::EightBitHeader => Answer::no("CANNOT", "8-bit characters in a header need ENABLE UTF8=ACCEPT"),
             FileError::HeaderTooBig | FileError::Keyword | FileError::TooMuch => Answer::no("LIMIT", text),
             FileError::Full => Answer::no("OVERQUOTA", text),
             FileError::Later(_) => Answer::no("UNAVAILABLE", text),

@@ -80,10 +80,6 @@ impl Session<'_> {
         let replaced = head.replaced.as_ref().map(|replaced| self.to_be_replaced(replaced)).transpose()?;
         let (name, account) = self.folder(&head.folder)?;
         let mut batch = self.server.post.file(&account, &name)?;
-        // RFC 6855 §4
-        if !self.speaks_utf8() {
-            batch.refuse_eight_bit_headers();
-        }
         if let (Some(uid), Some(selected)) = (replaced, &self.selected) {
             batch.replace(&selected.view, uid)?;
         }
