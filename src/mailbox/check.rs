@@ -6,7 +6,8 @@ mod tree;
 
 use super::deliver::end_of;
 use super::factlog;
-use super::inbox::{Inner, Mailbox, PATIENCE, Stamp, adopt};
+use super::handover::adopt;
+use super::inbox::{Inner, Mailbox, PATIENCE, Stamp};
 use super::index::Kept;
 use super::lock::Patience;
 use super::scan::{Kind, Message, Scan};

@@ -48,7 +48,7 @@
 //!   messages without room for them stay in the log.
 //! * **The index is older than the file, stale, damaged or gone**: what it can't know is looked at again ([`index`]).
 //! * **A c-client program has it open** (alpine): mail is appended, and nothing else is written until that ends ([`lock`]).
-//! * **Another daemon keeps it too**, on a shared file system: the state log is where they meet ([`factlog`]).
+//! * **Another daemon keeps it too**, on a shared file system: the state log is where they meet ([`handover`], [`factlog`]).
 //! * **The state log is torn at its end**: the torn line was never depended on. **Holed**: UIDs go on far above. **Lost**: a new
 //!   UIDVALIDITY. **Older than the file** (a backup): its base line and seals raise the next UID. (Older together with the file,
 //!   and without the index: nobody can know what was shown since. Who puts both back takes the state log away instead.)
@@ -78,6 +78,7 @@ mod expunge;
 mod factlog;
 mod flags;
 mod folders;
+mod handover;
 mod headers;
 mod inbox;
 mod index;

@@ -1,0 +1,148 @@
+//! How the numbering of a mailbox goes on: from a life of the daemon to the next, from UW or Dovecot to us, and beside another
+//! daemon on the same files. The state log is where all of them meet.
+
+use super::MailboxError;
+use super::checkpoint::first_state;
+use super::inbox::{Inner, Mailbox, Stamp};
+use super::refresh::Loaded;
+use super::scan::Scan;
+use super::state::{Fact, Log};
+use crate::sys::File;
+
+/// A newer UIDVALIDITY than the clock's is not believed of others beyond this, in seconds.
+const CLOCK_SLACK: i64 = 86_400;
+
+impl Mailbox {
+    /// Reads the state log, when that was not done yet, and takes up a mailbox never seen before. The file is locked.
+    pub(super) fn ready(&self, inner: &mut Inner, file: Option<&dyn File>, size: u64) -> Result<(), MailboxError> {
+        if inner.log.is_some() {
+            return self.heed_others(inner);
+        }
+        let mut log = self.open_log()?;
+        if log.sum.validity == 0 {
+            inner.spare = self.take_up(&mut log, file, size)?;
+        }
+        inner.next = log.sum.next.unwrap_or_else(|| log.sum.ceiling.saturating_add(1));
+        if let Some(base) = file.map(first_state).transpose()?.and_then(|(_, state)| state.base) {
+            // The state may be an older one that was put back: what the file says was given is not given again.
+            if base.validity == log.sum.validity && base.last < u32::MAX / 2 {
+                inner.next = inner.next.max(base.last + 1);
+            }
+        }
+        inner.modseq = inner.modseq.max(log.sum.modseq);
+        inner.unproven = log.sum.intents.keys().copied().collect();
+        inner.log = Some(log);
+        Ok(())
+    }
+
+    /// Another daemon may keep the same mailbox, with this state log between us: takes in what it told.
+    pub(super) fn heed_others(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+        let Some(log) = inner.log.as_mut() else { return Ok(()) };
+        log.catch_up()?;
+        let facts = log.take_foreign();
+        if facts.is_empty() {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut inner.others, true) {
+            // The other one has to know of us too. It told us by raising the ceiling before it gave its first UID.
+            log.put(Fact::Ceiling(log.sum.ceiling));
+            log.flush()?;
+        }
+        // Ours go on above all that the other one may have given.
+        inner.modseq = inner.modseq.max(log.sum.modseq);
+        let modseq = inner.give_modseq(self.shared.clock.now())?;
+        for fact in facts {
+            match fact {
+                Fact::Moved => inner.table.iter_mut().for_each(Loaded::distrust),
+                // What came since must not hide that the file was changed in the middle.
+                Fact::Intent(intent) if inner.rows().at(intent.uid).is_some() => {
+                    inner.table.iter_mut().for_each(Loaded::distrust);
+                }
+                Fact::Expunged(_, uids) => {
+                    if uids.iter().any(|uid| inner.rows().at(uid).is_some()) {
+                        inner.table.iter_mut().for_each(Loaded::distrust);
+                    }
+                    inner.next = uids.iter().last().map_or(inner.next, |uid| inner.next.max(uid + 1));
+                }
+                Fact::Rows(first, keys) => inner.next = inner.next.max(first + keys.len() as u32),
+                Fact::Marks(uids, marks, filed) => {
+                    let rows = inner.table.iter_mut().flat_map(|loaded| &mut loaded.table.rows);
+                    for row in rows.filter(|row| uids.has(row.uid)) {
+                        if row.marks != marks {
+                            row.modseq = modseq;
+                        }
+                        (row.marks, row.filed) = (marks, filed);
+                        row.pending = row.room > 0 && !row.is_filed();
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.seats.ring();
+        Ok(())
+    }
+
+    /// A mailbox without state. UW's and Dovecot's numbers are taken over if they hold together; if there are messages of
+    /// ours, then the state was lost, and new numbers begin.
+    fn take_up(&self, log: &mut Log, file: Option<&dyn File>, size: u64) -> Result<Option<(Stamp, Scan)>, MailboxError> {
+        let stamp = file.map(|file| file.stat()).transpose()?.map(Stamp::from);
+        let found = match file.map(|file| self.scan(file, 0, size)) {
+            Some(Err(error)) if !matches!(error, MailboxError::Refused(_)) => return Err(error),
+            found => found.and_then(Result::ok),
+        };
+        let spare = stamp.filter(|_| found.is_some());
+        let scan = found.unwrap_or_default();
+        let latest = self.shared.clock.now().seconds() + CLOCK_SLACK;
+        let adopted = adopt(&scan).filter(|(validity, _)| i64::from(*validity) <= latest);
+        // The user's log may be lost, too, and the clock set back.
+        let old = scan.base.map(|(base, _)| base.validity).filter(|old| i64::from(*old) <= latest);
+        let validity = self.user.give_validity(self.places.id, adopted.map(|(validity, _)| validity), old)?;
+        let adopted = adopted.filter(|(found, _)| *found == validity);
+        log::info!(
+            "event=mailbox-new path={} uidvalidity={validity} adopted={} messages={}",
+            self.spot().path.display(),
+            adopted.is_some(),
+            scan.messages.len()
+        );
+        log.put(Fact::Validity(validity));
+        if let Some((_, last)) = adopted {
+            let rows = scan.messages.iter().filter_map(|message| Some((message.uid.filter(|uid| *uid > 0)?, message.key)));
+            log.put_rows(&rows.collect::<Vec<_>>());
+            log.put(Fact::Ceiling(last));
+            log.put(Fact::Next(last + 1));
+        }
+        Ok(spare.map(|stamp| (stamp, scan)))
+    }
+
+    /// A clean end: numbering goes on exactly here. (If this is lost, it goes on at the ceiling.)
+    pub(super) fn end(&self) {
+        let mut inner = self.inner();
+        if let Err(error) = self.heed_others(&mut inner) {
+            log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
+            return;
+        }
+        // Where another daemon goes on, there is no end.
+        let (next, others) = (inner.next, inner.others);
+        if let Some(log) = inner.log.as_mut().filter(|log| !others && log.sum.next != Some(next)) {
+            log.put(Fact::Next(next));
+            if let Err(error) = log.flush() {
+                log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
+            }
+            inner.index_behind = true;
+        }
+        // Now the index has all that the log has.
+        inner.index_saved = None;
+        self.try_to_save_index(&mut inner);
+    }
+}
+
+/// UIDVALIDITY and last UID of a mailbox that UW or Dovecot numbered: every number in order, none above the last.
+pub(super) fn adopt(scan: &Scan) -> Option<(u32, u32)> {
+    let (base, _) = scan.base.filter(|(base, _)| base.validity > 0 && base.last < u32::MAX / 2)?;
+    let mut before = 0;
+    for message in scan.messages.iter().filter(|message| message.mark.is_some() || message.uid.is_some()) {
+        let uid = message.uid.filter(|uid| message.mark.is_none() && *uid > before && *uid <= base.last)?;
+        before = uid;
+    }
+    Some((base.validity, base.last))
+}
