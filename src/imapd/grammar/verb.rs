@@ -2,7 +2,7 @@
 
 use super::cursor::{Bad, Cursor, Parsed};
 
-/// What a command is called; APPEND and REPLACE, which are read while they arrive, have no [`Command`].
+/// What a command is called; APPEND and REPLACE, which are read while they arrive, have no [`super::Command`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
     Append,
