@@ -285,7 +285,6 @@ def ask(port, user, password):
 
 
 REASONS = {
-    ("*", "RFC 9051 §6.3.9: INBOX is listed where that word, in capitals, matches"): 'LIST_""_"i*" LSUB_""_"i*"',
     ("*", "RFC 9051 §6.3.9: the reference and the pattern are put together; there is no other root that a slash could mean"): 'LIST_"deep"_"/%" LSUB_"deep"_"/%"',
     ("*", "RFC 5258 §3.5: the parent of a subscribed name is told where that name does not match itself"): 'LIST_(SUBSCRIBED_RECURSIVEMATCH)_""_(%_x/%)',
     ("*", "RFC 9051 §9: an astring has no wildcard"): "CREATE_* CREATE_% STATUS_*_(MESSAGES) APPEND_*_{}",
