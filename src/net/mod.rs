@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use stream::Stream;
 
 /// Bytes of the read buffer between commands; a message of common size fits as well.
-const SMALL: usize = 8 * 1024;
+const SMALL: usize = 6 * 1024;
 
 /// Bytes of the read buffer while a big message comes in, and of the write buffer before it is written on its own account.
 const BLOCK: usize = 64 * 1024;

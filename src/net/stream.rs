@@ -329,12 +329,7 @@ impl Stream {
         let Stream { lower, deflate } = self;
         let read = match deflate {
             None => lower.read(buffer)?,
-            Some(deflate) => loop {
-                let read = deflate.read(buffer)?;
-                if read > 0 || deflate.is_over() || deflate.take_in(|block| lower.read(block))? == 0 {
-                    break read;
-                }
-            },
+            Some(deflate) => unpack(deflate, lower, buffer)?,
         };
         if read == 0 { Err(NetError::Closed) } else { Ok(read) }
     }
@@ -383,12 +378,28 @@ impl Stream {
         let Some(deflate) = deflate else { return lower.has_arrived() };
         // Packed bytes may come to nothing yet.
         while !deflate.has_plain() && !deflate.is_over() && lower.has_arrived() {
-            if !matches!(deflate.take_in(|block| lower.read(block)), Ok(read) if read > 0) {
+            if !matches!(take_in(deflate, lower), Ok(read) if read > 0) {
                 break;
             }
         }
         deflate.has_plain()
     }
+}
+
+/// Reads what was compressed; 0 at the end.
+fn unpack(deflate: &mut Deflate, lower: &mut Lower, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let read = deflate.read(buffer)?;
+        if read > 0 || deflate.is_over() || take_in(deflate, lower)? == 0 {
+            return Ok(read);
+        }
+    }
+}
+
+/// Not a part of who calls it: its block would lie on the stack of every session that waits.
+#[inline(never)]
+fn take_in(deflate: &mut Deflate, lower: &mut Lower) -> io::Result<usize> {
+    deflate.take_in(|block| lower.read(block))
 }
 
 /// Are there bytes in the socket's own buffer?
