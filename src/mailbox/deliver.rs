@@ -105,7 +105,13 @@ impl Mailbox {
         let validity = inner.validity();
         let base = first.then_some(Base { validity, last: uid });
         let seal = self.keys.secret.seal(&self.places.label, validity, uid, &letter.key);
+        let others = inner.others;
         let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+        if others {
+            // A third program may take the message before the other daemon has seen it, and the number would be given again.
+            log.put_rows(&[(uid, letter.key)]);
+            log.flush()?;
+        }
         let mut marks = Marks::default();
         if let Arrival::Filed(filing) = letter.copy.arrival {
             marks.flags = Flags::from_bits(filing.flags);
