@@ -323,7 +323,8 @@ const LEVELS: [(&str, log::LevelFilter); 5] = [
     ("trace", log::LevelFilter::Trace),
 ];
 
-fn resolve(base: &Path, given: &str) -> Result<PathBuf, String> {
+/// A path as it is given, from the file's directory.
+pub(super) fn resolve(base: &Path, given: &str) -> Result<PathBuf, String> {
     if given.is_empty() { Err("expected a path".into()) } else { Ok(base.join(given)) }
 }
 

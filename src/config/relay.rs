@@ -1,5 +1,6 @@
 //! The relays of a configuration: hosts that are talked to in a way of their own.
 
+use super::load::resolve;
 use super::read::{Section, choice, text, wrong};
 use super::report::{Mark, Report};
 use super::schema::{Config, Relay, RelayTls};
@@ -18,7 +19,7 @@ pub fn relay(section: &Section<'_, '_>, base: &Path, others: &[(Relay, Mark)], r
             first => Ok(first),
         })
     });
-    let file = |given: &str| if given.is_empty() { Err("expected a path".into()) } else { Ok(Some(base.join(given))) };
+    let file = |given: &str| resolve(base, given).map(Some);
     let (mut ca, mut login, mut tls) = (None, None, None);
     section.set("ca", &mut ca, report, |v| text(v, file));
     section.set("login", &mut login, report, |v| text(v, file));
