@@ -31,8 +31,8 @@ impl Session<'_> {
         utf7::decode(name).ok()
     }
 
-    /// Are 8-bit names and headers nothing new to the client?
-    pub(super) fn speaks_utf8(&self) -> bool {
+    /// Are 8-bit names nothing new to the client?
+    fn speaks_utf8(&self) -> bool {
         self.enabled.utf8 || self.enabled.rev2
     }
 
