@@ -16,7 +16,8 @@ impl Session<'_> {
             Err(answer) => return Ok(answer),
         };
         // What others did is told first, so that the client knows what it changes.
-        let by_others = self.catch_up_some(self.tells(false), &[])?;
+        let tells = self.tells(false);
+        let by_others = self.catch_up_some(tells, &[])?;
         let Some(selected) = self.selected.as_deref() else { return Ok(Answer::bad("no mailbox is selected")) };
         if selected.read_only {
             return Ok(Answer::no("CANNOT", "the mailbox was opened to look at it only"));
@@ -29,16 +30,18 @@ impl Session<'_> {
         };
         let gone = messages.iter().any(|message| message.summary.is_none());
         let uids: Vec<Uid> = messages.iter().map(|message| message.uid).collect();
-        let marked = match mailbox.mark(&uids, store.change, marks, store.unchanged_since) {
+        let marked = match selected.view.mark(&uids, store.change, marks, store.unchanged_since) {
             Ok(marked) => marked,
             Err(error) => return Ok(error.into()),
         };
-        // Changes of keywords come first, then those of others, then ours.
-        let ours: Vec<(Uid, u64)> = marked.done.iter().map(|uid| (*uid, u64::MAX)).collect();
+        // Changes of keywords come first, then those of others, then ours; what others made of it since is theirs again.
+        let ours: Vec<(Uid, u64)> = marked.done.iter().map(|uid| (*uid, marked.modseq)).collect();
         self.catch_up_but(false, &ours)?;
         let Some(selected) = self.selected.take() else { return Ok(Answer::bad("no mailbox is selected")) };
         // Silence is for what the client can know: not for what others made of the message (RFC 9051 §6.4.6).
-        let is_shown = |uid: Uid| !store.silent || by_others.binary_search_by_key(&uid, |(_, uid)| *uid).is_ok();
+        let is_news = |uid| tells.marks && marked.news.binary_search(&uid).is_ok();
+        let is_told = |uid| by_others.binary_search_by_key(&uid, |(_, uid)| *uid).is_ok();
+        let is_shown = |uid: Uid| !store.silent || is_told(uid) || is_news(uid);
         let mut done = marked.done.iter().peekable();
         let done = messages.iter().filter(|message| done.next_if_eq(&&message.uid).is_some());
         let (shown, silent): (Vec<_>, Vec<_>) =

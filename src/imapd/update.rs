@@ -105,7 +105,7 @@ impl Session<'_> {
             while but.next_if(|(but, _)| but < uid).is_some() {}
             // What was told of it may be out of date again.
             let told = but.peek().filter(|(but, _)| but == uid).map_or(0, |(_, modseq)| *modseq);
-            told == 0 || (told < u64::MAX && view.message(*uid).is_ok_and(|now| now.is_some_and(|now| now.modseq > told)))
+            told == 0 || view.message(*uid).is_ok_and(|now| now.is_some_and(|now| now.modseq > told))
         });
         self.tell_marks_of(selected, marked, true)?;
         Ok(changes)

@@ -47,14 +47,30 @@ impl Change {
 pub struct Marked {
     /// Their marks are as asked for.
     pub done: Vec<Uid>,
+    /// Of these, those that had been changed after the modseq that is known.
+    pub news: Vec<Uid>,
     /// They were changed after the given modseq, and left alone (RFC 7162 §3.1.3).
     pub modified: Vec<Uid>,
+    /// The modseq of those whose marks are others now.
+    pub modseq: u64,
 }
 
 impl Mailbox {
     /// Changes the marks of messages; those that are gone are passed over. With `unchanged_since`, those whose modseq is greater
     /// stay as they are. Bits of keywords come from [`Mailbox::keyword`].
     pub fn mark(&self, uids: &[Uid], change: Change, marks: Marks, unchanged_since: Option<u64>) -> Result<Marked, MailboxError> {
+        self.mark_knowing(u64::MAX, uids, change, marks, unchanged_since)
+    }
+
+    /// The same for one who knows of marks up to the modseq `known`.
+    pub(super) fn mark_knowing(
+        &self,
+        known: u64,
+        uids: &[Uid],
+        change: Change,
+        marks: Marks,
+        unchanged_since: Option<u64>,
+    ) -> Result<Marked, MailboxError> {
         let mut inner = self.enter();
         match self.look(&mut inner) {
             // What we know of it will do; the file is brought up to it later.
@@ -62,7 +78,7 @@ impl Mailbox {
             other => drop(other?),
         }
         let modseq = inner.give_modseq(self.shared.clock.now())?;
-        let mut marked = Marked::default();
+        let mut marked = Marked { modseq, ..Marked::default() };
         let mut facts: HashMap<(Marks, Marks), Vec<u32>> = HashMap::new();
         // Most are like the one before.
         let (mut alike, mut run) = (<(Marks, Marks)>::default(), Vec::new());
@@ -78,6 +94,9 @@ impl Mailbox {
                 continue;
             }
             marked.done.push(*uid);
+            if row.modseq > known {
+                marked.news.push(*uid);
+            }
             let now = change.apply(row.marks, marks);
             if now != row.marks {
                 (row.marks, row.modseq) = (now, modseq);

@@ -1,8 +1,9 @@
 //! What one session sees of a mailbox: its own numbering of the shared table, and what changed since it last looked.
 
-use super::flags::{Flags, Keywords};
+use super::flags::{Flags, Keywords, Marks};
 use super::inbox::{Inner, Mailbox, PATIENCE};
 use super::lock::Patience;
+use super::marking::{Change, Marked};
 use super::numbering::Numbering;
 use super::read::Block;
 use super::table::{Counts, NO_ZONE, Row, UNKNOWN};
@@ -334,6 +335,13 @@ impl View {
             told.modseq = inner.modseq;
         }
         Ok(changes)
+    }
+
+    /// Changes marks, as [`Mailbox::mark`] does, and tells in the same look which of them others had changed since this session
+    /// was last told.
+    pub fn mark(&self, uids: &[Uid], change: Change, marks: Marks, unchanged_since: Option<u64>) -> Result<Marked, MailboxError> {
+        let known = self.told.lock().unwrap_or_else(PoisonError::into_inner).modseq;
+        self.mailbox.mark_knowing(known, uids, change, marks, unchanged_since)
     }
 
     /// From now on this session, and no other, has the messages it knows of and nobody was told of before as recent (RFC 3501 §2.3.2).

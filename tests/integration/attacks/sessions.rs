@@ -1,14 +1,17 @@
 //! What IMAP sessions do to each other, and to the daemon by the way they send.
 
 use super::load::works;
-use crate::common::{Daemon, Imap, PASSWORD, Setup, letter, wait_for};
+use crate::common::{Daemon, Imap, PASSWORD, Random, Setup, letter, wait_for};
 use flate2::{Compress, Compression, FlushCompress};
+use std::collections::BTreeSet;
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 crate::tests![
     commands_that_come_byte_by_byte,
     few_bytes_that_stand_for_many,
+    silent_stores_at_once,
     nobody_waits_for_who_reads_nothing,
     searches_without_end_in_parentheses,
 ];
@@ -60,6 +63,42 @@ fn few_bytes_that_stand_for_many() {
     assert!(imap.talk.ends());
     daemon.wait_for_log(60, "imap end reason=\"logout\"");
     assert!(peak(&daemon) < before + (16 << 10), "{before} KiB became {}", peak(&daemon));
+    works(&daemon);
+}
+
+/// Two sessions change flags of one message without being told their own changes: what each of them knows in the end is true.
+fn silent_stores_at_once() {
+    let daemon = Setup::default().start();
+    assert!(daemon.send(&["alice@here.test"], &letter("one", "x")).starts_with("250"));
+    let flags = |line: &str| -> Option<BTreeSet<String>> {
+        let list = line.split_once("FLAGS (")?.1.split_once(')')?.0;
+        Some(list.split(' ').filter(|flag| !matches!(*flag, "" | "\\Recent")).map(str::to_owned).collect())
+    };
+    let told = |lines: &[String], known: &mut BTreeSet<String>| {
+        lines.iter().filter_map(|line| line.strip_prefix("* 1 FETCH").and_then(flags)).for_each(|now| *known = now);
+    };
+    let work = |own: &str, seed: u64| {
+        let (mut random, mut known) = (Random(seed), BTreeSet::new());
+        let mut imap = daemon.imap("alice");
+        imap.ok("SELECT INBOX").unwrap();
+        told(&imap.ok("FETCH 1 FLAGS").unwrap(), &mut known);
+        for _ in 0..600 {
+            let set = random.below(2) == 0;
+            let lines = imap.ok(&format!("STORE 1 {}FLAGS.SILENT ({own})", if set { '+' } else { '-' })).unwrap();
+            told(&lines, &mut known);
+            let _ = if set { known.insert(own.to_owned()) } else { known.remove(own) };
+        }
+        (imap, known)
+    };
+    let ends: Vec<(Imap, BTreeSet<String>)> = thread::scope(|scope| {
+        let both = [("\\Seen", 1), ("\\Flagged", 2)].map(|(own, seed)| scope.spawn(move || work(own, seed)));
+        both.map(|one| one.join().unwrap()).into()
+    });
+    for (mut imap, mut known) in ends {
+        told(&imap.ok("NOOP").unwrap(), &mut known);
+        let lines = imap.ok("FETCH 1 FLAGS").unwrap();
+        assert_eq!(Some(&known), flags(&lines[0]).as_ref(), "{lines:?}");
+    }
     works(&daemon);
 }
 
