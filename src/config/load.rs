@@ -98,7 +98,13 @@ impl Draft {
                 min_free: 50 << 20,
                 quota: 0,
             },
-            timeouts: Timeouts { idle: minutes(10), command: minutes(5), data: minutes(3), stop: Duration::from_secs(30) },
+            timeouts: Timeouts {
+                idle: minutes(10),
+                command: minutes(5),
+                data: minutes(3),
+                remote: minutes(10),
+                stop: Duration::from_secs(30),
+            },
             max_message_size: 50 << 20,
             relay_networks: Vec::new(),
             queue: Queue {
@@ -209,6 +215,7 @@ impl Draft {
             timeouts.set("idle", &mut config.timeouts.idle, report, span);
             timeouts.set("command", &mut config.timeouts.command, report, span);
             timeouts.set("data", &mut config.timeouts.data, report, span);
+            timeouts.set("remote", &mut config.timeouts.remote, report, span);
             timeouts.set("stop", &mut config.timeouts.stop, report, any_span);
         }
         if let Some(smtp) = top.table("smtp.", report) {

@@ -33,6 +33,7 @@ pub const KEYS: &[&str] = &[
     "timeouts.idle",
     "timeouts.command",
     "timeouts.data",
+    "timeouts.remote",
     "timeouts.stop",
     "smtp.max_message_size",
     "smtp.relay_networks",
@@ -224,6 +225,8 @@ pub struct Timeouts {
     pub command: Duration,
     /// Between blocks of a message.
     pub data: Duration,
+    /// For another host, at each step, if RFC 5321 §4.5.3.2 does not want it shorter.
+    pub remote: Duration,
     /// At the end, for messages that are arriving.
     pub stop: Duration,
 }

@@ -234,6 +234,7 @@ fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
                 hostname: &config.hostname,
                 secrecy: manner.secrecy(),
                 login: manner.login.as_ref(),
+                patience: config.timeouts.remote,
             };
             match Client::open(&target, &office.outbound) {
                 Ok(client) => {

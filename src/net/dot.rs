@@ -194,6 +194,11 @@ impl<'a> DotWriter<'a> {
         DotWriter { connection, stuff: Stuff::new() }
     }
 
+    /// Has the peer said something already, before the message has its end?
+    pub fn is_interrupted(&mut self) -> bool {
+        self.connection.input_pending()
+    }
+
     /// Adds the CRLF of the last line if it is missing, and the final dot line. It is queued: the next read, or
     /// [`Connection::flush`], sends it.
     pub fn finish(self) -> Result<(), NetError> {

@@ -36,6 +36,8 @@ pub const DATA_BLOCK: Duration = Duration::from_secs(180);
 pub const DATA_END: Duration = Duration::from_secs(600);
 /// For the reply to QUIT: nothing depends on it.
 pub const QUIT: Duration = Duration::from_secs(5);
+/// For what a server that breaks off may still say.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// For the TLS handshake.
 pub const HANDSHAKE: Duration = Duration::from_secs(60);
 
@@ -55,6 +57,8 @@ pub struct Target<'a> {
     pub secrecy: Secrecy<'a>,
     /// Who we are to it.
     pub login: Option<&'a Credentials>,
+    /// The longest wait; none of those above is longer.
+    pub patience: Duration,
 }
 
 /// How a line is encrypted.
@@ -176,6 +180,8 @@ impl Extensions {
 pub struct Client {
     connection: Connection,
     extensions: Extensions,
+    /// The longest wait.
+    patience: Duration,
     /// A transaction was begun and not brought to its end: RSET comes first.
     unfinished: bool,
     /// Nothing more can be said.
@@ -199,12 +205,13 @@ impl Client {
     }
 
     fn begin(target: &Target<'_>, registry: &Registry) -> Result<Client, Failure> {
-        let mut connection =
-            Connection::connect(target.address, CONNECT).map_err(|error| Failure::Net("while connecting", error))?;
+        let mut connection = Connection::connect(target.address, CONNECT.min(target.patience))
+            .map_err(|error| Failure::Net("while connecting", error))?;
         connection.register(registry);
         let mut client = Client {
             connection,
             extensions: Extensions::default(),
+            patience: target.patience,
             unfinished: false,
             broken: false,
             transactions: 0,
@@ -249,8 +256,7 @@ impl Client {
     }
 
     fn encrypt(&mut self, tls: &ClientTls, host: &str) -> Result<(), Failure> {
-        self.connection.set_timeout(HANDSHAKE);
-        self.connection.set_deadline(Some(HANDSHAKE));
+        self.wait(HANDSHAKE);
         self.connection.start_tls(tls, host).map_err(Failure::Tls)
     }
 
@@ -307,16 +313,33 @@ impl Client {
     }
 
     fn ask(&mut self, command: &str, stage: &'static str, within: Duration) -> Result<Reply, Failure> {
-        self.connection.set_timeout(within);
-        self.connection.set_deadline(Some(within));
+        self.hear_nothing(stage)?;
+        self.wait(within);
         self.put(command.as_bytes(), stage)?;
         self.reply(stage, within)
     }
 
-    /// Reads a whole reply; what was queued is sent first. 421 may come at any time (RFC 5321 §3.8).
-    fn reply(&mut self, stage: &'static str, within: Duration) -> Result<Reply, Failure> {
+    /// What comes next may take so long, or as long as we are told to wait at most.
+    fn wait(&mut self, within: Duration) {
+        let within = within.min(self.patience);
         self.connection.set_timeout(within);
         self.connection.set_deadline(Some(within));
+    }
+
+    /// Before something is said that is to be answered: a reply that is there already answers nothing. Taken for an answer,
+    /// it would put each later one in the wrong place, and the last of them says who has the message.
+    fn hear_nothing(&mut self, stage: &'static str) -> Result<(), Failure> {
+        if !self.connection.input_pending() {
+            return Ok(());
+        }
+        // A 421 says why it goes (RFC 5321 §3.8).
+        self.reply(stage, LAST_WORDS)?;
+        Err(Failure::Garbled(stage, "reply to nothing that was asked"))
+    }
+
+    /// Reads a whole reply; what was queued is sent first. 421 may come at any time (RFC 5321 §3.8).
+    fn reply(&mut self, stage: &'static str, within: Duration) -> Result<Reply, Failure> {
+        self.wait(within);
         let mut parser = reply::Parser::default();
         let mut line = Vec::new();
         loop {
@@ -324,6 +347,9 @@ impl Client {
                 Ok(Line::Whole) => {}
                 Ok(Line::TooLong) => return Err(Failure::Garbled(stage, "reply line too long")),
                 Ok(Line::Malformed) => return Err(Failure::Garbled(stage, "malformed reply line")),
+                Err(NetError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(Failure::Garbled(stage, "reply line without end"));
+                }
                 Err(error) => return Err(Failure::Net(stage, error)),
             }
             match parser.push(&line) {

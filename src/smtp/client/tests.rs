@@ -82,7 +82,7 @@ fn open_at(address: SocketAddr, tls: bool) -> Result<Client, Failure> {
 }
 
 fn open_as(address: SocketAddr, secrecy: Secrecy<'_>, login: Option<&Credentials>) -> Result<Client, Failure> {
-    let target = Target { address, host: "mx.example", hostname: "me.example", secrecy, login };
+    let target = Target { address, host: "mx.example", hostname: "me.example", secrecy, login, patience: DATA_END };
     Client::open(&target, &Registry::default())
 }
 

@@ -1,6 +1,6 @@
 //! One message, given to a server (RFC 5321 §3.3).
 
-use super::{Client, DATA_BEGIN, DATA_BLOCK, DATA_END, Failure, GREETING, MAIL, RCPT, Reply};
+use super::{Client, DATA_BEGIN, DATA_BLOCK, DATA_END, Failure, GREETING, LAST_WORDS, MAIL, RCPT, Reply};
 use crate::mail::mboxrd::ToWire;
 use crate::mail::{Envelope, Recipient};
 use crate::net::NetError;
@@ -17,9 +17,6 @@ const ONE_CHUNK: u64 = 32 * 1024;
 
 /// Bytes a second below which a server is too slow to wait for.
 const SLOWEST: u64 = 512;
-
-/// How long a server that broke off in mid-message may take to say why.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What is to be sent.
 #[derive(Copy, Clone, Debug)]
@@ -97,8 +94,8 @@ impl Client {
         }
         self.unfinished = true;
         let piped = self.extensions.pipelining;
-        self.connection.set_timeout(MAIL);
-        self.connection.set_deadline(Some(MAIL));
+        self.hear_nothing("at MAIL")?;
+        self.wait(MAIL);
         let opening = self.mail_command(parcel);
         let chunk = if piped && self.extensions.chunking { chunk(parcel.message)? } else { None };
         self.put(opening.as_bytes(), "at MAIL")?;
@@ -179,14 +176,17 @@ impl Client {
     /// Sends the message and its final dot, and reads the reply on which all depends.
     fn transmit(&mut self, parcel: &Parcel<'_>) -> Result<Reply, Failure> {
         const STAGE: &str = "in the message";
-        self.connection.set_timeout(DATA_BLOCK);
-        self.connection.set_deadline(Some(DATA_BLOCK + Duration::from_secs(parcel.size / SLOWEST)));
+        self.wait(DATA_BLOCK);
+        let block = DATA_BLOCK.min(self.patience);
+        self.connection.set_deadline(Some(block + Duration::from_secs(parcel.size / SLOWEST)));
         if let Err(failure) = self.stream(parcel.message) {
-            // A server that closes in mid-message may have said why. Without the final dot it has no message.
-            let reason = matches!(failure, Failure::Net(_, NetError::Closed)).then(|| self.reply(STAGE, LAST_WORDS));
+            // A server that closes or replies in mid-message may have said why. Without the final dot it has no message.
+            let speaks = matches!(failure, Failure::Net(_, NetError::Closed) | Failure::Garbled(..));
+            let reason = speaks.then(|| self.reply(STAGE, LAST_WORDS));
             self.broken = true;
             return match reason {
                 Some(Ok(reply)) if reply.is_temporary() || reply.is_permanent() => Ok(reply),
+                Some(Err(refusal @ Failure::Reply(..))) => Err(refusal),
                 _ => Err(failure),
             };
         }
@@ -224,6 +224,10 @@ impl Client {
         wire.clear();
         to_wire.finish(&mut wire);
         dots.write_all(&wire).map_err(net)?;
+        // A reply that is there before the final dot is none to the message: whoever gave it does not have it.
+        if dots.is_interrupted() {
+            return Err(Failure::Garbled(STAGE, "reply before its end"));
+        }
         dots.finish().map_err(|error| Failure::Net(STAGE, error))?;
         self.connection.flush().map_err(|error| Failure::Net(STAGE, error))
     }
