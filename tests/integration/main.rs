@@ -13,6 +13,7 @@ mod fuzz;
 mod layers;
 mod mailbox;
 mod relay;
+mod remote;
 mod runner;
 mod scram;
 mod search;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         crash::tests(),
         story::tests(),
         relay::tests(),
+        remote::tests(),
         shared::tests(),
         attacks::tests(),
         waiting::tests(),
