@@ -8,7 +8,7 @@
 //! * `local`, `remote`: one try, for mailboxes here and for another host, which `mx` finds; `manner`: how it is talked to.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back), the rest waits (`schedule`).
-//! * `table`: what waits and for what; pure. `runner`: the thread that watches the time, and the delivery threads.
+//! * `table`: what waits and for what; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
 //! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping.
 //! * `operator`: what pillarboxctl asks for.
 //!
@@ -18,6 +18,7 @@
 mod bounce;
 mod enclosure;
 mod filing;
+mod hosts;
 mod keeper;
 mod local;
 mod manner;
@@ -164,6 +165,7 @@ struct Office {
     /// The outbound connections.
     outbound: Registry,
     table: Mutex<table::Table>,
+    hosts: Mutex<hosts::Hosts>,
     runner: runner::Wake,
     keeper: keeper::Wake,
     recovery: recover::Recovery,
@@ -192,6 +194,11 @@ impl Office {
     /// The table, even after a panic of another thread: each of its acts leaves it whole.
     fn table(&self) -> MutexGuard<'_, table::Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hosts that did not answer.
+    fn hosts(&self) -> MutexGuard<'_, hosts::Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_stopping(&self) -> bool {
@@ -223,6 +230,7 @@ impl Delivery {
             tls: ClientTls::opportunistic(),
             outbound: Registry::default(),
             table: Mutex::default(),
+            hosts: Mutex::default(),
             runner,
             keeper,
             recovery: recover::Recovery::default(),

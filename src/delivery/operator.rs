@@ -59,9 +59,11 @@ pub(super) fn flush(office: &Office, what: &Flush) -> usize {
         }
     };
     let now = office.clock.elapsed();
+    office.hosts().forget();
     let mut table = office.table();
     table.wake_lanes();
-    let count = ids.into_iter().filter(|id| table.hurry(*id, now)).count();
+    let first = *what != Flush::All;
+    let count = ids.into_iter().filter(|id| table.hurry(*id, now, first)).count();
     drop(table);
     office.runner.wake();
     count

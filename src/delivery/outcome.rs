@@ -210,7 +210,7 @@ fn wait(office: &Arc<Office>, entry: &Entry, local: bool, deferred: Vec<Case>) -
     let elapsed = office.clock.elapsed();
     let mut table = office.table();
     for (index, after, _) in &again {
-        table.wait(entry.id, &[*index], elapsed + *after);
+        table.defer(entry.id, &[*index], elapsed + *after);
     }
     drop(table);
     office.runner.wake();

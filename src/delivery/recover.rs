@@ -79,9 +79,11 @@ pub(super) fn begin(office: &Office, unsettled: &[Unsettled]) {
 fn enter(office: &Office, message: &Unsettled) {
     let mut table = office.table();
     for waiting in &message.waiting {
-        match waiting.held {
-            true => table.hold(message.id, &[waiting.index]),
-            false => table.wait(message.id, &[waiting.index], runner::due_in_table(office, waiting.due)),
+        let (recipient, due) = ([waiting.index], runner::due_in_table(office, waiting.due));
+        match waiting.tries {
+            _ if waiting.held => table.hold(message.id, &recipient),
+            0 => table.wait(message.id, &recipient, due),
+            _ => table.defer(message.id, &recipient, due),
         }
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Optio
         Err(Unreached::Hop(_)) if office.table().leave_to_others(&lane, task, talked) => return false,
         Err(Unreached::Hop(trouble)) => {
             conclude_unreached(office, &entry, task, &trouble);
-            for task in rest(office, &lane) {
+            for task in rest(office, &lane, &trouble) {
                 match office.journal.read(task.id) {
                     Ok(entry) => conclude_unreached(office, &entry, &task, &trouble),
                     Err(error) => runner::unreadable(office, &task, &error),
@@ -103,17 +103,18 @@ pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Optio
     true
 }
 
-fn conclude_unreached(office: &Arc<Office>, entry: &Entry, task: &Task, trouble: &Trouble) {
+/// What could not be reached for one reason, for one task.
+pub(super) fn conclude_unreached(office: &Arc<Office>, entry: &Entry, task: &Task, trouble: &Trouble) {
     let verdict = || Verdict::Deferred(Box::new(trouble.clone()));
     outcome::conclude(office, entry, false, task.recipients.iter().map(|index| (*index, verdict())).collect());
 }
 
 /// The hop is left alone for a while; what lay ready for it was tried by this.
-fn rest(office: &Office, lane: &Lane) -> Vec<Task> {
+fn rest(office: &Office, lane: &Lane, trouble: &Trouble) -> Vec<Task> {
     let (config, now) = (office.config(), office.clock.elapsed());
     let mut table = office.table();
     let rest = schedule::rest(&config.queue, table.failures(lane) + 1);
-    table.rest(lane, now + rest)
+    table.rest(lane, trouble, now, now + rest)
 }
 
 fn named<'a>(entry: &'a Entry, indices: &[u32]) -> VecDeque<(u32, &'a Recipient)> {
@@ -226,8 +227,13 @@ fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
             if asked == MOST_ADDRESSES || late || office.is_stopping() {
                 return Err(worst.unwrap_or_else(|| Unreached::Hop(Trouble::own("4.3.2", "This host is being shut down."))));
             }
-            asked += 1;
             let relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port) };
+            if let Err(trouble) = office.hosts().ask(relay.address, office.clock.elapsed()) {
+                log::debug!("relay={relay} event=not-asked hop={hop} reason=\"{trouble}\"");
+                worst = Some(milder(worst, Unreached::Hop(trouble)));
+                continue;
+            }
+            asked += 1;
             let target = Target {
                 address: relay.address,
                 host: &exchange.host,
@@ -238,6 +244,7 @@ fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
             };
             match Client::open(&target, &office.outbound) {
                 Ok(client) => {
+                    office.hosts().answered(relay.address);
                     let tls = client.cipher().unwrap_or_else(|| "none".to_owned());
                     log::info!("relay={relay} event=connected hop={hop} tls=\"{tls}\"");
                     return Ok(Line { client, relay });
@@ -246,12 +253,28 @@ fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
                 Err(Failure::Ourselves) => return Err(worst.unwrap_or(unreached(mx::ourselves(&hop.to_string())))),
                 Err(failure) => {
                     log::info!("relay={relay} event=not-reached hop={hop} reason=\"{failure}\"");
-                    worst = Some(milder(worst, not_reached(&relay, &failure)));
+                    let unreached = not_reached(&relay, &failure);
+                    note(office, &relay, &failure, &unreached);
+                    worst = Some(milder(worst, unreached));
                 }
             }
         }
     }
     Err(worst.unwrap_or_else(|| nobody(hop)))
+}
+
+/// Remembers whether a host that would not talk to us was there at all.
+fn note(office: &Office, relay: &Relay, failure: &Failure, unreached: &Unreached) {
+    let (config, now) = (office.config(), office.clock.elapsed());
+    let mut hosts = office.hosts();
+    match (failure, unreached) {
+        // Our own doing says nothing of it.
+        (Failure::Net(..), Unreached::Hop(_)) if office.is_stopping() => {}
+        (Failure::Net(..), Unreached::Hop(trouble)) => {
+            hosts.failed(relay.address, trouble, now, |failures| schedule::rest(&config.queue, failures));
+        }
+        _ => hosts.answered(relay.address),
+    }
 }
 
 /// Of two hosts that could not be reached, that one of them never will be says nothing of the other.

@@ -48,7 +48,7 @@ pub(super) fn start(office: &Arc<Office>, woken: Receiver<()>) -> Option<JoinHan
         while !office.is_stopping() {
             look(&office);
             let now = office.clock.elapsed();
-            let next = office.table().next_look(now).map_or(LONGEST_SLEEP, |due| due.saturating_sub(now));
+            let next = office.table().next_look().map_or(LONGEST_SLEEP, |due| due.saturating_sub(now));
             select! {
                 recv(woken) -> _ => {}
                 recv(office.clock.after(next.min(LONGEST_SLEEP))) -> _ => {}
@@ -86,12 +86,12 @@ fn begin(office: &Office) -> Option<(Lane, Task)> {
     }
     let config = office.config();
     let limits = Limits { workers: config.queue.workers.max(1), per_lane: config.queue.per_destination.max(1) };
-    office.table().begin(office.clock.elapsed(), limits)
+    office.table().begin(limits)
 }
 
 fn run(office: &Arc<Office>, (lane, task): (Lane, Task)) {
     let (shared, name) = (office.clone(), lane.clone());
-    let seat = Seat { office: office.clone(), lane, task: Some(task), talking: false };
+    let seat = Seat { office: office.clone(), lane, again: task.again, task: Some(task), talking: false };
     if spawn("delivery", move || work(shared, seat)).is_none() {
         // The seat was dropped with the closure and has put the task back.
         log::warn!("event=no-delivery-thread lane={name:?}");
@@ -122,7 +122,10 @@ fn route(office: &Arc<Office>, task: &Task) {
     }
     for (hop, recipients) in lanes {
         let lane = hop.map_or(Lane::Local, Lane::Remote);
-        office.table().ready(lane, Task::new(task.id, recipients), now);
+        let unreached = office.table().ready(lane, task.part(recipients), now);
+        if let Some((task, trouble)) = unreached {
+            remote::conclude_unreached(office, &entry, &task, &trouble);
+        }
     }
     outcome::conclude(office, &entry, true, decided);
 }
@@ -168,6 +171,8 @@ impl Drop for InHand<'_> {
 struct Seat {
     office: Arc<Office>,
     lane: Lane,
+    /// It was begun for mail that came again.
+    again: bool,
     task: Option<Task>,
     /// It has a host on the line.
     talking: bool,
@@ -180,7 +185,7 @@ impl Drop for Seat {
         if let Some(task) = self.task.take() {
             table.put_back(&task, now + OWN_TROUBLE);
         }
-        table.leave(&self.lane, self.talking, now);
+        table.leave(&self.lane, self.talking, self.again, now);
         drop(table);
         self.office.runner.wake();
     }
@@ -204,11 +209,10 @@ fn work(office: Arc<Office>, mut seat: Seat) {
         if line.as_ref().is_some_and(|line| line.messages() >= MOST_PER_CONNECTION) {
             remote::hang_up(line.take());
         }
-        let now = office.clock.elapsed();
         let mut table = office.table();
         table.talks(&seat.lane, seat.talking, line.is_some());
         seat.talking = line.is_some();
-        seat.task = if office.is_stopping() || done.is_ok_and(|go_on| !go_on) { None } else { table.more(&seat.lane, now) };
+        seat.task = if office.is_stopping() || done.is_ok_and(|go_on| !go_on) { None } else { table.more(&seat.lane) };
     }
     // The place is free for others while QUIT is said; table and journal are let go.
     drop((seat, office));

@@ -11,18 +11,30 @@
 //! on these are somebody else's. So each run has a number, and who puts a task back puts back only what is still at that run.
 //!
 //! A lane is a destination: it bounds how many threads work for it, and rests for a while when it could not be reached.
+//!
+//! Mail that was deferred comes *again*. It stands back for new mail, everywhere: most of it is for hosts that don't answer,
+//! and each of these keeps a thread for as long as it is waited for. So it has queues of its own, and a part of the threads is
+//! never for it; however much of it is due, new mail for a host that answers leaves at once.
 
 use super::Hop;
+use super::outcome::Trouble;
 use crate::spool::SpoolId;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
-/// Tasks that lie ready before more is taken from those that wait: these take less memory.
+/// Tasks that lie ready, of new mail and of mail that comes again, before more is taken from those that wait: these take
+/// less memory.
 const MOST_READY: usize = 4096;
 
 /// Threads for mailboxes here, beside those for other hosts.
 const LOCAL_WORKERS: usize = 4;
+
+/// A lane that could not be reached is remembered for so long after its rest, so that a second failure makes it rest longer.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// Lanes to be forgotten are looked for so often.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Where a task goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,14 +52,34 @@ pub(super) struct Task {
     pub(super) id: SpoolId,
     /// Indices into its recipients, ascending.
     pub(super) recipients: Vec<u32>,
+    /// All of them were deferred before.
+    pub(super) again: bool,
     /// The number under which it runs, or ran last.
     run: u64,
 }
 
 impl Task {
-    /// One that does not run yet.
+    /// One that does not run yet, of new mail.
     pub(super) fn new(id: SpoolId, recipients: Vec<u32>) -> Task {
-        Task { id, recipients, run: 0 }
+        Task { id, recipients, again: false, run: 0 }
+    }
+
+    /// Some of its recipients.
+    pub(super) fn part(&self, recipients: Vec<u32>) -> Task {
+        Task { again: self.again, ..Task::new(self.id, recipients) }
+    }
+}
+
+/// One for new mail, and one for mail that comes again.
+#[derive(Debug, Default)]
+struct Both<T> {
+    fresh: T,
+    again: T,
+}
+
+impl<T> Both<T> {
+    fn of(&mut self, again: bool) -> &mut T {
+        if again { &mut self.again } else { &mut self.fresh }
     }
 }
 
@@ -58,6 +90,13 @@ pub(super) struct Limits {
     pub(super) workers: usize,
     /// For one of them.
     pub(super) per_lane: usize,
+}
+
+impl Limits {
+    /// Threads for mail that comes again.
+    fn again(self) -> usize {
+        (self.workers * 3 / 4).max(1)
+    }
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -71,12 +110,16 @@ enum State {
 #[derive(Clone, Debug)]
 struct Slot {
     index: u32,
+    /// It was deferred before.
+    again: bool,
     state: State,
 }
 
 #[derive(Debug, Default)]
 struct Track {
-    ready: VecDeque<Task>,
+    ready: Both<VecDeque<Task>>,
+    /// Has it a turn? One may be left when nothing lies ready any more.
+    turn: Both<bool>,
     threads: usize,
     /// Threads of these that talk to a host.
     talking: usize,
@@ -84,6 +127,8 @@ struct Track {
     most: Option<usize>,
     /// Not before.
     rests_until: Duration,
+    /// Why it rests.
+    trouble: Option<Box<Trouble>>,
     /// Times in a row that it could not be reached.
     failures: u32,
 }
@@ -95,20 +140,41 @@ pub(super) struct Table {
     /// Numbers of runs given so far.
     runs: u64,
     /// When to look at a job; entries that nothing is due for any more do no harm.
-    due: BinaryHeap<Reverse<(Duration, SpoolId)>>,
+    due: Both<BinaryHeap<Reverse<(Duration, SpoolId)>>>,
     lanes: HashMap<Lane, Track>,
     /// The lanes with ready tasks, in turn.
-    turns: VecDeque<Lane>,
-    ready: usize,
+    turns: Both<VecDeque<Lane>>,
+    ready: Both<usize>,
     remote_threads: usize,
+    /// Those of them that were started for mail that comes again.
+    again_threads: usize,
     local_threads: usize,
+    /// When to look for lanes to be forgotten.
+    sweep: Duration,
+}
+
+impl Track {
+    fn is_idle(&self, now: Duration) -> bool {
+        let is_known = self.failures > 0 && self.rests_until + REMEMBERED > now;
+        self.threads == 0 && self.ready.fresh.is_empty() && self.ready.again.is_empty() && !is_known
+    }
 }
 
 impl Table {
-    /// A recipient waits until `due` for its (next) try.
+    /// Recipients wait until `due` for their (next) try.
     pub(super) fn wait(&mut self, id: SpoolId, recipients: &[u32], due: Duration) {
         self.set(id, recipients, State::Waiting(due));
-        self.due.push(Reverse((due, id)));
+        let slots = self.jobs.get(&id).into_iter().flatten();
+        let again = slots.filter(|slot| recipients.contains(&slot.index)).all(|slot| slot.again);
+        self.due.of(again).push(Reverse((due, id)));
+    }
+
+    /// The same, after a try.
+    pub(super) fn defer(&mut self, id: SpoolId, recipients: &[u32], due: Duration) {
+        self.set(id, recipients, State::Waiting(due));
+        let slots = self.jobs.get_mut(&id).into_iter().flatten();
+        slots.filter(|slot| recipients.contains(&slot.index)).for_each(|slot| slot.again = true);
+        self.due.again.push(Reverse((due, id)));
     }
 
     /// A recipient waits for an operator.
@@ -143,103 +209,131 @@ impl Table {
     }
 
     /// A task whose way is known. When many lie ready it waits instead.
-    pub(super) fn ready(&mut self, lane: Lane, task: Task, now: Duration) {
-        if self.ready >= MOST_READY {
-            return self.wait(task.id, &task.recipients, now);
+    ///
+    /// When its lane rests, new mail waits for the end of that; mail that comes again counts as tried, and is given back,
+    /// the caller's to end, with the reason why the lane rests. So nothing waits for more than one rest without a try.
+    pub(super) fn ready(&mut self, lane: Lane, mut task: Task, now: Duration) -> Option<(Task, Box<Trouble>)> {
+        let track = self.lanes.entry(lane.clone()).or_default();
+        if track.rests_until > now {
+            let trouble = track.trouble.clone().filter(|_| task.again);
+            if let Some(trouble) = trouble {
+                self.run(&mut task);
+                return Some((task, trouble));
+            }
+            let until = track.rests_until;
+            self.defer(task.id, &task.recipients, until);
+            return None;
+        }
+        task.again |= track.failures > 0;
+        if *self.ready.of(task.again) >= MOST_READY {
+            self.wait(task.id, &task.recipients, now);
+            return None;
         }
         self.set(task.id, &task.recipients, State::Ready);
-        let track = self.lanes.entry(lane.clone()).or_default();
-        if track.ready.is_empty() {
-            self.turns.push_back(lane);
+        self.queue(&lane, task, VecDeque::push_back);
+        None
+    }
+
+    /// Puts a task among those that lie ready for a lane.
+    fn queue(&mut self, lane: &Lane, task: Task, push: fn(&mut VecDeque<Task>, Task)) {
+        let Some(track) = self.lanes.get_mut(lane) else { return };
+        let again = task.again;
+        push(track.ready.of(again), task);
+        *self.ready.of(again) += 1;
+        if !std::mem::replace(track.turn.of(again), true) {
+            self.turns.of(again).push_back(lane.clone());
         }
-        track.ready.push_back(task);
-        self.ready += 1;
     }
 
     /// A message whose waiting recipients are due, while there is room for ready tasks. They count as running while they
     /// are being routed.
     pub(super) fn take_due(&mut self, now: Duration) -> Option<Task> {
-        while self.ready < MOST_READY {
-            let &Reverse((due, id)) = self.due.peek()?;
+        self.take_due_of(false, now).or_else(|| self.take_due_of(true, now))
+    }
+
+    fn take_due_of(&mut self, again: bool, now: Duration) -> Option<Task> {
+        while *self.ready.of(again) < MOST_READY {
+            let &Reverse((due, id)) = self.due.of(again).peek()?;
             if due > now {
                 return None;
             }
-            self.due.pop();
+            self.due.of(again).pop();
             self.runs += 1;
             let (run, mut recipients) = (self.runs, Vec::new());
             for slot in self.jobs.get_mut(&id).into_iter().flatten() {
-                if matches!(slot.state, State::Waiting(due) if due <= now) {
+                if slot.again == again && matches!(slot.state, State::Waiting(due) if due <= now) {
                     slot.state = State::Running(run);
                     recipients.push(slot.index);
                 }
             }
             if !recipients.is_empty() {
-                return Some(Task { id, recipients, run });
+                return Some(Task { id, recipients, again, run });
             }
         }
         None
     }
 
-    /// When to look again, if nothing else happens: something gets due, or a lane has rested.
-    pub(super) fn next_look(&self, now: Duration) -> Option<Duration> {
-        let due = self.due.peek().filter(|_| self.ready < MOST_READY).map(|Reverse((due, _))| *due);
-        let rested = self.turns.iter().filter_map(|lane| self.lanes.get(lane)).map(|track| track.rests_until);
-        rested.filter(|until| *until > now).chain(due).min()
+    /// When to look again, if nothing else happens: something gets due.
+    pub(super) fn next_look(&self) -> Option<Duration> {
+        let Both { fresh, again } = &self.due;
+        let due = [(fresh, self.ready.fresh), (again, self.ready.again)];
+        let next = due.into_iter().filter(|(_, ready)| *ready < MOST_READY).filter_map(|(due, _)| due.peek());
+        next.map(|Reverse((due, _))| *due).min()
     }
 
-    /// A ready task for a new thread, in turn of the lanes.
-    pub(super) fn begin(&mut self, now: Duration, limits: Limits) -> Option<(Lane, Task)> {
-        for _ in 0..self.turns.len() {
-            let lane = self.turns.pop_front()?;
+    /// A ready task for a new thread, in turn of the lanes; new mail first.
+    pub(super) fn begin(&mut self, limits: Limits) -> Option<(Lane, Task)> {
+        self.begin_of(false, limits).or_else(|| self.begin_of(true, limits))
+    }
+
+    fn begin_of(&mut self, again: bool, limits: Limits) -> Option<(Lane, Task)> {
+        for _ in 0..self.turns.of(again).len() {
+            let lane = self.turns.of(again).pop_front()?;
             let room = match lane {
                 Lane::Local => self.local_threads < LOCAL_WORKERS,
-                Lane::Remote(_) => self.remote_threads < limits.workers,
+                Lane::Remote(_) => self.remote_threads < limits.workers && (!again || self.again_threads < limits.again()),
             };
-            let most = if lane == Lane::Local { LOCAL_WORKERS } else { limits.per_lane };
-            let free = self
-                .lanes
-                .get(&lane)
-                .is_some_and(|track| track.threads < most.min(track.most.unwrap_or(most)) && track.rests_until <= now);
-            if !(room && free) {
-                self.turns.push_back(lane);
+            let Some(track) = self.lanes.get_mut(&lane).filter(|_| room) else {
+                // A lane that was forgotten had nothing ready.
+                if !room {
+                    self.turns.of(again).push_back(lane);
+                }
+                continue;
+            };
+            if track.ready.of(again).is_empty() {
+                *track.turn.of(again) = false;
                 continue;
             }
-            let task = self.pop(&lane);
-            self.enter(&lane);
-            if let Some(task) = task {
-                if self.lanes.get(&lane).is_some_and(|track| !track.ready.is_empty()) {
-                    self.turns.push_back(lane.clone());
-                }
-                return Some((lane, task));
+            let most = if lane == Lane::Local { LOCAL_WORKERS } else { limits.per_lane };
+            let free = track.threads < most.min(track.most.unwrap_or(most));
+            self.turns.of(again).push_back(lane.clone());
+            if !free {
+                continue;
             }
-            self.leave(&lane, false, now);
+            let task = self.pop(&lane, again)?;
+            self.enter(&lane, again);
+            return Some((lane, task));
         }
         None
     }
 
     /// Another task for a thread that works for this lane.
-    pub(super) fn more(&mut self, lane: &Lane, now: Duration) -> Option<Task> {
-        if self.lanes.get(lane)?.rests_until > now {
-            return None;
-        }
-        let task = self.pop(lane)?;
-        if self.lanes.get(lane).is_some_and(|track| track.ready.is_empty()) {
-            self.turns.retain(|turn| turn != lane);
-        }
-        Some(task)
+    pub(super) fn more(&mut self, lane: &Lane) -> Option<Task> {
+        self.pop(lane, false).or_else(|| self.pop(lane, true))
     }
 
-    fn pop(&mut self, lane: &Lane) -> Option<Task> {
-        let mut task = self.lanes.get_mut(lane)?.ready.pop_front()?;
-        self.ready -= 1;
+    fn pop(&mut self, lane: &Lane, again: bool) -> Option<Task> {
+        let mut task = self.lanes.get_mut(lane)?.ready.of(again).pop_front()?;
+        *self.ready.of(again) -= 1;
         self.run(&mut task);
         Some(task)
     }
 
-    fn enter(&mut self, lane: &Lane) {
+    fn enter(&mut self, lane: &Lane, again: bool) {
         if let Some(track) = self.lanes.get_mut(lane) {
             track.threads += 1;
             *self.threads_of(lane) += 1;
+            self.again_threads += usize::from(is_counted(lane, again));
         }
     }
 
@@ -259,38 +353,30 @@ impl Table {
             return false;
         }
         track.most = Some(others);
-        if track.ready.is_empty() {
-            self.turns.push_back(lane.clone());
-        }
-        track.ready.push_front(task.clone());
-        self.ready += 1;
         self.set(task.id, &task.recipients, State::Ready);
+        self.queue(lane, task.clone(), VecDeque::push_front);
         true
     }
 
-    /// A thread, talking or not, stops working for a lane.
-    pub(super) fn leave(&mut self, lane: &Lane, talking: bool, now: Duration) {
+    /// A thread, talking or not, stops working for a lane; `again`: it was started for mail that came again.
+    pub(super) fn leave(&mut self, lane: &Lane, talking: bool, again: bool, now: Duration) {
         self.talks(lane, talking, false);
         let Some(track) = self.lanes.get_mut(lane) else { return };
         track.threads = track.threads.saturating_sub(1);
+        if track.is_idle(now) {
+            self.lanes.remove(lane);
+        }
         let threads = self.threads_of(lane);
         *threads = threads.saturating_sub(1);
-        self.forget_idle_lanes(now);
+        self.again_threads = self.again_threads.saturating_sub(usize::from(is_counted(lane, again)));
+        if self.sweep <= now {
+            self.lanes.retain(|_, track| !track.is_idle(now));
+            self.sweep = now + SWEEP;
+        }
     }
 
     fn threads_of(&mut self, lane: &Lane) -> &mut usize {
         if *lane == Lane::Local { &mut self.local_threads } else { &mut self.remote_threads }
-    }
-
-    fn forget_idle_lanes(&mut self, now: Duration) {
-        self.lanes.retain(|_, track| {
-            track.threads > 0
-                || !track.ready.is_empty()
-                || track.failures > 0 && {
-                    // Remembered for as long as it rested, so that a second failure makes it rest longer.
-                    track.rests_until + Duration::from_secs(600) > now
-                }
-        });
     }
 
     /// How often in a row a lane could not be reached.
@@ -303,18 +389,26 @@ impl Table {
         if let Some(track) = self.lanes.get_mut(lane) {
             track.failures = 0;
             track.rests_until = Duration::ZERO;
+            track.trouble = None;
         }
     }
 
     /// A lane could not be reached and rests. Gives the tasks that lay ready for it, which count as tried as well: they are
     /// running now, the caller's to end.
-    pub(super) fn rest(&mut self, lane: &Lane, until: Duration) -> Vec<Task> {
+    pub(super) fn rest(&mut self, lane: &Lane, trouble: &Trouble, now: Duration, until: Duration) -> Vec<Task> {
         let Some(track) = self.lanes.get_mut(lane) else { return Vec::new() };
-        track.failures = track.failures.saturating_add(1);
-        track.rests_until = until;
-        let mut tasks: Vec<Task> = track.ready.drain(..).collect();
-        self.ready -= tasks.len();
-        self.turns.retain(|turn| turn != lane);
+        // Those who asked at the same time find out the same.
+        if track.rests_until <= now {
+            track.failures = track.failures.saturating_add(1);
+            track.rests_until = until;
+        }
+        track.trouble = Some(Box::new(trouble.clone()));
+        let mut tasks = Vec::new();
+        for again in [false, true] {
+            let ready = track.ready.of(again);
+            *self.ready.of(again) -= ready.len();
+            tasks.extend(ready.drain(..));
+        }
         tasks.iter_mut().for_each(|task| self.run(task));
         tasks
     }
@@ -344,19 +438,22 @@ impl Table {
         self.jobs.get(&id).is_some_and(|slots| slots.iter().any(|slot| matches!(slot.state, State::Running(_))))
     }
 
-    /// Makes what waits of a message due now; true if something did.
-    pub(super) fn hurry(&mut self, id: SpoolId, now: Duration) -> bool {
-        let mut found = false;
+    /// Makes what waits of a message due now; true if something did. `first`: it is to go before all that was deferred.
+    pub(super) fn hurry(&mut self, id: SpoolId, now: Duration, first: bool) -> bool {
+        let mut found = Both::default();
         for slot in self.jobs.get_mut(&id).into_iter().flatten() {
             if let State::Waiting(_) = slot.state {
                 slot.state = State::Waiting(now);
-                found = true;
+                slot.again &= !first;
+                *found.of(slot.again) = true;
             }
         }
-        if found {
-            self.due.push(Reverse((now, id)));
+        for again in [false, true] {
+            if *found.of(again) {
+                self.due.of(again).push(Reverse((now, id)));
+            }
         }
-        found
+        found.fresh || found.again
     }
 
     /// All lanes may be asked again.
@@ -372,15 +469,14 @@ impl Table {
         if self.is_running(id) {
             return false;
         }
-        let mut taken = 0;
         for track in self.lanes.values_mut() {
-            let before = track.ready.len();
-            track.ready.retain(|task| task.id != id);
-            taken += before - track.ready.len();
+            for again in [false, true] {
+                let ready = track.ready.of(again);
+                let before = ready.len();
+                ready.retain(|task| task.id != id);
+                *self.ready.of(again) -= before - ready.len();
+            }
         }
-        self.ready -= taken;
-        let lanes = &self.lanes;
-        self.turns.retain(|lane| lanes.get(lane).is_some_and(|track| !track.ready.is_empty()));
         true
     }
 
@@ -393,13 +489,18 @@ impl Table {
                         slot.state = state;
                     }
                 }
-                Err(at) => slots.insert(at, Slot { index, state }),
+                Err(at) => slots.insert(at, Slot { index, again: false, state }),
             }
         }
         if slots.is_empty() {
             self.jobs.remove(&id);
         }
     }
+}
+
+/// Is a thread one of those of which only a part may be for mail that comes again?
+fn is_counted(lane: &Lane, again: bool) -> bool {
+    again && *lane != Lane::Local
 }
 
 #[cfg(test)]

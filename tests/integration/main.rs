@@ -7,10 +7,12 @@ mod attacks;
 mod common;
 mod compress;
 mod crash;
+mod destinations;
 mod dialogue;
 mod dialogues;
 mod fuzz;
 mod layers;
+mod load;
 mod mailbox;
 mod relay;
 mod remote;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         story::tests(),
         relay::tests(),
         remote::tests(),
+        load::tests(),
+        destinations::tests(),
         shared::tests(),
         attacks::tests(),
         waiting::tests(),

@@ -1,12 +1,11 @@
 //! The story of the classic picture: Alice writes through her server, Bob reads on his, and what happens
 //! when his is away. Two daemons, a real DNS server, and the programs people use.
 
-use crate::common::{Daemon, PASSWORD, Setup, base64, find_tool, fixed_port, run, tool, wait_for};
+use crate::common::{Daemon, NameServer, PASSWORD, Setup, base64, find_tool, fixed_port, run, tool, wait_for};
 use crate::runner::note;
 use serde_json::Value;
 use std::fs;
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 crate::tests![
@@ -20,60 +19,18 @@ crate::tests![
     the_fallback_takes_what_cannot_go_directly,
 ];
 
-/// dnsmasq on a port of its own, ended when dropped.
-struct NameServer {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl NameServer {
-    /// If dnsmasq can't have the port after all it ends, and gets another.
-    fn start() -> NameServer {
-        let mut words = String::new();
-        for _ in 0..5 {
-            let address = SocketAddr::from(([127, 0, 0, 1], fixed_port()));
-            match NameServer::start_at(address) {
-                Ok(server) => return server,
-                Err(said) => words += &format!("{address}: {said}\n"),
-            }
-        }
-        panic!("dnsmasq does not start:\n{words}");
-    }
-
-    /// Waits until it says that it has started, which it does once it listens; or gives what it said at its end.
-    fn start_at(address: SocketAddr) -> Result<NameServer, String> {
-        let mut command = tool("dnsmasq");
-        command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"]);
-        command.args(["--listen-address=127.0.0.1", "--pid-file=", "--user=", "--group=", "--log-facility=-"]);
-        command.arg(format!("--port={}", address.port()));
-        // Everything under .test is ours; what is not listed does not exist.
-        command.args(["--local=/test/", "--mx-host=a.test,mail.a.test,10", "--mx-host=b.test,gone.b.test,5"]);
-        command.args([
-            "--mx-host=b.test,mail.b.test,10",
-            "--host-record=mail.a.test,127.0.0.1",
-            "--host-record=mail.b.test,127.0.0.1",
-        ]);
-        command.args(["--host-record=onlya.test,127.0.0.1", "--cname=alias.test,mail.b.test", "--mx-host=null.test,.,0"]);
-        let log = tempfile::NamedTempFile::new().unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.reopen().unwrap());
-        let mut server = NameServer { child: command.spawn().unwrap(), address };
-        let said = || String::from_utf8_lossy(&fs::read(log.path()).unwrap()).into_owned();
-        wait_for("dnsmasq, to start or to end", 60, || {
-            let ended = server.child.try_wait().unwrap();
-            match said() {
-                text if text.contains("started, version") => Some(Ok(())),
-                text => ended.map(|status| Err(format!("{status}: {}", text.trim()))),
-            }
-        })?;
-        Ok(server)
-    }
-}
-
-impl Drop for NameServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// What is known of the hosts of these stories.
+fn name_server() -> NameServer {
+    NameServer::start(&[
+        "--mx-host=a.test,mail.a.test,10",
+        "--mx-host=b.test,gone.b.test,5",
+        "--mx-host=b.test,mail.b.test,10",
+        "--host-record=mail.a.test,127.0.0.1",
+        "--host-record=mail.b.test,127.0.0.1",
+        "--host-record=onlya.test,127.0.0.1",
+        "--cname=alias.test,mail.b.test",
+        "--mx-host=null.test,.,0",
+    ])
 }
 
 /// Alice's server, which asks `dns` and finds other hosts' SMTP at `port`.
@@ -149,7 +106,7 @@ box.quit()
 }
 
 fn alice_writes_bob_reads() {
-    let dns = NameServer::start();
+    let dns = name_server();
     let bobs = bobs();
     let alices = alices(&dns, bobs.at("smtp").port(), &[]);
     submit_with_curl(&alices, "bob@b.test", "By curl", "Hello Bob.");
@@ -180,7 +137,7 @@ fn alice_writes_bob_reads() {
 }
 
 fn bobs_server_is_away_and_comes_back() {
-    let dns = NameServer::start();
+    let dns = name_server();
     let mut bobs = bobs();
     let alices = alices(&dns, bobs.at("smtp").port(), &["retry=[\"1s\", \"2s\"]"]);
     assert!(bobs.stop().success());
@@ -258,7 +215,7 @@ fn check_report(message: &[u8], action: &str, status: &str, recipient: &str, sub
 
 fn lifetime_ends_and_alice_is_told() {
     need_python();
-    let dns = NameServer::start();
+    let dns = name_server();
     let mut bobs = bobs();
     let alices = alices(&dns, bobs.at("smtp").port(), &["retry=[\"1s\"]", "lifetime=\"3s\"", "warn=\"0s\""]);
     assert!(bobs.stop().success());
@@ -273,7 +230,7 @@ fn lifetime_ends_and_alice_is_told() {
 
 fn alice_is_warned_of_a_delay() {
     need_python();
-    let dns = NameServer::start();
+    let dns = name_server();
     let mut bobs = bobs();
     let alices = alices(&dns, bobs.at("smtp").port(), &["retry=[\"1s\"]", "warn=\"1s\""]);
     assert!(bobs.stop().success());
@@ -288,7 +245,7 @@ fn alice_is_warned_of_a_delay() {
 
 fn bob_is_unknown_and_alice_is_told() {
     need_python();
-    let dns = NameServer::start();
+    let dns = name_server();
     let bobs = bobs();
     let alices = alices(&dns, bobs.at("smtp").port(), &[]);
     submit_with_curl(&alices, "bobby@b.test", "Who", "Nobody.");
@@ -300,7 +257,7 @@ fn bob_is_unknown_and_alice_is_told() {
 
 fn null_mx_and_missing_domains_fail_at_once() {
     need_python();
-    let dns = NameServer::start();
+    let dns = name_server();
     let alices = alices(&dns, 9, &[]);
     submit_with_curl(&alices, "bob@null.test", "To nowhere", "RFC 7505.");
     let mail = alices.wait_for_mail("alice", 1, 60);
@@ -319,7 +276,7 @@ fn need_python() {
 
 /// All of Alice's mail goes over Bob's submission service, where she has to log in, and his server has to prove its name.
 fn the_smarthost_wants_a_login() {
-    let dns = NameServer::start();
+    let dns = name_server();
     let bobs = bobs();
     let login = bobs.path("login");
     let write = |password: &str| {
@@ -368,7 +325,7 @@ fn the_smarthost_wants_a_login() {
 
 /// What no host of its domain can be reached for goes to another, which takes it.
 fn the_fallback_takes_what_cannot_go_directly() {
-    let dns = NameServer::start();
+    let dns = name_server();
     let bobs = bobs();
     let nowhere = fixed_port();
     let fallback = format!("fallback=127.0.0.1:{}", bobs.at("smtp").port());

@@ -20,6 +20,10 @@ fn task(counter: u64, recipients: &[u32]) -> Task {
     Task::new(id(counter), recipients.to_vec())
 }
 
+fn trouble() -> Box<Trouble> {
+    Trouble::own("4.4.1", "gone")
+}
+
 /// Without the number of its run.
 fn plain(task: Task) -> Task {
     Task::new(task.id, task.recipients)
@@ -31,13 +35,13 @@ fn what_is_due_is_taken_once() {
     table.wait(id(1), &[2, 0], at(5));
     table.wait(id(1), &[1], at(9));
     table.wait(id(2), &[0], at(3));
-    assert_eq!(table.next_look(at(0)), Some(at(3)));
+    assert_eq!(table.next_look(), Some(at(3)));
     assert_eq!(table.take_due(at(2)), None);
     assert_eq!(table.take_due(at(5)).map(plain), Some(task(2, &[0])));
     assert_eq!(table.take_due(at(5)).map(plain), Some(task(1, &[0, 2])));
     assert_eq!(table.take_due(at(5)), None);
     table.wait(id(1), &[0], at(20));
-    assert!(table.hurry(id(1), at(6)));
+    assert!(table.hurry(id(1), at(6), true));
     assert_eq!(table.take_due(at(6)).map(plain), Some(task(1, &[0, 1])));
     assert_eq!(table.take_due(at(100)), None);
     table.settled(id(1), &[0, 1, 2]);
@@ -52,37 +56,51 @@ fn threads_are_bounded_and_lanes_take_turns() {
     }
     table.ready(lane("b"), task(10, &[0]), at(0));
     let mut names = Vec::new();
-    while let Some((lane, task)) = table.begin(at(0), LIMITS) {
+    while let Some((lane, task)) = table.begin(LIMITS) {
         names.push((lane, task.id.counter));
     }
     assert_eq!(names, [(lane("a"), 0), (lane("b"), 10), (lane("a"), 1)]);
     assert_eq!(table.threads(), 3);
-    assert_eq!(table.more(&lane("b"), at(0)), None);
-    table.leave(&lane("b"), false, at(0));
-    assert_eq!(table.begin(at(0), LIMITS), None, "two threads are enough for one lane");
-    let rest: Vec<u64> = std::iter::from_fn(|| table.more(&lane("a"), at(0))).map(|task| task.id.counter).collect();
+    assert_eq!(table.more(&lane("b")), None);
+    table.leave(&lane("b"), false, false, at(0));
+    assert_eq!(table.begin(LIMITS), None, "two threads are enough for one lane");
+    let rest: Vec<u64> = std::iter::from_fn(|| table.more(&lane("a"))).map(|task| task.id.counter).collect();
     assert_eq!(rest, [2, 3, 4, 5]);
     table.ready(Lane::Local, task(20, &[0]), at(0));
-    assert_eq!(table.begin(at(0), LIMITS).map(|(lane, task)| (lane, plain(task))), Some((Lane::Local, task(20, &[0]))));
+    assert_eq!(table.begin(LIMITS).map(|(lane, task)| (lane, plain(task))), Some((Lane::Local, task(20, &[0]))));
     for lane in [lane("a"), lane("a"), Lane::Local] {
-        table.leave(&lane, false, at(0));
+        table.leave(&lane, false, false, at(0));
     }
-    assert_eq!((table.threads(), table.lanes.len(), table.ready, table.turns.len()), (0, 0, 0, 0));
+    assert_eq!((table.begin(LIMITS), table.threads(), table.lanes.len()), (None, 0, 0));
+    assert_eq!((table.ready.fresh, table.ready.again, table.turns.fresh.len(), table.turns.again.len()), (0, 0, 0, 0));
 }
 
 #[test]
 fn a_lane_that_could_not_be_reached_rests() {
     let mut table = Table::default();
-    (0..3).for_each(|counter| table.ready(lane("a"), task(counter, &[0]), at(0)));
-    assert!(table.begin(at(0), LIMITS).is_some());
-    let left: Vec<Task> = table.rest(&lane("a"), at(15)).into_iter().map(plain).collect();
+    for counter in 0..3 {
+        table.ready(lane("a"), task(counter, &[0]), at(0));
+    }
+    assert!(table.begin(LIMITS).is_some());
+    let left: Vec<Task> = table.rest(&lane("a"), &trouble(), at(0), at(15)).into_iter().map(plain).collect();
+    // A second thread that found out at the same time.
+    assert!(table.rest(&lane("a"), &trouble(), at(1), at(31)).is_empty());
     assert_eq!(left, [task(1, &[0]), task(2, &[0])]);
     assert_eq!(table.failures(&lane("a")), 1);
-    table.leave(&lane("a"), false, at(0));
+    table.leave(&lane("a"), false, false, at(0));
     table.ready(lane("a"), task(9, &[0]), at(1));
-    assert_eq!(table.begin(at(14), LIMITS), None);
-    assert_eq!(table.next_look(at(14)), Some(at(15)));
-    assert_eq!(table.begin(at(15), LIMITS).map(|(lane, task)| (lane, plain(task))), Some((lane("a"), task(9, &[0]))));
+    assert_eq!((table.begin(LIMITS), table.take_due(at(14))), (None, None));
+    assert_eq!(table.next_look(), Some(at(15)));
+    let waited = table.take_due(at(15)).unwrap();
+    assert!(waited.again);
+    table.ready(lane("a"), waited, at(15));
+    assert_eq!(table.begin(LIMITS).map(|(lane, task)| (lane, plain(task))), Some((lane("a"), task(9, &[0]))));
+    // What waited for the end of a rest does not wait for a second one.
+    assert!(table.rest(&lane("a"), &trouble(), at(16), at(46)).is_empty());
+    table.defer(id(10), &[0], at(17));
+    let second = table.take_due(at(17)).unwrap();
+    let back = table.ready(lane("a"), second, at(17)).map(|(task, trouble)| (plain(task), trouble));
+    assert_eq!(back, Some((task(10, &[0]), trouble())));
     table.reached(&lane("a"));
     assert_eq!(table.failures(&lane("a")), 0);
 }
@@ -90,18 +108,20 @@ fn a_lane_that_could_not_be_reached_rests() {
 #[test]
 fn a_host_that_takes_few_connections_gets_few() {
     let mut table = Table::default();
-    (0..5).for_each(|counter| table.ready(lane("a"), task(counter, &[0]), at(0)));
-    let first = table.begin(at(0), LIMITS).unwrap().1;
-    let second = table.begin(at(0), LIMITS).unwrap().1;
+    for counter in 0..5 {
+        table.ready(lane("a"), task(counter, &[0]), at(0));
+    }
+    let first = table.begin(LIMITS).unwrap().1;
+    let second = table.begin(LIMITS).unwrap().1;
     assert!(!table.leave_to_others(&lane("a"), &second, false), "nobody was reached yet");
     table.talks(&lane("a"), false, true);
     assert!(!table.leave_to_others(&lane("a"), &first, true), "itself is no other");
     assert!(table.leave_to_others(&lane("a"), &second, false));
-    table.leave(&lane("a"), false, at(0));
-    assert_eq!(table.begin(at(0), LIMITS), None);
-    assert_eq!(table.more(&lane("a"), at(0)).map(plain), Some(plain(second)));
-    while table.more(&lane("a"), at(0)).is_some() {}
-    table.leave(&lane("a"), true, at(0));
+    table.leave(&lane("a"), false, false, at(0));
+    assert_eq!(table.begin(LIMITS), None);
+    assert_eq!(table.more(&lane("a")).map(plain), Some(plain(second)));
+    while table.more(&lane("a")).is_some() {}
+    table.leave(&lane("a"), true, false, at(0));
     assert!(table.lanes.is_empty());
 }
 
@@ -110,12 +130,12 @@ fn operators_do_not_meddle_with_what_runs() {
     let mut table = Table::default();
     table.ready(lane("a"), task(1, &[0]), at(0));
     table.ready(lane("a"), task(2, &[0, 4]), at(0));
-    assert!(table.begin(at(0), LIMITS).is_some());
+    assert!(table.begin(LIMITS).is_some());
     assert!(!table.withdraw(id(1)));
     assert!(table.withdraw(id(2)));
     table.hold(id(2), &table.recipients(id(2)));
-    assert!(!table.hurry(id(2), at(0)));
-    assert_eq!((table.begin(at(0), LIMITS), table.take_due(at(9))), (None, None));
+    assert!(!table.hurry(id(2), at(0), true));
+    assert_eq!((table.begin(LIMITS), table.take_due(at(9))), (None, None));
     assert!(table.has(id(2), 4) && !table.has(id(2), 1));
 }
 
@@ -125,9 +145,39 @@ fn many_ready_tasks_wait_instead() {
     for counter in 0..MOST_READY as u64 + 2 {
         table.ready(lane("a"), task(counter, &[0]), at(1));
     }
-    assert_eq!((table.ready, table.take_due(at(1))), (MOST_READY, None));
-    assert!(table.begin(at(1), LIMITS).is_some());
+    assert_eq!((table.ready.fresh, table.take_due(at(1))), (MOST_READY, None));
+    assert!(table.begin(LIMITS).is_some());
     assert_eq!(table.take_due(at(1)).map(|task| task.id.counter), Some(MOST_READY as u64));
+}
+
+#[test]
+fn new_mail_does_not_wait_for_what_comes_again() {
+    let mut table = Table::default();
+    let many = MOST_READY as u64 + 100;
+    for counter in 0..many {
+        table.defer(id(counter), &[0], at(1));
+    }
+    let mut due: u64 = 0;
+    while let Some(task) = table.take_due(at(1)) {
+        assert!(task.again);
+        table.ready(lane(&format!("d{due}")), task, at(1));
+        due += 1;
+    }
+    assert_eq!(due, MOST_READY as u64);
+    let (first, _) = table.begin(LIMITS).unwrap();
+    let second = table.begin(LIMITS).unwrap().0;
+    assert_eq!(table.begin(LIMITS), None, "two of three threads, at most, are for what comes again");
+    table.ready(lane("alive"), task(many, &[0]), at(1));
+    assert_eq!(table.begin(LIMITS).map(|(lane, task)| (lane, task.id)), Some((lane("alive"), id(many))));
+    // A lane that fails is none for new mail: it gives no place to it.
+    table.rest(&first, &trouble(), at(1), at(2));
+    table.leave(&first, false, true, at(1));
+    table.ready(first, task(many + 1, &[0]), at(3));
+    assert_eq!(table.begin(LIMITS).map(|(lane, _)| lane), Some(lane("d2")));
+    table.leave(&second, false, true, at(1));
+    // What an operator asks for is as new mail; all there is stays what it is.
+    assert!(table.hurry(id(many - 1), at(1), true) && table.hurry(id(many - 2), at(1), false));
+    assert_eq!(table.take_due(at(1)).map(|task| (task.id, task.again)), Some((id(many - 1), false)));
 }
 
 #[test]
@@ -138,7 +188,7 @@ fn only_what_is_still_at_that_run_is_put_back() {
     table.settled(id(1), &[0]);
     table.ready(lane("a"), task(1, &[1]), at(0));
     table.wait(id(1), &[2], at(0));
-    assert_eq!(table.begin(at(0), LIMITS).map(|(_, task)| plain(task)), Some(task(1, &[1])));
+    assert_eq!(table.begin(LIMITS).map(|(_, task)| plain(task)), Some(task(1, &[1])));
     assert_eq!(table.take_due(at(0)).map(plain), Some(task(1, &[2])));
     table.put_back(&first, at(9));
     assert_eq!(table.recipients(id(1)), [1, 2, 3]);

@@ -149,7 +149,7 @@ fn what_a_session_left_to_others_is_not_put_back() {
     drop(in_hand);
     let mut table = office.table();
     assert_eq!((begun.recipients, table.is_running(id)), (vec![1], true));
-    assert!(table.hurry(id, now), "the other waits");
+    assert!(table.hurry(id, now, true), "the other waits");
     table.settled(id, &[0, 1]);
 }
 

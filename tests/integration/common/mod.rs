@@ -2,10 +2,12 @@
 
 mod clients;
 mod daemon;
+mod dns;
 mod sink;
 
 pub use clients::{Imap, Pop3, Smtp, Talk, base64, letter};
 pub use daemon::{Daemon, PASSWORD, Setup, pillarboxctl, with_input};
+pub use dns::NameServer;
 pub use sink::Sink;
 
 use crate::runner::skip;

@@ -43,7 +43,12 @@ impl Sink {
 
     /// A host that answers by `policy`, which sees `CONNECT` first, then each command line, and `.` for a message.
     pub fn with(policy: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Sink {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Sink::at(SocketAddr::from(([127, 0, 0, 1], 0)), policy)
+    }
+
+    /// The same, at an address.
+    pub fn at(address: SocketAddr, policy: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Sink {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
