@@ -32,6 +32,8 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::LazyLock;
+use std::thread;
 use std::time::{Duration, Instant};
 use stream::Stream;
 
@@ -43,6 +45,12 @@ const BLOCK: usize = 64 * 1024;
 
 /// After a wait this long more of it is likely.
 const MOMENT: Duration = Duration::from_secs(1);
+/// A peer that goes on at once does so within this.
+const AT_ONCE: Duration = Duration::from_micros(60);
+/// So many more often than it does must a peer not, before it is no longer expected to.
+const QUICK: u8 = 8;
+/// On a single one, who looks keeps the client from going on.
+static PROCESSORS: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 
 /// Bytes of a line after which its sender is not listened to any more.
 const ENDLESS: u64 = 1024 * 1024;
@@ -136,6 +144,8 @@ pub struct Connection {
     input: Input,
     output: Vec<u8>,
     seat: Option<Seat>,
+    /// How far the peer is trusted to go on at once ([`Connection::expect_more`]).
+    quick: u8,
 }
 
 /// What a session needs to know of its encryption.
@@ -178,7 +188,7 @@ impl Connection {
     }
 
     fn over((stream, peer): (Stream, Peer)) -> Connection {
-        Connection { stream, peer, input: Input::default(), output: Vec::new(), seat: None }
+        Connection { stream, peer, input: Input::default(), output: Vec::new(), seat: None, quick: QUICK }
     }
 
     /// Who is at the other end.
@@ -302,6 +312,26 @@ impl Connection {
             // A client that writes what follows on its own is held back by its kernel until we acknowledge this.
             crate::sys::unix::acknowledge_now(self.stream.fd());
         }
+        Ok(())
+    }
+
+    /// The peer will probably go on at once: looks for its input a moment before the thread sleeps. To fall asleep and be woken
+    /// takes longer than a client on this host, or beside it, needs for its next command; one that is farther away has shown
+    /// that soon, and is waited for asleep.
+    pub fn expect_more(&mut self) -> Result<(), NetError> {
+        if self.has_input() || self.quick == 0 || *PROCESSORS == 1 {
+            return Ok(());
+        }
+        self.flush()?;
+        let begun = Instant::now();
+        while begun.elapsed() < AT_ONCE {
+            if self.input_pending() {
+                self.quick = QUICK.min(self.quick + 1);
+                return Ok(());
+            }
+            std::hint::spin_loop();
+        }
+        self.quick -= 1;
         Ok(())
     }
 

@@ -348,6 +348,29 @@ fn shrinking_loses_nothing() {
     assert_eq!(&said, b"250 ok\r\n");
 }
 
+/// A peer that is far away is looked for awake a few times, no more; one that goes on at once, always.
+#[test]
+fn only_who_is_quick_is_expected() {
+    let (mut connection, mut peer) = pair();
+    connection.put(b"+OK\r\n").unwrap();
+    (0..1000).for_each(|_| connection.expect_more().unwrap());
+    let (quick, several) = (connection.quick, *PROCESSORS > 1);
+    assert_eq!(quick, if several { 0 } else { QUICK });
+    let begun = Instant::now();
+    (0..1000).for_each(|_| connection.expect_more().unwrap());
+    assert!(begun.elapsed() < AT_ONCE * 500);
+    let mut said = [0; 5];
+    peer.read_exact(&mut said).unwrap();
+    connection.quick = 1;
+    for number in 0..3 {
+        peer.write_all(b"RETR 1\r\n").unwrap();
+        wait_for(|| peek_len(&connection) == 8);
+        connection.expect_more().unwrap();
+        assert_eq!(connection.quick, if several { number + 2 } else { 1 });
+        assert_eq!(line_of(&mut connection), "RETR 1");
+    }
+}
+
 /// MB/s from one end of a loopback connection to the other, sink included.
 fn speed(mut server: Connection, mut client: Connection, size: usize, count: usize) -> f64 {
     let wire = [&[b'a'; 70][..], b"\r\n"].concat().repeat(size / 72);

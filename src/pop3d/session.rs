@@ -216,6 +216,7 @@ impl Wire {
         match message.send(&mut writer) {
             Ok(octets) => {
                 writer.finish()?;
+                self.connection.expect_more()?;
                 self.tally.octets += octets;
                 self.tally.retrieved += usize::from(message.is_whole());
                 Ok(Next::Line)
