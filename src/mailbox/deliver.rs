@@ -115,20 +115,11 @@ impl Mailbox {
         let mut marks = Marks::default();
         if let Arrival::Filed(filing) = letter.copy.arrival {
             marks.flags = Flags::from_bits(filing.flags);
-            let mut fresh = false;
-            for name in &filing.keywords {
-                if log.sum.keywords.bit(name).is_none() && log.sum.keywords.clone().add(name).is_some() {
-                    log.put(Fact::Keyword(name.clone()));
-                    fresh = true;
-                }
-                // One that the folder has no room for was refused before; after a crash mail counts for more.
-                marks.keywords |= log.sum.keywords.bit(name).unwrap_or(0);
-            }
-            if fresh {
-                // The file names what the log must know.
-                log.sync()?;
+            if !filing.keywords.is_empty() {
+                marks.keywords = self.keywords_of(inner, &filing.keywords)?;
             }
         }
+        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
         let (block, written) = letter.block(base, uid, seal, marks, &log.sum.keywords);
         if written != marks.keywords || marks.flags & Flags::LOSSY != Flags::NONE {
             // Also what others may take from the file before anybody looked at it.
@@ -138,6 +129,20 @@ impl Mailbox {
             inner.freshly_filed.push((uid, filed));
         }
         Ok((uid, block))
+    }
+
+    /// The bits of these keywords. One that the folder has no room for was refused before; after a crash mail counts for more.
+    fn keywords_of(&self, inner: &mut Inner, names: &[String]) -> Result<u64, MailboxError> {
+        self.in_turn(inner, |inner| {
+            let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+            let count = log.sum.keywords.names().len();
+            let bits = log.add_keywords(names.iter().map(String::as_str));
+            if log.sum.keywords.names().len() > count {
+                // The file names what the log must know.
+                log.sync()?;
+            }
+            Ok(bits)
+        })
     }
 }
 

@@ -9,7 +9,8 @@
 //! sum is told how many bytes were lost, and makes up for what they may have said.
 //!
 //! Another daemon may keep the same log, on a shared file system. Who writes holds a lock on the file, and takes in first what
-//! the other wrote; who rewrote it has put another file in its place.
+//! the other wrote; who rewrote it has put another file in its place. Facts that hang on what the other wrote (the last word
+//! counts, or the order does) are put while the log is held ([`FactLog::hold`]).
 
 use crate::sys::{Disk, File, Lock, Open, Time};
 use std::fmt::{Debug, Write};
@@ -69,6 +70,8 @@ pub struct FactLog<S: Sum> {
     dir: PathBuf,
     path: PathBuf,
     file: Option<Arc<dyn File>>,
+    /// It stays locked.
+    held: bool,
     /// Which file it was when it was last looked at.
     id: Option<(u64, u64)>,
     size: u64,
@@ -94,6 +97,7 @@ impl<S: Sum> FactLog<S> {
             dir: dir.to_owned(),
             path,
             file: None,
+            held: false,
             id: None,
             size: 0,
             foreign: Vec::new(),
@@ -124,6 +128,7 @@ impl<S: Sum> FactLog<S> {
             dir: dir.to_owned(),
             path,
             file: None,
+            held: false,
             id: Some(extent.file),
             size,
             foreign: Vec::new(),
@@ -205,6 +210,29 @@ impl<S: Sum> FactLog<S> {
         Ok(())
     }
 
+    /// Is it held?
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// From here on nobody else writes to the log, until [`FactLog::release`]; what others wrote before is taken in.
+    pub fn hold(&mut self) -> io::Result<()> {
+        self.make()?;
+        self.while_locked(|log, _| {
+            log.held = true;
+            Ok(())
+        })
+    }
+
+    /// Writes what was put, and lets others write again.
+    pub fn release(&mut self) -> io::Result<()> {
+        let result = self.flush();
+        if std::mem::take(&mut self.held) {
+            let _ = self.file.as_ref().map(|file| file.unlock());
+        }
+        result
+    }
+
     /// The facts that another daemon wrote, as far as they were taken in and not told yet.
     pub fn take_foreign(&mut self) -> Vec<S::Fact> {
         std::mem::take(&mut self.foreign)
@@ -212,15 +240,24 @@ impl<S: Sum> FactLog<S> {
 
     /// Reads the whole log, while nobody writes to it.
     fn reload(&mut self) -> io::Result<()> {
-        self.file = None;
+        self.file = self.file.take().filter(|_| self.held);
         let file = self.lock()?;
         let result = self.load(&file);
-        let _ = file.unlock();
+        self.unlock(&*file);
         result
+    }
+
+    fn unlock(&self, file: &dyn File) {
+        if !self.held {
+            let _ = file.unlock();
+        }
     }
 
     /// Opens the file, if it is not open, and locks it. The path means this file as long as it is locked.
     fn lock(&mut self) -> io::Result<Arc<dyn File>> {
+        if let Some(file) = self.file.as_ref().filter(|_| self.held) {
+            return Ok(file.clone());
+        }
         for _ in 0..TRIES {
             let file = match &self.file {
                 Some(file) => file.clone(),
@@ -275,11 +312,16 @@ impl<S: Sum> FactLog<S> {
         if self.waiting.is_empty() {
             return Ok(());
         }
+        self.make()?;
+        self.while_locked(|log, file| log.append(file))
+    }
+
+    fn make(&self) -> io::Result<()> {
         if self.id.is_none() {
             self.disk.make_dir(&self.dir, 0o700)?;
             self.disk.open(&self.path, Open::Create(0o600))?;
         }
-        self.while_locked(|log, file| log.append(file))
+        Ok(())
     }
 
     /// Locks the file, takes in what is new, and does something.
@@ -294,7 +336,7 @@ impl<S: Sum> FactLog<S> {
                 Ok(()) => Some(act(self, &*file)),
                 Err(error) => Some(Err(error)),
             };
-            let _ = file.unlock();
+            self.unlock(&*file);
             if let Some(result) = result {
                 return result;
             }
@@ -365,7 +407,7 @@ impl<S: Sum> FactLog<S> {
                 self.rewrite()?;
             }
         }
-        self.file = None;
+        self.file = self.file.take().filter(|_| self.held);
         Ok(())
     }
 
@@ -382,6 +424,9 @@ impl<S: Sum> FactLog<S> {
         file.set_len(0)?;
         file.write_at(&[IoSlice::new(text.as_bytes())], 0)?;
         file.sync()?;
+        if self.held && !file.try_lock(Lock::Exclusive)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         self.disk.rename(&fresh, &self.path)?;
         self.id = Some(file.stat()?.file);
         self.file = Some(file);

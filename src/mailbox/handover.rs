@@ -35,6 +35,23 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Does something that hangs on what another daemon told last: meanwhile it can't tell more. What is put is in the log then,
+    /// not durable yet. Marks are changed like this, and keywords numbered: of these the last word counts, and the order.
+    pub(super) fn in_turn<T>(
+        &self,
+        inner: &mut Inner,
+        act: impl FnOnce(&mut Inner) -> Result<T, MailboxError>,
+    ) -> Result<T, MailboxError> {
+        let log = inner.log.as_mut().ok_or(MailboxError::Gone)?;
+        if log.is_held() {
+            return act(inner);
+        }
+        log.hold()?;
+        let result = self.heed_others(inner).and_then(|()| act(inner));
+        let told = inner.log.as_mut().map_or(Ok(()), Log::release);
+        result.and_then(|value| told.map(|()| value).map_err(MailboxError::from))
+    }
+
     /// Another daemon may keep the same mailbox, with this state log between us: takes in what it told.
     pub(super) fn heed_others(&self, inner: &mut Inner) -> Result<(), MailboxError> {
         let Some(log) = inner.log.as_mut() else { return Ok(()) };
@@ -42,6 +59,17 @@ impl Mailbox {
         let facts = log.take_foreign();
         if facts.is_empty() {
             return Ok(());
+        }
+        let table = inner.table.as_ref().map(|loaded| &loaded.table);
+        let is_strange = |uid| table.is_none_or(|table| table.at(uid).is_none());
+        let is_of_none = |fact: &Fact| match fact {
+            Fact::Rows(..) => true,
+            Fact::Marks(uids, ..) => uids.iter().any(is_strange),
+            _ => false,
+        };
+        if facts.iter().any(is_of_none) {
+            // A sum that leaves single messages to the index would leave these to nobody.
+            log.complete()?;
         }
         if !std::mem::replace(&mut inner.others, true) {
             // The other one has to know of us too. It told us by raising the ceiling before it gave its first UID.

@@ -366,10 +366,13 @@ impl Mailbox {
         }
         // It tells what the file says, and so must the state log, which counts for more.
         let filed = std::mem::take(&mut inner.freshly_filed);
-        self.note_filed(inner, &filed);
-        self.forget_indexed(inner);
-        let (Some(loaded), Some(log)) = (&inner.table, inner.log.as_mut()) else { return Ok(()) };
-        let extent = log.extent()?;
+        let extent = self.in_turn(inner, |inner| {
+            self.note_filed(inner, &filed);
+            self.forget_indexed(inner);
+            Ok(inner.log.as_mut().map(Log::extent).transpose()?)
+        });
+        let extent = extent.map_err(io::Error::other)?;
+        let (Some(extent), Some(loaded), Some(log)) = (extent, &inner.table, inner.log.as_mut()) else { return Ok(()) };
         write(&*self.shared.disk, &self.places.index, loaded, extent, &log.sum, inner.modseq)?;
         let was_whole = !log.sum.partial;
         log.sum.shorten();

@@ -72,18 +72,38 @@ impl Mailbox {
         unchanged_since: Option<u64>,
     ) -> Result<Marked, MailboxError> {
         let mut inner = self.enter();
-        match self.look(&mut inner) {
+        let reading = match self.look(&mut inner) {
             // What we know of it will do; the file is brought up to it later.
-            Err(MailboxError::Busy) if inner.table.is_some() => {}
-            other => drop(other?),
+            Err(MailboxError::Busy) if inner.table.is_some() => None,
+            other => other?,
+        };
+        let act = |inner: &mut Inner| self.mark_in_turn(inner, known, uids, change, marks, unchanged_since);
+        let (marked, waiting) = self.in_turn(&mut inner, act)?;
+        // Until now the file is what was seen of it.
+        drop(reading);
+        if waiting > AT_ONCE || (waiting > 0 && !self.file_marks(&mut inner)?) {
+            self.shared.stir();
         }
+        Ok(marked)
+    }
+
+    /// Gives also how many of the messages the file is behind with.
+    fn mark_in_turn(
+        &self,
+        inner: &mut Inner,
+        known: u64,
+        uids: &[Uid],
+        change: Change,
+        marks: Marks,
+        unchanged_since: Option<u64>,
+    ) -> Result<(Marked, usize), MailboxError> {
         let modseq = inner.give_modseq(self.shared.clock.now())?;
         let mut marked = Marked { modseq, ..Marked::default() };
         let mut facts: HashMap<(Marks, Marks), Vec<u32>> = HashMap::new();
         // Most are like the one before.
         let (mut alike, mut run) = (<(Marks, Marks)>::default(), Vec::new());
         let mut next = 0;
-        let Some(loaded) = inner.table.as_mut() else { return Ok(marked) };
+        let Some(loaded) = inner.table.as_mut() else { return Ok((marked, 0)) };
         let mut waiting = 0;
         for uid in uids {
             let Some(at) = loaded.table.at_or_near(next, uid.0) else { continue };
@@ -111,7 +131,7 @@ impl Mailbox {
         }
         note_alike(&mut facts, alike, &mut run);
         if facts.is_empty() {
-            return Ok(marked);
+            return Ok((marked, 0));
         }
         inner.index_behind = true;
         inner.unfiled |= waiting > 0;
@@ -122,24 +142,23 @@ impl Mailbox {
         // Not synced: a power cut may cost a flag, a crash of ours must not.
         log.flush()?;
         self.seats.ring();
-        if waiting > AT_ONCE || (waiting > 0 && !self.file_marks(&mut inner)?) {
-            self.shared.stir();
-        }
-        Ok(marked)
+        Ok((marked, waiting))
     }
 
     /// The bit of a keyword, which becomes one of the folder's if it is not yet. None: it can't (there are 64, or this is no keyword).
     pub fn keyword(&self, name: &str) -> Result<Option<u64>, MailboxError> {
         let mut inner = self.enter();
         drop(self.look(&mut inner)?);
-        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
-        if let Some(bit) = log.sum.keywords.bit(name) {
-            return Ok(Some(bit));
+        let known = inner.log.as_ref().and_then(|log| log.sum.keywords.bit(name));
+        if known.is_some() {
+            return Ok(known);
         }
-        let Some(bit) = log.sum.keywords.clone().add(name) else { return Ok(None) };
-        log.put(Fact::Keyword(name.to_owned()));
-        log.sync()?;
-        Ok(Some(bit))
+        self.in_turn(&mut inner, |inner| {
+            let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+            let bit = log.add_keyword(name);
+            log.sync()?;
+            Ok(bit)
+        })
     }
 
     /// No message below this UID is recent any more. Other programs see that (`O`) when the file is written to anyway.
@@ -234,15 +253,21 @@ impl Mailbox {
 
     /// The file with these marks is durable: what others change in it from here on is told by that.
     pub(super) fn note_filed(&self, inner: &mut Inner, filed: &[(u32, Marks)]) {
-        if let Err(error) = self.heed_others(inner) {
-            return log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
+        if filed.is_empty() {
+            return;
         }
-        let noted: Vec<(u32, Marks)> = filed.iter().filter(|(uid, marks)| inner.has_filed(*uid, *marks)).copied().collect();
-        let Some(log) = inner.log.as_mut() else { return };
-        let mut alike: HashMap<Marks, Vec<u32>> = HashMap::new();
-        noted.iter().for_each(|(uid, marks)| alike.entry(*marks).or_default().push(*uid));
-        alike.into_iter().for_each(|(marks, uids)| log.put(Fact::Marks(uids.into_iter().collect(), marks, marks)));
-        inner.noted.extend(noted);
+        let noted = self.in_turn(inner, |inner| {
+            let noted: Vec<(u32, Marks)> = filed.iter().filter(|(uid, marks)| inner.has_filed(*uid, *marks)).copied().collect();
+            let mut alike: HashMap<Marks, Vec<u32>> = HashMap::new();
+            noted.iter().for_each(|(uid, marks)| alike.entry(*marks).or_default().push(*uid));
+            let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
+            alike.into_iter().for_each(|(marks, uids)| log.put(Fact::Marks(uids.into_iter().collect(), marks, marks)));
+            Ok(noted)
+        });
+        match noted {
+            Ok(noted) => inner.noted.extend(noted),
+            Err(error) => log::warn!("event=state-failed path={} error={error}", self.spot().path.display()),
+        }
     }
 
     /// The index is about to be written. Of marks that the last one has too, the state log need not tell any more; were it only

@@ -183,7 +183,7 @@ impl Mailbox {
         if covered == 0 && scan.base.is_none() {
             return Ok(false);
         }
-        self.take_in(inner, scan, now, false)?;
+        self.in_turn(inner, |inner| self.take_in(inner, scan, now, false))?;
         Ok(true)
     }
 
@@ -202,7 +202,7 @@ impl Mailbox {
             }
             last.reach(&first);
         }
-        self.take_in(inner, scan, now, false)?;
+        self.in_turn(inner, |inner| self.take_in(inner, scan, now, false))?;
         Ok(true)
     }
 
@@ -213,7 +213,7 @@ impl Mailbox {
         inner.log.as_mut().map_or(Ok(()), Log::complete)?;
         // What is found here was perhaps put in the middle. The next life must not look for it at the end alone.
         self.index_goes_stale(inner)?;
-        self.take_in(inner, scan, now, true)?;
+        self.in_turn(inner, |inner| self.take_in(inner, scan, now, true))?;
         inner.doubt.end();
         self.sync_state(inner)
     }

@@ -288,14 +288,10 @@ impl Mailbox {
         let state = mbox::state(&block);
         let Some(mark) = state.mark.filter(|_| state.room == room) else { return Ok(None) };
         let base = self.base(inner);
-        let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
         let names = state.keywords.and_then(|(from, to)| block.get(from..to)).unwrap_or_default();
-        for name in names.split(u8::is_ascii_whitespace).filter_map(|name| std::str::from_utf8(name).ok()) {
-            if log.sum.keywords.bit(name).is_none() && log.sum.keywords.clone().add(name).is_some() {
-                log.put(Fact::Keyword(name.to_owned()));
-            }
-            row.marks.keywords |= log.sum.keywords.bit(name).unwrap_or(0);
-        }
+        let names = names.split(u8::is_ascii_whitespace).filter_map(|name| std::str::from_utf8(name).ok());
+        row.marks.keywords |= self.in_turn(inner, |inner| Ok(inner.log.as_mut().map_or(0, |log| log.add_keywords(names))))?;
+        let Some(log) = inner.log.as_ref() else { return Err(MailboxError::Gone) };
         let seal = self.keys.secret.seal(&self.places.label, log.sum.validity, row.uid, &message.key);
         let mark = Mark { uid: row.uid, seal, ..mark };
         let base = (message.offset == 0).then_some(base);

@@ -263,17 +263,23 @@ impl Log {
         runs(rows.iter().copied()).into_iter().for_each(|fact| self.put(fact));
     }
 
+    /// The bit of a keyword, which becomes one of the folder's if it can.
+    pub fn add_keyword(&mut self, name: &str) -> Option<u64> {
+        if self.sum.keywords.bit(name).is_none() && self.sum.keywords.clone().add(name).is_some() {
+            self.put(Fact::Keyword(name.to_owned()));
+        }
+        self.sum.keywords.bit(name)
+    }
+
     /// Takes up the keywords that a base line lists, after its two numbers, as far as there is room. Gives their bits.
     pub fn list_keywords(&mut self, words: &[u8]) -> u64 {
         let names = words.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).skip(2);
-        let mut bits = 0;
-        for name in names.filter_map(|name| std::str::from_utf8(name).ok()) {
-            if self.sum.keywords.bit(name).is_none() && self.sum.keywords.clone().add(name).is_some() {
-                self.put(Fact::Keyword(name.to_owned()));
-            }
-            bits |= self.sum.keywords.bit(name).unwrap_or(0);
-        }
-        bits
+        self.add_keywords(names.filter_map(|name| std::str::from_utf8(name).ok()))
+    }
+
+    /// The bits of keywords, as far as they can be the folder's.
+    pub fn add_keywords<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> u64 {
+        names.filter_map(|name| self.add_keyword(name)).fold(0, |all, bit| all | bit)
     }
 }
 

@@ -5,7 +5,7 @@ use super::model::Random;
 use super::*;
 use crate::mailbox::{Change, Flags, Marks};
 use crate::sys::{Lock, RealDisk};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 /// Messages from each daemon.
@@ -187,5 +187,50 @@ fn marks_that_came_with_a_message_outlive_a_rewrite_that_nobody_looked_before() 
     strangers::overwrite(&disk, now.replace("\nX-Pillarbox:", "\nStatus: RO\nX-Pillarbox:").as_bytes());
     for world in [&worlds[1], &worlds[0]] {
         assert_eq!(shown_by(world)[&1].1, flags);
+    }
+}
+
+/// All marks of a message, by name.
+fn marks_of(view: &View, uid: Uid) -> BTreeSet<String> {
+    let (marks, keywords) = (view.message(uid).unwrap().unwrap().marks, view.keywords());
+    let flags = (marks.flags & Flags::ALL).names().map(str::to_owned);
+    flags.chain(keywords.of(marks.keywords).map(str::to_owned)).collect()
+}
+
+/// Both mark the same message at once, each with keywords of its own, which are new to the folder. It came from another program,
+/// so that its marks are in the state log alone.
+#[test]
+fn neither_of_two_daemons_takes_back_what_the_other_marks() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = [others::real(dir.path()), others::real(dir.path())];
+    std::fs::write(dir.path().join("mail/alice"), "From a@b Sat Nov  1 12:26:40 2025\nSubject: x\n\nbody\n\n").unwrap();
+    let uid = inbox(&stores[0]).view().unwrap().messages().unwrap()[0].uid;
+    let wanted: BTreeSet<String> = thread::scope(|scope| {
+        let both = [0, 1].map(|who| {
+            let store = &stores[who];
+            scope.spawn(move || {
+                let (mailbox, mut random) = (inbox(store), Random::new(who as u64 + 1));
+                let view = mailbox.view().unwrap();
+                let own = ["one", "two"][who];
+                let mut has = BTreeSet::new();
+                for _ in 0..500 {
+                    let name = format!("{own}{}", random.below(8));
+                    let add = random.one_in(2);
+                    let marks = Marks { flags: Flags::NONE, keywords: mailbox.keyword(&name).unwrap().unwrap() };
+                    mailbox.mark(&[uid], if add { Change::Add } else { Change::Remove }, marks, None).unwrap();
+                    let _ = if add { has.insert(name) } else { has.remove(&name) };
+                    view.sync(true).unwrap();
+                    let mut shown = marks_of(&view, uid);
+                    shown.retain(|name| name.starts_with(own));
+                    assert_eq!(shown, has);
+                }
+                has
+            })
+        });
+        both.into_iter().flat_map(|one| one.join().unwrap()).collect()
+    });
+    let again = others::real(dir.path());
+    for store in stores.iter().chain([&again]) {
+        assert_eq!(marks_of(&inbox(store).view().unwrap(), uid), wanted);
     }
 }
