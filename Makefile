@@ -60,14 +60,14 @@ toolchain:
 	@command -v cc >/dev/null || { echo "A C compiler is missing: install gcc or clang (Debian: apt install gcc)" >&2; exit 1; }
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8
 	install -m 755 target/release/pillarbox target/release/pillarboxctl $(DESTDIR)$(PREFIX)/sbin
 	ln -sf pillarboxctl $(DESTDIR)$(PREFIX)/sbin/sendmail
 	ln -sf ../sbin/pillarboxctl $(DESTDIR)$(PREFIX)/bin/mailq
+	install -m 644 man/*.1 $(DESTDIR)$(MANDIR)/man1
 	install -m 644 man/*.5 $(DESTDIR)$(MANDIR)/man5
 	install -m 644 man/*.7 $(DESTDIR)$(MANDIR)/man7
 	install -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8
-	ln -sf sendmail.8 $(DESTDIR)$(MANDIR)/man8/mailq.8
 	install -d $(DESTDIR)$(SYSCONFDIR)/pillarbox $(DESTDIR)$(SYSCONFDIR)/init.d
 	install -m 755 etc/init.d/pillarbox $(DESTDIR)$(SYSCONFDIR)/init.d
 	test -e $(DESTDIR)$(SYSCONFDIR)/pillarbox/pillarbox.conf || install -m 644 etc/pillarbox.conf $(DESTDIR)$(SYSCONFDIR)/pillarbox
@@ -76,8 +76,8 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/pillarbox $(DESTDIR)$(PREFIX)/sbin/pillarboxctl
 	rm -f $(DESTDIR)$(PREFIX)/sbin/sendmail $(DESTDIR)$(PREFIX)/bin/mailq
-	rm -f $(DESTDIR)$(MANDIR)/man5/pillarbox.conf.5 $(DESTDIR)$(MANDIR)/man5/pillarbox-mailbox.5 $(DESTDIR)$(MANDIR)/man7/pillarbox-imap.7 $(DESTDIR)$(SYSCONFDIR)/init.d/pillarbox
-	cd $(DESTDIR)$(MANDIR)/man8 && rm -f pillarbox.8 pillarboxctl.8 sendmail.8 mailq.8
+	rm -f $(DESTDIR)$(MANDIR)/man1/mailq.1 $(DESTDIR)$(MANDIR)/man5/pillarbox.conf.5 $(DESTDIR)$(MANDIR)/man5/pillarbox-mailbox.5 $(DESTDIR)$(MANDIR)/man7/pillarbox-imap.7 $(DESTDIR)$(SYSCONFDIR)/init.d/pillarbox
+	cd $(DESTDIR)$(MANDIR)/man8 && rm -f pillarbox.8 pillarboxctl.8 sendmail.8
 
 clean:
 	$(CARGO) clean

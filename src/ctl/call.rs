@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::sys::exit;
 use serde_json::Value;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -13,12 +13,41 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The result of a request, or why there is none.
 pub fn ask(control: &Path, request: &str) -> Result<Value, Failure> {
+    let mut answer = Vec::new();
+    begin(control, request)?.read_to_end(&mut answer)?;
+    result(&answer)
+}
+
+/// Asks for a list, of which each item is taken as it comes: it may be longer than memory.
+pub fn ask_for_each(control: &Path, request: &str, mut take: impl FnMut(&Value) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut lines = begin(control, request)?.split(b'\n');
+    let first = lines.next().transpose()?.unwrap_or_default();
+    if !first.ends_with(b"[") {
+        return result(&first).map(drop);
+    }
+    for line in lines {
+        let line = line?;
+        match line.trim_ascii_end() {
+            b"]}" => return Ok(()),
+            item => take(&read(item.strip_suffix(b",").unwrap_or(item))?)?,
+        }
+    }
+    Err(Failure::new(exit::TEMPFAIL, "the daemon's answer has no end"))
+}
+
+fn begin(control: &Path, request: &str) -> Result<BufReader<UnixStream>, Failure> {
     if request.contains(char::is_control) {
         return Err(Failure::new(exit::USAGE, "control characters can't be asked for"));
     }
-    let answer = converse(control, request)?;
-    let mut answer: Value = serde_json::from_slice(&answer)
-        .map_err(|error| Failure::new(exit::SOFTWARE, format!("the daemon's answer makes no sense: {error}")))?;
+    let mut socket = UnixStream::connect(control).map_err(|error| unreachable_daemon(control, &error))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.write_all(format!("{request}\r\n").as_bytes())?;
+    Ok(BufReader::new(socket))
+}
+
+fn result(answer: &[u8]) -> Result<Value, Failure> {
+    let mut answer = read(answer)?;
     if answer["ok"] == true {
         return Ok(answer["result"].take());
     }
@@ -26,14 +55,9 @@ pub fn ask(control: &Path, request: &str) -> Result<Value, Failure> {
     Err(Failure::new(code.unwrap_or(exit::TEMPFAIL), answer["error"].as_str().unwrap_or("the daemon refuses")))
 }
 
-fn converse(control: &Path, request: &str) -> Result<Vec<u8>, Failure> {
-    let mut socket = UnixStream::connect(control).map_err(|error| unreachable_daemon(control, &error))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    socket.write_all(format!("{request}\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer)?;
-    Ok(answer)
+fn read(json: &[u8]) -> Result<Value, Failure> {
+    let wrong = |error| Failure::new(exit::SOFTWARE, format!("the daemon's answer makes no sense: {error}"));
+    serde_json::from_slice(json).map_err(wrong)
 }
 
 /// What to tell when nobody answers at a socket.

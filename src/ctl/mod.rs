@@ -11,6 +11,7 @@ mod users;
 use crate::config::{self, Config};
 use crate::sys::exit;
 use getopts::{Options, ParsingStyle};
+use show::List;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
@@ -48,8 +49,8 @@ usage: pillarboxctl [-f FILE] COMMAND
     reload                          make it read its configuration again
     queue list [--json]             what waits to be delivered
     queue show ID                   all about one message
-    queue flush [ID|DOMAIN]         try now
-    queue hold|release|remove ID    don't try it; try it again; take it out
+    queue flush [WHICH]             try now: a message (its ID), what goes to a DOMAIN or comes from a SENDER
+    queue hold|release|remove WHICH don't try it; try it again; take it out
     route ADDRESS                   where mail for an address goes
     mailbox list USER               the folders of a user
     mailbox check USER [FOLDER]     what is wrong with a mailbox
@@ -119,11 +120,13 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
     match plain.as_slice() {
         ["status"] => show::status(&ask("status")?, json),
         ["reload"] => ask("reload").map(drop),
-        ["queue", "list"] => show::queue(&ask("queue list")?, json),
+        ["queue", "list"] => (if json { List::Json } else { List::Plain }).print(&config()?.control),
         ["queue", "show", id] => show::message(&ask(&format!("queue show {id}"))?),
         ["queue", "flush"] => show::flushed(&ask("queue flush")?),
         ["queue", "flush", what] => show::flushed(&ask(&format!("queue flush {what}"))?),
-        ["queue", act @ ("hold" | "release" | "remove"), id] => ask(&format!("queue {act} {id}")).map(drop),
+        ["queue", "hold", what] => show::acted(&ask(&format!("queue hold {what}"))?, "held"),
+        ["queue", "release", what] => show::acted(&ask(&format!("queue release {what}"))?, "released"),
+        ["queue", "remove", what] => show::acted(&ask(&format!("queue remove {what}"))?, "removed"),
         ["route", address] => show::route(&ask(&format!("route {address}"))?),
         ["mailbox", "list", user] => show::folders(&ask(&format!("mailbox list {user}"))?),
         ["mailbox", "check", rest @ ..] if matches!(rest.len(), 1 | 2) => {

@@ -1,10 +1,12 @@
 //! The daemon's answers, for people and (as JSON) for programs.
 
-use super::{Failure, say};
+use super::{Failure, call, say};
 use crate::sys::exit;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter};
+use std::path::Path;
 
 /// `pillarboxctl status`.
 pub fn status(status: &Value, json: bool) -> Result<(), Failure> {
@@ -46,52 +48,101 @@ fn queue_in_words(queue: &Value) -> String {
     format!("{}, {}, {recipients}{held}", counted(messages, "message"), size(number(&queue["bytes"])))
 }
 
-/// `pillarboxctl queue list`.
-pub fn queue(queue: &Value, json: bool) -> Result<(), Failure> {
-    if json {
-        return print_json(queue);
-    }
-    let messages = queue.as_array().map(Vec::as_slice).unwrap_or_default();
-    if messages.is_empty() {
-        return say("The queue is empty.\n");
-    }
-    let mut out = String::new();
-    let width = messages.iter().map(|message| text(&message["id"]).len()).max().unwrap_or(0);
-    let _ = writeln!(out, "{:<width$}  {:<16}  {:>6}  SENDER", "ID", "ARRIVED", "SIZE");
-    for message in messages {
-        let (id, arrived) = (text(&message["id"]), minute(&message["time"]));
-        let _ = writeln!(out, "{id:<width$}  {arrived}  {:>6}  {}", size(number(&message["size"])), sender(message));
-        for recipient in message["recipients"].as_array().into_iter().flatten() {
-            let _ = writeln!(out, "    to {}: {}", clean(text(&recipient["address"])), state(recipient));
-        }
-    }
-    let _ = writeln!(out, "{}", counted(messages.len() as u64, "message"));
-    say(&out)
+/// A list of the queue, written while it is read.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum List {
+    /// `pillarboxctl queue list`.
+    Plain,
+    /// The same for programs: JSON, a message on each line.
+    Json,
+    /// In the form that sendmail's `mailq` made usual, for programs that read it.
+    Mailq,
 }
 
-/// In the form that sendmail's `mailq` made usual, for programs that read it.
-pub fn mailq(queue: &Value) -> Result<(), Failure> {
-    let messages = queue.as_array().map(Vec::as_slice).unwrap_or_default();
-    if messages.is_empty() {
-        return say("Mail queue is empty\n");
-    }
-    let mut out = "--------Q-ID-------- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n".to_owned();
-    for message in messages {
-        let held = message["recipients"].as_array().into_iter().flatten().any(|recipient| recipient["held"] == true);
-        let mark = if held { '!' } else { ' ' };
-        let time = local(&message["time"], "%a %b %e %H:%M");
-        let id = format!("{}{mark}", text(&message["id"]));
-        let _ = writeln!(out, "{id:<20} {:>8} {time} <{}>", number(&message["size"]), clean(text(&message["sender"])));
-        for recipient in message["recipients"].as_array().into_iter().flatten() {
-            let reason = clean(text(&recipient["reason"]));
-            if !reason.is_empty() {
-                let _ = writeln!(out, "{:>20} ({reason})", "");
-            }
-            let _ = writeln!(out, "{:>46} <{}>", "", clean(text(&recipient["address"])));
+impl List {
+    /// Asks for the messages and writes them. A reader that goes away early, as `head` does, is no error.
+    pub fn print(self, control: &Path) -> Result<(), Failure> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        match self.write(control, &mut out) {
+            Err(Failure { code: exit::OK, .. }) => Ok(()),
+            other => other,
         }
     }
-    let _ = writeln!(out, "\t\tTotal requests: {}", messages.len());
-    say(&out)
+
+    fn write(self, control: &Path, out: &mut impl io::Write) -> Result<(), Failure> {
+        let gone = |error: io::Error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::new(exit::OK, ""),
+            _ => error.into(),
+        };
+        let mut count = 0;
+        call::ask_for_each(control, "queue list", |message| {
+            let before = match (self, count) {
+                (List::Plain, 0) => PLAIN_HEAD,
+                (List::Json, 0) => "[\n",
+                (List::Json, _) => ",\n",
+                (List::Mailq, 0) => MAILQ_HEAD,
+                (List::Plain | List::Mailq, _) => "",
+            };
+            let text = match self {
+                List::Plain => plain(message),
+                List::Json => message.to_string(),
+                List::Mailq => request(message),
+            };
+            count += 1;
+            write!(out, "{before}{text}").map_err(gone)
+        })?;
+        let end = match (self, count) {
+            (List::Plain, 0) => "The queue is empty.\n".to_owned(),
+            (List::Plain, _) => format!("{}\n", counted(count, "message")),
+            (List::Json, 0) => "[]\n".to_owned(),
+            (List::Json, _) => "\n]\n".to_owned(),
+            (List::Mailq, 0) => "Mail queue is empty\n".to_owned(),
+            (List::Mailq, _) => format!("\t\tTotal requests: {count}\n"),
+        };
+        out.write_all(end.as_bytes()).and_then(|()| out.flush()).map_err(gone)
+    }
+}
+
+const PLAIN_HEAD: &str = "ID                        ARRIVED             SIZE  SENDER\n";
+
+fn plain(message: &Value) -> String {
+    let (id, arrived) = (text(&message["id"]), minute(&message["time"]));
+    let mut out = format!("{id:<24}  {arrived}  {:>6}  {}\n", size(number(&message["size"])), sender(message));
+    for recipient in message["recipients"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "    to {}: {}", clean(text(&recipient["address"])), state(recipient));
+    }
+    out
+}
+
+const MAILQ_HEAD: &str = "--------Q-ID-------- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n";
+
+fn request(message: &Value) -> String {
+    let mut out = String::new();
+    let held = message["recipients"].as_array().into_iter().flatten().any(|recipient| recipient["held"] == true);
+    let mark = if held { '!' } else { ' ' };
+    let time = local(&message["time"], "%a %b %e %H:%M");
+    let id = format!("{}{mark}", text(&message["id"]));
+    let _ = writeln!(out, "{id:<20} {:>8} {time} <{}>", number(&message["size"]), clean(text(&message["sender"])));
+    for recipient in message["recipients"].as_array().into_iter().flatten() {
+        let reason = clean(text(&recipient["reason"]));
+        if !reason.is_empty() {
+            let _ = writeln!(out, "{:>20} ({reason})", "");
+        }
+        let _ = writeln!(out, "{:>46} <{}>", "", clean(text(&recipient["address"])));
+    }
+    out
+}
+
+/// `pillarboxctl queue hold`, and the like; what was busy fails it.
+pub fn acted(result: &Value, done: &str) -> Result<(), Failure> {
+    say(&format!("{} {done}\n", counted(number(&result["messages"]), "message")))?;
+    match number(&result["busy"]) {
+        0 => Ok(()),
+        busy => {
+            let what = format!("{} being delivered at this moment: try again", counted(busy, "message"));
+            Err(Failure::new(exit::TEMPFAIL, what))
+        }
+    }
 }
 
 /// `pillarboxctl queue show`.

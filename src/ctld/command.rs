@@ -1,15 +1,18 @@
 //! Requests: bytes in, something typed out. Pure.
 
-use crate::mail::{Address, Domain};
+use crate::delivery::Which;
+use crate::mail::{Address, Domain, ReversePath};
 use crate::mailbox::FolderName;
 use crate::spool::SpoolId;
 
 /// A request.
 ///
 /// ```abnf
-/// request = ( "status" / "reload" / "queue list" / "queue show " id / "queue flush" [ " " ( id / domain ) ]
-///           / "queue hold " id / "queue release " id / "queue remove " id / "route " address / "adopt " host
+/// request = ( "status" / "reload" / "queue list" / "queue show " id / "queue flush" [ " " which ]
+///           / "queue " ( "hold " / "release " / "remove " ) which / "route " address / "adopt " host
 ///           / "mailbox list " user / "mailbox " ( "check " / "rebuild " / "compact " ) user [ " " folder ] ) CRLF
+/// which   = id / domain / sender
+/// sender  = address / "<" [ address ] ">"
 /// id      = 16HEXDIG "-" 1*16HEXDIG
 /// host    = 1*255( ALPHA / DIGIT / "." / "-" / "_" )   ; not first a dot
 /// ```
@@ -23,14 +26,14 @@ pub enum Command {
     List,
     /// All about one message.
     Show(SpoolId),
-    /// Try what waits now: all of it, one message, or what goes to a domain.
-    Flush(Target),
-    /// Don't try a message.
-    Hold(SpoolId),
+    /// Try what waits now.
+    Flush(Which),
+    /// Don't try it.
+    Hold(Which),
     /// Try it again.
-    Release(SpoolId),
+    Release(Which),
     /// Take it out.
-    Remove(SpoolId),
+    Remove(Which),
     /// Where does this address lead?
     Route(Address),
     /// Take over the journal of another host.
@@ -43,17 +46,6 @@ pub enum Command {
     Rebuild(String, Option<FolderName>),
     /// Take back the room of what was removed from it.
     Compact(String, Option<FolderName>),
-}
-
-/// What is to be flushed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Everything.
-    All,
-    /// One message.
-    Message(SpoolId),
-    /// What goes there.
-    Domain(Domain),
 }
 
 impl Command {
@@ -97,16 +89,12 @@ impl Command {
         let id = || what.parse().map_err(|()| "that is not the id of a message; see queue list".to_owned());
         match (act, what) {
             ("list", "") => Ok(Command::List),
-            ("flush", "") => Ok(Command::Flush(Target::All)),
-            ("flush", what) => match (what.parse(), Domain::parse(what)) {
-                (Ok(id), _) => Ok(Command::Flush(Target::Message(id))),
-                (_, Ok(domain)) => Ok(Command::Flush(Target::Domain(domain))),
-                _ => Err("that is neither the id of a message nor a domain".to_owned()),
-            },
+            ("flush", "") => Ok(Command::Flush(Which::All)),
+            ("flush", _) => Ok(Command::Flush(which(what)?)),
             ("show", _) => Ok(Command::Show(id()?)),
-            ("hold", _) => Ok(Command::Hold(id()?)),
-            ("release", _) => Ok(Command::Release(id()?)),
-            ("remove", _) => Ok(Command::Remove(id()?)),
+            ("hold", _) => Ok(Command::Hold(which(what)?)),
+            ("release", _) => Ok(Command::Release(which(what)?)),
+            ("remove", _) => Ok(Command::Remove(which(what)?)),
             _ => Err("unknown request".to_owned()),
         }
     }
@@ -133,6 +121,18 @@ impl Command {
     }
 }
 
+/// A message, a domain or a sender.
+fn which(text: &str) -> Result<Which, String> {
+    let bare = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+    match (text.parse(), Domain::parse(text), bare.unwrap_or(text).parse()) {
+        (Ok(id), ..) => Ok(Which::Message(id)),
+        (_, Ok(domain), _) => Ok(Which::Domain(domain)),
+        (.., Ok(sender)) => Ok(Which::Sender(ReversePath(Some(sender)))),
+        _ if bare == Some("") => Ok(Which::Sender(ReversePath(None))),
+        _ => Err("that is neither the id of a message, nor a domain, nor a sender".to_owned()),
+    }
+}
+
 /// It becomes part of a path.
 fn is_host(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
@@ -150,9 +150,13 @@ mod tests {
             ("status", Command::Status),
             ("queue list", Command::List),
             ("queue show 57a3b1c09d3e1f22-2a", Command::Show(id)),
-            ("queue flush", Command::Flush(Target::All)),
-            ("queue flush 57a3b1c09d3e1f22-2a", Command::Flush(Target::Message(id))),
-            ("queue flush away.test", Command::Flush(Target::Domain(Domain::parse("away.test").unwrap()))),
+            ("queue flush", Command::Flush(Which::All)),
+            ("queue flush 57a3b1c09d3e1f22-2a", Command::Flush(Which::Message(id))),
+            ("queue flush away.test", Command::Flush(Which::Domain(Domain::parse("away.test").unwrap()))),
+            ("queue hold <>", Command::Hold(Which::Sender(ReversePath(None)))),
+            ("queue release 57a3b1c09d3e1f22-2a", Command::Release(Which::Message(id))),
+            ("queue remove a@b.test", Command::Remove(Which::Sender(ReversePath(Some("a@b.test".parse().unwrap()))))),
+            ("queue remove <a@b.test>", Command::Remove(Which::Sender(ReversePath(Some("a@b.test".parse().unwrap()))))),
             ("mailbox list alice", Command::Folders("alice".to_owned())),
             ("mailbox check alice", Command::Check("alice".to_owned(), None)),
             ("mailbox rebuild al A/b c", Command::Rebuild("al".to_owned(), FolderName::parse("A/b c").ok())),
@@ -169,7 +173,11 @@ mod tests {
             "queue",
             "queue show",
             "queue show x",
+            "queue hold",
             "queue hold ",
+            "queue remove <",
+            "queue remove <a.test>",
+            "queue remove a@",
             "QUEUE LIST",
             "route",
             "route a",

@@ -1,9 +1,9 @@
 //! The queue as seen through the control socket.
 
-use super::command::Target;
 use super::session::Refusal;
-use crate::delivery::{ActError, Delivery, Flush, Hop, Route};
+use crate::delivery::{ActError, Delivery, Hop, Route, Which};
 use crate::mail::{Address, Origin, header};
+use crate::net::{Connection, NetError};
 use crate::spool::{Entry, SpoolError, SpoolId, Unsettled};
 use crate::sys::{Time, exit};
 use jiff::Timestamp;
@@ -123,25 +123,33 @@ fn shown(time: Time) -> String {
     }
 }
 
-/// Every message that waits and may be seen, in order of arrival.
-pub fn list(delivery: &Delivery, viewer: &Viewer) -> Result<Value, Refusal> {
-    let mut messages = Vec::new();
+/// Writes every message that waits and may be seen, in order of arrival. There may be a million, so each is read, written and
+/// forgotten, on a line of its own: what comes together is an answer like all others.
+pub fn list(delivery: &Delivery, viewer: &Viewer, connection: &mut Connection) -> Result<(), NetError> {
+    connection.put(b"{\"ok\":true,\"result\":[")?;
+    let mut comma = "";
     for unsettled in delivery.queue() {
-        match delivery.entry(unsettled.id) {
-            Ok(entry) if viewer.sees(&entry) => messages.push(Message::of(&unsettled, &entry)),
-            Ok(_) => {}
-            // Settled since we looked.
-            Err(SpoolError::Unknown(_)) => {}
-            Err(error) => log::error!("msg={} event=unreadable error=\"{error}\"", unsettled.id),
-        }
+        let message = match delivery.entry(unsettled.id) {
+            Ok(entry) if viewer.sees(&entry) => serde_json::to_string(&Message::of(&unsettled, &entry)),
+            // Not theirs, or settled since we looked.
+            Ok(_) | Err(SpoolError::Unknown(_)) => continue,
+            Err(error) => {
+                log::error!("msg={} event=unreadable error=\"{error}\"", unsettled.id);
+                continue;
+            }
+        };
+        let Ok(message) = message else { continue };
+        connection.put(format!("{comma}\n{message}").as_bytes())?;
+        comma = ",";
     }
-    serde_json::to_value(messages).map_err(|error| Refusal::new(exit::SOFTWARE, error))
+    connection.put(b"\n]}\r\n")?;
+    connection.flush()
 }
 
 /// All about one message, with its header.
 pub fn show(delivery: &Delivery, viewer: &Viewer, id: SpoolId) -> Result<Value, Refusal> {
     let entry = check_visible(delivery, viewer, id)?;
-    let unsettled = delivery.queue().into_iter().find(|unsettled| unsettled.id == id).ok_or_else(unknown)?;
+    let unsettled = delivery.waiting(id).ok_or_else(unknown)?;
     let mut bytes = vec![0; usize::try_from(entry.message.len().min(MOST_HEADER)).unwrap_or(0)];
     let read = entry.message.read_at(&mut bytes, 0).map_err(|error| Refusal::new(exit::TEMPFAIL, error))?;
     bytes.truncate(read.min(header::end(&bytes)));
@@ -166,34 +174,43 @@ fn unknown() -> Refusal {
     Refusal::new(exit::UNAVAILABLE, ActError::Unknown)
 }
 
-/// What an act came to.
-pub fn done(result: Result<(), ActError>) -> Result<Value, Refusal> {
-    match result {
-        Ok(()) => Ok(Value::Null),
-        Err(error @ ActError::Unknown) => Err(Refusal::new(exit::UNAVAILABLE, error)),
-        Err(error @ (ActError::Busy | ActError::Spool(_))) => Err(Refusal::new(exit::TEMPFAIL, error)),
+/// Does something to all that is meant and may be seen. What is being delivered at this moment is left alone.
+pub fn act(
+    delivery: &Delivery,
+    viewer: &Viewer,
+    which: &Which,
+    act: fn(&Delivery, SpoolId, &Which) -> Result<(), ActError>,
+) -> Result<Value, Refusal> {
+    let (mut messages, mut busy) = (0_u64, 0_u64);
+    for id in delivery.find(which) {
+        if !viewer.is_operator() && check_visible(delivery, viewer, id).is_err() {
+            continue;
+        }
+        match act(delivery, id, which) {
+            Ok(()) => messages += 1,
+            Err(ActError::Busy) => busy += 1,
+            // Settled since we looked.
+            Err(ActError::Unknown) => {}
+            Err(error @ ActError::Spool(_)) => return Err(Refusal::new(exit::TEMPFAIL, error)),
+        }
     }
-}
-
-/// In the words of the delivery.
-pub fn flush(target: &Target) -> Flush {
-    match target {
-        Target::All => Flush::All,
-        Target::Message(id) => Flush::Message(*id),
-        Target::Domain(domain) => Flush::Domain(domain.clone()),
+    match (messages, busy) {
+        (0, 0) => Err(unknown()),
+        (0, 1) => Err(Refusal::new(exit::TEMPFAIL, ActError::Busy)),
+        _ => Ok(json!({ "messages": messages, "busy": busy })),
     }
 }
 
 /// How much waits.
 pub fn counts(delivery: &Delivery) -> Value {
-    let queue = delivery.queue();
-    let waiting = || queue.iter().flat_map(|unsettled| &unsettled.waiting);
-    json!({
-        "messages": queue.len(),
-        "bytes": queue.iter().map(|unsettled| unsettled.size).sum::<u64>(),
-        "recipients": waiting().count(),
-        "held": waiting().filter(|waiting| waiting.held).count(),
-    })
+    let (mut messages, mut bytes, mut recipients, mut held) = (0_u64, 0, 0, 0);
+    for unsettled in delivery.queue() {
+        messages += 1;
+        bytes += unsettled.size;
+        recipients += unsettled.waiting.len();
+        held += unsettled.waiting.iter().filter(|waiting| waiting.held).count();
+    }
+    json!({ "messages": messages, "bytes": bytes, "recipients": recipients, "held": held })
 }
 
 /// Where mail for an address goes, and why.

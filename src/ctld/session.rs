@@ -4,6 +4,7 @@ use super::Server;
 use super::command::Command;
 use super::mailbox;
 use super::queue::{self, Viewer};
+use crate::delivery::Delivery;
 use crate::net::{Connection, Line, NetError, Peer};
 use crate::spool::SpoolError;
 use crate::sys::exit;
@@ -52,8 +53,12 @@ fn converse(server: &Server, connection: &mut Connection, session: &str) -> Resu
         Peer::Unix { uid, .. } => Some(*uid),
         Peer::Tcp(_) => None,
     };
+    let viewer = Viewer::of(uid, geteuid().as_raw());
+    if let Ok(Command::List) = request {
+        connection.set_deadline(None);
+        return queue::list(&server.delivery, &viewer, connection);
+    }
     let result = request.and_then(|command| {
-        let viewer = Viewer::of(uid, geteuid().as_raw());
         if command.is_act() {
             log::info!("session={session} control uid={} request=\"{}\"", uid.unwrap_or(u32::MAX), line.escape_ascii());
         }
@@ -80,15 +85,13 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
             Ok(()) => Ok(Value::Null),
             Err(what) => Err(Refusal::new(exit::CONFIG, what)),
         },
-        Command::List => queue::list(delivery, viewer),
+        // Written while it is read: see [`converse`].
+        Command::List => Ok(Value::Null),
         Command::Show(id) => queue::show(delivery, viewer, *id),
-        Command::Flush(target) => Ok(json!({ "messages": delivery.flush(&queue::flush(target)) })),
-        Command::Hold(id) => queue::done(delivery.hold(*id)),
-        Command::Release(id) => queue::done(delivery.release(*id)),
-        Command::Remove(id) => {
-            queue::check_visible(delivery, viewer, *id)?;
-            queue::done(delivery.remove(*id))
-        }
+        Command::Flush(which) => Ok(json!({ "messages": delivery.flush(which) })),
+        Command::Hold(which) => queue::act(delivery, viewer, which, Delivery::hold),
+        Command::Release(which) => queue::act(delivery, viewer, which, Delivery::release),
+        Command::Remove(which) => queue::act(delivery, viewer, which, Delivery::remove),
         Command::Adopt(host) => match delivery.adopt(host) {
             Ok(messages) => Ok(json!({ "messages": messages })),
             Err(SpoolError::Locked) => Err(Refusal::new(exit::TEMPFAIL, format!("a daemon still has the journal of {host}"))),

@@ -42,7 +42,7 @@ mod tests;
 mod trace;
 
 pub use filing::{Batch, FileError, Filed};
-pub use operator::{ActError, Flush};
+pub use operator::{ActError, Which};
 pub use post::{Letter, Post};
 pub use rename::RenameError;
 
@@ -257,9 +257,15 @@ impl Delivery {
         self.office.runner.wake();
     }
 
-    /// What waits, in order of arrival; without the copies that only wait for a checkpoint of their mailbox.
-    pub fn queue(&self) -> Vec<Unsettled> {
+    /// What waits, in order of arrival; without the copies that only wait for a checkpoint of their mailbox. There may be a
+    /// million: each is looked up when it is asked for, and left out if it is settled by then.
+    pub fn queue(&self) -> impl Iterator<Item = Unsettled> + '_ {
         operator::queue(&self.office)
+    }
+
+    /// What waits of one message.
+    pub fn waiting(&self, id: SpoolId) -> Option<Unsettled> {
+        operator::waiting(&self.office, id)
     }
 
     /// A queued message, for its envelope and text.
@@ -268,23 +274,28 @@ impl Delivery {
     }
 
     /// Makes messages due now, and forgets which hosts did not answer. Gives the number of messages.
-    pub fn flush(&self, what: &Flush) -> usize {
-        operator::flush(&self.office, what)
+    pub fn flush(&self, which: &Which) -> usize {
+        operator::flush(&self.office, which)
     }
 
-    /// Nothing of this message is tried until it is released.
-    pub fn hold(&self, id: SpoolId) -> Result<(), ActError> {
-        operator::hold(&self.office, id)
+    /// The messages that are meant, in order of arrival.
+    pub fn find(&self, which: &Which) -> Vec<SpoolId> {
+        operator::find(&self.office, which)
     }
 
-    /// Makes a held message due now.
-    pub fn release(&self, id: SpoolId) -> Result<(), ActError> {
-        operator::release(&self.office, id)
+    /// Nothing of this message that is meant is tried until it is released.
+    pub fn hold(&self, id: SpoolId, which: &Which) -> Result<(), ActError> {
+        operator::hold(&self.office, id, which)
     }
 
-    /// Takes a message out of the queue; nobody is told.
-    pub fn remove(&self, id: SpoolId) -> Result<(), ActError> {
-        operator::remove(&self.office, id)
+    /// Makes what is held of a message due now.
+    pub fn release(&self, id: SpoolId, which: &Which) -> Result<(), ActError> {
+        operator::release(&self.office, id, which)
+    }
+
+    /// Takes what is meant of a message out of the queue; nobody is told.
+    pub fn remove(&self, id: SpoolId, which: &Which) -> Result<(), ActError> {
+        operator::remove(&self.office, id, which)
     }
 
     /// Before a mailbox is rebuilt: looks which copies that a crash left in it the journal still has, if that was not done yet.

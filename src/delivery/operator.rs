@@ -1,19 +1,38 @@
 //! What operators do to the queue.
 
 use super::Office;
-use crate::mail::Domain;
-use crate::spool::{Outcome, SpoolError, SpoolId, Status, Unsettled};
+use crate::mail::{Domain, ReversePath};
+use crate::spool::{Entry, Outcome, SpoolError, SpoolId, Status, Unsettled};
 use std::fmt;
 
-/// Which messages are to be tried now.
+/// What of the queue an operator means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Flush {
-    /// All that are not held.
+pub enum Which {
+    /// All of it.
     All,
-    /// One.
+    /// One message.
     Message(SpoolId),
-    /// Those with a recipient in this domain.
+    /// What goes to this domain: of messages that go elsewhere too, only that.
     Domain(Domain),
+    /// What comes from this sender.
+    Sender(ReversePath),
+}
+
+impl Which {
+    /// Is this recipient of this message meant?
+    fn means(&self, entry: &Entry, index: u32) -> bool {
+        match self {
+            Which::All => true,
+            Which::Message(id) => entry.id == *id,
+            Which::Domain(domain) => super::address(entry, index).is_some_and(|to| to.domain().key() == domain.key()),
+            Which::Sender(sender) => is_same(sender, &entry.envelope.reverse_path),
+        }
+    }
+}
+
+/// Nobody but its own host knows whether the case of a local part matters; people who look for one do not care.
+fn is_same(one: &ReversePath, other: &ReversePath) -> bool {
+    one.to_string().eq_ignore_ascii_case(&other.to_string())
 }
 
 /// Why an operator's act was not done.
@@ -39,74 +58,94 @@ impl fmt::Display for ActError {
 
 impl std::error::Error for ActError {}
 
-pub(super) fn queue(office: &Office) -> Vec<Unsettled> {
-    let unsettled = office.journal.unsettled();
-    let table = office.table();
-    let served = |mut message: Unsettled| {
-        message.waiting.retain(|waiting| table.has(message.id, waiting.index));
-        (!message.waiting.is_empty()).then_some(message)
-    };
-    unsettled.into_iter().filter_map(served).collect()
+pub(super) fn queue(office: &Office) -> impl Iterator<Item = Unsettled> + '_ {
+    office.journal.ids().into_iter().filter_map(|id| waiting(office, id))
 }
 
-pub(super) fn flush(office: &Office, what: &Flush) -> usize {
-    let ids = match what {
-        Flush::Message(id) => vec![*id],
-        Flush::All => office.table().ids(),
-        Flush::Domain(domain) => {
-            let ids = office.table().ids();
-            ids.into_iter().filter(|id| goes_to(office, *id, domain)).collect()
+pub(super) fn waiting(office: &Office, id: SpoolId) -> Option<Unsettled> {
+    let mut message = office.journal.waiting(id)?;
+    let table = office.table();
+    message.waiting.retain(|waiting| table.has(id, waiting.index));
+    (!message.waiting.is_empty()).then_some(message)
+}
+
+pub(super) fn find(office: &Office, which: &Which) -> Vec<SpoolId> {
+    let mut ids = match which {
+        Which::Message(id) => vec![*id],
+        Which::All | Which::Domain(_) | Which::Sender(_) => office.journal.ids(),
+    };
+    ids.retain(|id| !meant(office, *id, which).is_empty());
+    ids
+}
+
+/// The waiting recipients of a message that are meant.
+fn meant(office: &Office, id: SpoolId, which: &Which) -> Vec<u32> {
+    let mut waiting = office.table().recipients(id);
+    match which {
+        Which::All | Which::Message(_) => waiting,
+        Which::Domain(_) | Which::Sender(_) if waiting.is_empty() => waiting,
+        Which::Domain(_) | Which::Sender(_) => {
+            let Ok(entry) = office.journal.read(id) else { return Vec::new() };
+            waiting.retain(|index| which.means(&entry, *index));
+            waiting
         }
+    }
+}
+
+pub(super) fn flush(office: &Office, which: &Which) -> usize {
+    let ids = match which {
+        Which::All => office.table().ids(),
+        some => find(office, some),
     };
     let now = office.clock.elapsed();
     office.hosts().forget();
     let mut table = office.table();
     table.wake_lanes();
-    let first = *what != Flush::All;
+    let first = *which != Which::All;
     let count = ids.into_iter().filter(|id| table.hurry(*id, now, first)).count();
     drop(table);
     office.runner.wake();
     count
 }
 
-fn goes_to(office: &Office, id: SpoolId, domain: &Domain) -> bool {
-    let waiting = office.table().recipients(id);
-    let Ok(entry) = office.journal.read(id) else { return false };
-    let key = domain.key();
-    waiting.iter().filter_map(|index| super::address(&entry, *index)).any(|address| address.domain().key() == key)
-}
-
-pub(super) fn hold(office: &Office, id: SpoolId) -> Result<(), ActError> {
-    let recipients = seize(office, id)?;
+pub(super) fn hold(office: &Office, id: SpoolId, which: &Which) -> Result<(), ActError> {
+    let recipients = seize(office, id, which)?;
     write(office, id, &recipients, Status::Held, "held by an operator")
 }
 
-pub(super) fn release(office: &Office, id: SpoolId) -> Result<(), ActError> {
-    let recipients = seize(office, id)?;
+pub(super) fn release(office: &Office, id: SpoolId, which: &Which) -> Result<(), ActError> {
+    let recipients = seize(office, id, which)?;
     let status = Status::Deferred { until: office.clock.now() };
     write(office, id, &recipients, status, "released by an operator")?;
     let_go(office, id, &recipients);
     Ok(())
 }
 
-pub(super) fn remove(office: &Office, id: SpoolId) -> Result<(), ActError> {
-    let recipients = seize(office, id)?;
+pub(super) fn remove(office: &Office, id: SpoolId, which: &Which) -> Result<(), ActError> {
+    let recipients = seize(office, id, which)?;
     write(office, id, &recipients, Status::Removed, "removed by an operator")?;
     office.table().settled(id, &recipients);
     Ok(())
 }
 
-/// Takes a message out of its lanes and holds it, so that nobody begins it meanwhile; gives its recipients.
-fn seize(office: &Office, id: SpoolId) -> Result<Vec<u32>, ActError> {
+/// Takes a message out of its lanes and holds what is meant of it, so that nobody begins it meanwhile; gives these
+/// recipients.
+fn seize(office: &Office, id: SpoolId, which: &Which) -> Result<Vec<u32>, ActError> {
+    let recipients = meant(office, id, which);
+    let now = office.clock.elapsed();
     let mut table = office.table();
-    let recipients = table.recipients(id);
+    let waiting = table.recipients(id);
+    let recipients: Vec<u32> = recipients.into_iter().filter(|index| waiting.contains(index)).collect();
     if recipients.is_empty() {
         return Err(ActError::Unknown);
     }
-    if !table.withdraw(id) {
+    if !table.withdraw(id, now) {
         return Err(ActError::Busy);
     }
     table.hold(id, &recipients);
+    drop(table);
+    // What else lay ready waits again.
+    office.runner.wake();
     Ok(recipients)
 }
 

@@ -464,8 +464,8 @@ impl Table {
         }
     }
 
-    /// Takes ready tasks of a message back out of their lanes; false if one is running.
-    pub(super) fn withdraw(&mut self, id: SpoolId) -> bool {
+    /// Takes ready tasks of a message back out of their lanes: they wait and are due. False if one is running.
+    pub(super) fn withdraw(&mut self, id: SpoolId, now: Duration) -> bool {
         if self.is_running(id) {
             return false;
         }
@@ -476,6 +476,11 @@ impl Table {
                 ready.retain(|task| task.id != id);
                 *self.ready.of(again) -= before - ready.len();
             }
+        }
+        let slots = self.jobs.get(&id).into_iter().flatten();
+        let ready: Vec<u32> = slots.filter(|slot| slot.state == State::Ready).map(|slot| slot.index).collect();
+        if !ready.is_empty() {
+            self.wait(id, &ready, now);
         }
         true
     }

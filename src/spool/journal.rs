@@ -10,7 +10,7 @@ use super::table::{Table, by_arrival};
 use super::writer::{Writer, own_path, random, segment_path};
 use super::{Entry, Message, Outcome, SpoolError, SpoolId, Unsettled, Waiting};
 use crate::mail::Envelope;
-use crate::sys::{Clock, Disk, File, Open};
+use crate::sys::{Clock, Disk, File, Open, Time};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -223,6 +223,16 @@ impl Journal {
     pub fn waiting(&self, id: SpoolId) -> Option<Unsettled> {
         let table = lock(&self.table);
         table.entries.get(&id).filter(|_| !table.hidden.contains_key(&id)).map(|live| live.unsettled(id))
+    }
+
+    /// The names of all that still has to be served, in order of arrival.
+    pub fn ids(&self) -> Vec<SpoolId> {
+        let table = lock(&self.table);
+        let shown = table.entries.iter().filter(|(id, _)| !table.hidden.contains_key(*id));
+        let mut all: Vec<(SpoolId, Time)> = shown.map(|(id, live)| (*id, live.time)).collect();
+        drop(table);
+        all.sort_unstable_by_key(|(id, time)| by_arrival(*id, *time));
+        all.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Everything that still has to be served, in order of arrival.

@@ -14,6 +14,7 @@ mod fuzz;
 mod layers;
 mod load;
 mod mailbox;
+mod queue;
 mod relay;
 mod remote;
 mod runner;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         remote::tests(),
         load::tests(),
         destinations::tests(),
+        queue::tests(),
         shared::tests(),
         attacks::tests(),
         waiting::tests(),

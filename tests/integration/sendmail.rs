@@ -107,6 +107,17 @@ fn the_queue_is_listed() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("x@away.test") && said.contains("alice@here.test"), "{output:?}");
     }
+    // As scripts read it: an id and bytes, the sender last; the recipient alone on a line.
+    let output = called(&daemon, "mailq", &[], b"");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = said.lines().collect();
+    let words: Vec<&str> = lines[1].split_ascii_whitespace().collect();
+    let id = daemon.queue()[0]["id"].as_str().unwrap().to_owned();
+    assert!(words[0] == id && words[1].parse::<u64>().is_ok() && words.last() == Some(&"<alice@here.test>"), "{said}");
+    assert_eq!((lines[lines.len() - 2].trim(), lines[lines.len() - 1].trim()), ("<x@away.test>", "Total requests: 1"), "{said}");
+    let output = called(&daemon, "mailq", &["--json"], b"");
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(listed[0]["id"], id.as_str(), "{listed}");
     sink.change(|_| None);
     sendmail(&daemon, &["-q"], "");
     wait_for("its arrival", 60, || (sink.arrived().len() == 1).then_some(()));

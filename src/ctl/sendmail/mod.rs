@@ -9,7 +9,8 @@ mod options;
 mod submit;
 
 use super::call::{self, unreachable_daemon};
-use super::{Failure, load, show};
+use super::show::List;
+use super::{Failure, load};
 use crate::config::{Config, Endpoint, Protocol};
 use crate::mail::{Address, Domain, ReversePath};
 use crate::sys::exit;
@@ -29,7 +30,7 @@ pub fn run(words: &[OsString]) -> Result<(), Failure> {
     match options.mode {
         Mode::Deliver => deliver(&options, &config),
         Mode::Smtp => pass_through(&config),
-        Mode::List => show::mailq(&call::ask(&config.control, "queue list")?),
+        Mode::List => List::Mailq.print(&config.control),
         Mode::Flush => call::ask(&config.control, "queue flush").map(drop),
     }
 }
@@ -37,7 +38,8 @@ pub fn run(words: &[OsString]) -> Result<(), Failure> {
 /// Called as `mailq`.
 pub fn mailq(words: &[OsString]) -> Result<(), Failure> {
     let options = Options::parse(words)?;
-    show::mailq(&call::ask(&load(options.config.as_deref())?.control, "queue list")?)
+    let list = if words.iter().any(|word| word == "--json") { List::Json } else { List::Mailq };
+    list.print(&load(options.config.as_deref())?.control)
 }
 
 /// Who calls, as the system knows it.

@@ -131,8 +131,10 @@ fn operators_do_not_meddle_with_what_runs() {
     table.ready(lane("a"), task(1, &[0]), at(0));
     table.ready(lane("a"), task(2, &[0, 4]), at(0));
     assert!(table.begin(LIMITS).is_some());
-    assert!(!table.withdraw(id(1)));
-    assert!(table.withdraw(id(2)));
+    assert!(!table.withdraw(id(1), at(0)));
+    assert!(table.withdraw(id(2), at(0)));
+    table.hold(id(2), &[4]);
+    assert_eq!(table.take_due(at(0)).map(plain), Some(task(2, &[0])), "the other goes on");
     table.hold(id(2), &table.recipients(id(2)));
     assert!(!table.hurry(id(2), at(0), true));
     assert_eq!((table.begin(LIMITS), table.take_due(at(9))), (None, None));

@@ -213,7 +213,7 @@ fn a_folder_that_is_deleted_meanwhile_takes_nothing() {
     let moved = house.delivery().post().move_to(&alice, &inbox, &[Uid(1)], &name("Work"));
     assert!(matches!(moved, Err(FileError::Nonexistent)));
     assert_eq!((inbox.sync(true).unwrap().gone.len(), inbox.count().unwrap()), (0, 1));
-    assert_eq!((house.delivery().queue(), house.journal.unsettled().len()), (vec![], 1));
+    assert_eq!((house.queue(), house.journal.unsettled().len()), (vec![], 1));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_locked_folder_takes_nothing_later() {
     assert!(matches!(refused, Err(FileError::Later(_))), "{refused:?}");
     drop(other);
     house.store.checkpoint();
-    assert_eq!((house.delivery().queue(), house.journal.unsettled()), (vec![], vec![]));
+    assert_eq!((house.queue(), house.journal.unsettled()), (vec![], vec![]));
     let again = House::open(house.disk.after_power_cut(3), house.config.clone());
     assert_eq!(view(&again, "INBOX").count().unwrap(), 1);
 }
@@ -289,7 +289,7 @@ fn life(house: &House) -> Told {
 
 /// `stopped`: an answer that did not come, or an error, may mean anything; else an error means that nothing was done.
 fn check(house: &House, told: &Told, stopped: bool, case: &str) {
-    house.wait(case, || house.delivery().queue().is_empty());
+    house.wait(case, || house.queue().is_empty());
     let (inbox, work) = (subjects(house, "INBOX"), subjects(house, "Work"));
     let count = |folder: &BTreeMap<String, usize>, subject: &str| folder.get(subject).copied().unwrap_or(0);
     let counts = |folder, subjects: &[&str]| subjects.iter().map(|subject| count(folder, subject)).collect::<Vec<_>>();
@@ -365,7 +365,7 @@ fn inbox_is_renamed_by_moving_its_mail_however_much_it_is() {
     );
     assert!(folders.id(&name("INBOX/below")).is_ok());
     house.store.checkpoint();
-    assert_eq!((house.delivery().queue(), house.journal.unsettled()), (vec![], vec![]));
+    assert_eq!((house.queue(), house.journal.unsettled()), (vec![], vec![]));
     // What comes now is INBOX's, and there may be nothing.
     house.post("", &["alice@me.example"], &text_of("new")).unwrap();
     assert_eq!(subjects(&house, "INBOX"), BTreeMap::from([("new".to_owned(), 1)]));
@@ -394,7 +394,7 @@ fn a_stop_in_renaming_inbox_loses_and_doubles_nothing() {
             let case = format!("stop at {stop}, seed {seed}");
             let disk = if seed == 0 { house.disk.after_kill() } else { house.disk.after_power_cut(seed + 77 * stop) };
             let again = House::open(disk, house.config.clone());
-            again.wait(&case, || again.delivery().queue().is_empty());
+            again.wait(&case, || again.queue().is_empty());
             let folder = again.store.open(&again.account("alice"), &name("Old"));
             let old = folder.map(|_| subjects(&again, "Old")).unwrap_or_default();
             let inbox = subjects(&again, "INBOX");
@@ -441,7 +441,7 @@ fn what_was_appended_together_comes_in_its_order_after_a_kill() {
         house.disk.stop_at(house.disk.operations() + stop);
         let told = append(&house, "Work", &messages);
         let again = House::open(house.disk.after_kill(), house.config.clone());
-        again.wait("the queue", || again.delivery().queue().is_empty());
+        again.wait("the queue", || again.queue().is_empty());
         let view = view(&again, "Work");
         let found: Vec<String> = view
             .messages()

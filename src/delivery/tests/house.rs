@@ -77,6 +77,11 @@ impl House {
         House { disk, journal, store, config, delivery: Some(delivery) }
     }
 
+    /// What waits.
+    pub(super) fn queue(&self) -> Vec<Unsettled> {
+        self.delivery().queue().collect()
+    }
+
     pub(super) fn delivery(&self) -> &Delivery {
         self.delivery.as_ref().unwrap()
     }
@@ -138,7 +143,7 @@ impl House {
     pub(super) fn wait(&self, what: &str, done: impl Fn() -> bool) {
         let end = Instant::now() + Duration::from_secs(30);
         while !done() {
-            assert!(Instant::now() < end, "{what} did not come; queue: {:?}", self.delivery().queue());
+            assert!(Instant::now() < end, "{what} did not come; queue: {:?}", self.queue());
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -29,7 +29,7 @@ fn local_mail_is_there_when_it_is_sent() {
         );
         assert!(mbox.contains("From: a\nSubject: x\n") && mbox.contains("\n\nhello\n"), "{mbox}");
     }
-    assert_eq!(house.delivery().queue(), []);
+    assert_eq!(house.queue(), []);
     house.store.checkpoint();
     assert_eq!(house.journal.unsettled(), []);
 }

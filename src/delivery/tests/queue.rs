@@ -2,7 +2,7 @@
 
 use super::{House, Peer, TEXT};
 use crate::delivery::runner::InHand;
-use crate::delivery::{ActError, Flush};
+use crate::delivery::{ActError, Which};
 use crate::mail::Domain;
 use crate::spool::SpoolId;
 use crate::sys::{Disk, Lock, Open};
@@ -19,12 +19,10 @@ fn several_messages_share_a_connection() {
     let house = house("per_destination = 1", &peer);
     peer.set_closed(true);
     let ids: Vec<SpoolId> = (0..20).map(|_| house.post("bob@me.example", &["a@there.example"], TEXT).unwrap()).collect();
-    house.wait("deferral", || {
-        house.delivery().queue().iter().all(|message| message.waiting[0].tries > 0 || peer.connections() > 0)
-    });
+    house.wait("deferral", || house.queue().iter().all(|message| message.waiting[0].tries > 0 || peer.connections() > 0));
     peer.set_closed(false);
     house.wait("mail", || {
-        house.delivery().flush(&Flush::All);
+        house.delivery().flush(&Which::All);
         peer.messages().len() >= 20
     });
     house.wait("outcomes", || ids.iter().all(|id| house.journal.waiting(*id).is_none()));
@@ -55,8 +53,8 @@ fn retried_then_delivered() {
     peer.set_closed(true);
     let house = house("retry = [\"1s\"]", &peer);
     let id = house.post("bob@me.example", &["a@there.example"], TEXT).unwrap();
-    house.wait("deferral", || house.delivery().queue().first().is_some_and(|message| message.waiting[0].tries == 1));
-    let [message] = &house.delivery().queue()[..] else { panic!() };
+    house.wait("deferral", || house.queue().first().is_some_and(|message| message.waiting[0].tries == 1));
+    let [message] = &house.queue()[..] else { panic!() };
     assert!(message.waiting[0].text.contains("421 4.3.2 closed"), "{message:?}");
     assert_eq!(message.id, id);
     peer.set_closed(false);
@@ -73,7 +71,7 @@ fn warned_then_given_up() {
     house.wait("warning", || house.mbox("bob").contains("Action: delayed"));
     house.wait("report", || house.mbox("bob").contains("Action: failed"));
     house.store.checkpoint();
-    assert_eq!((house.delivery().queue(), house.journal.unsettled()), (vec![], vec![]));
+    assert_eq!((house.queue(), house.journal.unsettled()), (vec![], vec![]));
     let mbox = house.mbox("bob");
     assert_eq!((mbox.matches("Action: delayed").count(), mbox.matches("Action: failed").count()), (2, 2), "{mbox}");
     assert_eq!(mbox.matches("report-type=delivery-status").count(), 2, "{mbox}");
@@ -85,7 +83,7 @@ fn a_lost_reply_loses_no_mail() {
     peer.set_forgetful(true);
     let house = house("retry = [\"1s\"]", &peer);
     let id = house.post("bob@me.example", &["a@there.example"], TEXT).unwrap();
-    house.wait("deferral", || house.delivery().queue().first().is_some_and(|message| message.waiting[0].tries == 1));
+    house.wait("deferral", || house.queue().first().is_some_and(|message| message.waiting[0].tries == 1));
     peer.set_forgetful(false);
     house.wait("mail", || house.journal.waiting(id).is_none());
     assert_eq!(peer.messages().len(), 2);
@@ -100,9 +98,9 @@ fn a_locked_mailbox_is_tried_again() {
     let id = house.post("", &["alice@me.example", "bob@me.example"], "Subject: second\n\n").unwrap();
     house.wait("bob's mail", || house.mbox("bob").contains("second"));
     assert!(!house.mbox("alice").contains("second"));
-    assert_eq!(house.delivery().queue().len(), 1);
+    assert_eq!(house.queue().len(), 1);
     drop(other);
-    house.wait("mail", || house.delivery().queue().is_empty());
+    house.wait("mail", || house.queue().is_empty());
     assert_eq!(house.mbox("alice").matches("second").count(), 1);
     house.store.checkpoint();
     assert!(house.journal.waiting(id).is_none());
@@ -124,7 +122,7 @@ fn what_was_handed_over_is_begun_once() {
         house.wait("mail", || peer.messages().len() == 1);
         drop(other);
         let id = letter.join().unwrap();
-        assert_eq!(house.delivery().flush(&Flush::Message(id)), 0, "it waits, and is being sent");
+        assert_eq!(house.delivery().flush(&Which::Message(id)), 0, "it waits, and is being sent");
         assert!(house.delivery().office.table().is_running(id));
         drop(busy);
         house.wait("outcome", || house.journal.waiting(id).is_none());
@@ -162,7 +160,7 @@ fn operators() {
     let tried = |id| house.journal.waiting(id).is_some_and(|message| message.waiting[0].tries > 0);
     let ids: Vec<SpoolId> = (0..3).map(|_| post()).collect();
     house.wait("deferral", || {
-        house.delivery().flush(&Flush::All);
+        house.delivery().flush(&Which::All);
         ids.iter().all(|id| tried(*id))
     });
     let act = |act: &dyn Fn() -> Result<(), ActError>| {
@@ -172,20 +170,20 @@ fn operators() {
             Err(error) => panic!("{error}"),
         })
     };
-    act(&|| house.delivery().hold(ids[0]));
-    act(&|| house.delivery().remove(ids[1]));
-    assert!(matches!(house.delivery().remove(ids[1]), Err(ActError::Unknown)));
+    act(&|| house.delivery().hold(ids[0], &Which::All));
+    act(&|| house.delivery().remove(ids[1], &Which::All));
+    assert!(matches!(house.delivery().remove(ids[1], &Which::All), Err(ActError::Unknown)));
     peer.set_closed(false);
-    let elsewhere = Flush::Domain(Domain::parse("elsewhere.example").unwrap());
+    let elsewhere = Which::Domain(Domain::parse("elsewhere.example").unwrap());
     assert_eq!(house.delivery().flush(&elsewhere), 0);
-    let there = Flush::Domain(Domain::parse("THERE.example").unwrap());
+    let there = Which::Domain(Domain::parse("THERE.example").unwrap());
     house.wait("mail", || {
         house.delivery().flush(&there);
         house.journal.waiting(ids[2]).is_none()
     });
-    let [held] = &house.delivery().queue()[..] else { panic!("{:?}", house.delivery().queue()) };
+    let [held] = &house.queue()[..] else { panic!("{:?}", house.queue()) };
     assert!(held.id == ids[0] && held.waiting[0].held);
-    act(&|| house.delivery().release(ids[0]));
+    act(&|| house.delivery().release(ids[0], &Which::All));
     house.wait("mail", || house.journal.unsettled().is_empty());
     assert_eq!(peer.messages().len(), 2);
 }

@@ -40,7 +40,7 @@ fn life(house: &House) -> Vec<Result<Filed, FileError>> {
 
 /// `stopped`: an answer that did not come, or an error, may mean anything; else an error means that nothing was done.
 fn check(house: &House, told: &[Result<Filed, FileError>], stopped: bool, case: &str) {
-    house.wait(case, || house.delivery().queue().is_empty());
+    house.wait(case, || house.queue().is_empty());
     let (inbox, work) = (subjects(house, "INBOX"), subjects(house, "Work"));
     let count = |subject| [&inbox, &work].map(|folder| folder.get(subject).copied().unwrap_or(0)).iter().sum::<usize>();
     for ((old, (new, _)), told) in OLD.into_iter().zip(NEW).zip(told) {
@@ -63,7 +63,7 @@ fn the_new_one_is_there_and_the_old_one_is_gone() {
     let told = life(&house);
     assert_eq!(told.iter().map(|told| told.as_ref().unwrap().uids.clone()).collect::<Vec<_>>(), [[Uid(4)], [Uid(5)], [Uid(1)]]);
     check(&house, &told, false, "whole");
-    assert_eq!((house.delivery().queue(), house.journal.unsettled()), (vec![], vec![]));
+    assert_eq!((house.queue(), house.journal.unsettled()), (vec![], vec![]));
     let changes = inbox.sync(true).unwrap();
     assert_eq!((changes.gone, changes.exists), (vec![(3, Uid(3)), (2, Uid(2)), (1, Uid(1))], Some(2)));
     // What is gone has no successor.

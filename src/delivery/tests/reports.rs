@@ -53,7 +53,7 @@ fn only_who_wants_a_delay_told_hears_of_it() {
     let house = House::new(&format!("[queue]\nretry = [\"1s\"]\nwarn = \"1s\"\nlifetime = \"2s\"\n{}", peer.route()));
     house.post_asking(&[], &["NOTIFY=FAILURE"], &["quiet@there.example"], TEXT).unwrap();
     house.post_asking(&[], &["NOTIFY=DELAY"], &["late@there.example"], TEXT).unwrap();
-    house.wait("outcomes", || house.delivery().queue().is_empty());
+    house.wait("outcomes", || house.queue().is_empty());
     let mbox = house.mbox("alice");
     let told = |action: &str, who: &str| mbox.contains(&format!("Final-Recipient: rfc822; {who}\nAction: {action}\n"));
     assert!(told("delayed", "late@there.example") && told("failed", "quiet@there.example"), "{mbox}");
@@ -139,7 +139,7 @@ fn a_crash_leaves_one_report() {
         let disk = if at % 2 == 0 { house.disk.after_kill() } else { house.disk.after_power_cut(at) };
         let again = House::open(disk, house.config.clone());
         drop(house);
-        again.wait("mail", || again.delivery().queue().is_empty());
+        again.wait("mail", || again.queue().is_empty());
         again.store.checkpoint();
         again.store.checkpoint();
         let (mail, reports) = (count(&again.mbox("bob"), "\n\nhello\n"), count(&again.mbox("alice"), "Action: delivered"));

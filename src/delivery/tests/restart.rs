@@ -1,6 +1,7 @@
 //! What was promised is kept when the daemon comes back.
 
 use super::{House, Peer, TEXT};
+use crate::delivery::Which;
 use crate::sys::{Disk, Lock, Open};
 use std::path::Path;
 
@@ -34,7 +35,7 @@ fn a_power_cut_loses_and_doubles_nothing() {
         let disk = if seed == 0 { house.disk.after_kill() } else { house.disk.after_power_cut(seed) };
         let again = House::open(disk, house.config.clone());
         drop(house);
-        again.wait("mail", || again.delivery().queue().is_empty());
+        again.wait("mail", || again.queue().is_empty());
         for user in ["alice", "bob"] {
             let mbox = again.mbox(user);
             for n in 0..6 {
@@ -67,12 +68,12 @@ fn a_mailbox_that_is_locked_at_the_start_is_looked_at_before_anything_new_goes_i
     assert!(other.try_lock(Lock::Exclusive).unwrap());
     let again = House::open(disk, house.config.clone());
     drop(house);
-    assert_eq!(again.delivery().queue().len(), 1);
+    assert_eq!(again.queue().len(), 1);
     drop(other);
     again.post("", &["alice@me.example"], "Subject: second\n\n").unwrap();
     let mbox = again.mbox("alice");
     assert!(mbox.find("first") < mbox.find("second"), "{mbox}");
-    again.wait("mail", || again.delivery().queue().is_empty());
+    again.wait("mail", || again.queue().is_empty());
     let mbox = again.mbox("alice");
     assert_eq!((mbox.matches("first").count(), mbox.matches("second").count()), (1, 1), "{mbox}");
 }
@@ -84,11 +85,11 @@ fn what_is_held_stays_held() {
     let house = House::new(&peer.route());
     let id = house.post("bob@me.example", &["a@there.example"], TEXT).unwrap();
     house.wait("deferral", || house.journal.waiting(id).is_some_and(|message| message.waiting[0].tries > 0));
-    house.wait("hold", || house.delivery().hold(id).is_ok());
+    house.wait("hold", || house.delivery().hold(id, &Which::All).is_ok());
     let (disk, config) = house.stop();
     peer.set_closed(false);
     let house = House::open(disk, config);
-    assert!(house.delivery().queue()[0].waiting[0].held);
-    house.delivery().release(id).unwrap();
+    assert!(house.queue()[0].waiting[0].held);
+    house.delivery().release(id, &Which::All).unwrap();
     house.wait("mail", || house.journal.waiting(id).is_none());
 }
