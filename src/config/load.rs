@@ -3,7 +3,7 @@
 use super::read::{Section, Value, choice, list, number, one_or_list, text, text_or_number, wrong};
 use super::relay;
 use super::report::{Mark, Report, Source};
-use super::schema::{Config, Limits, Listen, Log, Queue, Relay, Route, Timeouts};
+use super::schema::{Config, Limits, Listen, Log, Queue, Relay, Route, Sender, Submission, Timeouts};
 use super::{listen, values};
 use std::collections::HashSet;
 use std::io;
@@ -117,6 +117,8 @@ impl Draft {
                 workers: 16,
                 per_destination: 4,
             },
+            submission: Submission { any_sender: false, per_hour: 0, per_day: 0 },
+            senders: Vec::new(),
             routes: Vec::new(),
             relays: Vec::new(),
             dns_servers: Vec::new(),
@@ -228,6 +230,13 @@ impl Draft {
             });
             smtp.set("relay_networks", &mut config.relay_networks, report, |v| list(v, |item| text(item, values::network)));
         }
+        if let Some(submission) = top.table("submission.", report) {
+            submission.refuse_unknown(report);
+            let most = |v: &Value<'_>| number(v, 0..=1_000_000_000).map(|n| u64::try_from(n).unwrap_or(0));
+            submission.set("senders", &mut config.submission.any_sender, report, |v| choice(v, &[("own", false), ("any", true)]));
+            submission.set("per_hour", &mut config.submission.per_hour, report, most);
+            submission.set("per_day", &mut config.submission.per_day, report, most);
+        }
         if let Some(queue) = top.table("queue.", report) {
             queue.refuse_unknown(report);
             queue.set("retry", &mut config.queue.retry, report, |v| match one_or_list(v, span)? {
@@ -275,6 +284,17 @@ impl Draft {
                 let host = section.must("host", report, |v| text(v, values::host_and_port));
                 if let (Some(domain), Some((host, port))) = (domain, host) {
                     self.config.routes.push(Route { domain, host, port });
+                }
+            }
+        }
+        if let Some(sections) = top.tables("sender.", report) {
+            self.config.senders.clear();
+            for section in sections {
+                section.refuse_unknown(report);
+                let user = section.must("user", report, |v| text(v, |name| Ok(name.to_owned())));
+                let addresses = section.must("addresses", report, |v| one_or_list(v, |item| text(item, values::sender)));
+                if let (Some(user), Some(addresses)) = (user, addresses) {
+                    self.config.senders.push(Sender { user, addresses });
                 }
             }
         }

@@ -37,6 +37,11 @@ pub const KEYS: &[&str] = &[
     "timeouts.stop",
     "smtp.max_message_size",
     "smtp.relay_networks",
+    "submission.senders",
+    "submission.per_hour",
+    "submission.per_day",
+    "sender.user",
+    "sender.addresses",
     "queue.retry",
     "queue.lifetime",
     "queue.warn",
@@ -95,6 +100,10 @@ pub struct Config {
     pub relay_networks: Vec<Network>,
     /// Of the queue.
     pub queue: Queue,
+    /// What users may send.
+    pub submission: Submission,
+    /// Addresses that are users' own beside those of their mailboxes.
+    pub senders: Vec<Sender>,
     /// Domains that go to a fixed host instead of their MX, keys in lower case.
     pub routes: Vec<Route>,
     /// How hosts are talked to that are named here.
@@ -250,6 +259,26 @@ pub struct Queue {
     pub workers: usize,
     /// Connections to one destination.
     pub per_destination: usize,
+}
+
+/// What users who have logged in may send.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// Under any address; else under their own.
+    pub any_sender: bool,
+    /// Recipients of one user within an hour; zero: any number.
+    pub per_hour: u64,
+    /// The same within a day.
+    pub per_day: u64,
+}
+
+/// Addresses of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Whose.
+    pub user: String,
+    /// Addresses, and domains for all addresses there; in lower case.
+    pub addresses: Vec<String>,
 }
 
 /// A domain's fixed host.

@@ -50,6 +50,17 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// An address, or a domain for all addresses there; in lower case.
+pub fn sender(text: &str) -> Result<String, String> {
+    let domain = match text.rsplit_once('@') {
+        Some((local, domain)) if !local.is_empty() && !local.contains(char::is_whitespace) => domain,
+        Some(_) => return Err(format!("`{text}` is not an address such as `user@example.org`, nor a domain")),
+        None => text,
+    };
+    domain_name(domain)?;
+    Ok(text.to_ascii_lowercase())
+}
+
 /// A host or domain name of the preferred syntax (RFC 1035 §2.3.1, RFC 1123 §2.1), without a final dot.
 pub fn domain_name(text: &str) -> Result<String, String> {
     let label_ok = |label: &str| {

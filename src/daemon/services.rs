@@ -32,6 +32,8 @@ pub struct Foundation {
     pub store: Arc<Store>,
     /// The queue, and the post.
     pub delivery: Arc<Delivery>,
+    /// What users have sent.
+    pub rates: Arc<smtpd::Rates>,
     /// Who is connected.
     pub registry: Registry,
     /// What operators may ask of the supervisor.
@@ -61,6 +63,7 @@ impl Services {
                 clock: clock.clone(),
                 gate: gate.clone(),
                 post: base.delivery.post(),
+                rates: base.rates.clone(),
                 tls: Some(tls.clone()),
             },
             pop3: pop3d::Server {

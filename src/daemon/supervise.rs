@@ -150,6 +150,7 @@ impl Daemon {
         let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, unsettled, store.clone(), resolver);
         let base = Foundation {
             gate: Gate::new(clock.clone(), host.clone(), secret),
+            rates: Arc::default(),
             // Sessions of different runs get different names.
             clock,
             host: host.clone(),

@@ -88,6 +88,8 @@ pub const TOO_IDLE: Reply = Reply::fixed(421, "4.7.0", "Too many commands withou
 pub const WRONG_PROTOCOL: Reply = Reply::fixed(421, "4.7.0", "This is a mail server");
 /// Something broke here.
 pub const LOCAL_ERROR: Reply = Reply::fixed(451, "4.3.0", "Local error, try again later");
+/// `submission.per_hour` or `per_day` is reached.
+pub const SENT_TOO_MUCH: Reply = Reply::fixed(450, "4.7.1", "Too many recipients for now, try again later");
 /// No room on the disk.
 pub const NO_ROOM: Reply = Reply::fixed(452, "4.3.1", "No room at present, try again later");
 /// Nothing is left of the recipient's `limits.quota`.
@@ -157,6 +159,8 @@ pub const HEADER_TOO_BIG: Reply = Reply::fixed(552, "5.3.4", "Header too big");
 pub const EARLY: Reply = Reply::fixed(554, "5.5.0", "You spoke before the greeting");
 /// It goes round in circles.
 pub const LOOP: Reply = Reply::fixed(554, "5.4.6", "This message has been here before");
+/// Somebody else's, or nobody's here (RFC 6409 §6.1).
+pub const NOT_YOUR_SENDER: Reply = Reply::fixed(550, "5.7.1", "This sender address is not yours");
 /// We don't relay for you.
 pub const NO_RELAY: Reply = Reply::fixed(554, "5.7.1", "Relaying denied");
 /// A parameter that was not offered (RFC 5321 §4.1.1.11).

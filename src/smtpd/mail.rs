@@ -4,9 +4,11 @@ use super::policy;
 use super::session::Session;
 use crate::auth::Shown;
 use crate::delivery::Route;
-use crate::mail::{Address, Domain, Envelope, Origin, Recipient};
+use crate::mail::{Address, Domain, Envelope, Origin, Recipient, ReversePath};
+use crate::net::Peer;
 use crate::smtp::command::{ForwardPath, Mail, Rcpt};
 use crate::smtp::reply::{self, Reply};
+use std::io;
 use std::time::Duration;
 
 /// An envelope that is being written.
@@ -26,6 +28,9 @@ impl Session<'_> {
     pub(super) fn mail(&mut self, mail: Mail) -> Reply {
         let config = &self.server.config;
         if let Err(refusal) = policy::may_send(&self.client(), config, mail.size) {
+            return self.refuse("mail", mail.reverse_path.to_string(), refusal);
+        }
+        if let Err(refusal) = self.check_sender(&mail.reverse_path) {
             return self.refuse("mail", mail.reverse_path.to_string(), refusal);
         }
         if !self.server.post.has_room() {
@@ -59,6 +64,7 @@ impl Session<'_> {
             policy::may_reach(&self.client(), &server.config, &route)?;
             match route {
                 Route::Local(account) if server.post.is_over_quota(&account) => Err(reply::OVER_QUOTA),
+                _ if !self.may_send_more() => Err(reply::SENT_TOO_MUCH),
                 route => Ok(route),
             }
         });
@@ -74,6 +80,31 @@ impl Session<'_> {
             }
             (Ok(_), None) => reply::MAIL_FIRST,
             (Err(refusal), _) => self.refuse("rcpt", address.to_string(), refusal),
+        }
+    }
+
+    /// Is the sender's address one of the login's?
+    fn check_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
+        let Some(login) = &self.login else { return Ok(()) };
+        let server = self.server;
+        let owner = |address: &Address| match server.post.route(address)? {
+            Route::Local(account) => Ok(Some(account.name)),
+            Route::Remote(_) | Route::NoUser => Ok::<_, io::Error>(None),
+        };
+        policy::may_send_as(&self.client(), &server.config, login, sender, owner).unwrap_or_else(|error| {
+            log::error!("session={} smtp route error={:?}", self.name, error.to_string());
+            Err(reply::LOCAL_ERROR)
+        })
+    }
+
+    /// Counts a recipient against what the user may send; root is not bounded.
+    fn may_send_more(&self) -> bool {
+        match (&self.login, self.connection.peer()) {
+            (None, _) | (_, Peer::Unix { uid: 0, .. }) => true,
+            (Some(login), _) => {
+                let server = self.server;
+                server.rates.take(login, server.clock.elapsed(), &server.config.submission)
+            }
         }
     }
 

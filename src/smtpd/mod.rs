@@ -3,7 +3,7 @@
 //!
 //! `session` owns the connection: it reads lines, knows what is legal in which state, and writes all replies. What a
 //! command does stands in a file for its family: `greet` (HELO, EHLO, STARTTLS), `login` (AUTH), `mail` (MAIL, RCPT),
-//! `data`, `bdat`. Whether somebody may do it is asked of `policy`, which touches nothing.
+//! `data`, `bdat`. Whether somebody may do it is asked of `policy`, which touches nothing; `rates` counts what users send.
 
 mod bdat;
 mod data;
@@ -11,9 +11,12 @@ mod greet;
 mod login;
 mod mail;
 mod policy;
+mod rates;
 mod session;
 #[cfg(test)]
 mod tests;
+
+pub use rates::Rates;
 
 use crate::auth::Gate;
 use crate::config::{Config, Protocol};
@@ -33,6 +36,8 @@ pub struct Server {
     pub gate: Arc<Gate>,
     /// Where messages go.
     pub post: Arc<Post>,
+    /// What users have sent.
+    pub rates: Arc<Rates>,
     /// For STARTTLS.
     pub tls: Option<Arc<ServerTls>>,
 }

@@ -3,6 +3,7 @@
 use crate::config::Protocol;
 use crate::config::schema::{Config, Network};
 use crate::delivery::Route;
+use crate::mail::{Address, ReversePath};
 use crate::net::Peer;
 use crate::smtp::reply::{self, Reply};
 use std::net::IpAddr;
@@ -61,6 +62,31 @@ pub(super) fn may_send(client: &Client<'_>, config: &Config, size: Option<u64>) 
         return Err(if hopeless { reply::TLS_FIRST } else { reply::LOG_IN_FIRST });
     }
     if size.is_some_and(|size| size > config.max_message_size) { Err(reply::TOO_BIG) } else { Ok(()) }
+}
+
+/// MAIL from this address, on the word of a password (RFC 6409 §6.1). A process of this host may name any sender, as it may to
+/// every sendmail: what it runs as stands in the trace field. The null sender is nobody's, and needed for receipts (RFC 8098
+/// §3). `owner`: whose mailbox an address leads to, if any.
+pub(super) fn may_send_as<E>(
+    client: &Client<'_>,
+    config: &Config,
+    login: &str,
+    sender: &ReversePath,
+    owner: impl FnOnce(&Address) -> Result<Option<String>, E>,
+) -> Result<Result<(), Reply>, E> {
+    let Some(address) = sender.0.as_ref() else { return Ok(Ok(())) };
+    if config.submission.any_sender || matches!(client.peer, Peer::Unix { .. }) || is_granted(config, login, address) {
+        return Ok(Ok(()));
+    }
+    let is_own = owner(address)?.is_some_and(|owner| owner.eq_ignore_ascii_case(login));
+    Ok(if is_own { Ok(()) } else { Err(reply::NOT_YOUR_SENDER) })
+}
+
+/// Does a `[[sender]]` give this address to the user?
+fn is_granted(config: &Config, login: &str, address: &Address) -> bool {
+    let (whole, domain) = (address.to_string().to_ascii_lowercase(), address.domain().key());
+    let own = config.senders.iter().filter(|sender| sender.user.eq_ignore_ascii_case(login));
+    own.flat_map(|sender| &sender.addresses).any(|known| *known == whole || *known == domain)
 }
 
 /// One recipient more.
@@ -166,6 +192,34 @@ mod tests {
         let twice = Client { logged_in: true, ..submission(&far, true) };
         assert_eq!(may_log_in(&twice, &strict), Err(reply::LOGGED_IN_ALREADY));
         assert_eq!(may_send(&twice, &strict, None), Ok(()));
+    }
+
+    #[test]
+    fn senders_belong_to_logins() {
+        let text = "[[sender]]\nuser = \"alice\"\naddresses = [\"Sales@here.test\", \"shop.test\"]\n";
+        let (strict, lax) = (config(text), config("submission.senders = \"any\""));
+        let (tcp, unix) = (peer("192.0.2.1:1"), Peer::Unix { uid: 1, pid: 1 });
+        let asked = |peer: &Peer, config: &Config, login: &str, sender: &str| {
+            let client = Client { peer, protocol: Protocol::Submission, encrypted: true, starttls: false, logged_in: true };
+            let path = ReversePath(Some(sender).filter(|sender| !sender.is_empty()).map(|sender| sender.parse().unwrap()));
+            // Whose mailbox is whose, here: that of the local part.
+            let owner = |address: &Address| Ok::<_, ()>(Some(address.local().to_owned()));
+            may_send_as(&client, config, login, &path, owner).unwrap()
+        };
+        let table = [
+            ("alice", "alice@here.test", true),
+            ("alice", "", true),
+            ("alice", "bob@here.test", false),
+            ("alice", "sales@HERE.test", true),
+            ("alice", "anybody@Shop.test", true),
+            ("alice", "anybody@sub.shop.test", false),
+            ("bob", "sales@here.test", false),
+            ("bob", "x@shop.test", false),
+        ];
+        for (login, sender, may) in table {
+            assert_eq!(asked(&tcp, &strict, login, sender).is_ok(), may, "{login} {sender}");
+            assert_eq!((asked(&tcp, &lax, login, sender), asked(&unix, &strict, login, sender)), (Ok(()), Ok(())));
+        }
     }
 
     #[test]

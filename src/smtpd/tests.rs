@@ -61,6 +61,7 @@ impl House {
             clock: clock.clone(),
             gate: Gate::new(clock.clone(), host, ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"test")),
             post: delivery.post(),
+            rates: Arc::default(),
             tls: Some(Arc::new(ServerTls::self_signed(&dir.path().join("tls"), "mail.here.test").unwrap())),
         };
         House { dir, clock, delivery, registry: Registry::default(), server: Arc::new(server) }

@@ -23,6 +23,7 @@ mod search;
 mod sendmail;
 mod shared;
 mod story;
+mod submission;
 mod waiting;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         load::tests(),
         destinations::tests(),
         queue::tests(),
+        submission::tests(),
         shared::tests(),
         attacks::tests(),
         waiting::tests(),

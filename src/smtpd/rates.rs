@@ -1,0 +1,69 @@
+//! How much a user may send: recipients within an hour and within a day, so that a stolen password is worth little. Pure but
+//! for its lock; time is that of the clock that never jumps. A restart forgets it.
+
+use crate::config::schema::Submission;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A span of time and the recipients in it. It begins with the first one.
+#[derive(Copy, Clone, Debug, Default)]
+struct Window {
+    begun: Duration,
+    count: u64,
+}
+
+impl Window {
+    /// As it is now.
+    fn at(self, now: Duration, span: Duration) -> Window {
+        if self.count == 0 || now.saturating_sub(self.begun) >= span { Window { begun: now, count: 0 } } else { self }
+    }
+
+    /// With one recipient more, if that is not too much; a limit of zero is none.
+    fn one_more(self, most: u64) -> Option<Window> {
+        (most == 0 || self.count < most).then_some(Window { count: self.count + 1, ..self })
+    }
+}
+
+/// Of all users.
+#[derive(Debug, Default)]
+pub struct Rates {
+    users: Mutex<HashMap<String, (Window, Window)>>,
+}
+
+impl Rates {
+    /// Counts a recipient of this user; false, and not counted, if that is one too many.
+    pub(super) fn take(&self, user: &str, now: Duration, limits: &Submission) -> bool {
+        if limits.per_hour == 0 && limits.per_day == 0 {
+            return true;
+        }
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let (hour, day) = users.get(user).copied().unwrap_or_default();
+        let hour = hour.at(now, HOUR).one_more(limits.per_hour);
+        let day = day.at(now, DAY).one_more(limits.per_day);
+        let Some(windows) = hour.zip(day) else { return false };
+        users.insert(user.to_owned(), windows);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_and_a_day() {
+        let (rates, minute) = (Rates::default(), Duration::from_secs(60));
+        let limits = |per_hour, per_day| Submission { any_sender: false, per_hour, per_day };
+        let taken = |minutes: u32, limits: &Submission| (0..9).filter(|_| rates.take("alice", minute * minutes, limits)).count();
+        let both = limits(3, 5);
+        // At the 70th minute an hour is over, and two are left of the day; the next begins a day after the first.
+        let counts: Vec<usize> = [10, 69, 70, 200, 1449, 1450].map(|minutes| taken(minutes, &both)).to_vec();
+        assert_eq!(counts, [3, 0, 2, 0, 0, 3]);
+        assert_eq!((taken(1451, &limits(0, 0)), taken(1451, &limits(0, 4))), (9, 1));
+        assert!(rates.take("bob", minute, &both));
+    }
+}
