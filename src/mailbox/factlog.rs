@@ -164,6 +164,12 @@ impl<S: Sum> FactLog<S> {
         Ok(())
     }
 
+    /// When the file was last changed, or put there (POSIX `st_ctim`).
+    pub fn changed(&self) -> io::Result<Time> {
+        let nanos = self.disk.stat(&self.path)?.ctime;
+        Ok(Time(i64::try_from(nanos / 1_000).unwrap_or(i64::MAX)))
+    }
+
     /// Takes in what another daemon wrote since; [`FactLog::take_foreign`] tells it.
     pub fn catch_up(&mut self) -> io::Result<()> {
         self.take_in(None)

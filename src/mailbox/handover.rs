@@ -1,5 +1,10 @@
 //! How the numbering of a mailbox goes on: from a life of the daemon to the next, from UW or Dovecot to us, and beside another
 //! daemon on the same files. The state log is where all of them meet.
+//!
+//! Mail and state may both come from a backup, and then nothing there knows which UIDs were given since. So a life begins behind
+//! all that could have been, if a mailbox gets no more than a message a second: as many UIDs are passed over as seconds went by
+//! since the log last told the time (by a mod-sequence). Only after a clean end with a log that was not touched since, numbering
+//! goes on exactly.
 
 use super::MailboxError;
 use super::checkpoint::first_state;
@@ -7,10 +12,12 @@ use super::inbox::{Inner, Mailbox, Stamp};
 use super::refresh::Loaded;
 use super::scan::Scan;
 use super::state::{Fact, Log};
-use crate::sys::File;
+use crate::sys::{File, Time};
 
 /// A newer UIDVALIDITY than the clock's is not believed of others beyond this, in seconds.
 const CLOCK_SLACK: i64 = 86_400;
+/// A log was written when it says, or so many seconds later.
+const WRITING: i64 = 60;
 
 impl Mailbox {
     /// Reads the state log, when that was not done yet, and takes up a mailbox never seen before. The file is locked.
@@ -22,7 +29,8 @@ impl Mailbox {
         if log.sum.validity == 0 {
             inner.spare = self.take_up(&mut log, file, size)?;
         }
-        inner.next = log.sum.next.unwrap_or_else(|| log.sum.ceiling.saturating_add(1));
+        let (unknown, strange) = self.unknown_to(&log);
+        inner.next = log.sum.next.unwrap_or_else(|| log.sum.ceiling.saturating_add(1)).saturating_add(unknown);
         if let Some(base) = file.map(first_state).transpose()?.and_then(|(_, state)| state.base) {
             // The state may be an older one that was put back: what the file says was given is not given again.
             if base.validity == log.sum.validity && base.last < u32::MAX / 2 {
@@ -32,7 +40,25 @@ impl Mailbox {
         inner.modseq = inner.modseq.max(log.sum.modseq);
         inner.unproven = log.sum.intents.keys().copied().collect();
         inner.log = Some(log);
+        if strange {
+            // Nor does it know what went away since (RFC 7162 §3.2.5.1).
+            let modseq = inner.give_modseq(self.shared.clock.now())?;
+            inner.log.iter_mut().for_each(|log| log.put(Fact::Floor(modseq)));
+        }
         Ok(())
+    }
+
+    /// How many UIDs may have been given that this log does not know of, and whether it is certainly an old one.
+    fn unknown_to(&self, log: &Log) -> (u32, bool) {
+        let told = Time(i64::try_from(log.sum.modseq).unwrap_or(i64::MAX)).seconds();
+        let since = self.shared.clock.now().seconds().saturating_sub(told);
+        // In what would take up half of all UIDs, the clock is not to be believed.
+        let Some(since) = u32::try_from(since).ok().filter(|since| told > 0 && *since < u32::MAX / 2) else { return (0, false) };
+        if log.sum.next.is_none() {
+            return (since, false);
+        }
+        let strange = log.changed().is_ok_and(|changed| changed.seconds().saturating_sub(told) > WRITING);
+        if strange { (since, true) } else { (0, false) }
     }
 
     /// Does something that hangs on what another daemon told last: meanwhile it can't tell more. What is put is in the log then,
@@ -151,6 +177,10 @@ impl Mailbox {
         }
         // Where another daemon goes on, there is no end.
         let (next, others) = (inner.next, inner.others);
+        if inner.log.as_ref().is_some_and(|log| !others && log.sum.next != Some(next)) {
+            // It tells the time of this.
+            let _ = inner.give_modseq(self.shared.clock.now());
+        }
         if let Some(log) = inner.log.as_mut().filter(|log| !others && log.sum.next != Some(next)) {
             log.put(Fact::Next(next));
             if let Err(error) = log.flush() {

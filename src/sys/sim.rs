@@ -3,6 +3,7 @@
 //! ([`SimDisk::after_power_cut`]: what was synced, and of the rest any part, sector by sector, name by name; in some images
 //! the names changed in order, as a journaling file system has it, in others in any order).
 
+use super::Time;
 use super::disk::{Disk, File, Lock, Open, Stat};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -115,6 +116,12 @@ impl SimDisk {
     /// So many bytes fit in all; more is [`ErrorKind::StorageFull`]. None: no bound.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
+    }
+
+    /// What is written from now on is of this time, or a little later.
+    pub fn set_time(&self, now: Time) {
+        let mut state = self.state();
+        state.ticks = state.ticks.max(i128::from(now.0) * 1_000);
     }
 
     /// The disk as a new process finds it when this one was killed.

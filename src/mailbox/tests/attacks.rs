@@ -28,22 +28,40 @@ struct Stage {
     /// When the mailbox had two messages.
     early: Vec<u8>,
     early_state: Backup,
+    /// The same of a moment while the daemon was at work.
+    live: Vec<u8>,
+    live_state: Backup,
+    /// Of the clock, after all lives.
+    passed: Duration,
     next: u64,
 }
 
 impl Stage {
     fn new() -> Stage {
         let disk = SimDisk::default();
+        disk.set_time(Time::from_seconds(START));
         let world = World::sim(&disk);
-        let mut stage = Stage { disk, world, shown: BTreeMap::new(), early: Vec::new(), early_state: Backup::new(), next: 1 };
+        let mut stage = Stage {
+            disk,
+            world,
+            shown: BTreeMap::new(),
+            early: Vec::new(),
+            early_state: Backup::new(),
+            live: Vec::new(),
+            live_state: Backup::new(),
+            passed: Duration::ZERO,
+            next: 1,
+        };
         stage.deliver();
         stage.deliver();
         stage.look();
         // A clean end notes the very next UID.
         stage.live_on(Life::EndsClean);
         stage.early = stage.mail();
-        stage.early_state = [STATE, USER].into_iter().map(|path| (path, bytes(&stage.disk, path))).collect();
+        stage.early_state = stage.state();
         stage.deliver();
+        stage.look();
+        (stage.live, stage.live_state) = (stage.mail(), stage.state());
         stage.stranger("");
         stage.deliver();
         stage.look();
@@ -53,6 +71,17 @@ impl Stage {
         stage.world.store.checkpoint();
         stage.look();
         stage
+    }
+
+    fn state(&self) -> Backup {
+        [STATE, USER].into_iter().map(|path| (path, bytes(&self.disk, path))).collect()
+    }
+
+    /// Time goes by.
+    fn pass(&mut self, span: Duration) {
+        self.passed += span;
+        self.world.clock.advance(span);
+        self.disk.set_time(self.world.clock.now());
     }
 
     fn number(&mut self) -> u64 {
@@ -98,12 +127,17 @@ impl Stage {
         self.disk = self.disk.after_kill();
         let ledger = self.world.ledger.clone();
         self.world = World::at(Arc::new(self.disk.clone()), Path::new("/w"), ledger);
+        self.world.clock.advance(self.passed);
+    }
+
+    fn restore(&self, state: &Backup) {
+        for (path, bytes) in state {
+            put(&self.disk, path, bytes.as_deref());
+        }
     }
 
     fn restore_state(&self) {
-        for (path, bytes) in &self.early_state {
-            put(&self.disk, path, bytes.as_deref());
-        }
+        self.restore(&self.early_state);
     }
 
     fn edit(&self, how: impl Fn(String) -> String) {
@@ -141,7 +175,7 @@ fn foreign(validity: u32, uids: &[u32]) -> String {
 
 type Attack = (&'static str, fn(&mut Stage));
 
-const ATTACKS: [Attack; 24] = [
+const ATTACKS: [Attack; 26] = [
     ("nothing", |_| {}),
     ("the state log is lost", |stage| put(&stage.disk, STATE, None)),
     ("all state is lost", |stage| {
@@ -160,6 +194,16 @@ const ATTACKS: [Attack; 24] = [
     ("both are put back", |stage| {
         stage.restore_state();
         replace(&stage.disk, &stage.early);
+    }),
+    ("both are put back, an hour later", |stage| {
+        stage.pass(Duration::from_secs(3_600));
+        stage.restore_state();
+        replace(&stage.disk, &stage.early);
+    }),
+    ("both are put back as they were while the daemon was at work, an hour later", |stage| {
+        stage.pass(Duration::from_secs(3_600));
+        stage.restore(&stage.live_state);
+        replace(&stage.disk, &stage.live);
     }),
     ("messages change places", |stage| {
         let mut pieces = split(&stage.mail());
@@ -245,7 +289,7 @@ fn no_pair_that_was_shown_names_another_body() {
         // Who takes the state of a daemon at work gets errors until it starts again.
         let first = usize::from(name.contains("state is lost") || name.contains("state log is lost"));
         for life in &[Life::GoesOn, Life::EndsClean, Life::IsKilled][first..] {
-            // Where mail and state are both older, only the index can know what was shown since.
+            // Where mail and state are both older, only the index can know what was shown since; or the time.
             let blind = name == "both are put back";
             for (index, again) in [(true, 0), (false, 0), (true, 1), (false, 1)] {
                 if blind && !index {
@@ -277,4 +321,33 @@ fn no_pair_that_was_shown_names_another_body() {
             }
         }
     }
+}
+
+/// Numbering goes on exactly where it was, as long as nobody touched the log; else behind what could have been given since, with
+/// the same UIDVALIDITY.
+#[test]
+fn numbers_are_passed_over_only_where_they_may_have_been_given() {
+    let day = Duration::from_secs(86_400);
+    let next = |stage: &Stage| stage.world.inbox("alice").view().unwrap().uid_next();
+    let mut stage = Stage::new();
+    let (validity, known) = (stage.world.inbox("alice").view().unwrap().uid_validity(), next(&stage));
+    let modseq = stage.world.inbox("alice").view().unwrap().highest_modseq();
+    stage.live_on(Life::EndsClean);
+    stage.pass(day);
+    assert_eq!(next(&stage), known);
+    stage.live_on(Life::EndsClean);
+    stage.pass(day);
+    // Its time is another now, as after a copy to another place.
+    let state = stage.state();
+    stage.restore(&state);
+    let view = stage.world.inbox("alice").view().unwrap();
+    assert!(next(&stage) > known + 80_000 && next(&stage) < known + 180_000, "{} after {known}", next(&stage));
+    assert_eq!(view.uid_validity(), validity);
+    // Clients that come back are told of all that is not there.
+    assert_eq!(view.vanished_since(modseq), None);
+    stage.look();
+    let known = next(&stage);
+    drop(view);
+    stage.live_on(Life::EndsClean);
+    assert_eq!(next(&stage), known);
 }
