@@ -29,7 +29,9 @@ impl Mailbox {
     fn append(&self, inner: &mut Inner, guard: &Guard<'_>, now: Stamp, letters: &[Letter<'_>]) -> Result<Vec<Uid>, MailboxError> {
         let file = &*guard.file;
         self.ready(inner, Some(file), now.size)?;
-        if inner.others && !inner.is_as_known(now).0 {
+        // In a mailbox that is new to us, what is there already comes first.
+        let is_new = inner.spare.as_ref().is_some_and(|(_, scan)| !scan.messages.is_empty());
+        if (inner.others || is_new) && !inner.is_as_known(now).0 {
             self.refresh(inner, Some(file), now)?;
             inner.next = inner.next.max(inner.rows().top);
         }

@@ -11,6 +11,8 @@
 //! Another daemon may keep the same log, on a shared file system. Who writes holds a lock on the file, and takes in first what
 //! the other wrote; who rewrote it has put another file in its place. Facts that hang on what the other wrote (the last word
 //! counts, or the order does) are put while the log is held ([`FactLog::hold`]).
+//!
+//! If somebody takes the file away under a daemon, it is written anew from what is in memory.
 
 use crate::sys::{Disk, File, Lock, Open, Time};
 use std::fmt::{Debug, Write};
@@ -265,21 +267,35 @@ impl<S: Sum> FactLog<S> {
             return Ok(file.clone());
         }
         for _ in 0..TRIES {
-            let file = match &self.file {
-                Some(file) => file.clone(),
-                None => self.disk.open(&self.path, Open::Write)?,
-            };
-            if !file.try_lock(Lock::Exclusive)? {
-                thread::sleep(PAUSE);
-                continue;
+            match self.try_to_lock() {
+                Ok(Some(file)) => return Ok(file),
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.id.is_some() => {
+                    log::error!("event=state-gone path={}", self.path.display());
+                    self.disk.make_dir(&self.dir, 0o700)?;
+                    // What waits may be more than a partial sum has.
+                    let waiting = self.waiting.clone();
+                    self.replace()?;
+                    self.waiting = waiting;
+                }
+                Err(error) => return Err(error),
             }
-            if self.disk.stat(&self.path)?.file == file.stat()?.file {
-                self.file = Some(file.clone());
-                return Ok(file);
-            }
-            self.file = None;
         }
         Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn try_to_lock(&mut self) -> io::Result<Option<Arc<dyn File>>> {
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => self.disk.open(&self.path, Open::Write)?,
+        };
+        if !file.try_lock(Lock::Exclusive)? {
+            thread::sleep(PAUSE);
+            return Ok(None);
+        }
+        let is_at_path = self.disk.stat(&self.path)?.file == file.stat()?.file;
+        self.file = Some(file).filter(|_| is_at_path);
+        Ok(self.file.clone())
     }
 
     fn load(&mut self, file: &Arc<dyn File>) -> io::Result<()> {

@@ -159,3 +159,15 @@ fn a_message_that_was_moved_is_removed_under_whatever_uid() {
     again.inbox("alice").expunge_known(&[moved]).unwrap();
     assert_eq!(again.seen("alice").iter().map(|(_, bytes)| number(bytes)).collect::<Vec<_>>(), [2]);
 }
+
+#[test]
+fn what_was_there_before_us_has_the_first_numbers() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let old: String =
+        (1..=3).map(|n| format!("From x@y Sat Nov  1 12:26:40 2025\nSubject: message {n}\n\nold {n}\n\n")).collect();
+    strangers::overwrite(&disk, old.as_bytes());
+    assert_eq!(world.inbox("alice").deliver(&small(4).copy()).unwrap(), Uid(4));
+    let numbers: Vec<(u32, u64)> = world.seen("alice").iter().map(|(uid, text)| (*uid, number(text))).collect();
+    assert_eq!(numbers, [(1, 1), (2, 2), (3, 3), (4, 4)]);
+}
