@@ -14,7 +14,7 @@ import threading
 
 from library import library
 from programs import Screen
-from stage import Stage, need, same
+from stage import Stage, message_id, need, same
 
 
 def change_there(stage, folder, other, rand):
@@ -123,14 +123,24 @@ auth_mechanisms = PLAIN
 def fetchmail(stage):
     names = set(stage.fill("INBOX", 100))
     box = stage.path("fetched")
+    os.mkdir(box)
     config = stage.write("fetchmailrc", """poll 127.0.0.1 protocol imap port %d auth password
-user "%s" password "%s" is root here sslproto "" mda "cat >> %s"
+user "%s" password "%s" is root here sslproto "" mda "sh -c 'cat > %s/$$'"
 fetchall keep
 """ % (stage.port, stage.user, stage.password, box))
     stage.run("fetchmail", "-f", config, "--nodetach", "--nosyslog", "--invisible", "--pidfile", stage.path("pid"), "-i", stage.path("ids"))
-    with open(box, "rb") as handle:
-        text = handle.read()
-    need(set(re.findall(rb"(?m)^Message-ID: <([^>@]*)@", text)) == {name.encode() for name in names}, "not all were fetched")
+    fetched = {}
+    for path in glob.glob(box + "/*"):
+        with open(path, "rb") as handle:
+            text = handle.read()
+        fetched[message_id(text)] = text
+    need(set(fetched) == {name + "@sender.example" for name in names}, "not all were fetched")
+    for name in names:
+        # It adds fields of its own.
+        (header, body), (ours, theirs) = (text.replace(b"\r\n", b"\n").split(b"\n\n", 1)
+                                          for text in (fetched[name + "@sender.example"], stage.letter(name)[1]))
+        need([line for line in header.split(b"\n") if line in ours.split(b"\n")] == ours.split(b"\n"), "%s: %r" % (name, header))
+        need(body.rstrip() == theirs.rstrip(), "%s: %r is not %r" % (name, body, theirs))
     need(len(stage.held("INBOX")) == 100, "they were to be kept")
     # And again, to take them away.
     stage.write("fetchmailrc", open(config).read().replace("fetchall keep", "fetchall nokeep"))
