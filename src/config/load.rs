@@ -117,7 +117,7 @@ impl Draft {
                 workers: 16,
                 per_destination: 4,
             },
-            submission: Submission { any_sender: false, per_hour: 0, per_day: 0 },
+            submission: Submission { any_sender: false, longest_wait: minutes(30 * 24 * 60), per_hour: 0, per_day: 0 },
             senders: Vec::new(),
             routes: Vec::new(),
             relays: Vec::new(),
@@ -234,6 +234,7 @@ impl Draft {
             submission.refuse_unknown(report);
             let most = |v: &Value<'_>| number(v, 0..=1_000_000_000).map(|n| u64::try_from(n).unwrap_or(0));
             submission.set("senders", &mut config.submission.any_sender, report, |v| choice(v, &[("own", false), ("any", true)]));
+            submission.set("longest_wait", &mut config.submission.longest_wait, report, any_span);
             submission.set("per_hour", &mut config.submission.per_hour, report, most);
             submission.set("per_day", &mut config.submission.per_day, report, most);
         }

@@ -38,6 +38,7 @@ pub const KEYS: &[&str] = &[
     "smtp.max_message_size",
     "smtp.relay_networks",
     "submission.senders",
+    "submission.longest_wait",
     "submission.per_hour",
     "submission.per_day",
     "sender.user",
@@ -266,6 +267,8 @@ pub struct Queue {
 pub struct Submission {
     /// Under any address; else under their own.
     pub any_sender: bool,
+    /// For how long a message may be kept back (RFC 4865); zero: that is not offered.
+    pub longest_wait: Duration,
     /// Recipients of one user within an hour; zero: any number.
     pub per_hour: u64,
     /// The same within a day.

@@ -108,6 +108,9 @@ const PLAIN_HEAD: &str = "ID                        ARRIVED             SIZE  SE
 fn plain(message: &Value) -> String {
     let (id, arrived) = (text(&message["id"]), minute(&message["time"]));
     let mut out = format!("{id:<24}  {arrived}  {:>6}  {}\n", size(number(&message["size"])), sender(message));
+    if message["release"].is_string() {
+        let _ = writeln!(out, "    not before {}", minute(&message["release"]));
+    }
     for recipient in message["recipients"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "    to {}: {}", clean(text(&recipient["address"])), state(recipient));
     }
@@ -152,6 +155,9 @@ pub fn message(message: &Value) -> Result<(), Failure> {
     let _ = writeln!(out, "arrived  {}", minute(&message["time"]));
     let _ = writeln!(out, "size     {}", size(number(&message["size"])));
     let _ = writeln!(out, "sender   {}", sender(message));
+    if message["release"].is_string() {
+        let _ = writeln!(out, "leaves   {}", minute(&message["release"]));
+    }
     if let Some(user) = message["user"].as_str() {
         let _ = writeln!(out, "user     {}", clean(user));
     }

@@ -67,6 +67,8 @@ struct Message {
     sender: String,
     /// Who handed it in: the name of a user, or null.
     user: Option<String>,
+    /// Before which it must not leave, or null.
+    release: Option<String>,
     /// Who waits for it.
     recipients: Vec<Recipient>,
 }
@@ -99,12 +101,13 @@ impl Message {
                 Origin::User(name) => Some(name.clone()),
                 Origin::Network | Origin::Daemon => None,
             },
+            release: entry.envelope.release.as_ref().map(|_| shown(entry.begins())),
             recipients: unsettled
                 .waiting
                 .iter()
                 .map(|waiting| Recipient {
                     address: address(waiting.index),
-                    due: shown(waiting.due),
+                    due: shown(waiting.due.max(entry.begins())),
                     tries: waiting.tries,
                     held: waiting.held,
                     warned: waiting.warned,

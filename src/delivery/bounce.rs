@@ -50,6 +50,8 @@ pub(super) struct Notice<'a> {
     pub(super) date: String,
     /// When the message was taken.
     pub(super) arrival: String,
+    /// When its sender wanted it to leave (RFC 4865 §5.1.2).
+    pub(super) release: Option<String>,
     /// Whom it is about; at least one.
     pub(super) cases: &'a [Case<'a>],
     /// What the sender calls the transaction (RFC 3461 §4.4).
@@ -178,6 +180,9 @@ fn status(notice: &Notice<'_>) -> String {
         let _ = writeln!(text, "Original-Envelope-Id: {id}");
     }
     let _ = write!(text, "Reporting-MTA: dns; {}\nArrival-Date: {}\n", notice.hostname, notice.arrival);
+    if let Some(release) = &notice.release {
+        let _ = writeln!(text, "Future-Release-Request: {release}");
+    }
     for case in notice.cases {
         let trouble = case.trouble;
         let (action, status) = match notice.kind {

@@ -32,6 +32,11 @@ const MOST_HEADER: usize = 320 * 1024;
 pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[String]) {
     let begin = office.clock.elapsed();
     let _in_hand = InHand::begin(office, slice::from_ref(entry));
+    if let Some(wait) = runner::not_yet(office, entry) {
+        let all: Vec<u32> = (0..).zip(&entry.envelope.recipients).map(|(index, _)| index).collect();
+        office.table().wait(entry.id, &all, begin + wait);
+        return office.runner.wake();
+    }
     let (mut copies, mut later, mut decided) = (0, Vec::new(), Vec::new());
     let mut hops: BTreeMap<Hop, Vec<u32>> = BTreeMap::new();
     for (index, recipient) in (0..).zip(&entry.envelope.recipients) {

@@ -176,7 +176,7 @@ fn wait(office: &Arc<Office>, entry: &Entry, local: bool, deferred: Vec<Case>) -
     for (index, trouble) in deferred {
         let before = waiting.iter().find(|one| one.index == index);
         let progress = Progress {
-            age: now.since(entry.time),
+            age: now.since(entry.begins()),
             tries: before.map_or(0, |one| one.tries).saturating_add(1),
             warned: before.is_some_and(|one| one.warned) || !report::wishes(entry, index).delay,
         };
@@ -219,7 +219,7 @@ fn wait(office: &Arc<Office>, entry: &Entry, local: bool, deferred: Vec<Case>) -
 }
 
 fn warn(office: &Arc<Office>, entry: &Entry, late: Vec<Case>) {
-    let until = entry.time + office.config().queue.lifetime;
+    let until = entry.begins() + office.config().queue.lifetime;
     let settles = outcomes(office, entry, texts(&late), &Status::Warned);
     match report(office, entry, Kind::Delayed { until }, &late, settles) {
         Ok(()) => {}

@@ -10,7 +10,7 @@ use super::enclosure::Enclosure;
 use super::outcome::{Case, Trouble};
 use super::{Letter, Office, PostError, Route, Trace};
 use crate::mail::dsn::{Notify, Return};
-use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePath, date};
+use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath, date};
 use crate::mailbox::Ledger;
 use crate::spool::{Entry, Journal, Outcome, SpoolError, SpoolId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,7 @@ pub(super) fn report(
         recipients: vec![Recipient::from(sender.clone())],
         body: if enclosed.is_eight_bit() { Body::EightBitMime } else { Body::SevenBit },
         dsn: MailDsn::default(),
+        release: None,
         origin: Origin::Daemon,
     };
     let trace = Trace { from: None, with: "", tls: None, submission: false };
@@ -59,6 +60,7 @@ pub(super) fn report(
         sender,
         date: date::rfc5322(now),
         arrival: date::rfc5322(entry.time),
+        release: entry.envelope.release.as_ref().map(Release::told),
         cases: &cases,
         envelope_id: entry.envelope.dsn.id.as_ref().map(|id| id.decode()),
         enclosed: &enclosed,

@@ -105,6 +105,9 @@ fn route(office: &Arc<Office>, task: &Task) {
         Ok(entry) => entry,
         Err(error) => return unreadable(office, task, &error),
     };
+    if let Some(wait) = not_yet(office, &entry) {
+        return office.table().wait(task.id, &task.recipients, now + wait);
+    }
     let mut lanes: BTreeMap<Option<super::Hop>, Vec<u32>> = BTreeMap::new();
     let mut decided = Vec::new();
     for &index in &task.recipients {
@@ -128,6 +131,13 @@ fn route(office: &Arc<Office>, task: &Task) {
         }
     }
     outcome::conclude(office, &entry, true, decided);
+}
+
+/// Its sender wants it to leave later (RFC 4865 §4.2): when to look again. That time is of the wall clock, which may be set
+/// meanwhile, so it is looked at now and then. It is no due time: those that lie far ahead are due at once.
+pub(super) fn not_yet(office: &Office, entry: &Entry) -> Option<Duration> {
+    let left = entry.begins().since(office.clock.now());
+    (!left.is_zero()).then(|| left.min(LONGEST_SLEEP))
 }
 
 /// A message that can't be read: settled meanwhile, or the disk fails.

@@ -2,6 +2,7 @@
 
 use super::address::{Address, ReversePath};
 use super::dsn::{MailDsn, RcptDsn};
+use super::release::Release;
 use crate::sys::Time;
 
 /// Who handed a message in.
@@ -95,6 +96,8 @@ pub struct Envelope {
     pub body: Body,
     /// What reports are to bring back.
     pub dsn: MailDsn,
+    /// When it may leave, if not at once.
+    pub release: Option<Release>,
     /// Who handed it in.
     pub origin: Origin,
 }

@@ -6,7 +6,7 @@
 
 use super::reply::{self, Reply};
 use crate::mail::dsn::{BadParameter, is_xtext};
-use crate::mail::{Address, Body, Domain, MailDsn, RcptDsn, ReversePath};
+use crate::mail::{Address, Body, Domain, MailDsn, RcptDsn, Release, ReversePath};
 use crate::net::is_of_http;
 
 /// A line with its CRLF may have so many bytes: 512 and what extensions add (RFC 5321 §4.5.3.1.4 and §4.1.1.11).
@@ -89,6 +89,8 @@ pub struct Mail {
     pub body: Body,
     /// RFC 3461.
     pub dsn: MailDsn,
+    /// RFC 4865.
+    pub release: Option<Release>,
 }
 
 /// The arguments of RCPT.
@@ -294,7 +296,7 @@ fn mail(rest: &str) -> Result<Mail, CommandError> {
         Some(rest) => (ReversePath(None), rest),
         None => path(rest).map(|(address, rest)| (ReversePath(Some(address)), rest)).ok_or(CommandError::Sender)?,
     };
-    let mut mail = Mail { reverse_path, size: None, body: Body::default(), dsn: MailDsn::default() };
+    let mut mail = Mail { reverse_path, size: None, body: Body::default(), dsn: MailDsn::default(), release: None };
     let (mut size, mut body, mut auth) = (None, None, None);
     for parameter in parameters(rest).ok_or(CommandError::Sender)? {
         let (name, value) = parameter?;
@@ -302,7 +304,7 @@ fn mail(rest: &str) -> Result<Mail, CommandError> {
             name if name.eq_ignore_ascii_case("SIZE") => &mut size,
             name if name.eq_ignore_ascii_case("BODY") => &mut body,
             name if name.eq_ignore_ascii_case("AUTH") => &mut auth,
-            _ if mail.dsn.take(name, value)? => continue,
+            _ if mail.dsn.take(name, value)? || Release::take(&mut mail.release, name, value)? => continue,
             _ => return Err(CommandError::Parameter),
         };
         if seen.replace(value.ok_or(CommandError::Arguments)?).is_some() {

@@ -3,6 +3,7 @@
 use super::policy;
 use super::session::{Hello, Outcome, Session};
 use crate::auth::Shown;
+use crate::mail::release;
 use crate::net::{NetError, Peer};
 use crate::smtp::reply::{self, Reply};
 use std::fmt::Write as _;
@@ -21,6 +22,11 @@ impl Session<'_> {
             let _ = write!(text, "\nPIPELINING\nSIZE {}\n8BITMIME\nDSN\nENHANCEDSTATUSCODES", config.max_message_size);
             if !self.is_lmtp() {
                 text.push_str("\nCHUNKING");
+            }
+            if let Some(longest) = policy::longest_wait(&client, config) {
+                // Both say the same (RFC 4865 §3); the seconds of the reply are given away.
+                let latest = release::shown(self.server.clock.now() + longest);
+                let _ = write!(text, "\nFUTURERELEASE {} {latest}", longest.as_secs().min(999_999_999));
             }
             if policy::may_start_tls(&client).is_ok() {
                 text.push_str("\nSTARTTLS");

@@ -30,6 +30,10 @@ impl Session<'_> {
         if let Err(refusal) = policy::may_send(&self.client(), config, mail.size) {
             return self.refuse("mail", mail.reverse_path.to_string(), refusal);
         }
+        let now = self.server.clock.now();
+        if let Err(refusal) = policy::may_wait(&self.client(), config, mail.release.as_ref(), now) {
+            return self.refuse("mail", mail.reverse_path.to_string(), refusal);
+        }
         if let Err(refusal) = self.check_sender(&mail.reverse_path) {
             return self.refuse("mail", mail.reverse_path.to_string(), refusal);
         }
@@ -37,8 +41,8 @@ impl Session<'_> {
             return self.refuse("mail", mail.reverse_path.to_string(), reply::NO_ROOM);
         }
         let origin = self.login.clone().map_or(Origin::Network, Origin::User);
-        let Mail { reverse_path, size, body, dsn } = mail;
-        let envelope = Envelope { reverse_path, recipients: Vec::new(), body, dsn, origin };
+        let Mail { reverse_path, size, body, dsn, release } = mail;
+        let envelope = Envelope { reverse_path, recipients: Vec::new(), body, dsn, release, origin };
         self.transaction = Some(Transaction { envelope, accepted: 0, size, begun: self.server.clock.elapsed() });
         reply::SENDER_OK
     }

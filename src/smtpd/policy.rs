@@ -3,10 +3,12 @@
 use crate::config::Protocol;
 use crate::config::schema::{Config, Network};
 use crate::delivery::Route;
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, Release, ReversePath};
 use crate::net::Peer;
 use crate::smtp::reply::{self, Reply};
+use crate::sys::Time;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Who asks, and how.
 #[derive(Copy, Clone, Debug)]
@@ -62,6 +64,20 @@ pub(super) fn may_send(client: &Client<'_>, config: &Config, size: Option<u64>) 
         return Err(if hopeless { reply::TLS_FIRST } else { reply::LOG_IN_FIRST });
     }
     if size.is_some_and(|size| size > config.max_message_size) { Err(reply::TOO_BIG) } else { Ok(()) }
+}
+
+/// For how long a message may be kept back, where that can be asked for: where users hand in their mail, and nowhere else
+/// (RFC 4865 §4.2).
+pub(super) fn longest_wait(client: &Client<'_>, config: &Config) -> Option<Duration> {
+    let longest = config.submission.longest_wait;
+    (client.protocol == Protocol::Submission && !longest.is_zero()).then_some(longest)
+}
+
+/// MAIL with a time before which the message must not leave.
+pub(super) fn may_wait(client: &Client<'_>, config: &Config, release: Option<&Release>, now: Time) -> Result<(), Reply> {
+    let Some(release) = release else { return Ok(()) };
+    let longest = longest_wait(client, config).ok_or(reply::UNKNOWN_PARAMETER)?;
+    if release.at(now) > now + longest { Err(reply::BAD_ARGUMENTS) } else { Ok(()) }
 }
 
 /// MAIL from this address, on the word of a password (RFC 6409 §6.1). A process of this host may name any sender, as it may to

@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn an_hour_and_a_day() {
         let (rates, minute) = (Rates::default(), Duration::from_secs(60));
-        let limits = |per_hour, per_day| Submission { any_sender: false, per_hour, per_day };
+        let limits = |per_hour, per_day| Submission { any_sender: false, longest_wait: HOUR, per_hour, per_day };
         let taken = |minutes: u32, limits: &Submission| (0..9).filter(|_| rates.take("alice", minute * minutes, limits)).count();
         let both = limits(3, 5);
         // At the 70th minute an hour is over, and two are left of the day; the next begins a day after the first.

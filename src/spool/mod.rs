@@ -167,6 +167,13 @@ pub struct Entry {
     pub message: Message,
 }
 
+impl Entry {
+    /// From when it may be delivered (RFC 4865); its age counts from then.
+    pub fn begins(&self) -> Time {
+        self.envelope.release.as_ref().map_or(self.time, |release| release.at(self.time).max(self.time))
+    }
+}
+
 /// What became of a recipient.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Status {

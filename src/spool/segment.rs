@@ -8,7 +8,7 @@
 //! field   = "X-Spool-Id: " id LF
 //!         / "X-Spool-Time: " microseconds LF
 //!         / "X-Spool-From: <" [ address ] "> " ( "7bit" / "8bitmime" ) SP ( "network" / "daemon" / "user " name ) LF
-//!         / "X-Spool-Mail:" 1*( SP parameter ) LF   ; what MAIL said of reports: RET, ENVID (RFC 3461)
+//!         / "X-Spool-Mail:" 1*( SP parameter ) LF   ; what MAIL said else: RET, ENVID (RFC 3461), HOLDFOR, HOLDUNTIL (RFC 4865)
 //!         / "X-Spool-To: <" address ">" [ SP "done" / SP "waiting" SP due SP tries SP flags SP text ] LF
 //!         / "X-Spool-Rcpt:" 1*( SP parameter ) LF   ; of the recipient before: NOTIFY, ORCPT
 //!         / "X-Spool-Place: " place LF            ; of the recipient before: see `place`
@@ -21,19 +21,19 @@
 //! The checksum (CRC-32C) goes over the message, then the fields, then the tag: a session can compute most of it
 //! before it is known into which segment the record goes. The message is mboxrd-quoted, so no line of it begins like a tag.
 //!
-//! Version 1 knew neither `X-Spool-Place` nor `X-Spool-Group`, version 2 neither `X-Spool-Mail` nor `X-Spool-Rcpt`; both are
-//! read.
+//! Version 1 knew neither `X-Spool-Place` nor `X-Spool-Group`, version 2 neither `X-Spool-Mail` nor `X-Spool-Rcpt`, version 3
+//! no time of release; all are read.
 
 use super::SpoolId;
 use super::log::Line;
 use super::place;
 use super::text::{MOST, Mark, escape, unescape};
-use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePath, date};
+use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath, date};
 use crate::sys::Time;
 use std::fmt::Write;
 use std::sync::Arc;
 
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const TAG: &str = "From pillarbox-";
 const CHECKSUM: &str = "X-Spool-Crc32c: ";
 
@@ -93,8 +93,11 @@ impl Record {
                 out.push('\n');
             }
         }
-        if !self.envelope.dsn.is_empty() {
-            let _ = writeln!(out, "X-Spool-Mail:{}", self.envelope.dsn);
+        let Envelope { dsn, release, .. } = &*self.envelope;
+        if !dsn.is_empty() || release.is_some() {
+            let _ = write!(out, "X-Spool-Mail:{dsn}");
+            let _ = release.as_ref().map_or(Ok(()), |release| write!(out, "{release}"));
+            out.push('\n');
         }
         let mut marks = self.waiting.iter().peekable();
         for (index, recipient) in (0..).zip(&self.envelope.recipients) {
@@ -157,8 +160,10 @@ impl Record {
                 };
             }
             "X-Spool-Mail" => {
-                let dsn = &mut Arc::make_mut(&mut self.envelope).dsn;
-                return parameters(value, |name, value| dsn.take(name, value) == Ok(true));
+                let Envelope { dsn, release, .. } = Arc::make_mut(&mut self.envelope);
+                return parameters(value, |name, value| {
+                    dsn.take(name, value) == Ok(true) || Release::take(release, name, value) == Ok(true)
+                });
             }
             "X-Spool-Rcpt" => {
                 let dsn = &mut Arc::make_mut(&mut self.envelope).recipients.last_mut()?.dsn;
@@ -368,6 +373,7 @@ pub(super) fn parse_fields(fields: &str) -> Option<(Record, usize)> {
             recipients: Vec::new(),
             body: Body::SevenBit,
             dsn: MailDsn::default(),
+            release: None,
             origin: Origin::Daemon,
         }),
         waiting: Vec::new(),
@@ -400,6 +406,7 @@ pub(super) mod tests {
             recipients: (0..recipients).map(address).collect(),
             body: Body::EightBitMime,
             dsn: MailDsn::default(),
+            release: None,
             origin: Origin::User("a %\nb".to_owned()),
         }
     }
@@ -417,6 +424,7 @@ pub(super) mod tests {
         let mut envelope = envelope(recipients);
         let act = Act::Remove { uid: 7, key: [0xab; 16], copy: Some((1, 2, 3)) };
         envelope.dsn.take("ENVID", Some("a+20b")).unwrap();
+        Release::take(&mut envelope.release, "HOLDFOR", Some("77")).unwrap();
         envelope.recipients[0].dsn.take("NOTIFY", Some("NEVER")).unwrap();
         envelope.recipients[recipients - 1].dsn.take("ORCPT", Some("rfc822;a+2Bb@c")).unwrap();
         envelope.recipients[0].place = Some(Box::new(Place { user: "a b".into(), folder: "INBOX".into(), act }));
@@ -450,7 +458,7 @@ pub(super) mod tests {
         assert_eq!((bytes.len() as u64, parse_head(&bytes)), (HEAD, Head::Ours(77)));
         bytes[20] ^= 1;
         assert_eq!(parse_head(&bytes), Head::Bad);
-        for (version, head) in [(1, Head::Ours(7)), (2, Head::Ours(7)), (VERSION + 1, Head::Newer(VERSION + 1))] {
+        for (version, head) in [(1, Head::Ours(7)), (3, Head::Ours(7)), (VERSION + 1, Head::Newer(VERSION + 1))] {
             let fields = format!("X-Spool-Segment: {version}\n");
             assert_eq!(parse_head(&seal(7, Time(0), &fields, checksum(&[], &fields))), head);
         }

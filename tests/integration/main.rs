@@ -11,6 +11,7 @@ mod destinations;
 mod dialogue;
 mod dialogues;
 mod fuzz;
+mod later;
 mod layers;
 mod load;
 mod mailbox;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         destinations::tests(),
         queue::tests(),
         submission::tests(),
+        later::tests(),
         shared::tests(),
         attacks::tests(),
         waiting::tests(),

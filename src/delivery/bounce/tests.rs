@@ -28,6 +28,7 @@ fn built(kind: Kind, to: &[Recipient], troubles: &[(&str, Box<Trouble>)], enclos
         sender: &"alice@example.org".parse().unwrap(),
         date: "Sat, 21 Nov 2026 10:00:00 +0000".into(),
         arrival: "Sat, 21 Nov 2026 09:00:00 +0000".into(),
+        release: None,
         cases: &cases,
         envelope_id: id.map(str::to_owned),
         enclosed,

@@ -93,6 +93,7 @@ impl House {
             recipients: to.iter().map(|address| Recipient::from(address.parse::<Address>().unwrap())).collect(),
             body: Body::SevenBit,
             dsn: MailDsn::default(),
+            release: None,
             origin: Origin::Network,
         };
         let pairs = |words: &[&str]| {
@@ -115,8 +116,14 @@ impl House {
     pub(super) fn begin(&self, from: &str, to: &[&str], submission: bool) -> Result<Letter, PostError> {
         let recipients = to.iter().map(|address| Recipient::from(address.parse::<Address>().unwrap())).collect();
         let reverse_path = ReversePath((!from.is_empty()).then(|| from.parse().unwrap()));
-        let envelope =
-            Envelope { reverse_path, recipients, body: Body::SevenBit, dsn: MailDsn::default(), origin: Origin::Network };
+        let envelope = Envelope {
+            reverse_path,
+            recipients,
+            body: Body::SevenBit,
+            dsn: MailDsn::default(),
+            release: None,
+            origin: Origin::Network,
+        };
         let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP", tls: None, submission };
         self.delivery().post().begin(envelope, trace)
     }

@@ -107,6 +107,7 @@ fn post(client: &mut Client, text: &[u8], recipients: usize) -> String {
         recipients: (0..recipients).map(|n| Recipient::from(format!("r{n}@there.example").parse::<Address>().unwrap())).collect(),
         body: Body::SevenBit,
         dsn: MailDsn::default(),
+        release: None,
         origin: Origin::Network,
     };
     envelope.dsn.take("RET", Some("HDRS")).unwrap();
