@@ -149,21 +149,24 @@ impl<S: Sum> FactLog<S> {
         Ok(Extent { file: self.id.unwrap_or_default(), size: self.size, least: self.least })
     }
 
-    /// Reads the facts that are in the log only.
+    /// Reads the facts that are in the log only. What another daemon wrote since is still to be told ([`FactLog::take_foreign`]).
     pub fn complete(&mut self) -> io::Result<()> {
-        if self.sum.is_partial() {
-            self.flush()?;
-            let (unsynced, name_unsynced) = (self.unsynced, self.name_unsynced);
-            let known = std::mem::take(&mut self.sum);
-            if let Err(error) = self.reload() {
-                self.sum = known;
+        if !self.sum.is_partial() {
+            return Ok(());
+        }
+        self.flush()?;
+        self.while_locked(|log, file| {
+            let (unsynced, name_unsynced) = (log.unsynced, log.name_unsynced);
+            let known = std::mem::take(&mut log.sum);
+            if let Err(error) = log.load(file) {
+                log.sum = known;
                 return Err(error);
             }
-            (self.unsynced, self.name_unsynced) = (unsynced, name_unsynced);
-            self.sum.lacks(&known).into_iter().for_each(|fact| self.put(fact));
-            self.flush()?;
-        }
-        Ok(())
+            (log.unsynced, log.name_unsynced) = (unsynced, name_unsynced);
+            log.sum.lacks(&known).into_iter().for_each(|fact| log.put(fact));
+            Ok(())
+        })?;
+        self.flush()
     }
 
     /// When the file was last changed, or put there (POSIX `st_ctim`).
@@ -190,7 +193,7 @@ impl<S: Sum> FactLog<S> {
         if Some(stat.file) != self.id || stat.size < self.size || self.size == 0 {
             let waiting = std::mem::take(&mut self.waiting);
             let loaded = match locked {
-                Some(file) => self.load(file),
+                Some(file) => self.load(&**file),
                 None => self.reload(),
             };
             if let Err(error) = loaded {
@@ -250,7 +253,7 @@ impl<S: Sum> FactLog<S> {
     fn reload(&mut self) -> io::Result<()> {
         self.file = self.file.take().filter(|_| self.held);
         let file = self.lock()?;
-        let result = self.load(&file);
+        let result = self.load(&*file);
         self.unlock(&*file);
         result
     }
@@ -298,7 +301,7 @@ impl<S: Sum> FactLog<S> {
         Ok(self.file.clone())
     }
 
-    fn load(&mut self, file: &Arc<dyn File>) -> io::Result<()> {
+    fn load(&mut self, file: &dyn File) -> io::Result<()> {
         let size = usize::try_from(file.stat()?.size).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut bytes = vec![0; size];
         let read = file.read_at(&mut bytes, 0)?;

@@ -184,20 +184,30 @@ impl Mailbox {
         }
         let Try::Locked(guard, stat) = self.try_lock_to_change(inner)? else { return Ok(false) };
         self.refresh(inner, Some(&*guard.file), stat.into())?;
+        self.in_turn(inner, |inner| self.file_in_turn(inner, &guard))
+    }
+
+    /// Who marks while he can't lock the file goes by what the log tells of it. So what is written is told before anybody else
+    /// can tell something.
+    fn file_in_turn(&self, inner: &mut Inner, guard: &Guard<'_>) -> Result<bool, MailboxError> {
         let before = inner.is_as_known(guard.file.stat()?.into());
-        let Some(mut loaded) = inner.table.take() else { return Ok(true) };
-        let mut result = Ok(true);
+        let Some(mut loaded) = inner.table.take_if(|_| before.1) else { return Ok(inner.table.is_none()) };
+        let (mut written, mut result) = (Vec::new(), Ok(true));
         for row in loaded.table.rows.iter_mut().filter(|row| row.pending) {
-            result = self.file_one(inner, &guard, row);
+            result = self.file_one(inner, guard, row);
             if !matches!(result, Ok(true)) {
                 break;
             }
+            written.push((row.uid, row.marks, row.filed));
         }
         inner.unfiled = !matches!(result, Ok(true));
         inner.table = Some(loaded);
         inner.has_become(before, guard.file.stat()?.into());
         if let Ok(false) = result {
             inner.table.iter_mut().for_each(Loaded::distrust);
+        }
+        if let Some(log) = inner.log.as_mut().filter(|_| inner.others) {
+            log.put_marks(written.into_iter());
         }
         result.map_err(MailboxError::from)
     }
@@ -258,10 +268,8 @@ impl Mailbox {
         }
         let noted = self.in_turn(inner, |inner| {
             let noted: Vec<(u32, Marks)> = filed.iter().filter(|(uid, marks)| inner.has_filed(*uid, *marks)).copied().collect();
-            let mut alike: HashMap<Marks, Vec<u32>> = HashMap::new();
-            noted.iter().for_each(|(uid, marks)| alike.entry(*marks).or_default().push(*uid));
             let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
-            alike.into_iter().for_each(|(marks, uids)| log.put(Fact::Marks(uids.into_iter().collect(), marks, marks)));
+            log.put_marks(noted.iter().map(|(uid, marks)| (*uid, *marks, *marks)));
             Ok(noted)
         });
         match noted {

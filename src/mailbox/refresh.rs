@@ -235,9 +235,7 @@ impl Mailbox {
         inner.index_behind = true;
         if let Some(log) = inner.log.as_mut() {
             // Else the next life would compare the file with what it said before others changed it.
-            difference.noted.iter().for_each(|(uid, marks, filed)| {
-                log.put(Fact::Marks([*uid].into_iter().collect(), *marks, *filed));
-            });
+            log.put_marks(difference.noted.into_iter());
         }
         self.tell_lost(inner, difference.gone, modseq);
         if difference.news {

@@ -7,7 +7,7 @@ use super::uidmap::UidMap;
 use super::uidset::UidSet;
 use crate::spool::SpoolId;
 use crate::sys::Time;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Write;
 
 /// So many UIDs are reserved at a time.
@@ -261,6 +261,13 @@ impl Log {
     /// Puts rows, in as few facts as it takes.
     pub fn put_rows(&mut self, rows: &[(u32, Key)]) {
         runs(rows.iter().copied()).into_iter().for_each(|fact| self.put(fact));
+    }
+
+    /// Puts the marks of messages, and what the file says of them, in as few facts as it takes.
+    pub fn put_marks(&mut self, all: impl Iterator<Item = (u32, Marks, Marks)>) {
+        let mut alike: HashMap<(Marks, Marks), Vec<u32>> = HashMap::new();
+        all.for_each(|(uid, marks, filed)| alike.entry((marks, filed)).or_default().push(uid));
+        alike.into_iter().for_each(|((marks, filed), uids)| self.put(Fact::Marks(uids.into_iter().collect(), marks, filed)));
     }
 
     /// The bit of a keyword, which becomes one of the folder's if it can.

@@ -181,10 +181,7 @@ fn marks_that_came_with_a_message_outlive_a_rewrite_that_nobody_looked_before() 
     let flags = Flags::DRAFT | Flags::DELETED | Flags::SEEN;
     let filing = Filing { flags: flags.bits(), ..Filing::default() };
     worlds[0].inbox("alice").deliver(&Copy { arrival: Arrival::Filed(&filing), ..mail.copy() }).unwrap();
-    let text = String::from_utf8(worlds[0].file("alice")).unwrap();
-    let state = |line: &&str| !line.starts_with("Status:") && !line.starts_with("X-Status:");
-    let now: String = text.split_inclusive('\n').filter(state).collect();
-    strangers::overwrite(&disk, now.replace("\nX-Pillarbox:", "\nStatus: RO\nX-Pillarbox:").as_bytes());
+    lose_letters(&disk, &worlds[0], "RO");
     for world in [&worlds[1], &worlds[0]] {
         assert_eq!(shown_by(world)[&1].1, flags);
     }
@@ -233,4 +230,66 @@ fn neither_of_two_daemons_takes_back_what_the_other_marks() {
     for store in stores.iter().chain([&again]) {
         assert_eq!(marks_of(&inbox(store).view().unwrap(), uid), wanted);
     }
+}
+
+/// Two daemons that know of each other, and of one message.
+fn acquainted(disk: &SimDisk) -> [World; 2] {
+    let worlds = [(); 2].map(|()| World::sim(disk));
+    worlds[0].inbox("alice").deliver(&small(1).copy()).unwrap();
+    for world in [&worlds[0], &worlds[1], &worlds[0]] {
+        shown_by(world);
+        set(world, Flags::FLAGGED);
+        set(world, Flags::NONE);
+    }
+    worlds
+}
+
+fn set(world: &World, flags: Flags) {
+    let inbox = world.inbox("alice");
+    let uids: Vec<Uid> = inbox.view().unwrap().messages().unwrap().iter().map(|message| message.uid).collect();
+    inbox.mark(&uids, Change::Replace, Marks { flags, keywords: 0 }, None).unwrap();
+}
+
+/// Both show these, the second one first.
+fn both_show(worlds: &[World; 2], flags: Flags) {
+    for world in [&worlds[1], &worlds[0], &worlds[1]] {
+        assert_eq!(shown_by(world)[&1].1, flags);
+    }
+}
+
+/// As mutt writes it, who loses `T` and `D`.
+fn lose_letters(disk: &SimDisk, world: &World, status: &str) {
+    let text = String::from_utf8(world.file("alice")).unwrap();
+    let state = |line: &&str| !line.starts_with("Status:") && !line.starts_with("X-Status:");
+    let now: String = text.split_inclusive('\n').filter(state).collect();
+    strangers::overwrite(disk, now.replace("\nX-Pillarbox:", &format!("\nStatus: {status}\nX-Pillarbox:")).as_bytes());
+}
+
+#[test]
+fn a_mark_taken_back_while_the_file_is_locked_does_not_return_from_the_file() {
+    let disk = SimDisk::default();
+    let worlds = acquainted(&disk);
+    let uid = Uid(shown_by(&worlds[1])[&1].0);
+    set(&worlds[0], Flags::SEEN);
+    let third = disk.open(Path::new("/w/mail/alice"), Open::Write).unwrap();
+    assert!(third.try_lock(Lock::Exclusive).unwrap());
+    worlds[1].inbox("alice").mark(&[uid], Change::Replace, Marks::default(), None).unwrap();
+    third.unlock().unwrap();
+    both_show(&worlds, Flags::NONE);
+}
+
+#[test]
+fn what_the_other_daemon_marked_is_heard_by_who_reads_his_whole_log_anew() {
+    let disk = SimDisk::default();
+    let worlds = acquainted(&disk);
+    worlds[1].store.checkpoint();
+    set(&worlds[0], Flags::DRAFT);
+    let inbox = worlds[1].inbox("alice");
+    let mut inner = inbox.inner();
+    let log = inner.log.as_mut().unwrap();
+    assert!(log.sum.partial);
+    log.complete().unwrap();
+    drop(inner);
+    lose_letters(&disk, &worlds[0], "O");
+    both_show(&worlds, Flags::DRAFT);
 }
