@@ -47,8 +47,10 @@ fn bobs() -> Daemon {
         domains: vec!["b.test".into(), "onlya.test".into(), "mail.b.test".into()],
         ..Setup::default()
     };
-    // He comes back where he was, and nobody else is there meanwhile.
-    let mut daemon = setup.users(&["bob"]).prepare();
+    // His login sends for all of Alice's server, where that is asked of her. He comes back where he was, and nobody else is there
+    // meanwhile.
+    let granted = "[[sender]]\nuser = \"bob\"\naddresses = [\"a.test\"]\n";
+    let mut daemon = setup.users(&["bob"]).config(granted).prepare();
     daemon.pin_ports();
     daemon.start();
     daemon
