@@ -1,6 +1,7 @@
 //! What a report gives back of the message it is about: its header, or all of it (RFC 3461 §4.3).
 
 use super::local;
+use crate::mail::encode::QuotedPrintable;
 use crate::mail::mboxrd::ToWire;
 use crate::spool::Message;
 use std::io;
@@ -87,28 +88,14 @@ fn lines_are_short(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE)
 }
 
-/// RFC 2045 §6.7, for text with LF line ends.
+/// For text with LF line ends.
 fn quoted_printable(text: &[u8]) -> Vec<u8> {
-    const WIDTH: usize = 76;
-    let mut out = Vec::with_capacity(text.len() + text.len() / 4);
+    let (mut encoder, mut out) = (QuotedPrintable::default(), Vec::new());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let bare = line.strip_suffix(b"\n").unwrap_or(line);
-        let mut column = 0;
-        for (at, &byte) in bare.iter().enumerate() {
-            let at_end = at + 1 == bare.len();
-            let plain = matches!(byte, b'!'..=b'~') && byte != b'=' || matches!(byte, b' ' | b'\t') && !at_end;
-            let width = if plain { 1 } else { 3 };
-            if column + width >= WIDTH {
-                out.extend_from_slice(b"=\n");
-                column = 0;
-            }
-            match plain {
-                true => out.push(byte),
-                false => out.extend_from_slice(format!("={byte:02X}").as_bytes()),
-            }
-            column += width;
-        }
-        out.push(b'\n');
+        encoder.push(line.strip_suffix(b"\n").unwrap_or(line), &mut out);
+        encoder.push(b"\r\n", &mut out);
     }
+    encoder.finish(&mut out);
+    out.retain(|byte| *byte != b'\r');
     out
 }

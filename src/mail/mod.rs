@@ -4,6 +4,7 @@ pub mod address;
 pub mod casemap;
 pub mod date;
 pub mod dsn;
+pub mod encode;
 pub mod envelope;
 pub mod header;
 pub mod html;
