@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod casemap;
+pub mod convert;
 pub mod date;
 pub mod dsn;
 pub mod encode;

@@ -11,6 +11,7 @@ use pillarbox::auth::{Denied, Login};
 use pillarbox::config::load::from_text;
 use pillarbox::host::password::Hash;
 use pillarbox::host::{ScramKeys, users};
+use pillarbox::mail::convert::{Census, Converter, Proof, Refusal};
 use pillarbox::mail::mboxrd::{Quoter, ToWire};
 use pillarbox::mail::sent::Sent;
 use pillarbox::mail::structure::{self, Kind, Record, Scanner, Structure};
@@ -40,6 +41,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("header_values", header_values),
     ("structure", mime_structure),
     ("structure_record", structure_record),
+    ("convert", conversion),
     ("mboxrd", mboxrd),
     ("imap_command", imap::command),
     ("sasl", sasl),
@@ -149,6 +151,45 @@ pub fn mime_structure(input: &[u8]) {
     }
     assert!(whole.keys.preview.chars().count() <= 200);
     assert_eq!(structure::decode(&structure::encode(&whole)), Some(whole));
+}
+
+/// A message in 7 bits has the parts it had, and each decodes to what it was; where that can't be, it is refused. It is the
+/// same however it comes, and is never converted twice. What is signed is not touched.
+pub fn conversion(input: &[u8]) {
+    fn convert(input: &[u8], size: usize) -> Result<Vec<u8>, Refusal> {
+        let structure = Structure::of(input);
+        let mut census = Census::new(&structure);
+        input.chunks(size).for_each(|block| census.push(block));
+        let plan = census.plan()?;
+        let (mut converter, mut proof, mut out) = (Converter::new(&plan), Proof::default(), Vec::new());
+        input.chunks(size).for_each(|block| converter.push(block, &mut out));
+        proof.push(&out);
+        let converted = proof.finish(&structure)?;
+        assert_eq!((converted, plan.is_empty()), (out.len() as u64, out == input));
+        Ok(out)
+    }
+    let whole = convert(input, usize::MAX);
+    for size in [1, 3, 64] {
+        assert_eq!(convert(input, size), whole);
+    }
+    let Ok(converted) = whole else { return };
+    let (was, is) = (Structure::of(input), Structure::of(&converted));
+    for (was, is) in was.parts.iter().zip(&is.parts) {
+        let body = |part: &structure::Part, message: &[u8]| message[part.body.start as usize..part.body.end as usize].to_vec();
+        if was.kind == Kind::Leaf {
+            let decoded = |part: &structure::Part, message: &[u8]| {
+                let (mut decoder, mut out) = (Decoder::new(part.transfer_encoding()), Vec::new());
+                decoder.push(&body(part, message), &mut out);
+                decoder.finish(&mut out);
+                out
+            };
+            assert_eq!(decoded(was, input), decoded(is, &converted));
+            assert!(body(is, &converted).is_ascii());
+        } else if was.is("multipart", "signed") {
+            assert_eq!(body(was, input), body(is, &converted));
+        }
+    }
+    assert_eq!(convert(&converted, 64), Ok(converted));
 }
 
 /// Outside of strings: parentheses that close, and nothing but what stands between strings.

@@ -75,7 +75,7 @@ impl Part {
 }
 
 /// `type "/" subtype *(";" parameter)`; none if there is no type and subtype.
-pub(super) fn content_type(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>, Vec<Parameter>)> {
+pub(crate) fn content_type(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>, Vec<Parameter>)> {
     let mut reader = Reader { rest: value };
     let media_type = reader.token()?;
     reader.blanks();
@@ -91,7 +91,7 @@ pub(super) fn disposition(value: &[u8]) -> Option<(Vec<u8>, Vec<Parameter>)> {
 }
 
 /// The first token: the name of an encoding.
-pub(super) fn token(value: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn token(value: &[u8]) -> Option<Vec<u8>> {
     Reader { rest: value }.token()
 }
 

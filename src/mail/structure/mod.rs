@@ -20,6 +20,7 @@ mod tests;
 pub(crate) use fields::{Field, Fields};
 pub use keys::{Correspondent, Keys};
 pub use media::Parameter;
+pub(crate) use media::{content_type, token};
 pub use record::{Record, decode, encode, encode_head, tells};
 pub use scan::Scanner;
 use std::ops::Range;
