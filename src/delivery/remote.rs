@@ -340,9 +340,10 @@ fn verdict(answer: Answer, relay: &Relay, reports: bool) -> Option<Verdict> {
         Answer::TooBig(most) => {
             Verdict::Failed(own("5.3.4", format!("The message is too big: {host} takes up to {most} bytes.")))
         }
-        Answer::EightBit => {
-            let reason = format!("The message has 8-bit content, and {host} can only take 7-bit content.");
-            Verdict::Failed(own("5.6.3", reason))
+        Answer::EightBit(why) => {
+            let reason =
+                format!("The message has 8-bit content, and {host} can only take 7-bit content. It can't be converted: {why}.");
+            Verdict::Failed(own(why.status(), reason))
         }
     })
 }

@@ -6,6 +6,7 @@
 mod attacks;
 mod common;
 mod compress;
+mod conversion;
 mod crash;
 mod destinations;
 mod dialogue;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         queue::tests(),
         submission::tests(),
         later::tests(),
+        conversion::tests(),
         shared::tests(),
         attacks::tests(),
         waiting::tests(),

@@ -3,6 +3,7 @@
 //! The server is not trusted: whatever it says is bounded and cleaned, and what can't be understood is a failure of the
 //! connection, which is then closed. A message counts as taken only after a whole positive reply to its final dot.
 
+mod conversion;
 mod login;
 pub mod reply;
 #[cfg(test)]

@@ -93,7 +93,7 @@ fn short(answers: &[Answer]) -> String {
         Answer::Refused(reply) => reply.code.to_string(),
         Answer::Later => "L".to_owned(),
         Answer::Broken(_) => "B".to_owned(),
-        Answer::EightBit => "8".to_owned(),
+        Answer::EightBit(_) => "8".to_owned(),
         Answer::TooBig(_) => "S".to_owned(),
     };
     answers.iter().map(one).collect::<Vec<_>>().join(" ")
@@ -276,12 +276,33 @@ fn what_the_server_can_not_take_is_not_sent() {
         &format!("{PLAIN}C QUIT\nS 221 bye"),
         "S 220 mx\nC EHLO\nS 250-mx\nS 250 8BITMIME\nC MAIL FROM:<alice@me.example> BODY=8BITMIME\nS 550 no\nC QUIT\nS 221 bye",
     ]);
+    let signed = "Content-Type: multipart/signed; boundary=s\n\n--s\n\nä\n--s--\n";
     for expected in ["8", "550"] {
         let mut client = open_at(address, false).unwrap();
-        assert_eq!(post(&mut client, "ä\n".as_bytes(), 1), expected);
+        assert_eq!(post(&mut client, signed.as_bytes(), 1), expected);
         client.quit();
     }
     heard.join().unwrap();
+}
+
+/// With its size as it is then, and not in one chunk with its envelope.
+#[test]
+fn eight_bit_mail_is_converted_for_a_server_that_takes_seven_bits() {
+    let script = "S 220 mx\nC EHLO\nS 250-mx\nS 250-SIZE 2000\nS 250-CHUNKING\nS 250 PIPELINING\n\
+                  C MAIL FROM:<alice@me.example> SIZE=147\nC RCPT\nC DATA\nS 250 a\nS 250 b\nS 354 c\nBODY\nS 250 d\n\
+                  C MAIL FROM:<alice@me.example> SIZE=15\nC RCPT\nC DATA\nS 250 a\nS 250 b\nS 354 c\nBODY\nS 250 d\n\
+                  C QUIT\nS 221 bye";
+    let (address, heard) = server(&[script]);
+    let mut client = open_at(address, false).unwrap();
+    let text = "Content-Type: text/plain; charset=utf-8\nMIME-Version: 1.0\n\n.dot\n>From a long line of text, ü\n";
+    assert_eq!(post(&mut client, text.as_bytes(), 1), "+");
+    assert_eq!(post(&mut client, "Subject: ü\n\n".as_bytes(), 1), "+");
+    client.quit();
+    let heard = heard.join().unwrap().remove(0);
+    let converted = "DATA\r\nContent-Type: text/plain; charset=utf-8\r\nMIME-Version: 1.0\r\n\
+                     Content-Transfer-Encoding: quoted-printable\r\n\r\n..dot\r\nFrom a long line of text, =C3=BC\r\n.\r\n";
+    assert!(heard.contains(converted), "{heard}");
+    assert!(heard.contains("DATA\r\nSubject: ü\r\n\r\n.\r\n"), "{heard}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! One message, given to a server (RFC 5321 §3.3).
 
+use super::conversion::{Conversion, pieces};
 use super::{Client, DATA_BEGIN, DATA_BLOCK, DATA_END, Failure, GREETING, LAST_WORDS, MAIL, RCPT, Reply};
+use crate::mail::convert::{Converter, Plan, Refusal};
 use crate::mail::mboxrd::ToWire;
 use crate::mail::{Envelope, Recipient};
 use crate::net::NetError;
@@ -8,9 +10,6 @@ use crate::spool::Message;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
-
-/// Bytes read from the spool at a time.
-const BLOCK: usize = 32 * 1024;
 
 /// A message of so many bytes in the spool goes out with its envelope, in one chunk, where that can be (RFC 3030).
 const ONE_CHUNK: u64 = 32 * 1024;
@@ -46,8 +45,8 @@ pub enum Answer {
     Broken(String),
     /// The message is bigger than the server takes (RFC 1870 §6.1), which takes so many bytes.
     TooBig(u64),
-    /// The message has 8-bit content and the server can't take it (RFC 6152 §3).
-    EightBit,
+    /// The message has 8-bit content, the server can't take it, and it can't be converted (RFC 6152 §3).
+    EightBit(Refusal),
 }
 
 impl Client {
@@ -63,15 +62,25 @@ impl Client {
 
     fn send_at_once(&mut self, parcel: &Parcel<'_>) -> Vec<Answer> {
         let all = parcel.recipients.len();
-        if parcel.eight_bit && !self.extensions.eight_bit {
-            return vec![Answer::EightBit; all];
-        }
+        let conversion = match parcel.eight_bit && !self.extensions.eight_bit {
+            true => match Conversion::of(parcel.message) {
+                Ok(Ok(conversion)) => Some(conversion),
+                Ok(Err(refusal)) => return vec![Answer::EightBit(refusal); all],
+                Err(failure) => return vec![Answer::Broken(failure.to_string()); all],
+            },
+            false => None,
+        };
+        let plan = conversion.as_ref().map(|conversion| &conversion.plan);
+        let parcel = &match &conversion {
+            Some(conversion) => Parcel { size: conversion.size, eight_bit: false, ..*parcel },
+            None => *parcel,
+        };
         if let Some(most) = self.extensions.size.filter(|most| *most != 0 && *most < parcel.size) {
             return vec![Answer::TooBig(most); all];
         }
         let mut answers = vec![None; all];
         self.answered = false;
-        let broken = match self.transact(parcel, &mut answers) {
+        let broken = match self.transact(parcel, plan, &mut answers) {
             Ok(()) => String::new(),
             Err(failure) => {
                 self.broken = true;
@@ -84,8 +93,8 @@ impl Client {
 
     /// Without pipelining every reply is awaited before the next command; with it (RFC 2920 §3.1) MAIL, all RCPT and DATA
     /// go out in one write, and the replies are read in the same order. With chunking (RFC 3030 §4.2) a small message goes
-    /// with them: there is no reply to DATA to wait for.
-    fn transact(&mut self, parcel: &Parcel<'_>, answers: &mut [Option<Answer>]) -> Result<(), Failure> {
+    /// with them: there is no reply to DATA to wait for. By a plan the message is converted on its way.
+    fn transact(&mut self, parcel: &Parcel<'_>, plan: Option<&Plan>, answers: &mut [Option<Answer>]) -> Result<(), Failure> {
         if self.unfinished {
             let reply = self.ask("RSET\r\n", "to RSET", GREETING)?;
             if !reply.is_positive() {
@@ -97,7 +106,7 @@ impl Client {
         self.hear_nothing("at MAIL")?;
         self.wait(MAIL);
         let opening = self.mail_command(parcel);
-        let chunk = if piped && self.extensions.chunking { chunk(parcel.message)? } else { None };
+        let chunk = if piped && self.extensions.chunking && plan.is_none() { chunk(parcel.message)? } else { None };
         self.put(opening.as_bytes(), "at MAIL")?;
         if piped {
             let rcpt = |recipient: &&Recipient| self.rcpt_command(recipient);
@@ -128,7 +137,7 @@ impl Client {
         }
         let data = if piped { self.reply("to DATA", DATA_BEGIN)? } else { self.ask("DATA\r\n", "to DATA", DATA_BEGIN)? };
         let last = match data.code {
-            354 => self.transmit(parcel)?,
+            354 => self.transmit(parcel, plan)?,
             400..600 => data,
             _ => return Err(super::unwanted("to DATA", data)),
         };
@@ -174,12 +183,12 @@ impl Client {
     }
 
     /// Sends the message and its final dot, and reads the reply on which all depends.
-    fn transmit(&mut self, parcel: &Parcel<'_>) -> Result<Reply, Failure> {
+    fn transmit(&mut self, parcel: &Parcel<'_>, plan: Option<&Plan>) -> Result<Reply, Failure> {
         const STAGE: &str = "in the message";
         self.wait(DATA_BLOCK);
         let block = DATA_BLOCK.min(self.patience);
         self.connection.set_deadline(Some(block + Duration::from_secs(parcel.size / SLOWEST)));
-        if let Err(failure) = self.stream(parcel.message) {
+        if let Err(failure) = self.stream(parcel.message, plan) {
             // A server that closes or replies in mid-message may have said why. Without the final dot it has no message.
             let speaks = matches!(failure, Failure::Net(_, NetError::Closed) | Failure::Garbled(..));
             let reason = speaks.then(|| self.reply(STAGE, LAST_WORDS));
@@ -204,26 +213,21 @@ impl Client {
         }
     }
 
-    fn stream(&mut self, message: &Message) -> Result<(), Failure> {
+    fn stream(&mut self, message: &Message, plan: Option<&Plan>) -> Result<(), Failure> {
         const STAGE: &str = "in the message";
-        let net = |error: std::io::Error| Failure::Net(STAGE, error.into());
         let mut dots = self.connection.dot_writer();
-        let mut to_wire = ToWire::default();
-        let most = usize::try_from(message.len()).unwrap_or(BLOCK).clamp(1, BLOCK);
-        let (mut block, mut wire, mut offset) = (vec![0; most], Vec::with_capacity(most + most / 16), 0);
-        while offset < message.len() {
-            let read = message.read_at(&mut block, offset).map_err(Failure::Spool)?;
-            if read == 0 {
-                return Err(Failure::Spool(std::io::ErrorKind::UnexpectedEof.into()));
-            }
-            wire.clear();
-            to_wire.push(block.get(..read).unwrap_or_default(), &mut wire);
-            dots.write_all(&wire).map_err(net)?;
-            offset += read as u64;
-        }
-        wire.clear();
-        to_wire.finish(&mut wire);
-        dots.write_all(&wire).map_err(net)?;
+        let (mut converter, mut converted) = (plan.map(Converter::new), Vec::new());
+        pieces(message, |wire| {
+            let piece = match &mut converter {
+                Some(converter) => {
+                    converted.clear();
+                    converter.push(wire, &mut converted);
+                    &converted
+                }
+                None => wire,
+            };
+            dots.write_all(piece).map_err(|error| Failure::Net(STAGE, error.into()))
+        })?;
         // A reply that is there before the final dot is none to the message: whoever gave it does not have it.
         if dots.is_interrupted() {
             return Err(Failure::Garbled(STAGE, "reply before its end"));

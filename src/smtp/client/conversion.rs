@@ -1,0 +1,67 @@
+//! 8-bit mail for a server that takes 7 bits only.
+
+use super::Failure;
+use crate::mail::convert::{Census, Converter, Plan, Proof, Refusal};
+use crate::mail::mboxrd::ToWire;
+use crate::mail::structure::Scanner;
+use crate::spool::Message;
+
+/// Bytes read from the spool at a time.
+const BLOCK: usize = 32 * 1024;
+
+/// What makes a message 7-bit, tried out.
+#[derive(Debug)]
+pub(super) struct Conversion {
+    pub(super) plan: Plan,
+    /// Bytes that come of it, in wire form.
+    pub(super) size: u64,
+}
+
+impl Conversion {
+    /// Of this message, which is read three times for it.
+    pub(super) fn of(message: &Message) -> Result<Result<Conversion, Refusal>, Failure> {
+        let mut scanner = Scanner::new();
+        pieces(message, |wire| {
+            scanner.push(wire);
+            Ok(())
+        })?;
+        let structure = scanner.finish();
+        let mut census = Census::new(&structure);
+        pieces(message, |wire| {
+            census.push(wire);
+            Ok(())
+        })?;
+        let plan = match census.plan() {
+            Ok(plan) => plan,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (mut converter, mut proof, mut out) = (Converter::new(&plan), Proof::default(), Vec::new());
+        pieces(message, |wire| {
+            out.clear();
+            converter.push(wire, &mut out);
+            proof.push(&out);
+            Ok(())
+        })?;
+        Ok(proof.finish(&structure).map(|size| Conversion { plan, size }))
+    }
+}
+
+/// Hands out a message in wire form, piece by piece.
+pub(super) fn pieces(message: &Message, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut to_wire = ToWire::default();
+    let most = usize::try_from(message.len()).unwrap_or(BLOCK).clamp(1, BLOCK);
+    let (mut block, mut wire, mut offset) = (vec![0; most], Vec::with_capacity(most + most / 16), 0);
+    while offset < message.len() {
+        let read = message.read_at(&mut block, offset).map_err(Failure::Spool)?;
+        if read == 0 {
+            return Err(Failure::Spool(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        wire.clear();
+        to_wire.push(block.get(..read).unwrap_or_default(), &mut wire);
+        take(&wire)?;
+        offset += read as u64;
+    }
+    wire.clear();
+    to_wire.finish(&mut wire);
+    take(&wire)
+}
