@@ -3,14 +3,16 @@
 
     mail.py send PORT RECORD --to ADDRESS... [--count N] [--threads T] [--from ADDRESS] [--tls]
             [--mail PARAMETER...] [--rcpt PARAMETER...]
-    mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD [--quoted]   [--header REGEX]
+    mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD [--quoted]   [--header REGEX] [--seven-bit]
     mail.py wait MBOX TEXT...
 
 RECORD remembers what was accepted, a JSON line each. PATTERN holds {user}. --quoted: that server hands
 out the lines of an mbox as they are, with the > before From. --header: what is in the header of each.
+--seven-bit: each is ASCII, and what it was when it is decoded.
 wait: until the file holds all these texts. All of them wait as long as anything new comes, and a while longer.
 """
 import argparse
+import email
 import fcntl
 import hashlib
 import json
@@ -128,6 +130,10 @@ def look(wanted, args):
             count[name] = count.get(name, 0) + 1
             if wanted[name] != user:
                 sys.exit("%s came to %s" % (name, user))
+            if args.seven_bit:
+                if not message.isascii():
+                    sys.exit("%s is not ASCII" % name)
+                body = email.message_from_bytes(message).get_payload(decode=True).replace(b"\r\n", b"\n")
             if body.rstrip(b"\n") != body_of(name).encode().rstrip(b"\n"):
                 was, now = hashlib.sha256(body_of(name).encode()), hashlib.sha256(body)
                 sys.exit("%s is altered: %s, now %s" % (name, was.hexdigest(), now.hexdigest()))
@@ -191,6 +197,7 @@ def main():
     sub.add_argument("--pop3", nargs=2)
     sub.add_argument("--quoted", action="store_true")
     sub.add_argument("--header")
+    sub.add_argument("--seven-bit", action="store_true")
     sub = commands.add_parser("wait")
     sub.add_argument("mbox")
     sub.add_argument("texts", nargs="+")

@@ -96,6 +96,17 @@ encrypted_both_ways() {
     mail check "$dir/in" --mbox "$our_boxes" --header '^Received: from bench\.example .*\n\s+by pillarbox\.example .* with ESMTPS '
 }
 
+seven_bit_postfix() {
+    # It takes no 8-bit mail, and keeps what it gets as it gets it.
+    with_postfix
+    echo 'smtpd_discard_ehlo_keywords = 8bitmime' >> "$dir/postfix/etc/main.cf"
+    postfix -c "$dir/postfix/etc" reload > /dev/null 2>&1
+    # shellcheck disable=SC2046
+    mail send "$smtp_port" "$dir/out" --count 100 --to $(theirs)
+    mail check "$dir/out" --mbox "$their_boxes" --seven-bit
+    grep -q '^Content-Transfer-Encoding: quoted-printable' "$dir"/postfix/spool/u*
+}
+
 postfix_away() {
     with_postfix
     postfix -c "$dir/postfix/etc" stop > /dev/null 2>&1
