@@ -3,8 +3,10 @@
 //!
 //! Mail and state may both come from a backup, and then nothing there knows which UIDs were given since. So a life begins behind
 //! all that could have been, if a mailbox gets no more than a message a second: as many UIDs are passed over as seconds went by
-//! since the log last told the time (by a mod-sequence). Only after a clean end with a log that was not touched since, numbering
-//! goes on exactly.
+//! since the log last told the time (by a mod-sequence). If the log was changed or put there later than it tells (nobody can set
+//! `st_ctim`), it is taken for a restored one, and [`BURST`] more are passed over: users copy whole mailboxes in seconds. Only
+//! after a clean end with a log that was not touched since, numbering goes on exactly. Neither an inode nor its device is asked:
+//! file systems give the same inode again at once, and devices are numbered anew at each start.
 
 use super::MailboxError;
 use super::checkpoint::first_state;
@@ -18,6 +20,8 @@ use crate::sys::{File, Time};
 const CLOCK_SLACK: i64 = 86_400;
 /// A log was written when it says, or so many seconds later.
 const WRITING: i64 = 60;
+/// So many messages may have come at once since a backup.
+const BURST: u32 = 100_000;
 
 impl Mailbox {
     /// Reads the state log, when that was not done yet, and takes up a mailbox never seen before. The file is locked.
@@ -48,17 +52,19 @@ impl Mailbox {
         Ok(())
     }
 
-    /// How many UIDs may have been given that this log does not know of, and whether it is certainly an old one.
+    /// How many UIDs may have been given that this log does not know of, and whether it seems to be an old one.
     fn unknown_to(&self, log: &Log) -> (u32, bool) {
         let told = Time(i64::try_from(log.sum.modseq).unwrap_or(i64::MAX)).seconds();
-        let since = self.shared.clock.now().seconds().saturating_sub(told);
+        let now = self.shared.clock.now().seconds();
         // In what would take up half of all UIDs, the clock is not to be believed.
-        let Some(since) = u32::try_from(since).ok().filter(|since| told > 0 && *since < u32::MAX / 2) else { return (0, false) };
-        if log.sum.next.is_none() {
-            return (since, false);
+        let since = u32::try_from(now.saturating_sub(told)).ok().filter(|since| told > 0 && *since < u32::MAX / 2);
+        let Some(since) = since else { return (0, false) };
+        // Nor does a time that is still to come tell anything.
+        let late = told.saturating_add(WRITING)..=now.saturating_add(WRITING);
+        if log.changed().is_ok_and(|changed| late.contains(&changed.seconds())) {
+            return (since.saturating_add(BURST), true);
         }
-        let strange = log.changed().is_ok_and(|changed| changed.seconds().saturating_sub(told) > WRITING);
-        if strange { (since, true) } else { (0, false) }
+        (if log.sum.next.is_none() { since } else { 0 }, false)
     }
 
     /// Does something that hangs on what another daemon told last: meanwhile it can't tell more. What is put is in the log then,

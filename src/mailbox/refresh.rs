@@ -274,7 +274,8 @@ impl Mailbox {
             !buried.contains(&uid) && sum.intents.get(&uid).is_some_and(|intent| stands(intent, message))
         };
         let over = if whole { over(sum, &scan.messages, is_open) } else { HashSet::new() };
-        // An old index may have been made before a message came that is gone by now.
+        // An old index may have been made before a message came that is gone by now. If others put that back, it has its own
+        // UID still, which never named another; that it is there again, a new mod-sequence tells.
         let free = |message: &Message, uid: u32| match old {
             Some(old) if uid >= old.top => !is_gone(uid) || is_open(message, uid),
             Some(old) if whole => old.find(uid).is_some_and(|row| row.key == message.key) || is_open(message, uid),

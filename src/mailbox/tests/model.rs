@@ -97,7 +97,7 @@ struct Model {
     /// The daemon is down, after a kill.
     killed: bool,
     /// Others took these away then. Where the index is older than they are, nobody knows that they were there: they may come
-    /// back under the UID that they carry.
+    /// back under the UID that they carry. It never named another message.
     forgotten: BTreeSet<u64>,
     /// An index was lost: what is known from it only may be forgotten.
     blind: bool,
