@@ -396,6 +396,8 @@ impl Mailbox {
             Ok(file) => {
                 file.write_at(&[IoSlice::new(&[1])], STALE)?;
                 file.sync()?;
+                // Else a power cut may bring back the one before, which is not marked.
+                self.places.index.parent().map_or(Ok(()), |dir| self.shared.disk.sync_dir(dir))?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

@@ -391,3 +391,21 @@ fn a_state_directory_that_is_taken_away_is_written_anew() {
     stage.live_on(Life::IsKilled);
     assert_eq!(stage.look().len(), after.len());
 }
+
+/// A power cut may bring back the index from before the last one. It does not know what was changed in the middle since.
+#[test]
+fn an_index_that_a_power_cut_brings_back_is_marked_as_stale() {
+    let mut stage = Stage::new();
+    stage.live_on(Life::EndsClean);
+    stage.disk.sync_dir(Path::new(INDEX).parent().unwrap()).unwrap();
+    stage.deliver();
+    stage.look();
+    stage.live_on(Life::EndsClean);
+    let (_, first) = stage.look()[0];
+    stage.world.inbox("alice").expunge(&[Uid(first)]).unwrap();
+    assert!(stage.world.inbox("alice").inner().index_stale);
+    for seed in 0..64 {
+        let index = bytes(&stage.disk.after_power_cut(seed), INDEX).unwrap();
+        assert_ne!(index.get(251), Some(&0), "seed {seed}");
+    }
+}
