@@ -18,8 +18,10 @@ use crate::sys::{File, Time};
 
 /// A newer UIDVALIDITY than the clock's is not believed of others beyond this, in seconds.
 const CLOCK_SLACK: i64 = 86_400;
-/// A log was written when it says, or so many seconds later.
-const WRITING: i64 = 60;
+/// A log was written when it says, or up to so many seconds later.
+const WRITING: i64 = 5;
+/// Mod-sequences are reserved ahead of the time, in seconds.
+const MODSEQS_AHEAD: i64 = 60;
 /// So many messages may have come at once since a backup.
 const BURST: u32 = 100_000;
 
@@ -34,7 +36,7 @@ impl Mailbox {
             inner.spare = self.take_up(&mut log, file, size)?;
         }
         let (unknown, strange) = self.unknown_to(&log);
-        inner.next = log.sum.next.unwrap_or_else(|| log.sum.ceiling.saturating_add(1)).saturating_add(unknown);
+        inner.next = log.sum.next.map_or_else(|| log.sum.ceiling.saturating_add(1), |(next, _)| next).saturating_add(unknown);
         if let Some(base) = file.map(first_state).transpose()?.and_then(|(_, state)| state.base) {
             // The state may be an older one that was put back: what the file says was given is not given again.
             if base.validity == log.sum.validity && base.last < u32::MAX / 2 {
@@ -57,10 +59,12 @@ impl Mailbox {
         let told = Time(i64::try_from(log.sum.modseq).unwrap_or(i64::MAX)).seconds();
         let now = self.shared.clock.now().seconds();
         // In what would take up half of all UIDs, the clock is not to be believed.
-        let since = u32::try_from(now.saturating_sub(told)).ok().filter(|since| told > 0 && *since < u32::MAX / 2);
+        let since = u32::try_from(now.saturating_sub(told).max(0)).ok().filter(|since| told > 0 && *since < u32::MAX / 2);
         let Some(since) = since else { return (0, false) };
-        // Nor does a time that is still to come tell anything.
-        let late = told.saturating_add(WRITING)..=now.saturating_add(WRITING);
+        let written =
+            log.sum.next.map_or(told.saturating_add(MODSEQS_AHEAD), |(_, ended)| ended.seconds().saturating_add(WRITING));
+        // A time that is still to come tells nothing.
+        let late = written..=now.saturating_add(MODSEQS_AHEAD);
         if log.changed().is_ok_and(|changed| late.contains(&changed.seconds())) {
             return (since.saturating_add(BURST), true);
         }
@@ -169,7 +173,7 @@ impl Mailbox {
             let rows = scan.messages.iter().filter_map(|message| Some((message.uid.filter(|uid| *uid > 0)?, message.key)));
             log.put_rows(&rows.collect::<Vec<_>>());
             log.put(Fact::Ceiling(last));
-            log.put(Fact::Next(last + 1));
+            log.put(Fact::Next(last + 1, self.shared.clock.now()));
         }
         Ok(spare.map(|stamp| (stamp, scan)))
     }
@@ -183,12 +187,8 @@ impl Mailbox {
         }
         // Where another daemon goes on, there is no end.
         let (next, others) = (inner.next, inner.others);
-        if inner.log.as_ref().is_some_and(|log| !others && log.sum.next != Some(next)) {
-            // It tells the time of this.
-            let _ = inner.give_modseq(self.shared.clock.now());
-        }
-        if let Some(log) = inner.log.as_mut().filter(|log| !others && log.sum.next != Some(next)) {
-            log.put(Fact::Next(next));
+        if let Some(log) = inner.log.as_mut().filter(|log| !others && log.sum.next.is_none_or(|(noted, _)| noted != next)) {
+            log.put(Fact::Next(next, self.shared.clock.now()));
             if let Err(error) = log.flush() {
                 log::warn!("event=state-failed path={} error={error}", self.spot().path.display());
             }

@@ -322,7 +322,7 @@ impl Mailbox {
         // A clean end that is noted there is history once a UID was shown after it.
         let next = inner.next;
         let Some(log) = inner.log.as_mut() else { return Ok(()) };
-        if log.sum.next.is_some_and(|noted| noted != next) {
+        if log.sum.next.is_some_and(|(noted, _)| noted != next) {
             log.put(Fact::Ceiling(log.sum.ceiling));
         }
         log.sync().map_err(MailboxError::from)

@@ -45,8 +45,8 @@ pub enum Fact {
     Validity(u32),
     /// UIDs up to this one may have been given.
     Ceiling(u32),
-    /// A clean end: the next UID. Void as soon as anything follows.
-    Next(u32),
+    /// A clean end: the next UID, and when that was. Void as soon as anything follows.
+    Next(u32, Time),
     /// UIDs of messages that don't carry them themselves: the first, and the keys of it and those that follow it.
     Rows(u32, Vec<Key>),
     /// The messages of these rows are gone.
@@ -84,8 +84,8 @@ pub struct Sum {
     pub validity: u32,
     /// UIDs up to this one may have been given.
     pub ceiling: u32,
-    /// The next UID, after a clean end.
-    pub next: Option<u32>,
+    /// The next UID, after a clean end, and when that was.
+    pub next: Option<(u32, Time)>,
     /// [`Sum::rows`] and [`Sum::marks`] are in the log only: the index has what they say.
     pub partial: bool,
     /// UIDs of messages that don't carry them.
@@ -120,7 +120,7 @@ impl factlog::Sum for Sum {
             Fact::Rows(..) | Fact::Marks(..) if self.partial => {}
             Fact::Validity(validity) => self.validity = validity,
             Fact::Ceiling(ceiling) => self.ceiling = self.ceiling.max(ceiling),
-            Fact::Next(next) => self.next = Some(next),
+            Fact::Next(next, ended) => self.next = Some((next, ended)),
             Fact::Rows(first, keys) => (first..).zip(keys).for_each(|(uid, key)| self.rows.put(uid, key)),
             Fact::Lost(uids) => {
                 self.rows.remove(|uid| uids.has(uid));
@@ -218,7 +218,7 @@ impl Sum {
         facts.extend(self.intents.values().cloned().map(Fact::Intent));
         facts.extend(self.gone_at.iter().map(|(id, recipient, time)| Fact::Gone(*id, *recipient, *time)));
         facts.extend(self.durable.map(|(size, check)| Fact::Durable(size, check)));
-        facts.extend(self.next.map(Fact::Next));
+        facts.extend(self.next.map(|(next, ended)| Fact::Next(next, ended)));
         facts
     }
 
@@ -303,7 +303,7 @@ fn print(fact: &Fact) -> String {
     match fact {
         Fact::Validity(validity) => format!("validity {validity}"),
         Fact::Ceiling(ceiling) => format!("ceiling {ceiling}"),
-        Fact::Next(next) => format!("next {next}"),
+        Fact::Next(next, ended) => format!("next {next} {}", ended.0),
         Fact::Rows(first, keys) => {
             let mut line = format!("rows {first}");
             keys.iter().for_each(|key| {
@@ -349,7 +349,7 @@ fn parse(line: &str) -> Option<Fact> {
     Some(match verb {
         "validity" => Fact::Validity(number(word())?),
         "ceiling" => Fact::Ceiling(number(word())?),
-        "next" => Fact::Next(number(word())?),
+        "next" => Fact::Next(number(word())?, Time(word()?.parse().ok()?)),
         "rows" => Fact::Rows(number(word())?, words.map(|word| word.parse().ok()).collect::<Option<_>>()?),
         "lost" => Fact::Lost(word()?.parse().ok()?),
         "intent" => Fact::Intent(Intent {
@@ -432,7 +432,7 @@ mod tests {
             Fact::Filed(set(&[14])),
             Fact::Told(12),
             Fact::Moved,
-            Fact::Next(14),
+            Fact::Next(14, Time(56)),
         ]
     }
 
@@ -447,7 +447,7 @@ mod tests {
         some().into_iter().for_each(|fact| log.put(fact));
         log.sync().unwrap();
         let sum = log.sum.clone();
-        assert_eq!((sum.next, sum.rows.len(), sum.intents.len(), sum.durable), (Some(14), 2, 1, Some((99, 0xabc))));
+        assert_eq!((sum.next, sum.rows.len(), sum.intents.len(), sum.durable), (Some((14, Time(56))), 2, 1, Some((99, 0xabc))));
         assert_eq!((sum.modseq, sum.floor, sum.told, sum.expunged.len(), sum.marks.len()), (77, 5, 12, 3, 1));
         assert_eq!(sum.keywords.names(), ["Work"]);
         for seed in 0..20 {
@@ -464,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_hole_raises_the_ceiling() {
-        let mut sum = Sum { validity: 5, ceiling: 2_000, next: Some(3), ..Sum::default() };
+        let mut sum = Sum { validity: 5, ceiling: 2_000, next: Some((3, Time(4))), ..Sum::default() };
         sum.lost(SHORTEST_RAISE);
         assert_eq!((sum.validity, sum.ceiling, sum.next), (5, 4_000, None));
     }
