@@ -42,25 +42,18 @@ impl Part {
             self.subtype = subtype;
             self.parameters = parameters;
         }
-        self.encoding = fields.first(Field::ContentTransferEncoding).and_then(token);
         self.kind = match self {
             _ if self.is_type("multipart") => Kind::Multipart,
             _ if self.is("message", "rfc822") => Kind::Message,
-            // It may be encoded (RFC 6532 §3.7), and then its parts can't be told.
-            _ if self.is("message", "global") && self.is_plain() => Kind::Message,
             _ => Kind::Leaf,
         };
         self.id = fields.line_of(Field::ContentId);
         self.description = fields.line_of(Field::ContentDescription);
+        self.encoding = fields.first(Field::ContentTransferEncoding).and_then(token);
         self.md5 = fields.line_of(Field::ContentMd5);
         self.disposition = fields.first(Field::ContentDisposition).and_then(disposition);
         self.languages = fields.first(Field::ContentLanguage).map(languages).unwrap_or_default();
         self.location = fields.line_of(Field::ContentLocation);
-    }
-
-    fn is_plain(&self) -> bool {
-        let is = |name: &str| self.encoding.as_ref().is_none_or(|encoding| encoding.eq_ignore_ascii_case(name.as_bytes()));
-        is("7bit") || is("8bit") || is("binary")
     }
 
     /// What lies past a bound has no type and no parts.

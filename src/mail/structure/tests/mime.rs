@@ -64,14 +64,6 @@ fn the_numbers_of_rfc_3501_lead_to_its_parts() {
 }
 
 #[test]
-fn a_global_message_is_a_message_unless_it_is_encoded() {
-    let message = wire("Content-Type: message/global\n\nSubject: in\n\ntext\n");
-    assert_eq!(told(&message), "1 message/global+ 3 []\n1.1 text/plain 1 [text~]\n");
-    let encoded = wire("Content-Type: message/global\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogaW4K\n");
-    assert_eq!(told(&encoded), "1 message/global 1 [U3ViamVjdDogaW4K~]\n");
-}
-
-#[test]
 fn a_message_that_is_not_multipart_has_one_part() {
     let message = wire("Content-Type: message/rfc822\n\nSubject: in\n\ntext\n");
     assert_eq!(told(&message), "1 message/rfc822+ 3 []\n1.1 text/plain 1 [text~]\n");
