@@ -7,7 +7,8 @@
 //! 3. What was moved or replaced is removed from its source, durably, and only then is that recipient settled.
 //!
 //! After a crash between 1 and 2 the queue-runner appends; between 2 and 3 it removes, but only what is in the target. So a
-//! message that is being moved is in one of the two, and in both at no time after recovery has dealt with it.
+//! message that is being moved is in one of the two, and in both at no time after recovery has dealt with it. Until then its
+//! mailbox knows that it is leaving, and nobody moves it a second time.
 
 use super::places::{Target, copy_of, removed, settle, take_back};
 use super::runner::InHand;
@@ -341,12 +342,19 @@ impl Batch {
         let entries = Draft::commit_all(std::mem::take(&mut self.drafts))?;
         let office = &*self.office;
         let _in_hand = InHand::begin(office, &entries);
+        if let Some(error) = self.source.as_ref().and_then(|source| source.leave(&self.removals).err()) {
+            take_back(office, &entries)?;
+            return Err(of_source(error));
+        }
         let copies: Vec<Copy<'_>> = entries.iter().filter_map(|entry| copy_of(entry, 0)).collect();
         let (validity, uids) = match self.target.deliver_all(&copies) {
             Ok(filed) => filed,
             Err(error) => {
                 log::warn!("event=taken-back user={} folder={} reason=\"{error}\"", self.account.name, self.target.folder());
                 take_back(office, &entries)?;
+                // Untold, nobody moves them for a week, nothing worse.
+                let stays = self.source.as_ref().map_or(Ok(()), |source| source.stay(&self.removals));
+                stays.unwrap_or_else(|error| log::warn!("event=stay-untold user={} reason=\"{error}\"", self.account.name));
                 return Err(error.into());
             }
         };

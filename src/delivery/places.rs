@@ -49,16 +49,13 @@ impl Office {
 pub(super) fn serve(office: &Office, entry: &Entry, index: u32, place: &Place) {
     let done = match &place.act {
         Act::File(_) => put(office, entry, index, place),
-        Act::Remove { uid, key, copy } => {
-            let copy = copy.map(|(generation, counter, recipient)| (SpoolId { generation, counter }, recipient));
-            take(office, entry, index, place, Identity { uid: Uid(*uid), key: *key, copy })
-        }
+        Act::Remove { .. } => take(office, entry, index, place),
     };
     match done {
         Ok(true) => office.table().settled(entry.id, &[index]),
         Ok(false) => office.table().wait(entry.id, &[index], office.clock.elapsed() + Duration::from_secs(1)),
         // The folder was deleted, with all that is in it and what was to come. What was to be moved there stays where it is.
-        Err(MailboxError::Nonexistent | MailboxError::Gone) => drop(take_back(office, std::slice::from_ref(entry))),
+        Err(MailboxError::Nonexistent | MailboxError::Gone) => give_up(office, entry),
         Err(error) => later(office, entry, index, &error),
     }
     office.keeper.stir();
@@ -73,8 +70,30 @@ fn put(office: &Office, entry: &Entry, index: u32, place: &Place) -> Result<bool
     Ok(true)
 }
 
+fn give_up(office: &Office, entry: &Entry) {
+    if take_back(office, std::slice::from_ref(entry)).is_err() {
+        return;
+    }
+    for place in entry.envelope.recipients.iter().filter_map(|recipient| recipient.place.as_deref()) {
+        let Some(message) = leaving(place) else { continue };
+        let source = office.owner(place).map_err(MailboxError::from).and_then(|owner| office.store.by_id(&owner, &place.folder));
+        if let Err(error) = source.and_then(|source| source.stay(&[message])) {
+            // Nobody moves it for a week, nothing worse.
+            log::warn!("event=stay-untold user={} folder={} uid={} reason=\"{error}\"", place.user, place.folder, message.uid.0);
+        }
+    }
+}
+
+/// What is to leave this place.
+fn leaving(place: &Place) -> Option<Identity> {
+    let Act::Remove { uid, key, copy } = &place.act else { return None };
+    let copy = copy.map(|(generation, counter, recipient)| (SpoolId { generation, counter }, recipient));
+    Some(Identity { uid: Uid(*uid), key: *key, copy })
+}
+
 /// Only what is in the target is taken from the source.
-fn take(office: &Office, entry: &Entry, index: u32, place: &Place, message: Identity) -> Result<bool, MailboxError> {
+fn take(office: &Office, entry: &Entry, index: u32, place: &Place) -> Result<bool, MailboxError> {
+    let Some(message) = leaving(place) else { return Ok(true) };
     let waits = |(id, recipient): (SpoolId, u32)| office.table().has(id, recipient);
     // Nor before a copy that was lost with the power is there again, to be removed.
     if (0..index).any(|before| waits((entry.id, before))) || message.copy.is_some_and(waits) {

@@ -19,17 +19,15 @@ use super::watch::{self, Watch};
 use crate::host::Account;
 use crate::mailbox::secret::Key;
 use crate::spool::{Outcome, SpoolId, Status};
-use crate::sys::{Disk, File, Lock, Open, Stat, Time};
+use crate::sys::{Disk, File, Open, Stat, Time};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How long an act waits for another program's lock.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a MOVE waits for one of another daemon.
-const MOVING_PATIENCE: Duration = Duration::from_secs(30);
 /// After one act waited in vain, others try once only for this long.
 const IMPATIENCE: Duration = Duration::from_secs(2);
 /// An unused mailbox is kept in memory for this long.
@@ -68,14 +66,6 @@ impl From<Stat> for Stamp {
     fn from(stat: Stat) -> Stamp {
         Stamp { file: stat.file, size: stat.size, mtime: stat.mtime, ctime: stat.ctime }
     }
-}
-
-/// Nobody else moves messages away from a mailbox: no session of this daemon, nor of another on a shared file system.
-#[derive(Debug)]
-pub struct Moving<'a> {
-    /// Closing it gives the lock back.
-    _file: Arc<dyn File>,
-    _alone: MutexGuard<'a, ()>,
 }
 
 /// What came of a try to lock.
@@ -238,20 +228,6 @@ impl Mailbox {
     /// Names the folder for good; INBOX is `INBOX`.
     pub fn folder(&self) -> &str {
         &self.places.base
-    }
-
-    /// To be held by who moves messages away, from before it looks at them until they are gone: else two would move the same
-    /// ones, and there would be two of each. It is taken before all other locks. [`MailboxError::Busy`]: another daemon goes on
-    /// with it for long.
-    pub fn moving(&self) -> Result<Moving<'_>, MailboxError> {
-        let alone = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.disk.make_dir(&self.places.state, 0o700)?;
-        let file = self.shared.disk.open(&self.places.beside("moving"), Open::Create(0o600))?;
-        let mut patience = Patience::new(&*self.shared.clock, MOVING_PATIENCE);
-        while !file.try_lock(Lock::Exclusive)? {
-            patience.wait()?;
-        }
-        Ok(Moving { _file: file, _alone: alone })
     }
 
     /// The mutex, for an act of a session or a delivery.

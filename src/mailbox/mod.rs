@@ -86,6 +86,7 @@ mod lock;
 mod lookout;
 mod marking;
 mod mbox;
+mod moving;
 mod name;
 mod notes;
 mod numbering;

@@ -75,6 +75,10 @@ pub enum Fact {
     Told(u32),
     /// Messages are moved within the file: whoever knows where they stood knows it no more.
     Moved,
+    /// Since then these are on their way to another folder: nobody else may move them.
+    Leaving(Time, UidSet),
+    /// They stay after all.
+    Staying(UidSet),
 }
 
 /// All facts, summed up.
@@ -104,6 +108,8 @@ pub struct Sum {
     pub told: u32,
     /// What is to be removed, by UID.
     pub intents: BTreeMap<u32, Intent>,
+    /// What is on its way to another folder, and since when.
+    pub leaving: BTreeMap<u32, Time>,
     /// What was removed and may not come again.
     pub gone: HashSet<(SpoolId, u32)>,
     gone_at: Vec<(SpoolId, u32, Time)>,
@@ -144,6 +150,7 @@ impl factlog::Sum for Sum {
                 for uid in uids.iter() {
                     self.expunged.push_back((modseq, uid));
                     self.marks.remove(&uid);
+                    self.leaving.remove(&uid);
                 }
             }
             Fact::Floor(modseq) => self.floor = self.floor.max(modseq),
@@ -154,6 +161,8 @@ impl factlog::Sum for Sum {
             }),
             Fact::Told(uid) => self.told = self.told.max(uid),
             Fact::Moved => {}
+            Fact::Leaving(since, uids) => self.leaving.extend(uids.iter().map(|uid| (uid, since))),
+            Fact::Staying(uids) => self.leaving.retain(|uid, _| !uids.has(*uid)),
         }
     }
 
@@ -200,12 +209,23 @@ impl factlog::Sum for Sum {
     }
 
     fn forget(&mut self, now: Time) {
-        self.gone_at.retain(|(_, _, time)| (now.seconds() - time.seconds()).abs() < KEEP_GONE);
+        self.gone_at.retain(|(_, _, time)| is_kept(*time, now));
         self.gone = self.gone_at.iter().map(|(id, recipient, _)| (*id, *recipient)).collect();
+        self.leaving.retain(|_, since| is_kept(*since, now));
     }
 }
 
+/// Is what the journal of that time may bring still to be expected?
+fn is_kept(time: Time, now: Time) -> bool {
+    (now.seconds() - time.seconds()).abs() < KEEP_GONE
+}
+
 impl Sum {
+    /// Is this message on its way to another folder? Who began it may have stopped, and ends it after its restart.
+    pub fn is_leaving(&self, uid: u32, now: Time) -> bool {
+        self.leaving.get(&uid).is_some_and(|since| is_kept(*since, now))
+    }
+
     /// All facts but those of single messages, which the index has.
     pub fn brief(&self) -> Vec<Fact> {
         let mut facts = vec![Fact::Validity(self.validity), Fact::Ceiling(self.ceiling)];
@@ -217,6 +237,11 @@ impl Sum {
         facts.extend(moments.chunk_by(|(one, _), (other, _)| one == other).filter_map(at_once));
         facts.extend(self.intents.values().cloned().map(Fact::Intent));
         facts.extend(self.gone_at.iter().map(|(id, recipient, time)| Fact::Gone(*id, *recipient, *time)));
+        let since: HashSet<Time> = self.leaving.values().copied().collect();
+        facts.extend(since.into_iter().map(|since| {
+            let then = self.leaving.iter().filter(|(_, other)| **other == since);
+            Fact::Leaving(since, then.map(|(uid, _)| *uid).collect())
+        }));
         facts.extend(self.durable.map(|(size, check)| Fact::Durable(size, check)));
         facts.extend(self.next.map(|(next, ended)| Fact::Next(next, ended)));
         facts
@@ -338,6 +363,8 @@ fn print(fact: &Fact) -> String {
         Fact::Filed(uids) => format!("filed {uids}"),
         Fact::Told(uid) => format!("told {uid}"),
         Fact::Moved => "moved".to_owned(),
+        Fact::Leaving(since, uids) => format!("leaving {} {uids}", since.0),
+        Fact::Staying(uids) => format!("staying {uids}"),
     }
 }
 
@@ -376,6 +403,8 @@ fn parse(line: &str) -> Option<Fact> {
         }
         "filed" => Fact::Filed(word()?.parse().ok()?),
         "moved" => Fact::Moved,
+        "leaving" => Fact::Leaving(Time(word()?.parse().ok()?), word()?.parse().ok()?),
+        "staying" => Fact::Staying(word()?.parse().ok()?),
         "told" => Fact::Told(number(word())?),
         _ => return None,
     })
@@ -432,6 +461,8 @@ mod tests {
             Fact::Filed(set(&[14])),
             Fact::Told(12),
             Fact::Moved,
+            Fact::Leaving(Time(55), set(&[12, 14, 15])),
+            Fact::Staying(set(&[14])),
             Fact::Next(14, Time(56)),
         ]
     }
@@ -449,7 +480,10 @@ mod tests {
         let sum = log.sum.clone();
         assert_eq!((sum.next, sum.rows.len(), sum.intents.len(), sum.durable), (Some((14, Time(56))), 2, 1, Some((99, 0xabc))));
         assert_eq!((sum.modseq, sum.floor, sum.told, sum.expunged.len(), sum.marks.len()), (77, 5, 12, 3, 1));
-        assert_eq!(sum.keywords.names(), ["Work"]);
+        assert_eq!(
+            (sum.keywords.names(), sum.leaving.keys().copied().collect::<Vec<_>>()),
+            (&["Work".to_owned()][..], vec![12, 15])
+        );
         for seed in 0..20 {
             let again = Log::open(Arc::new(disk.after_power_cut(seed)), dir, "INBOX").unwrap();
             assert_eq!(again.sum, sum);

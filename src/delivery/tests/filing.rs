@@ -1,6 +1,7 @@
 //! What sessions put into folders, what they copy and what they move.
 
 use super::House;
+use crate::config::Config;
 use crate::delivery::{FileError, Filed, RenameError};
 use crate::mail::Filing;
 use crate::mailbox::{Flags, FolderError, FolderName, Summary, Uid, View};
@@ -8,6 +9,7 @@ use crate::sys::{Disk, Lock, Open, Time};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 pub(super) fn name(name: &str) -> FolderName {
     FolderName::parse(name).unwrap()
@@ -491,4 +493,39 @@ fn what_several_sessions_move_at_once_is_moved_once() {
     assert_eq!(moved.iter().map(|filed| filed.sources.len()).sum::<usize>(), 20);
     assert_eq!(view(&house, "Work").messages().unwrap().len(), 20);
     assert_eq!(view(&house, "INBOX").messages().unwrap().len(), 0);
+}
+
+/// A move is cut short, and another daemon with the same spool, as on another host, moves the message before the first is back.
+#[test]
+fn what_is_leaving_is_not_moved_a_second_time() {
+    let (mut refused, mut doubled) = (0, Vec::new());
+    for stop in 1.. {
+        let house = house();
+        append(&house, "INBOX", &[(Filing::default(), b"Subject: once\n\ntext\n")]).unwrap();
+        house.store.folders(&house.account("alice")).unwrap().create(&name("Other"), None).unwrap();
+        house.store.checkpoint();
+        let inbox = view(&house, "INBOX");
+        house.disk.stop_at(house.disk.operations() + stop);
+        let told = house.delivery().post().move_to(&house.account("alice"), &inbox, &[Uid(1)], &name("Work"));
+        if told.is_ok() {
+            break;
+        }
+        let (first, second) = (house.config.clone(), Config { hostname: "second.example".into(), ..(*house.config).clone() });
+        let second = House::open(house.disk.after_kill(), Arc::new(second));
+        match second.delivery().post().move_to(&second.account("alice"), &view(&second, "INBOX"), &[Uid(1)], &name("Other")) {
+            Err(FileError::Later(_)) => refused += 1,
+            other => drop(other.unwrap()),
+        }
+        second.store.checkpoint();
+        let (disk, _) = second.stop();
+        let again = House::open(disk, first);
+        again.wait("the queue", || again.queue().is_empty());
+        match ["INBOX", "Work", "Other"].map(|folder| view(&again, folder).count().unwrap()) {
+            [0, 1, 0] | [0, 0, 1] => {}
+            [0, 1, 1] => doubled.push(stop),
+            other => panic!("stop at {stop}: {other:?}"),
+        }
+    }
+    // Between the journal's commit and the note that it is leaving there are two operations.
+    assert!(doubled.len() <= 2 && refused >= 3, "{doubled:?} {refused}");
 }

@@ -67,7 +67,7 @@ impl House {
     pub(super) fn open(disk: SimDisk, config: Arc<Config>) -> House {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let any: Arc<dyn Disk> = Arc::new(disk.clone());
-        let options = Options { dir: "/spool/journal/me.example".into(), segment_size: 1 << 20, min_free: 0 };
+        let options = Options { dir: Path::new("/spool/journal").join(&config.hostname), segment_size: 1 << 20, min_free: 0 };
         let (journal, unsettled) = open_journal(&any, &clock, &options);
         let host: Arc<dyn Host> = Arc::new(Users(disk.clone()));
         let (mail, spool) = (config.mail.clone(), config.spool.clone());
