@@ -5,8 +5,9 @@
 //! all that could have been, if a mailbox gets no more than a message a second: as many UIDs are passed over as seconds went by
 //! since the log last told the time (by a mod-sequence). If the log was changed or put there later than it tells (nobody can set
 //! `st_ctim`), it is taken for a restored one, and [`BURST`] more are passed over: users copy whole mailboxes in seconds. Only
-//! after a clean end with a log that was not touched since, numbering goes on exactly. Neither an inode nor its device is asked:
-//! file systems give the same inode again at once, and devices are numbered anew at each start.
+//! soon after a clean end with a log that was not touched since, numbering goes on exactly (RFC 9051 §2.3.1.1). Later than that,
+//! the whole disk may have gone back to what it was then, as a snapshot of a machine does, times and all. Neither an inode nor
+//! its device is asked: file systems give the same inode again at once, and devices are numbered anew at each start.
 
 use super::MailboxError;
 use super::checkpoint::first_state;
@@ -22,6 +23,8 @@ const CLOCK_SLACK: i64 = 86_400;
 const WRITING: i64 = 5;
 /// Mod-sequences are reserved ahead of the time, in seconds.
 const MODSEQS_AHEAD: i64 = 60;
+/// A restart takes no longer than so many seconds, and nobody goes back to a snapshot within them.
+const RESTART: i64 = 600;
 /// So many messages may have come at once since a backup.
 const BURST: u32 = 100_000;
 
@@ -54,7 +57,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// How many UIDs may have been given that this log does not know of, and whether it seems to be an old one.
+    /// How many UIDs may have been given that this log does not know of, and whether it may be an old one.
     fn unknown_to(&self, log: &Log) -> (u32, bool) {
         let told = Time(i64::try_from(log.sum.modseq).unwrap_or(i64::MAX)).seconds();
         let now = self.shared.clock.now().seconds();
@@ -68,7 +71,8 @@ impl Mailbox {
         if log.changed().is_ok_and(|changed| late.contains(&changed.seconds())) {
             return (since.saturating_add(BURST), true);
         }
-        (if log.sum.next.is_none() { since } else { 0 }, false)
+        let long = i64::from(since) > RESTART;
+        (if long || log.sum.next.is_none() { since } else { 0 }, long)
     }
 
     /// Does something that hangs on what another daemon told last: meanwhile it can't tell more. What is put is in the log then,
