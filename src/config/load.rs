@@ -3,7 +3,7 @@
 use super::read::{Section, Value, choice, list, number, one_or_list, text, text_or_number, wrong};
 use super::relay;
 use super::report::{Mark, Report, Source};
-use super::schema::{Config, Limits, Listen, Log, Queue, Relay, Route, Sender, Submission, Timeouts};
+use super::schema::{Config, Limits, Listen, Log, Outbound, Queue, Relay, Route, Sender, Submission, Timeouts, Trust};
 use super::{listen, values};
 use std::collections::HashSet;
 use std::io;
@@ -122,6 +122,8 @@ impl Draft {
             routes: Vec::new(),
             relays: Vec::new(),
             dns_servers: Vec::new(),
+            trust_ad: Trust::Local,
+            outbound: Outbound { dane: true },
             log: Log { syslog: true, level: log::LevelFilter::Info },
         };
         Draft {
@@ -199,8 +201,7 @@ impl Draft {
             auth.refuse_unknown(report);
             let words = [("tls", false), ("always", true)];
             auth.set("plaintext", &mut config.plaintext_always, report, |v| choice(v, &words));
-            let words = [("on", true), ("off", false)];
-            auth.set("unauthenticate", &mut config.unauthenticate, report, |v| choice(v, &words));
+            auth.set("unauthenticate", &mut config.unauthenticate, report, |v| choice(v, &ON_OFF));
         }
         if let Some(limits) = top.table("limits.", report) {
             limits.refuse_unknown(report);
@@ -256,8 +257,14 @@ impl Draft {
             queue.set("workers", &mut config.queue.workers, report, count);
             queue.set("per_destination", &mut config.queue.per_destination, report, count);
         }
+        if let Some(outbound) = top.table("outbound.", report) {
+            outbound.refuse_unknown(report);
+            outbound.set("dane", &mut config.outbound.dane, report, |v| choice(v, &ON_OFF));
+        }
         if let Some(dns) = top.table("dns.", report) {
             dns.refuse_unknown(report);
+            let words = [("local", Trust::Local), ("always", Trust::Always), ("never", Trust::Never)];
+            dns.set("trust_ad", &mut config.trust_ad, report, |v| choice(v, &words));
             dns.set("servers", &mut config.dns_servers, report, |v| one_or_list(v, |item| text(item, values::name_server)));
         }
         if let Some(log) = top.table("log.", report) {
@@ -342,6 +349,8 @@ impl Draft {
         config
     }
 }
+
+const ON_OFF: [(&str, bool); 2] = [("on", true), ("off", false)];
 
 const LEVELS: [(&str, log::LevelFilter); 5] = [
     ("error", log::LevelFilter::Error),

@@ -58,6 +58,8 @@ pub const KEYS: &[&str] = &[
     "relay.ca",
     "relay.login",
     "dns.servers",
+    "dns.trust_ad",
+    "outbound.dane",
     "log.to",
     "log.level",
 ];
@@ -111,6 +113,10 @@ pub struct Config {
     pub relays: Vec<Relay>,
     /// Name servers; empty: those of /etc/resolv.conf.
     pub dns_servers: Vec<SocketAddr>,
+    /// Which of them are believed to have validated what they say so of.
+    pub trust_ad: Trust,
+    /// How hosts are talked to that are found by DNS.
+    pub outbound: Outbound,
     /// Of the log.
     pub log: Log,
 }
@@ -321,6 +327,24 @@ pub enum RelayTls {
     Verify,
     /// From the first byte, with such a certificate (RFC 8314 §3.3).
     Implicit,
+}
+
+/// How hosts are talked to that nothing is said of here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbound {
+    /// As their TLSA records want it (RFC 7672).
+    pub dane: bool,
+}
+
+/// Which name servers are believed when they say that they have validated an answer (the AD bit, RFC 4035 §3.2.3).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of this host: nobody sits between them and us. Others if resolv.conf says `options trust-ad` (resolv.conf(5)).
+    Local,
+    /// All.
+    Always,
+    /// None.
+    Never,
 }
 
 /// Where log lines go.

@@ -146,7 +146,7 @@ impl Daemon {
         let (mail, spool) = (config.mail.clone(), config.spool.clone());
         let store = Store::new(disk, clock.clone(), host.clone(), journal.clone(), mail, spool);
         let secret = store.secret_for("scram").map_err(|error| Failure::new(exit::CANTCREAT, error))?;
-        let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers));
+        let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers).trusting(config.trust_ad));
         let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, unsettled, store.clone(), resolver);
         let base = Foundation {
             gate: Gate::new(clock.clone(), host.clone(), secret),
@@ -296,6 +296,7 @@ fn keep_what_needs_a_restart(new: &mut Config, old: &Config) -> Vec<&'static str
         "control": control,
         "limits.min_free": limits.min_free,
         "dns.servers": dns_servers,
+        "dns.trust_ad": trust_ad,
         "log.to": log.syslog,
     }
     changed

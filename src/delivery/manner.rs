@@ -1,25 +1,57 @@
-//! How a host is talked to: encrypted if it can, or as its `[[relay]]` says.
+//! How a host is talked to: as its `[[relay]]` says, as its TLSA records want it (RFC 7672), or encrypted if it can.
 
+use super::mx::Exchange;
 use super::outcome::Trouble;
 use super::{Hop, Office};
 use crate::config::{Relay, RelayTls};
+use crate::net::dns::{DnsError, Found};
 use crate::net::tls::ClientTls;
 use crate::smtp::client::{Credentials, Secrecy};
+use std::fmt;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A login file this big is not one.
 const MOST_BYTES: u64 = 4096;
 
-/// What a conversation with a host is begun with.
+/// What a conversation with a host of a hop is begun with.
 #[derive(Debug)]
 pub(super) struct Manner {
-    tls: ClientTls,
-    mode: RelayTls,
+    line: Secure,
     /// Who we are to it.
     pub(super) login: Option<Credentials>,
+}
+
+/// What the line to a host must be like.
+#[derive(Clone, Debug)]
+pub(super) struct Secure {
+    tls: ClientTls,
+    mode: RelayTls,
+    pub(super) proof: Proof,
+}
+
+/// What a host proves its name by.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// It need not.
+    Nothing,
+    /// An authority vouches for it, as its `[[relay]]` wants.
+    Authority,
+    /// Its TLSA records.
+    Dane,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Proof::Nothing => "unverified",
+            Proof::Authority => "verified",
+            Proof::Dane => "DANE",
+        })
+    }
 }
 
 impl Manner {
@@ -32,7 +64,8 @@ impl Manner {
             Hop::Domain(_) | Hop::Literal(_) => None,
         };
         let Some(relay) = relay else {
-            return Ok(Manner { tls: office.tls.clone(), mode: RelayTls::May, login: None });
+            let line = Secure { tls: office.tls.clone(), mode: RelayTls::May, proof: Proof::Nothing };
+            return Ok(Manner { line, login: None });
         };
         Manner::read(office, relay).map_err(|error| {
             log::error!("relay={}:{} event=not-usable reason=\"{error}\"", relay.host, relay.port);
@@ -41,13 +74,41 @@ impl Manner {
     }
 
     fn read(office: &Office, relay: &Relay) -> io::Result<Manner> {
-        let tls = match relay.tls {
-            RelayTls::May | RelayTls::Encrypt => office.tls.clone(),
-            RelayTls::Verify | RelayTls::Implicit => ClientTls::verifying(relay.ca.as_deref())?,
+        let (tls, proof) = match relay.tls {
+            RelayTls::May | RelayTls::Encrypt => (office.tls.clone(), Proof::Nothing),
+            RelayTls::Verify | RelayTls::Implicit => (ClientTls::verifying(relay.ca.as_deref())?, Proof::Authority),
         };
-        Ok(Manner { tls, mode: relay.tls, login: relay.login.as_deref().map(login).transpose()? })
+        let line = Secure { tls, mode: relay.tls, proof };
+        Ok(Manner { line, login: relay.login.as_deref().map(login).transpose()? })
     }
 
+    /// What the line to one host must be like, which has these addresses. An error: it must not be talked to.
+    pub(super) fn toward(
+        &self,
+        office: &Office,
+        exchange: &Exchange,
+        addresses: &Found<Vec<IpAddr>>,
+    ) -> Result<Secure, Box<Trouble>> {
+        let may = self.line.mode == RelayTls::May;
+        if !(may && exchange.secure && office.config().outbound.dane) {
+            return Ok(self.line.clone());
+        }
+        let records = office.resolver.tlsa(&exchange.host, exchange.port, addresses).map_err(|error| {
+            let why = if let DnsError::Temporary(why) = error { why } else { String::new() };
+            let reason = format!("The name servers did not tell by what {} proves its name.", exchange.host);
+            Trouble::own("4.4.3", &reason).because(&why)
+        })?;
+        let Some(records) = records else { return Ok(self.line.clone()) };
+        // Records that can't be used still say that it encrypts (RFC 7672 §2.2).
+        let (tls, proof) = match ClientTls::dane(&records, &exchange.names) {
+            Some(tls) => (tls, Proof::Dane),
+            None => (office.tls.clone(), Proof::Nothing),
+        };
+        Ok(Secure { tls, mode: RelayTls::Encrypt, proof })
+    }
+}
+
+impl Secure {
     /// How the line is encrypted.
     pub(super) fn secrecy(&self) -> Secrecy<'_> {
         match self.mode {

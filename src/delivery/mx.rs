@@ -2,7 +2,7 @@
 
 use super::Hop;
 use super::outcome::{Trouble, Verdict};
-use crate::net::dns::{DnsError, Mx, Resolver};
+use crate::net::dns::{DnsError, Found, Mx, Resolver};
 use std::net::IpAddr;
 
 /// Hosts of one domain that are asked in one try.
@@ -17,22 +17,29 @@ pub(super) struct Exchange {
     pub(super) ip: Option<IpAddr>,
     /// Where it listens.
     pub(super) port: u16,
+    /// Nobody can have put it in the place of another: the configuration names it, or DNSSEC vouches for its name.
+    pub(super) secure: bool,
+    /// What the destination is called, which may stand in its certificate, too (RFC 7672 §3.2.2).
+    pub(super) names: Vec<String>,
 }
 
 /// The hosts of a hop, best first. `hostname` is ours, `port` the one of MX hosts.
 pub(super) fn exchanges(resolver: &Resolver, hop: &Hop, hostname: &str, port: u16) -> Result<Vec<Exchange>, Verdict> {
     match hop {
-        Hop::Host(host, port) => Ok(vec![Exchange { host: host.clone(), ip: host.parse().ok(), port: *port }]),
-        Hop::Literal(ip) => Ok(vec![Exchange { host: format!("[{ip}]"), ip: Some(*ip), port }]),
+        Hop::Host(host, port) => {
+            let (host, ip) = (host.clone(), host.parse().ok());
+            Ok(vec![Exchange { host, ip, port: *port, secure: true, names: Vec::new() }])
+        }
+        Hop::Literal(ip) => Ok(vec![Exchange { host: format!("[{ip}]"), ip: Some(*ip), port, secure: false, names: Vec::new() }]),
         Hop::Domain(domain) => {
-            let hosts = match resolver.mx(domain) {
-                Ok(list) => choose(list, domain, hostname, shuffle)?,
+            let (hosts, secure, names) = match resolver.mx(domain) {
+                Ok(found) => (choose(found.data, domain, hostname, shuffle)?, found.secure, vec![domain.clone(), found.name]),
                 // The domain is its own exchange (RFC 5321 §5.1).
-                Err(DnsError::NoData) => vec![domain.clone()],
+                Err(DnsError::NoData) => (vec![domain.clone()], true, vec![domain.clone()]),
                 Err(DnsError::NoName) => return Err(no_domain(domain)),
                 Err(DnsError::Temporary(why)) => return Err(no_answer(domain, &why)),
             };
-            Ok(hosts.into_iter().map(|host| Exchange { host, ip: None, port }).collect())
+            Ok(hosts.into_iter().map(|host| Exchange { host, ip: None, port, secure, names: names.clone() }).collect())
         }
     }
 }
@@ -71,13 +78,14 @@ fn shuffle(list: &mut [Mx]) {
 }
 
 /// The addresses of an exchange. `Ok` with none: it has none.
-pub(super) fn addresses(resolver: &Resolver, exchange: &Exchange) -> Result<Vec<IpAddr>, String> {
+pub(super) fn addresses(resolver: &Resolver, exchange: &Exchange) -> Result<Found<Vec<IpAddr>>, String> {
+    let known = |data| Ok(Found { data, name: exchange.host.clone(), secure: false });
     if let Some(ip) = exchange.ip {
-        return Ok(vec![ip]);
+        return known(vec![ip]);
     }
     match resolver.addresses(&exchange.host) {
-        Ok(list) => Ok(list),
-        Err(DnsError::NoName | DnsError::NoData) => Ok(Vec::new()),
+        Ok(found) => Ok(found),
+        Err(DnsError::NoName | DnsError::NoData) => known(Vec::new()),
         Err(DnsError::Temporary(why)) => Err(why),
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Relay {
     pub(super) host: String,
     /// Where it was.
     pub(super) address: SocketAddr,
+    /// How the line to it was encrypted, and what it proved its name by; none: it was not.
+    pub(super) tls: Option<String>,
 }
 
 impl fmt::Display for Relay {
@@ -83,7 +85,7 @@ pub(super) enum Verdict {
     /// Another host has it.
     Delivered {
         /// That host.
-        relay: Relay,
+        relay: Box<Relay>,
         /// What it said.
         reply: String,
         /// The status it gave, or one that says no more than that.
@@ -141,7 +143,8 @@ fn taken(office: &Arc<Office>, entry: &Entry, delivered: Vec<(u32, bool, Box<Tro
     }
     let (mut cases, mut unreported) = (Vec::new(), Vec::new());
     for (index, reports, said) in delivered {
-        tell(office, entry, index, "delivered", said.relay.as_ref(), &said.to_string());
+        let tls = said.relay.as_ref().and_then(|relay| relay.tls.as_deref()).unwrap_or("none");
+        tell(office, entry, index, &format!("delivered tls=\"{tls}\""), said.relay.as_ref(), &said.to_string());
         if !reports && report::wishes(entry, index).success {
             unreported.push((index, said.clone()));
         }

@@ -1,7 +1,7 @@
 //! One try for another host: who is asked, in which order, and what became of each recipient.
 
-use super::manner::Manner;
-use super::mx;
+use super::manner::{Manner, Proof, Secure};
+use super::mx::{self, Exchange};
 use super::outcome::{Relay, Trouble, Verdict};
 use super::table::{Lane, Task};
 use super::{Hop, Office, outcome, runner, schedule};
@@ -11,7 +11,7 @@ use crate::smtp::client::{Answer, Client, Failure, Parcel, Reply, Target};
 use crate::spool::{Entry, Message};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,10 +215,10 @@ fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
     let exchanges = mx::exchanges(&office.resolver, hop, &config.hostname, config.queue.smtp_port).map_err(unreached)?;
     let (mut worst, mut asked) = (None, 0);
     for exchange in &exchanges {
-        let addresses = match mx::addresses(&office.resolver, exchange) {
-            Ok(addresses) => addresses,
-            Err(why) => {
-                worst = Some(milder(worst, unreached(mx::no_answer(&exchange.host, &why))));
+        let (addresses, secure) = match look_up(office, &manner, exchange) {
+            Ok(found) => found,
+            Err(unreached) => {
+                worst = Some(milder(worst, unreached));
                 continue;
             }
         };
@@ -227,7 +227,7 @@ fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
             if asked == MOST_ADDRESSES || late || office.is_stopping() {
                 return Err(worst.unwrap_or_else(|| Unreached::Hop(Trouble::own("4.3.2", "This host is being shut down."))));
             }
-            let relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port) };
+            let mut relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port), tls: None };
             if let Err(trouble) = office.hosts().ask(relay.address, office.clock.elapsed()) {
                 log::debug!("relay={relay} event=not-asked hop={hop} reason=\"{trouble}\"");
                 worst = Some(milder(worst, Unreached::Hop(trouble)));
@@ -238,22 +238,22 @@ fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
                 address: relay.address,
                 host: &exchange.host,
                 hostname: &config.hostname,
-                secrecy: manner.secrecy(),
+                secrecy: secure.secrecy(),
                 login: manner.login.as_ref(),
                 patience: config.timeouts.remote,
             };
             match Client::open(&target, &office.outbound) {
                 Ok(client) => {
                     office.hosts().answered(relay.address);
-                    let tls = client.cipher().unwrap_or_else(|| "none".to_owned());
-                    log::info!("relay={relay} event=connected hop={hop} tls=\"{tls}\"");
+                    relay.tls = client.cipher().map(|cipher| format!("{cipher}, {}", secure.proof));
+                    log::info!("relay={relay} event=connected hop={hop} tls=\"{}\"", relay.tls.as_deref().unwrap_or("none"));
                     return Ok(Line { client, relay });
                 }
                 // The hosts after us in the list would give it to us (RFC 5321 §5.1).
                 Err(Failure::Ourselves) => return Err(worst.unwrap_or(unreached(mx::ourselves(&hop.to_string())))),
                 Err(failure) => {
-                    log::info!("relay={relay} event=not-reached hop={hop} reason=\"{failure}\"");
-                    let unreached = not_reached(&relay, &failure);
+                    log::info!("relay={relay} event=not-reached hop={hop} reason=\"{failure}\" wanted=\"{}\"", secure.proof);
+                    let unreached = not_reached(&relay, &failure, secure.proof);
                     note(office, &relay, &failure, &unreached);
                     worst = Some(milder(worst, unreached));
                 }
@@ -261,6 +261,13 @@ fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
         }
     }
     Err(worst.unwrap_or_else(|| nobody(hop)))
+}
+
+/// Where a host is, and what the line to it must be like.
+fn look_up(office: &Office, manner: &Manner, exchange: &Exchange) -> Result<(Vec<IpAddr>, Secure), Unreached> {
+    let addresses = mx::addresses(&office.resolver, exchange).map_err(|why| unreached(mx::no_answer(&exchange.host, &why)))?;
+    let secure = manner.toward(office, exchange, &addresses).map_err(Unreached::Hop)?;
+    Ok((addresses.data, secure))
 }
 
 /// Remembers whether a host that would not talk to us was there at all.
@@ -304,7 +311,7 @@ fn unreached(verdict: Verdict) -> Unreached {
     }
 }
 
-fn not_reached(relay: &Relay, failure: &Failure) -> Unreached {
+fn not_reached(relay: &Relay, failure: &Failure, proof: Proof) -> Unreached {
     let own = |status: &str, what: &str| Trouble::own(status, &format!("The host {} {what}.", relay.host)).at(relay);
     Unreached::Hop(match failure {
         // A host that never takes mail (RFC 7504 §3), and one that will not have us by that name.
@@ -315,14 +322,22 @@ fn not_reached(relay: &Relay, failure: &Failure) -> Unreached {
         Failure::Net(_, NetError::Timeout) => own("4.4.1", "did not answer in time").because(failure),
         Failure::Net(..) => own("4.4.2", "broke the connection off").because(failure),
         // RFC 3463 §3.8, RFC 4954 §6. Ours to mend: no sender gets to feel it before his message has waited for days.
-        Failure::Tls(_) => own("4.7.5", "could not be talked to in secret").because(failure),
-        Failure::Plain => own("4.7.10", "could not be talked to in secret").because(failure),
+        Failure::Tls(_) => own("4.7.5", "could not be talked to in secret").because(&wanted(failure, proof)),
+        Failure::Plain => own("4.7.10", "could not be talked to in secret").because(&wanted(failure, proof)),
         Failure::Login(_, reply) => {
             let trouble = own("4.7.8", "does not take our login").because(failure);
             return Unreached::Hop(reply.iter().fold(trouble, |trouble, reply| trouble.saying(reply)));
         }
         Failure::Garbled(..) | Failure::Spool(_) | Failure::Ourselves => own("4.5.0", "did not speak SMTP").because(failure),
     })
+}
+
+/// A failure to encrypt, with what wants it.
+fn wanted(failure: &Failure, proof: Proof) -> String {
+    match proof {
+        Proof::Nothing | Proof::Authority => failure.to_string(),
+        Proof::Dane => format!("{failure}; its TLSA records want it so"),
+    }
 }
 
 /// What a recipient's answer means; `None`: ask again in the next transaction.
@@ -333,7 +348,7 @@ fn verdict(answer: Answer, relay: &Relay, reports: bool) -> Option<Verdict> {
         Answer::Later => return None,
         Answer::Taken(reply) => {
             let status = reply.status().to_string();
-            Verdict::Delivered { relay: relay.clone(), reply: reply.to_string(), status, reports }
+            Verdict::Delivered { relay: Box::new(relay.clone()), reply: reply.to_string(), status, reports }
         }
         Answer::Refused(reply) => said(&reply, relay),
         Answer::Broken(why) => Verdict::Deferred(own("4.4.2", format!("The connection to {host} broke off.")).because(&why)),

@@ -1,5 +1,8 @@
 //! A blocking stub resolver (RFC 1035): asks the recursive servers of this host, follows CNAMEs, remembers answers.
 //!
+//! It validates nothing, but says whether a server that it trusts to validate vouches for an answer (the AD bit, RFC 4035
+//! §3.2.3): who sits on the way to a server could set that bit, so it counts from this host only, unless it is told otherwise.
+//!
 //! Against forged answers each query has a random number and a socket of its own (so a random port), and an answer counts
 //! only if it repeats the question. Everything is bounded: the wait, the tries, the chain of CNAMEs, the records taken from
 //! an answer, the answers remembered.
@@ -10,9 +13,12 @@ mod message;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod tlsa;
 
 pub use servers::Patience;
+pub use tlsa::{Tlsa, TlsaSet};
 
+use crate::config::schema::Trust;
 use crate::sys::Clock;
 use cache::Cache;
 use domain::base::Rtype;
@@ -59,7 +65,25 @@ pub struct Mx {
     pub exchange: String,
 }
 
-type Found = Result<Vec<Data>, DnsError>;
+/// What was found for a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<T> {
+    /// It.
+    pub data: T,
+    /// The name at the end of the CNAMEs.
+    pub name: String,
+    /// A server that we trust vouches for all of it, the CNAMEs included.
+    pub secure: bool,
+}
+
+impl<T> Found<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Found<U> {
+        Found { data: change(self.data), name: self.name, secure: self.secure }
+    }
+}
+
+/// What a question came to, as it is remembered.
+type Outcome = Result<Found<Vec<Data>>, DnsError>;
 
 impl Resolver {
     /// `servers` empty: those of /etc/resolv.conf, read again when it changes.
@@ -73,42 +97,61 @@ impl Resolver {
         self
     }
 
+    /// Whose word counts, instead of this host's servers'.
+    pub fn trusting(mut self, trust: Trust) -> Resolver {
+        self.servers.set_trust(trust);
+        self
+    }
+
     /// MX records in order of preference, ties as they came. Follows CNAMEs.
-    pub fn mx(&self, domain: &str) -> Result<Vec<Mx>, DnsError> {
+    pub fn mx(&self, domain: &str) -> Result<Found<Vec<Mx>>, DnsError> {
         if domain.parse::<IpAddr>().is_ok() || is_localhost(domain) {
             return Err(DnsError::NoData);
         }
         let found = self.lookup(domain, Rtype::MX)?;
-        let mut exchangers: Vec<Mx> =
-            found.into_iter().filter_map(|data| if let Data::Mx(mx) = data { Some(mx) } else { None }).collect();
-        exchangers.sort_by_key(|mx| mx.preference);
-        Ok(exchangers)
+        Ok(found.map(|all| {
+            let mut exchangers: Vec<Mx> =
+                all.into_iter().filter_map(|data| if let Data::Mx(mx) = data { Some(mx) } else { None }).collect();
+            exchangers.sort_by_key(|mx| mx.preference);
+            exchangers
+        }))
+    }
+
+    /// TXT records, the strings of each put together. Follows CNAMEs.
+    pub fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, DnsError> {
+        let found = self.lookup(name, Rtype::TXT)?.data;
+        Ok(found.into_iter().filter_map(|data| if let Data::Text(text) = data { Some(text) } else { None }).collect())
     }
 
     /// IPv6 and IPv4 addresses, in this order. Follows CNAMEs; `NoData` if neither kind exists. An address stands for
     /// itself, `localhost` for the loopback addresses (RFC 6761 §6.3). `Temporary` only if nothing was found and a question
-    /// stayed open.
-    pub fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+    /// stayed open. They are secure if all that were found are.
+    pub fn addresses(&self, host: &str) -> Result<Found<Vec<IpAddr>>, DnsError> {
+        let known = |data| Ok(Found { data, name: host.to_owned(), secure: false });
         if let Ok(address) = host.parse() {
-            return Ok(vec![address]);
+            return known(vec![address]);
         }
         if is_localhost(host) {
-            return Ok(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
+            return known(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
         }
-        let mut addresses = Vec::new();
+        let mut all: Option<Found<Vec<IpAddr>>> = None;
         let mut missing = DnsError::NoData;
         for kind in [Rtype::AAAA, Rtype::A] {
             match self.lookup(host, kind) {
-                Ok(found) => addresses
-                    .extend(found.into_iter().filter_map(|data| if let Data::Address(ip) = data { Some(ip) } else { None })),
+                Ok(found) => {
+                    let found = found.map(|data| data.into_iter().filter_map(Data::address));
+                    let all = all.get_or_insert_with(|| Found { data: Vec::new(), name: found.name, secure: true });
+                    all.secure &= found.secure;
+                    all.data.extend(found.data);
+                }
                 Err(error) => missing = graver(missing, error),
             }
         }
-        if addresses.is_empty() { Err(missing) } else { Ok(addresses) }
+        all.ok_or(missing)
     }
 
     /// All data of one kind, at least one, at the end of the name's CNAMEs.
-    fn lookup(&self, name: &str, kind: Rtype) -> Found {
+    fn lookup(&self, name: &str, kind: Rtype) -> Outcome {
         let name = checked(name).ok_or(DnsError::NoName)?;
         let key = (name, kind);
         if let Some(found) = self.cache().get(&key, self.clock.elapsed()) {
@@ -122,15 +165,19 @@ impl Resolver {
     }
 
     /// Asks, as often as CNAMEs make it necessary. What was found, and for how long that holds.
-    fn resolve(&self, name: &str, kind: Rtype) -> Result<(Found, Duration), DnsError> {
-        let until = Instant::now() + self.servers.patience(self.clock.elapsed()).whole;
-        let mut chain = Chain { name: name.to_owned(), links: 0, ttl: LONGEST_MEMORY };
+    fn resolve(&self, name: &str, kind: Rtype) -> Result<(Outcome, Duration), DnsError> {
+        let until = self.deadline();
+        let mut chain = Chain { name: name.to_owned(), links: 0, ttl: LONGEST_MEMORY, secure: true };
         loop {
             let answer = self.ask(&chain.name, kind, until)?;
             if let Some(end) = chain.follow(&answer)? {
                 return Ok(end);
             }
         }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.servers.patience(self.clock.elapsed()).whole
     }
 
     /// One question to the servers, in turn, until one has an answer.
@@ -145,8 +192,9 @@ impl Resolver {
                     return Err(DnsError::Temporary(last));
                 }
                 match exchange::ask(*server, name, kind, left.min(patience.one)) {
-                    Ok(answer) => {
+                    Ok(mut answer) => {
                         self.servers.prefer(*number);
+                        answer.secure &= self.servers.trusts(*server);
                         return Ok(answer);
                     }
                     Err(reason) => {
@@ -169,18 +217,22 @@ struct Chain {
     name: String,
     links: usize,
     ttl: Duration,
+    /// All of it so far.
+    secure: bool,
 }
 
 impl Chain {
     /// Follows the chain through an answer. `None`: its end is not in this answer, the name now reached is to be asked for.
-    fn follow(&mut self, answer: &Answer) -> Result<Option<(Found, Duration)>, DnsError> {
+    fn follow(&mut self, answer: &Answer) -> Result<Option<(Outcome, Duration)>, DnsError> {
         let before = self.links;
+        self.secure &= answer.secure;
         loop {
             let here = answer.records.iter().filter(|record| record.owner == self.name);
             let (aliases, found): (Vec<_>, Vec<_>) = here.partition(|record| matches!(record.data, Data::Alias(_)));
             if !found.is_empty() {
                 let keep = found.iter().map(|record| record.ttl).fold(self.ttl, Duration::min);
-                return Ok(Some((Ok(found.into_iter().map(|record| record.data.clone()).collect()), keep)));
+                let data = found.into_iter().map(|record| record.data.clone()).collect();
+                return Ok(Some((Ok(Found { data, name: self.name.clone(), secure: self.secure }), keep)));
             }
             let Some((Data::Alias(target), ttl)) = aliases.first().map(|record| (&record.data, record.ttl)) else { break };
             self.links += 1;

@@ -2,10 +2,13 @@
 
 mod binding;
 mod certificate;
+mod dane;
 #[cfg(test)]
 mod tests;
 
 use super::TlsInfo;
+use super::dns::TlsaSet;
+use dane::Dane;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConnection, Resumption};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -19,11 +22,15 @@ use rustls::{
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What a client may offer by ALPN (RFC 7301) if it offers anything: one that means another protocol, as a browser does, is
 /// turned away during the handshake.
 const PROTOCOLS: [&[u8]; 4] = [b"smtp", b"esmtp", b"pop3", b"imap"];
+
+/// The authorities that the system trusts are read again after that long.
+const AUTHORITIES_HOLD: Duration = Duration::from_secs(3600);
 
 /// The server's side: certificate and key.
 #[derive(Debug, Clone)]
@@ -100,35 +107,60 @@ impl ProducesTickets for NoTickets {
 #[derive(Debug, Clone)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
+    /// The name to call the server by, if it is not the one it was found by.
+    name: Option<String>,
 }
 
 impl ClientTls {
     /// Encrypts, checks nobody's certificate: opportunistic (RFC 7435).
     pub fn opportunistic() -> ClientTls {
-        let verifier = AcceptAny { provider: provider() };
-        ClientTls::of(builder().dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+        ClientTls::judging(Judge::Nobody)
+    }
+
+    /// Talks only to who has a certificate that the TLSA records mean; `also`: names of it that are right beside their base
+    /// domain, by which it is called. `None`: none of the records can be used.
+    pub fn dane(records: &TlsaSet, also: &[String]) -> Option<ClientTls> {
+        let tls = ClientTls::judging(Judge::Dane(Dane::new(records, also)?));
+        Some(ClientTls { name: Some(records.base.clone()), ..tls })
     }
 
     /// Talks only to who has a certificate for the name he is called by, from an authority in the file (PEM), or from one
     /// that the system trusts.
     pub fn verifying(authorities: Option<&Path>) -> io::Result<ClientTls> {
-        let mut roots = RootCertStore::empty();
-        let found = match authorities {
-            Some(path) => CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| invalid(format!("{}: {error}", path.display())))?,
-            None => rustls_native_certs::load_native_certs().certs,
+        /// To read them takes longer than a handshake.
+        static SYSTEM: Mutex<Option<(Instant, ClientTls)>> = Mutex::new(None);
+        let Some(path) = authorities else {
+            let mut known = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, tls)) = known.as_ref().filter(|(read, _)| read.elapsed() < AUTHORITIES_HOLD) {
+                return Ok(tls.clone());
+            }
+            let tls = ClientTls::rooted(rustls_native_certs::load_native_certs().certs, "the system's store")?;
+            *known = Some((Instant::now(), tls.clone()));
+            return Ok(tls);
         };
-        if roots.add_parsable_certificates(found).0 == 0 {
-            let place = authorities.map_or("the system's store".to_owned(), |path| path.display().to_string());
+        let found = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| invalid(format!("{}: {error}", path.display())))?;
+        ClientTls::rooted(found, &path.display().to_string())
+    }
+
+    /// By these authorities; `place` is where they are from.
+    fn rooted(authorities: Vec<CertificateDer<'static>>, place: &str) -> io::Result<ClientTls> {
+        let mut roots = RootCertStore::empty();
+        if roots.add_parsable_certificates(authorities).0 == 0 {
             return Err(invalid(format!("{place}: no certificate of an authority in it")));
         }
         Ok(ClientTls::of(builder().with_root_certificates(roots).with_no_client_auth()))
     }
 
+    fn judging(judge: Judge) -> ClientTls {
+        let verifier = Verifier { provider: provider(), judge };
+        ClientTls::of(builder().dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    }
+
     fn of(mut config: ClientConfig) -> ClientTls {
         config.resumption = Resumption::disabled();
-        ClientTls { config: Arc::new(config) }
+        ClientTls { config: Arc::new(config), name: None }
     }
 }
 
@@ -147,21 +179,33 @@ fn invalid(error: impl ToString) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error.to_string())
 }
 
-/// Any certificate will do; that the peer has its key is checked.
+/// Who says whether a certificate will do.
 #[derive(Debug)]
-struct AcceptAny {
-    provider: Arc<CryptoProvider>,
+enum Judge {
+    /// Any will.
+    Nobody,
+    Dane(Dane),
 }
 
-impl ServerCertVerifier for AcceptAny {
+/// Certificates that no authority vouches for; that the peer has its key is checked in any case.
+#[derive(Debug)]
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    judge: Judge,
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        certificate: &CertificateDer<'_>,
+        sent: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
         _ocsp: &[u8],
-        _now: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Judge::Dane(dane) = &self.judge {
+            dane.check(certificate, sent, now, &self.provider.signature_verification_algorithms)?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -218,6 +262,7 @@ impl Session {
 
     /// The client's handshake. `name` is told to the server (SNI) if it is a host name.
     pub(super) fn connect(tls: &ClientTls, name: &str, wire: &mut (impl Read + Write)) -> io::Result<Session> {
+        let name = tls.name.as_deref().unwrap_or(name);
         let name = name.strip_suffix('.').unwrap_or(name);
         // For an address no name is sent, so any address stands for "no name".
         let name =

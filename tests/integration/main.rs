@@ -16,6 +16,7 @@ mod later;
 mod layers;
 mod load;
 mod mailbox;
+mod outbound;
 mod queue;
 mod relay;
 mod remote;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         remote::tests(),
         load::tests(),
         destinations::tests(),
+        outbound::tests(),
         queue::tests(),
         submission::tests(),
         later::tests(),

@@ -1,6 +1,7 @@
 //! Answers, and that there are none, for as long as they hold (RFC 2308).
 
-use super::Found;
+use super::Outcome;
+use super::message::Data;
 use domain::base::Rtype;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,6 +12,9 @@ const MOST: usize = 2048;
 /// Answers with more data than any host has use for are asked for anew each time: memory stays within a few megabytes,
 /// whatever servers say.
 const MOST_DATA: usize = 32;
+
+/// The same for the bytes of texts and certificates.
+const MOST_BYTES: usize = 4096;
 
 /// A name in lower case, and a kind of record.
 type Key = (String, Rtype);
@@ -24,16 +28,17 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct Entry {
     until: Duration,
-    found: Found,
+    found: Outcome,
 }
 
 impl Cache {
-    pub(super) fn get(&self, key: &Key, now: Duration) -> Option<Found> {
+    pub(super) fn get(&self, key: &Key, now: Duration) -> Option<Outcome> {
         self.entries.get(key).filter(|entry| entry.until > now).map(|entry| entry.found.clone())
     }
 
-    pub(super) fn put(&mut self, key: Key, found: Found, now: Duration, keep: Duration) {
-        if found.as_ref().is_ok_and(|data| data.len() > MOST_DATA) {
+    pub(super) fn put(&mut self, key: Key, found: Outcome, now: Duration, keep: Duration) {
+        let is_big = |data: &[Data]| data.len() > MOST_DATA || data.iter().map(Data::bytes).sum::<usize>() > MOST_BYTES;
+        if found.as_ref().is_ok_and(|found| is_big(&found.data)) {
             return;
         }
         if self.entries.len() >= MOST && !self.entries.contains_key(&key) {

@@ -1,13 +1,13 @@
 //! Queries and answers as bytes (RFC 1035 §4, RFC 6891). Pure; every `domain` type of parsing stays in here.
 
-use super::Mx;
+use super::{Mx, Tlsa};
 use domain::base::iana::{Class, Opcode, Rcode};
 use domain::base::message_builder::PushError;
 use domain::base::name::{ParsedName, ToName};
 use domain::base::record::ParsedRecord;
 use domain::base::wire::ParseError;
 use domain::base::{Message, MessageBuilder, Name, Rtype};
-use domain::rdata::{A, Aaaa, Cname, Soa};
+use domain::rdata::{A, Aaaa, AllRecordData, Cname, Soa, Txt};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,6 +24,25 @@ pub(super) enum Data {
     Alias(String),
     Mx(Mx),
     Address(IpAddr),
+    /// TXT, its strings put together.
+    Text(Vec<u8>),
+    Tlsa(Tlsa),
+}
+
+impl Data {
+    /// It, if it is an address.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        if let Data::Address(ip) = self { Some(ip) } else { None }
+    }
+
+    /// Bytes of a content that may be long.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Data::Text(text) => text.len(),
+            Data::Tlsa(tlsa) => tlsa.data.len(),
+            Data::Alias(_) | Data::Mx(_) | Data::Address(_) => 0,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +62,8 @@ pub(super) struct Answer {
     pub(super) records: Vec<Record>,
     /// For how long it may be remembered that there is nothing (RFC 2308 §5), if that is what it says.
     pub(super) denial: Option<Duration>,
+    /// The server says that it has validated all of it.
+    pub(super) secure: bool,
 }
 
 /// Why bytes are not an answer.
@@ -68,6 +89,8 @@ fn compose(id: u16, name: &Name<Vec<u8>>, kind: Rtype, edns: bool) -> Result<Vec
     let mut builder = MessageBuilder::new_vec();
     builder.header_mut().set_id(id);
     builder.header_mut().set_rd(true);
+    // "Tell me whether you have validated it" (RFC 6840 §5.7).
+    builder.header_mut().set_ad(true);
     let mut question = builder.question();
     question.push((name, kind))?;
     let mut additional = question.additional();
@@ -116,7 +139,7 @@ fn is_question(message: &Message<&[u8]>, name: &str, kind: Rtype) -> bool {
 /// The records that matter; `None` if the server only points to others.
 fn read(message: &Message<&[u8]>, kind: Rtype) -> Result<Option<Answer>, ParseError> {
     let no_such_name = message.header().rcode() == Rcode::NXDOMAIN;
-    let mut answer = Answer { no_such_name, records: Vec::new(), denial: None };
+    let mut answer = Answer { no_such_name, records: Vec::new(), denial: None, secure: message.header().ad() };
     for record in message.answer()?.take(MOST_RECORDS) {
         let record = record?;
         if record.class() != Class::IN {
@@ -151,6 +174,13 @@ fn data_of(record: &ParsedRecord<'_, &[u8]>, kind: Rtype) -> Result<Option<Data>
             let mx = found.data();
             Data::Mx(Mx { preference: mx.preference(), exchange: text(mx.exchange()) })
         }),
+        Rtype::TXT => record.to_record::<Txt<_>>()?.map(|found| Data::Text(found.data().iter().flatten().copied().collect())),
+        Rtype::TLSA => match record.to_any_record::<AllRecordData<_, ParsedName<_>>>()?.into_data() {
+            AllRecordData::Unknown(found) => {
+                Some(Data::Tlsa(Tlsa::of(found.data()).ok_or(ParseError::form_error("short TLSA record"))?))
+            }
+            _ => None,
+        },
         _ => None,
     })
 }

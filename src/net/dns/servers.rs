@@ -1,5 +1,6 @@
 //! Whom to ask: servers that are configured, or those of /etc/resolv.conf, which may change while we run.
 
+use crate::config::schema::Trust;
 use resolv_conf::ScopedIp;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ impl Default for Patience {
 pub(super) struct Servers {
     file: Option<PathBuf>,
     patience: Option<Patience>,
+    trust: Trust,
     known: Mutex<Known>,
     /// Who answered last; asked first.
     preferred: AtomicUsize,
@@ -43,6 +45,8 @@ pub(super) struct Servers {
 struct Known {
     servers: Vec<SocketAddr>,
     patience: Patience,
+    /// The file says so of all of them.
+    trusted: bool,
     /// The file's time of change, and when we looked.
     changed: Option<SystemTime>,
     looked: Option<Duration>,
@@ -58,13 +62,33 @@ impl Servers {
         Servers {
             file: servers.is_empty().then(|| file.to_owned()),
             patience: None,
-            known: Mutex::new(Known { servers: servers.to_vec(), patience: Patience::default(), changed: None, looked: None }),
+            trust: Trust::Local,
+            known: Mutex::new(Known {
+                servers: servers.to_vec(),
+                patience: Patience::default(),
+                trusted: false,
+                changed: None,
+                looked: None,
+            }),
             preferred: AtomicUsize::new(0),
         }
     }
 
     pub(super) fn set_patience(&mut self, patience: Patience) {
         self.patience = Some(patience);
+    }
+
+    pub(super) fn set_trust(&mut self, trust: Trust) {
+        self.trust = trust;
+    }
+
+    /// Is this one believed that it has validated an answer?
+    pub(super) fn trusts(&self, server: SocketAddr) -> bool {
+        match self.trust {
+            Trust::Local => server.ip().is_loopback() || self.lock().trusted,
+            Trust::Always => true,
+            Trust::Never => false,
+        }
     }
 
     /// How long to wait; `now` by the monotonic clock. Looks whether the file has changed.
@@ -107,16 +131,16 @@ impl Known {
             return;
         }
         self.changed = changed;
-        let (servers, patience) = parse(&std::fs::read(file).unwrap_or_default());
+        let (servers, patience, trusted) = parse(&std::fs::read(file).unwrap_or_default());
         if !first && servers != self.servers {
             log::info!("dns event=servers-changed file={}", file.display());
         }
-        (self.servers, self.patience) = (servers, patience);
+        (self.servers, self.patience, self.trusted) = (servers, patience, trusted);
     }
 }
 
 /// What resolv.conf(5) says; lines it can't read count for nothing. No server at all means the one on this host.
-fn parse(text: &[u8]) -> (Vec<SocketAddr>, Patience) {
+fn parse(text: &[u8]) -> (Vec<SocketAddr>, Patience, bool) {
     let (config, _) = resolv_conf::Config::parse_with_errors(text);
     let mut servers: Vec<SocketAddr> = config.nameservers.iter().map(address).take(3).collect();
     if servers.is_empty() {
@@ -127,7 +151,7 @@ fn parse(text: &[u8]) -> (Vec<SocketAddr>, Patience) {
         rounds: config.attempts.clamp(1, 5),
         ..Patience::default()
     };
-    (servers, patience)
+    (servers, patience, config.trust_ad)
 }
 
 fn address(server: &ScopedIp) -> SocketAddr {
@@ -156,6 +180,7 @@ mod tests {
         assert_eq!((patience.one, patience.rounds), (seconds(2), 3));
         let list: Vec<String> = servers.in_order().iter().map(|(_, server)| server.to_string()).collect();
         assert_eq!(list, ["192.0.2.1:53", "[fe80::1%1]:53"]);
+        assert!(!servers.trusts("192.0.2.1:53".parse().unwrap()) && servers.trusts("127.0.0.53:53".parse().unwrap()));
         servers.prefer(1);
         assert_eq!(servers.in_order()[0].0, 1);
         std::fs::remove_file(&file).unwrap();
@@ -163,6 +188,9 @@ mod tests {
         assert_eq!(servers.in_order().len(), 2);
         servers.patience(seconds(5));
         assert_eq!(servers.in_order(), [(0, "127.0.0.1:53".parse().unwrap())]);
+        std::fs::write(&file, "nameserver 192.0.2.1\noptions trust-ad\n").unwrap();
+        servers.patience(seconds(10));
+        assert!(servers.trusts("192.0.2.1:53".parse().unwrap()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::*;
 use crate::sys::Time;
 use crate::sys::clock::manual::ManualClock;
 use domain::base::iana::Rcode;
+use domain::base::rdata::UnknownRecordData;
 use domain::base::{Message, MessageBuilder, Name, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Ns, Soa};
 use proptest::prelude::*;
@@ -101,7 +102,7 @@ impl Drop for Server {
 
 fn parse(bytes: &[u8], tcp: bool) -> Asked {
     let message = Message::from_octets(bytes).unwrap();
-    assert!(message.header().rd() && !message.header().qr());
+    assert!(message.header().rd() && message.header().ad() && !message.header().qr());
     let question = message.sole_question().unwrap();
     let edns = message.opt().is_some_and(|opt| opt.udp_payload_size() == 1232);
     Asked { bytes: bytes.to_vec(), name: question.qname().to_string(), kind: question.qtype(), tcp, edns }
@@ -117,6 +118,8 @@ enum Says {
     Mx(&'static str, u16, &'static str),
     A(&'static str, [u8; 4]),
     Aaaa(&'static str),
+    /// A record of any kind.
+    Raw(&'static str, Rtype, Vec<u8>),
     /// In the authority section: the record's time to live, and its minimum.
     Soa(u32, u32),
     Ns,
@@ -134,6 +137,9 @@ fn answer(asked: &Asked, rcode: Rcode, says: &[Says]) -> Vec<u8> {
             }
             Says::A(owner, ip) => builder.push((name(owner), ttl, A::new((*ip).into()))).unwrap(),
             Says::Aaaa(owner) => builder.push((name(owner), ttl, Aaaa::new(Ipv6Addr::LOCALHOST))).unwrap(),
+            Says::Raw(owner, kind, data) => {
+                builder.push((name(owner), ttl, UnknownRecordData::from_octets(*kind, data).unwrap())).unwrap();
+            }
             Says::Soa(..) | Says::Ns => {}
         }
     }
@@ -200,9 +206,70 @@ fn exchangers_in_order() {
     });
     let resolver = resolver(&[&server]);
     let expected = [mx(10, "b.example"), mx(10, "a.example"), mx(20, "c.example")];
-    assert_eq!(resolver.mx("EXAMPLE.org.").unwrap(), expected);
-    assert_eq!(resolver.mx("example.org").unwrap(), expected);
+    assert_eq!(resolver.mx("EXAMPLE.org.").unwrap().data, expected);
+    assert_eq!(resolver.mx("example.org").unwrap().data, expected);
     assert_eq!(server.asked(), 1);
+}
+
+/// An answer for which the server vouches.
+fn vouched(asked: &Asked, says: &[Says]) -> Vec<u8> {
+    let mut bytes = answer(asked, Rcode::NOERROR, says);
+    bytes[3] |= 0x20;
+    bytes
+}
+
+#[test]
+fn an_answer_is_secure_if_all_of_it_is() {
+    let server = Server::start(|asked| {
+        vec![match asked.name.as_str() {
+            "yes.example" => vouched(asked, &[Says::Mx("yes.example", 1, "m.example")]),
+            "to-yes.example" => vouched(asked, &[Says::Alias("to-yes.example", "yes.example")]),
+            "to-no.example" => vouched(asked, &[Says::Alias("to-no.example", "no.example")]),
+            "weak-to-yes.example" => answer(asked, Rcode::NOERROR, &[Says::Alias("weak-to-yes.example", "yes.example")]),
+            _ => answer(asked, Rcode::NOERROR, &[Says::Mx("no.example", 1, "m.example")]),
+        }]
+    });
+    let cases = [("yes", true), ("no", false), ("to-yes", true), ("to-no", false), ("weak-to-yes", false)];
+    let secure = |resolver: &Resolver, name: &str| {
+        let found = resolver.mx(&format!("{name}.example")).unwrap();
+        assert_eq!(found.data, [mx(1, "m.example")]);
+        (found.name, found.secure)
+    };
+    let (trusting, wary) = (resolver(&[&server]), resolver(&[&server]).trusting(Trust::Never));
+    for (name, expected) in cases {
+        let end = if name.ends_with("yes") { "yes.example" } else { "no.example" };
+        // Once asked, once remembered.
+        for _ in 0..2 {
+            assert_eq!(secure(&trusting, name), (end.to_owned(), expected), "{name}");
+            assert!(!secure(&wary, name).1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn texts_and_tlsa() {
+    let server = Server::start(|asked| {
+        let owner: &'static str = asked.name.clone().leak();
+        let data: Vec<u8> = match asked.name.as_str() {
+            "long.example" => [&[255][..], &[b'x'; 255], b"\x04more\0"].concat(),
+            "short.example" => vec![3, 1],
+            _ => vec![3, 1, 1, 0xab],
+        };
+        let says = if asked.kind == Rtype::A { Says::A(owner, [192, 0, 2, 1]) } else { Says::Raw(owner, asked.kind, data) };
+        vec![vouched(asked, &[says])]
+    });
+    let resolver = resolver(&[&server]);
+    assert_eq!(resolver.txt("long.example").unwrap(), [format!("{}more", "x".repeat(255)).into_bytes()]);
+    let addresses = resolver.addresses("mx.example").unwrap();
+    let set = resolver.tlsa("MX.example", 25, &addresses).unwrap().unwrap();
+    let record = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![0xab] };
+    assert_eq!(set, TlsaSet { base: "mx.example".into(), records: vec![record] });
+    assert!(temporary(resolver.lookup("short.example", Rtype::TLSA)).contains("broken answer"));
+    assert!(temporary(resolver.txt("short.example")).contains("broken answer"));
+    // Where nobody vouches for the addresses no question is asked.
+    let asked = server.asked();
+    assert_eq!(resolver.tlsa("mx.example", 25, &Found { secure: false, ..addresses }), Ok(None));
+    assert_eq!(server.asked(), asked);
 }
 
 #[test]
@@ -218,7 +285,7 @@ fn null_mx_and_nothing() {
         vec![answer(asked, rcode, &says)]
     });
     let resolver = resolver(&[&server]);
-    assert_eq!(resolver.mx("null.example"), Ok(vec![mx(0, "")]));
+    assert_eq!(resolver.mx("null.example").unwrap().data, [mx(0, "")]);
     assert_eq!(resolver.mx("nodata.example"), Err(DnsError::NoData));
     assert_eq!(resolver.mx("bare.example"), Err(DnsError::NoData));
     assert_eq!(resolver.mx("none.example"), Err(DnsError::NoName));
@@ -245,14 +312,17 @@ fn addresses_of_both_families() {
         vec![answer(asked, Rcode::NOERROR, &says)]
     });
     let resolver = resolver(&[&server]);
-    assert_eq!(resolver.addresses("both.example").unwrap(), ["::1".parse::<IpAddr>().unwrap(), "192.0.2.1".parse().unwrap()]);
-    assert_eq!(resolver.addresses("four.example").unwrap(), ["192.0.2.4".parse::<IpAddr>().unwrap()]);
-    assert_eq!(resolver.addresses("half.example").unwrap(), ["192.0.2.5".parse::<IpAddr>().unwrap()]);
+    assert_eq!(
+        resolver.addresses("both.example").unwrap().data,
+        ["::1".parse::<IpAddr>().unwrap(), "192.0.2.1".parse().unwrap()]
+    );
+    assert_eq!(resolver.addresses("four.example").unwrap().data, ["192.0.2.4".parse::<IpAddr>().unwrap()]);
+    assert_eq!(resolver.addresses("half.example").unwrap().data, ["192.0.2.5".parse::<IpAddr>().unwrap()]);
     assert!(temporary(resolver.addresses("open.example")).starts_with("SERVFAIL from"));
     let asked = server.asked();
-    assert_eq!(resolver.addresses("2001:db8::1").unwrap(), ["2001:db8::1".parse::<IpAddr>().unwrap()]);
-    assert_eq!(resolver.addresses("192.0.2.9").unwrap(), ["192.0.2.9".parse::<IpAddr>().unwrap()]);
-    assert_eq!(resolver.addresses("LocalHost.").unwrap().len(), 2);
+    assert_eq!(resolver.addresses("2001:db8::1").unwrap().data, ["2001:db8::1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(resolver.addresses("192.0.2.9").unwrap().data, ["192.0.2.9".parse::<IpAddr>().unwrap()]);
+    assert_eq!(resolver.addresses("LocalHost.").unwrap().data.len(), 2);
     assert_eq!(resolver.mx("localhost"), Err(DnsError::NoData));
     let long = format!("{}.example", "a".repeat(64));
     for bad in ["", ".", "a..b", "a b", "a\0b", "ä.example", "a.b\r\n", &long, &"a.".repeat(130)] {
@@ -284,8 +354,8 @@ fn aliases() {
     });
     const ALIAS_WITHOUT_MX: &str = "no-mx.example";
     let resolver = resolver(&[&server]);
-    assert_eq!(resolver.mx("inside.example").unwrap(), [mx(5, "m.example")]);
-    assert_eq!(resolver.mx("again.example").unwrap(), [mx(5, "m.example")]);
+    assert_eq!(resolver.mx("inside.example").unwrap().data, [mx(5, "m.example")]);
+    assert_eq!(resolver.mx("again.example").unwrap().data, [mx(5, "m.example")]);
     assert_eq!(server.asked(), 3);
     for endless in ["loop.example", "slow-loop.example", "self.example"] {
         assert!(temporary(resolver.mx(endless)).contains("CNAME"), "{endless}");
@@ -330,7 +400,7 @@ fn what_is_cut_is_asked_again_over_tcp() {
         vec![bytes]
     });
     let resolver = resolver(&[&server]);
-    let found = resolver.mx("big.example").unwrap();
+    let found = resolver.mx("big.example").unwrap().data;
     assert_eq!((found.len(), found[255].preference), (256, 255));
     assert_eq!(server.asked(), 2);
 }
@@ -352,7 +422,7 @@ fn forged_answers_are_not_listened_to() {
         no_question[5] = 0;
         vec![other_id, other_name, other_kind, a_query, no_question, vec![], vec![0; 11], good]
     });
-    assert_eq!(resolver(&[&server]).mx("x.example").unwrap(), [mx(1, "good.example")]);
+    assert_eq!(resolver(&[&server]).mx("x.example").unwrap().data, [mx(1, "good.example")]);
 }
 
 #[test]
@@ -362,7 +432,7 @@ fn the_next_server_is_asked() {
         let mute = Server::start(|_| vec![]);
         let good = Server::start(|asked| vec![answer(asked, Rcode::NOERROR, &[Says::Mx("x.example", 1, "m.example")])]);
         let found = resolver(&[&bad, &mute, &good]);
-        assert_eq!(found.mx("x.example").unwrap(), [mx(1, "m.example")]);
+        assert_eq!(found.mx("x.example").unwrap().data, [mx(1, "m.example")]);
         assert_eq!((bad.asked(), mute.asked(), good.asked()), (1, 1, 1));
         // The one that answered is asked first from now on.
         let _ = found.mx("y.example");
@@ -409,8 +479,8 @@ fn servers_that_do_not_know_edns() {
         vec![if asked.edns { refusal } else { bytes }]
     });
     let resolver = resolver(&[&server]);
-    assert_eq!(resolver.mx("long.example").unwrap(), [mx(1, "m.example")]);
-    assert_eq!(resolver.mx("short.example").unwrap(), [mx(1, "m.example")]);
+    assert_eq!(resolver.mx("long.example").unwrap().data, [mx(1, "m.example")]);
+    assert_eq!(resolver.mx("short.example").unwrap().data, [mx(1, "m.example")]);
     assert_eq!(server.asked(), 4);
 }
 

@@ -62,7 +62,7 @@ fn client(change: impl FnOnce(&mut ClientConfig)) -> Arc<ClientConfig> {
 
 fn client_of_version(version: &'static rustls::SupportedProtocolVersion) -> Arc<ClientConfig> {
     let provider = provider();
-    let verifier = Arc::new(AcceptAny { provider: provider.clone() });
+    let verifier = Arc::new(Verifier { provider: provider.clone(), judge: Judge::Nobody });
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
     Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }

@@ -92,6 +92,9 @@ pub const ROWS: &[Row] = &[
     row(At::Starttls, How::Say("454 4.7.0 no keys\r\n"), Arrives, TLS),
     row(At::Starttls, How::Say("502 5.5.1 what?\r\n"), Arrives, TLS),
     row(At::Starttls, How::Say("garbage\r\n"), NO_SMTP, TLS),
+    // Replies in plaintext behind it, in the same packet (RFC 3207 §6).
+    row(At::Starttls, How::Stall("220 go\r\n250-evil.test\r\n250 CHUNKING\r\n250 a\r\n250 b\r\n250 taken\r\n"), Arrives, TLS),
+    row(At::Starttls, How::Say("220 go\r\n250-evil.test\r\n250 CHUNKING\r\n250 a\r\n250 b\r\n250 taken\r\n"), Arrives, TLS),
     row(At::Handshake, How::Stall(""), Arrives, TLS),
     row(At::Handshake, How::Leave(""), Arrives, TLS),
     row(At::Handshake, How::Stall("250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n250 taken\r\n"), Arrives, TLS),
