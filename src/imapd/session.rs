@@ -140,6 +140,7 @@ impl<'a> Session<'a> {
             if let (Status::Ok | Status::No, Some(verb)) = (answer.status, verb) {
                 self.tell_news(tells_gone(verb))?;
             }
+            self.tell_what_waits()?;
             if answer.status == Status::Bad {
                 self.faults += 1;
                 if self.faults >= self.server.config.limits.errors.max(1) {

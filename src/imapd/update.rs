@@ -111,6 +111,16 @@ impl Session<'_> {
         Ok(changes)
     }
 
+    /// Expunges wait for a command that may tell them. A client that goes by the mod-sequences it was told would never hear of
+    /// them if it left now: it is to come back with one from before (RFC 7162 §3.2, §6).
+    pub(super) fn tell_what_waits(&mut self) -> Result<(), End> {
+        let selected = self.selected.as_deref().filter(|_| self.enabled.qresync);
+        match selected.and_then(|selected| selected.view.waiting_modseq()) {
+            Some(waits) => self.tell(format_args!("OK [HIGHESTMODSEQ {}] expunges wait", waits.saturating_sub(1).max(1))),
+            None => Ok(()),
+        }
+    }
+
     /// IMAP4rev2 knows no recent messages.
     pub(super) fn tell_recent(&mut self, selected: &Selected) -> Result<(), End> {
         if self.enabled.rev2 {

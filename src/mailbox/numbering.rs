@@ -54,13 +54,13 @@ impl Numbering {
         }
     }
 
-    /// A message was expunged.
-    pub fn lose(&mut self, uid: u32) {
-        if uid < self.top {
-            if let Err(at) = self.gone.binary_search(&uid) {
-                self.gone.insert(at, uid);
-            }
+    /// A message was expunged. Is that news to the session?
+    pub fn lose(&mut self, uid: u32) -> bool {
+        match self.gone.binary_search(&uid) {
+            Err(at) if uid < self.top => self.gone.insert(at, uid),
+            _ => return false,
         }
+        true
     }
 
     /// Tells the session what is gone: number and UID of each, the last one first, so that no number shifts another.

@@ -29,6 +29,8 @@ pub(super) struct Told {
     numbering: Numbering,
     /// Marks up to this modseq.
     modseq: u64,
+    /// The modseq of the first of the expunges that it was not told of.
+    waits: Option<u64>,
     /// The table this is about ([`Inner::generation`]).
     generation: u64,
     /// Messages that this session was the first to be told of, ascending.
@@ -102,7 +104,7 @@ impl Mailbox {
         let modseq = inner.modseq;
         let seat = self.seats.take(modseq);
         let numbering = Numbering { top: inner.table.as_ref().map_or(0, |loaded| loaded.table.top), gone: Vec::new() };
-        let told = Mutex::new(Told { numbering, modseq, generation: inner.generation, recent: Vec::new() });
+        let told = Mutex::new(Told { numbering, modseq, waits: None, generation: inner.generation, recent: Vec::new() });
         Ok(View { validity: inner.validity(), seat, told, block: Mutex::default(), mailbox: self.clone() })
     }
 
@@ -281,6 +283,11 @@ impl View {
         self.mailbox.inner().modseq.max(1)
     }
 
+    /// The mod-sequence of the first of the expunges that are known and wait until the session may be told (RFC 7162 §3.2).
+    pub fn waiting_modseq(&self) -> Option<u64> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).waits
+    }
+
     /// UIDs that were expunged after this mod-sequence, ascending. None: that was too long ago to be remembered, and any UID
     /// below the next that is not there may be one (RFC 7162 §3.2.5.1).
     pub fn vanished_since(&self, modseq: u64) -> Option<Vec<u32>> {
@@ -319,6 +326,7 @@ impl View {
         let mut changes = Changes::default();
         if tell.gone {
             changes.gone = told.numbering.tell_gone(table).into_iter().map(|(number, uid)| (number, Uid(uid))).collect();
+            told.waits = None;
         }
         // They are told after the others went.
         if tell.marks && told.modseq < inner.modseq {
@@ -397,8 +405,10 @@ impl View {
         }
         let since = self.seat.position();
         let expunged = inner.log.iter().flat_map(|log| log.sum.expunged.iter().rev());
-        for (_, uid) in expunged.take_while(|(modseq, _)| *modseq > since) {
-            told.numbering.lose(*uid);
+        for (modseq, uid) in expunged.take_while(|(modseq, _)| *modseq > since) {
+            if told.numbering.lose(*uid) {
+                told.waits = Some(told.waits.map_or(*modseq, |waits| waits.min(*modseq)));
+            }
         }
         self.seat.advance(inner.modseq);
         Ok(told)
