@@ -89,7 +89,13 @@ impl Session<'_> {
         if owner.is_some() && values.iter().any(|(name, _)| name == USE) {
             return Ok(Answer::no("CANNOT", "the use of a folder is set by CREATE"));
         }
-        let set = self.folders().and_then(|folders| Ok(folders.set_notes(owner.as_ref(), values.clone())?));
+        let set = self.folders().and_then(|folders| {
+            // First, so that nothing is changed without it (RFC 7162 §3.2).
+            if let Some(name) = &owner {
+                self.server.store.open(&self.account()?, name)?.raise_modseq()?;
+            }
+            Ok(folders.set_notes(owner.as_ref(), values.clone())?)
+        });
         let (owner, version) = match set {
             Ok(set) => set,
             Err(answer) => return Ok(answer),

@@ -145,6 +145,11 @@ impl Mailbox {
         Ok((marked, waiting))
     }
 
+    /// Something that is no mark was changed: HIGHESTMODSEQ is greater than before (RFC 7162 §3.2).
+    pub fn raise_modseq(&self) -> Result<(), MailboxError> {
+        self.mark(&[], Change::Add, Marks::default(), None).map(drop)
+    }
+
     /// The bit of a keyword, which becomes one of the folder's if it is not yet. None: it can't (there are 64, or this is no keyword).
     pub fn keyword(&self, name: &str) -> Result<Option<u64>, MailboxError> {
         let mut inner = self.enter();
