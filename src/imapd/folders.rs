@@ -36,19 +36,30 @@ impl Session<'_> {
         self.enabled.utf8 || self.enabled.rev2
     }
 
+    /// What the client wrote, if it is the name in another normal form (RFC 9051 §5.1).
+    pub(super) fn other_form(&self, written: &[u8], name: &FolderName) -> Option<String> {
+        let written = self.name_text(written)?;
+        // INBOX in another case is no other form.
+        (!written.eq_ignore_ascii_case(name.as_str())).then_some(written)
+    }
+
     /// A folder's name as the client reads it, quoted.
     pub(super) fn show_name(&self, name: &FolderName) -> Vec<u8> {
+        self.show_text(name.as_str())
+    }
+
+    fn show_text(&self, name: &str) -> Vec<u8> {
         let mut out = Vec::new();
         if self.speaks_utf8() {
             // A quoted string may hold UTF-8 (RFC 6855 §3); names have no control characters.
             out.push(b'"');
-            for byte in name.as_str().bytes() {
+            for byte in name.bytes() {
                 out.extend(matches!(byte, b'"' | b'\\').then_some(b'\\'));
                 out.push(byte);
             }
             out.push(b'"');
         } else {
-            imap_text::string(utf7::encode(name.as_str()).as_bytes(), &mut out);
+            imap_text::string(utf7::encode(name).as_bytes(), &mut out);
         }
         out
     }
@@ -59,16 +70,23 @@ impl Session<'_> {
 
     /// CREATE (RFC 9051 §6.3.4, RFC 6154 §5.2). A slash at the end means only that more will be below.
     pub(super) fn create(&mut self, name: &[u8], uses: &[Option<SpecialUse>]) -> Done {
-        let name = name.strip_suffix(b"/").unwrap_or(name);
-        let made = self.folder(name).and_then(|(name, _)| {
+        let written = name.strip_suffix(b"/").unwrap_or(name);
+        let made = self.folder(written).and_then(|(name, _)| {
             let special = match uses {
                 [] => None,
                 [Some(special)] => Some(*special),
                 _ => return Err(Answer::no("USEATTR", "a folder can have one use, of those that LIST tells")),
             };
-            Ok(self.folders()?.create(&name, special)?)
+            Ok((self.folders()?.create(&name, special)?, name))
         });
-        Ok(made.map_or_else(|answer| answer, |id| Answer::ok("it is made").with(format!("MAILBOXID (F{id})"))))
+        let (id, name) = match made {
+            Ok(made) => made,
+            Err(answer) => return Ok(answer),
+        };
+        if let Some(written) = self.other_form(written, &name).filter(|_| self.enabled.rev2) {
+            self.tell_renamed("", &name, Some(&written))?;
+        }
+        Ok(Answer::ok("it is made").with(format!("MAILBOXID (F{id})")))
     }
 
     pub(super) fn delete(&mut self, name: &[u8]) -> Done {
@@ -173,11 +191,16 @@ impl Session<'_> {
     pub(super) fn tell_name(&mut self, listed: &Listed, old: Option<&FolderName>) -> Result<(), End> {
         let kind = if listed.kind == Kind::Noselect { Kind::Nonexistent } else { listed.kind };
         let attributes = attributes(&Listed { kind, ..listed.clone() }, true);
+        self.tell_renamed(&attributes, &listed.name, old.map(FolderName::as_str))
+    }
+
+    /// LIST of one name, and how else it was called (RFC 9051 §6.3.9.7).
+    pub(super) fn tell_renamed(&mut self, attributes: &str, name: &FolderName, old: Option<&str>) -> Result<(), End> {
         let mut line = format!("* LIST ({attributes}) \"/\" ").into_bytes();
-        line.extend(self.show_name(&listed.name));
+        line.extend(self.show_name(name));
         if let Some(old) = old {
             line.extend_from_slice(b" (\"OLDNAME\" (");
-            line.extend(self.show_name(old));
+            line.extend(self.show_text(old));
             line.extend_from_slice(b"))");
         }
         line.extend_from_slice(b"\r\n");
@@ -219,7 +242,7 @@ impl Session<'_> {
 
     /// Reference and pattern, put together (RFC 3501 §6.3.8).
     fn pattern(&self, reference: &[u8], pattern: &[u8]) -> Option<String> {
-        self.name_text(&[reference, pattern].concat())
+        self.name_text(&[reference, pattern].concat()).map(|text| FolderName::normal_form(&text))
     }
 
     /// STATUS (RFC 9051 §6.3.11).

@@ -34,7 +34,8 @@ impl Session<'_> {
             // RFC 7162 §3.2.11: what follows is about the new one.
             self.tell(format_args!("OK [CLOSED] the other mailbox is left"))?;
         }
-        let (name, account) = match self.folder(name) {
+        let written = name;
+        let (name, account) = match self.folder(written) {
             Ok(name) => name,
             Err(answer) => return Ok(answer),
         };
@@ -49,13 +50,21 @@ impl Session<'_> {
         let id = self.server.store.folders(&account).map_err(Into::into).and_then(|folders| folders.id(&name));
         let selected =
             Selected { keywords: view.keywords(), view, name, read_only: how.read_only, live: Vec::new(), lines: Vec::new() };
-        self.describe(&selected, id.ok().map(|id| id.to_string()), how.resync.as_ref())?;
+        self.describe(&selected, id.ok().map(|id| id.to_string()))?;
+        if self.enabled.rev2 {
+            let written = self.other_form(written, &selected.name);
+            self.tell_renamed("", &selected.name, written.as_deref())?;
+        }
+        let same = |resync: &&Resync| resync.validity == selected.view.uid_validity();
+        if let Some(resync) = how.resync.as_ref().filter(same) {
+            self.resync(&selected, &selected.view.messages().unwrap_or_default(), resync)?;
+        }
         let (code, text) = if how.read_only { ("READ-ONLY", "you may look") } else { ("READ-WRITE", "it is open") };
         self.selected = Some(Box::new(selected));
         Ok(Answer::ok(text).with(code))
     }
 
-    fn describe(&mut self, selected: &Selected, id: Option<String>, resync: Option<&Resync>) -> Result<(), End> {
+    fn describe(&mut self, selected: &Selected, id: Option<String>) -> Result<(), End> {
         let view = &selected.view;
         self.tell_flags(selected)?;
         self.tell(format_args!("{} EXISTS", view.count().unwrap_or(0)))?;
@@ -68,17 +77,8 @@ impl Session<'_> {
         self.tell(format_args!("OK [UIDVALIDITY {}] UIDs hold", view.uid_validity()))?;
         self.tell(format_args!("OK [UIDNEXT {}] the next will be this or greater", view.uid_next()))?;
         self.tell(format_args!("OK [HIGHESTMODSEQ {}] the last change", view.highest_modseq()))?;
-        if let Some(id) = id {
-            self.tell(format_args!("OK [MAILBOXID (F{id})] its name for good"))?;
-        }
-        if self.enabled.rev2 {
-            let name = self.show_name(&selected.name);
-            self.connection.put(b"* LIST () \"/\" ")?;
-            self.connection.put(&name)?;
-            self.connection.put(b"\r\n")?;
-        }
-        match resync.filter(|resync| resync.validity == view.uid_validity()) {
-            Some(resync) => self.resync(selected, &view.messages().unwrap_or_default(), resync),
+        match id {
+            Some(id) => self.tell(format_args!("OK [MAILBOXID (F{id})] its name for good")),
             None => Ok(()),
         }
     }

@@ -48,7 +48,7 @@ impl std::error::Error for NameError {}
 impl FolderName {
     /// Takes any text that can be a name. INBOX as the first part is one in any case (RFC 3501 §5.1).
     pub fn parse(text: &str) -> Result<FolderName, NameError> {
-        let mut name: String = text.nfc().collect();
+        let mut name = FolderName::normal_form(text);
         if name.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
             return Err(NameError::Control);
         }
@@ -68,6 +68,11 @@ impl FolderName {
             }
         }
         Ok(FolderName(name))
+    }
+
+    /// A text in the form that names are kept in: so a pattern, too, is like a name (RFC 9051 §5.1).
+    pub fn normal_form(text: &str) -> String {
+        text.nfc().collect()
     }
 
     /// The one folder that everybody has.
