@@ -4,6 +4,7 @@
 use super::answer::{Answer, Done, End};
 use super::catenate::LastView;
 use super::grammar::{Announced, Append, AppendHead, Bad, Cursor, Flag, Piece, Replaced, announced, show_uids};
+use super::input::MOST_DROPPED;
 use super::session::Session;
 use crate::delivery::{Batch, FileError};
 use crate::mail::Filing;
@@ -178,7 +179,7 @@ impl Session<'_> {
     /// Reads what comes all the same, so that it is not taken for commands.
     fn drop_literals(&mut self, line: &mut Vec<u8>) -> Result<(), End> {
         while let Some(literal) = announced(line).filter(|literal| !literal.waits) {
-            if self.login.is_none() || literal.length > self.server.config.max_message_size {
+            if self.login.is_none() || literal.length > MOST_DROPPED.max(self.server.config.max_message_size) {
                 return Err(End::Thrown("literal too long"));
             }
             self.connection.read_bytes(literal.length, |_| {})?;

@@ -11,7 +11,7 @@ const MOST: usize = 256 << 10;
 /// As long as nobody has logged in.
 const MOST_BEFORE_LOGIN: usize = 8 << 10;
 /// A literal that is too big, and not waited for, is read and dropped up to this length.
-const MOST_DROPPED: u64 = 64 << 20;
+pub(super) const MOST_DROPPED: u64 = 64 << 20;
 
 /// What was read.
 #[derive(Debug)]
