@@ -1,8 +1,9 @@
 //! The manual pages tell of every option, command and key there is, and of nothing else.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 fn page(name: &str) -> String {
@@ -140,7 +141,7 @@ const EXERCISES: &[(&str, &str)] = &[
     ("IMAP4rev2", "ENABLE IMAP4REV2"),
     ("LITERAL+", "+}\\R\\N"),
     ("SASL-IR", "AUTHENTICATE PLAIN A"),
-    ("ID", " ID ("),
+    ("ID", " ID (\"NAME\""),
     ("ENABLE", " ENABLE "),
     ("BINARY", "BINARY.PEEK["),
     ("CATENATE", "CATENATE (URL"),
@@ -162,19 +163,19 @@ const EXERCISES: &[(&str, &str)] = &[
     ("MULTISEARCH", " ESEARCH IN ("),
     ("NAMESPACE", " NAMESPACE"),
     ("NOTIFY", " NOTIFY SET"),
-    ("OBJECTID", "EMAILID"),
+    ("OBJECTID", "FETCH 1 EMAILID"),
     ("PARTIAL", "(PARTIAL -"),
     ("PREVIEW", "PREVIEW (LAZY)"),
     ("QRESYNC", "(QRESYNC ("),
     ("QUOTA", " GETQUOTAROOT "),
     ("QUOTA=RES-STORAGE", "DELETED-STORAGE"),
     ("REPLACE", " REPLACE "),
-    ("SAVEDATE", "SAVEDATE"),
+    ("SAVEDATE", "FETCH 1 SAVEDATE"),
     ("SEARCHRES", "FETCH $"),
     ("SORT", " SORT ("),
     ("SORT=DISPLAY", "DISPLAYFROM"),
     ("SPECIAL-USE", "LIST (SPECIAL-USE)"),
-    ("STATUS=SIZE", " SIZE"),
+    ("STATUS=SIZE", "(SIZE)"),
     ("THREAD=ORDEREDSUBJECT", "THREAD ORDEREDSUBJECT"),
     ("THREAD=REFERENCES", "THREAD REFERENCES"),
     ("UIDPLUS", "UID EXPUNGE"),
@@ -185,18 +186,104 @@ const EXERCISES: &[(&str, &str)] = &[
     ("WITHIN", "YOUNGER "),
 ];
 
-/// Nothing is announced that no dialogue asks for.
+/// The dialogues of IMAP, by name.
+fn imap_dialogues() -> BTreeMap<String, String> {
+    let files =
+        fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dialogues/imap")).unwrap().map(|file| file.unwrap().path());
+    let texts = files.filter(|file| file.extension().is_some_and(|extension| extension == "txt"));
+    texts.map(|file| (file.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(file).unwrap())).collect()
+}
+
+/// Is a command with this in it, in capitals, answered with OK? Of a comment with it, any command.
+fn exercises(dialogue: &str, word: &str) -> bool {
+    let lines: Vec<&str> = dialogue.lines().collect();
+    lines.iter().enumerate().any(|(at, line)| {
+        let command = line.starts_with('C').then(|| line.split([':', '=']).nth(1)?.trim_start().split(' ').next()).flatten();
+        let is_answer = |answer: &&&str| match command {
+            Some(tag) => {
+                answer.starts_with('S') && answer.get(2..).is_some_and(|text| text.trim().starts_with(&format!("{tag} ")))
+            }
+            None => answer.contains(" OK "),
+        };
+        let rest = lines.get(at + 1..).unwrap_or_default();
+        (command.is_some() || line.starts_with('#'))
+            && line.to_ascii_uppercase().contains(word)
+            && rest.iter().find(is_answer).is_some_and(|answer| answer.contains(" OK "))
+    })
+}
+
+/// Nothing is announced that no dialogue asks for, and gets.
 #[test]
 fn each_capability_of_imap_is_exercised() {
-    let mut lines = Vec::new();
-    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dialogues/imap")).unwrap().flatten() {
-        let text = fs::read_to_string(file.path()).unwrap_or_default().to_ascii_uppercase();
-        lines.extend(text.lines().filter(|line| line.starts_with(['C', '#'])).map(str::to_owned));
-    }
+    let dialogues = imap_dialogues();
     for capability in pillarbox::imapd::CAPABILITIES {
         let word = EXERCISES.iter().find(|(name, _)| name == capability).map(|(_, word)| *word);
         let word = word.unwrap_or_else(|| panic!("what exercises {capability}?"));
-        assert!(lines.iter().any(|line| line.contains(word)), "no dialogue exercises {capability}: {word:?}");
+        assert!(dialogues.values().any(|text| exercises(text, word)), "no dialogue exercises {capability}: {word:?}");
     }
     assert_eq!(EXERCISES.len(), pillarbox::imapd::CAPABILITIES.len());
+}
+
+/// The sections of RFCs that comments name, like `RFC 9051 §6.4.4, §7.3.4`.
+fn sections_named(dialogue: &str) -> BTreeSet<(&str, &str)> {
+    let comments = dialogue.lines().filter_map(|line| line.strip_prefix('#'));
+    let words = comments.flat_map(|line| line.split([' ', ',', ';', ':', '(', ')'])).map(|word| word.trim_end_matches('.'));
+    let (mut named, mut rfc, mut before) = (BTreeSet::new(), "", "");
+    for word in words.filter(|word| !word.is_empty()) {
+        if before == "RFC" {
+            rfc = word;
+        }
+        named.extend(word.strip_prefix('§').map(|section| (rfc, section)));
+        before = word;
+    }
+    named
+}
+
+/// The text of all Rust files below a directory.
+fn sources(dir: &Path) -> String {
+    let mut text = String::new();
+    for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            text += &sources(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text += &fs::read_to_string(path).unwrap();
+        }
+    }
+    text
+}
+
+/// What the table says shows a rule is there, and names the rule's section; no RFC that is supported is left out.
+#[test]
+fn each_rule_of_imap_is_shown() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = sources(&top.join("tests")) + &sources(&top.join("src"));
+    let dialogues = imap_dialogues();
+    let table = fs::read_to_string(top.join("tests/dialogues/imap/RULES")).unwrap();
+    let (mut told, mut rfc) = (BTreeSet::new(), "");
+    for line in table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(title) = line.strip_prefix("RFC ") {
+            rfc = title.split(' ').next().unwrap();
+            told.insert(rfc);
+            continue;
+        }
+        let (rule, shown) = line.split_once(" : ").unwrap_or_else(|| panic!("what shows it? {line}"));
+        let section = rule.trim_start().split(' ').next().unwrap();
+        if shown.starts_with('(') && shown.ends_with(')') {
+            continue;
+        }
+        for name in shown.split(' ') {
+            if let Some((_, test)) = name.rsplit_once("::") {
+                assert!(tests.contains(&format!("fn {test}(")), "there is no test {name}: {line}");
+            } else {
+                let dialogue = dialogues.get(name).unwrap_or_else(|| panic!("there is no dialogue {name}: {line}"));
+                assert!(sections_named(dialogue).contains(&(rfc, section)), "{name} does not name RFC {rfc} §{section}");
+            }
+        }
+    }
+    let page = page("pillarbox-imap.7");
+    let mut lines = page.lines().skip_while(|line| !line.starts_with(".Bl")).take_while(|line| !line.starts_with(".El"));
+    let supported = lines.by_ref().filter_map(|line| line.strip_prefix("RFC ")?.split([' ', '.', ',', ':']).next());
+    for rfc in supported {
+        assert!(told.contains(rfc), "RFC {rfc} has no rules");
+    }
 }
