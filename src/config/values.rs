@@ -50,18 +50,19 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// An address, or a domain for all addresses there; in lower case.
+/// An address, or a domain for all addresses there; in lower case, the domain with A-labels.
 pub fn sender(text: &str) -> Result<String, String> {
-    let domain = match text.rsplit_once('@') {
-        Some((local, domain)) if !local.is_empty() && !local.contains(char::is_whitespace) => domain,
+    let (local, domain) = match text.rsplit_once('@') {
+        Some((local, domain)) if !local.is_empty() && !local.contains(char::is_whitespace) => (Some(local), domain),
         Some(_) => return Err(format!("`{text}` is not an address such as `user@example.org`, nor a domain")),
-        None => text,
+        None => (None, text),
     };
-    domain_name(domain)?;
-    Ok(text.to_ascii_lowercase())
+    let domain = domain_name(domain)?;
+    Ok(local.map_or(domain.clone(), |local| format!("{local}@{domain}")).to_ascii_lowercase())
 }
 
-/// A host or domain name of the preferred syntax (RFC 1035 §2.3.1, RFC 1123 §2.1), without a final dot.
+/// A host or domain name of the preferred syntax (RFC 1035 §2.3.1, RFC 1123 §2.1), without a final dot. One that is not in ASCII
+/// comes out with A-labels (RFC 5890 §2.3.2.1).
 pub fn domain_name(text: &str) -> Result<String, String> {
     let label_ok = |label: &str| {
         !label.is_empty()
@@ -70,13 +71,11 @@ pub fn domain_name(text: &str) -> Result<String, String> {
             && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    if !text.is_ascii() {
-        return Err(format!("`{text}` is not in ASCII; write the xn-- form"));
+    let name = if text.is_ascii() { Ok(text.to_owned()) } else { idna::domain_to_ascii_strict(text) };
+    match name {
+        Ok(name) if name.len() <= 253 && name.split('.').all(label_ok) && name.parse::<IpAddr>().is_err() => Ok(name),
+        _ => Err(format!("`{text}` is not a host or domain name")),
     }
-    if text.len() > 253 || !text.split('.').all(label_ok) || text.parse::<IpAddr>().is_ok() {
-        return Err(format!("`{text}` is not a host or domain name"));
-    }
-    Ok(text.to_owned())
 }
 
 /// `192.0.2.0/24`, `2001:db8::/32`, or a single address.
@@ -189,7 +188,9 @@ mod tests {
         for good in ["localhost", "mail.example.org", "a_b.example", "xn--bcher-kva.example"] {
             assert_eq!(domain_name(good).as_deref(), Ok(good));
         }
-        for bad in ["", ".", "a..b", "-a.b", "a-.b", "a b", "a.", "bücher.example", "192.0.2.1"] {
+        assert_eq!(domain_name("bücher.example").as_deref(), Ok("xn--bcher-kva.example"));
+        assert_eq!(sender("Jörg.X@Bücher.Example").as_deref(), Ok("jörg.x@xn--bcher-kva.example"));
+        for bad in ["", ".", "a..b", "-a.b", "a-.b", "a b", "a.", "b\u{fc}_cher.example", "\u{a0}", "192.0.2.1"] {
             assert!(domain_name(bad).is_err(), "{bad}");
         }
     }

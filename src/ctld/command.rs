@@ -157,6 +157,8 @@ mod tests {
             ("queue release 57a3b1c09d3e1f22-2a", Command::Release(Which::Message(id))),
             ("queue remove a@b.test", Command::Remove(Which::Sender(ReversePath(Some("a@b.test".parse().unwrap()))))),
             ("queue remove <a@b.test>", Command::Remove(Which::Sender(ReversePath(Some("a@b.test".parse().unwrap()))))),
+            ("queue flush b\u{fc}cher.test", Command::Flush(Which::Domain(Domain::parse("b\u{fc}cher.test").unwrap()))),
+            ("route j\u{f6}rg@b\u{fc}cher.test", Command::Route("j\u{f6}rg@b\u{fc}cher.test".parse().unwrap())),
             ("mailbox list alice", Command::Folders("alice".to_owned())),
             ("mailbox check alice", Command::Check("alice".to_owned(), None)),
             ("mailbox rebuild al A/b c", Command::Rebuild("al".to_owned(), FolderName::parse("A/b c").ok())),

@@ -5,6 +5,7 @@ use super::places::{self, Target};
 use super::runner::{self, InHand};
 use super::table::{Lane, Task};
 use super::{Hop, Office, Route};
+use crate::auth::Shown;
 use crate::host::Account;
 use crate::mail::header;
 use crate::mailbox::{MailboxError, Uid};
@@ -28,7 +29,7 @@ const LONGEST_AT_ONCE: Duration = Duration::from_secs(2);
 const MOST_HEADER: usize = 320 * 1024;
 
 /// Delivers what is local and hands the rest to the queue-runner. `delivered_to`: values of the message's Delivered-To
-/// fields, in lower case.
+/// fields, as keys of addresses.
 pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[String]) {
     let begin = office.clock.elapsed();
     let _in_hand = InHand::begin(office, slice::from_ref(entry));
@@ -113,7 +114,7 @@ fn deliver(
     delivered_to: &[String],
 ) -> Result<Option<Uid>, Verdict> {
     let Some(address) = super::address(entry, index) else { return Ok(None) };
-    if !delivered_to.is_empty() && delivered_to.contains(&address.to_string().to_ascii_lowercase()) {
+    if !delivered_to.is_empty() && delivered_to.contains(&address.key()) {
         return Err(Verdict::Failed(Trouble::own("5.4.6", "The message has been in this mailbox before: it goes in a circle.")));
     }
     let target = Target { account: account.clone(), folder: INBOX.to_owned() };
@@ -133,8 +134,9 @@ fn deliver(
     }
     let uid = delivered.map_err(|error| refused(&error))?;
     log::info!(
-        "msg={} event=delivered to=<{address}> mailbox={} uid={} delay={:.1}",
+        "msg={} event=delivered to=<{}> mailbox={} uid={} delay={:.1}",
         entry.id,
+        Shown(&address.to_string()),
         account.name,
         uid.0,
         office.clock.now().since(entry.time).as_secs_f32()
@@ -177,5 +179,5 @@ pub(super) fn head(message: &Message) -> io::Result<Vec<u8>> {
 fn delivered_to(head: &[u8]) -> Vec<String> {
     let fields = header::fields(head).filter(|field| field.is(head, "Delivered-To"));
     let value = |field: header::Field| header::unfold(head.get(field.value).unwrap_or_default());
-    fields.map(value).map(|value| String::from_utf8_lossy(&value).to_ascii_lowercase()).collect()
+    fields.map(value).map(|value| super::mend::address_key(&value)).collect()
 }

@@ -1,7 +1,7 @@
 //! What is changed in the header of a message that arrives: trace and missing fields go before it, forged spool fields and
 //! the Bcc of submissions are left out. All else stays as it is, in its order. Pure.
 
-use crate::mail::header;
+use crate::mail::{Address, header};
 
 /// What is added and taken away.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Missing {
 pub(super) struct Facts {
     /// Received fields it came with.
     pub(super) received: usize,
-    /// Values of its Delivered-To fields, in lower case.
+    /// Values of its Delivered-To fields, as keys of addresses.
     pub(super) delivered_to: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
         if is("Received") {
             facts.received += 1;
         } else if is("Delivered-To") {
-            facts.delivered_to.push(String::from_utf8_lossy(&header::unfold(value)).to_ascii_lowercase());
+            facts.delivered_to.push(address_key(&header::unfold(value)));
         } else if is("Date") {
             has_date = true;
         } else if is("Message-ID") {
@@ -98,6 +98,12 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
         out.extend_from_slice(head.get(range).unwrap_or_default());
     }
     facts
+}
+
+/// What an address in a field is compared by; text that is none stands for itself.
+pub(super) fn address_key(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    text.parse().map_or_else(|_| text.to_ascii_lowercase(), |address: Address| address.key())
 }
 
 /// A field of the journal's own records?

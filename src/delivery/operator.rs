@@ -1,7 +1,7 @@
 //! What operators do to the queue.
 
 use super::Office;
-use crate::mail::{Domain, ReversePath};
+use crate::mail::{Address, Domain, ReversePath};
 use crate::spool::{Entry, Outcome, SpoolError, SpoolId, Status, Unsettled};
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl Which {
 
 /// Nobody but its own host knows whether the case of a local part matters; people who look for one do not care.
 fn is_same(one: &ReversePath, other: &ReversePath) -> bool {
-    one.to_string().eq_ignore_ascii_case(&other.to_string())
+    one.0.as_ref().map(Address::key) == other.0.as_ref().map(Address::key)
 }
 
 /// Why an operator's act was not done.

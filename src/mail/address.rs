@@ -1,4 +1,8 @@
-//! Addresses (RFC 5321 §4.1.2): parsed once, then trusted.
+//! Addresses (RFC 5321 §4.1.2), in any language (RFC 6531 §3.3): parsed once, then trusted.
+//!
+//! A domain beyond ASCII has two spellings: with U-labels, as people write it, and with A-labels, as name servers know it (RFC
+//! 5890 §2.3.2.1). Each is kept as it came, and both are one domain. A local part has one spelling, which only its host
+//! understands.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,13 +11,14 @@ use std::str::FromStr;
 /// The domain part of an address.
 #[derive(Clone, Debug, Eq, PartialEq, Hash, PartialOrd, Ord)]
 pub enum Domain {
-    /// A host or domain name, kept as written; compared without regard to case through [`Domain::key`].
+    /// A host or domain name, kept as written; compared through [`Domain::key`], without regard to case and spelling.
     Name(String),
     /// An address literal: `[192.0.2.1]`, `[IPv6:2001:db8::1]`.
     Literal(IpAddr),
 }
 
-/// A mailbox address: `local-part@domain`. Made only by a parser, so it holds no control character and no line break.
+/// A mailbox address: `local-part@domain`. Made only by a parser, so it holds no control character and no line break, and its
+/// domain can be looked up.
 #[derive(Clone, Debug, Eq, PartialEq, Hash, PartialOrd, Ord)]
 pub struct Address {
     local: String,
@@ -31,17 +36,28 @@ pub enum AddressError {
     Syntax,
     /// A part is longer than RFC 5321 §4.5.3.1 allows.
     TooLong,
-    /// Bytes beyond ASCII.
-    NonAscii,
 }
 
 impl Domain {
-    /// The form in which two spellings of one domain are equal.
+    /// The form in which two spellings of one domain are equal: A-labels in lower case.
     pub fn key(&self) -> String {
-        self.to_string().to_ascii_lowercase()
+        self.to_ascii().to_string().to_ascii_lowercase()
     }
 
-    /// domain / address-literal of RFC 5321 §4.1.2.
+    /// Has it no U-label?
+    pub fn is_ascii(&self) -> bool {
+        !matches!(self, Domain::Name(name) if !name.is_ascii())
+    }
+
+    /// With A-labels.
+    pub fn to_ascii(&self) -> Domain {
+        match self {
+            Domain::Name(name) if !name.is_ascii() => Domain::Name(a_labels(name).unwrap_or_else(|| name.clone())),
+            other => other.clone(),
+        }
+    }
+
+    /// domain / address-literal of RFC 5321 §4.1.2, where a sub-domain may be a U-label (RFC 6531 §3.3).
     pub fn parse(text: &str) -> Result<Domain, AddressError> {
         if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             let (v6, plain) = match inner.get(..5) {
@@ -57,10 +73,10 @@ impl Domain {
         if text.len() > 255 {
             return Err(AddressError::TooLong);
         }
-        if !text.is_ascii() {
-            return Err(AddressError::NonAscii);
-        }
         let name = text.strip_suffix('.').unwrap_or(text);
+        if !name.is_ascii() {
+            return a_labels(name).map(|_| Domain::Name(name.to_owned())).ok_or(AddressError::Syntax);
+        }
         let label_ok = |label: &str| {
             let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
             let bytes = label.as_bytes();
@@ -83,18 +99,34 @@ impl fmt::Display for Domain {
     }
 }
 
-fn is_atext(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
+/// A name with U-labels in A-labels. Not every text that can be mapped to such a name is one: the label must be, but for the
+/// case of its letters, what its A-label stands for (RFC 5891 §4.2.1, §5.4). So no other character becomes a dot or a letter
+/// of ASCII here, and none is left out.
+fn a_labels(name: &str) -> Option<String> {
+    let ascii = idna::domain_to_ascii_strict(name).ok()?;
+    let (unicode, valid) = idna::domain_to_unicode(&ascii);
+    let is_same = |(own, label): (&str, &str)| own.is_ascii() || own.chars().flat_map(char::to_lowercase).eq(label.chars());
+    (valid.is_ok() && name.split('.').zip(unicode.split('.')).all(is_same)).then_some(ascii)
+}
+
+/// UTF8-non-ascii of RFC 6532 §3.1, but for controls and what ends lines elsewhere, since addresses stand in logs and headers,
+/// and for the character that stands for bytes which are no UTF-8.
+pub(super) fn is_beyond_ascii(char: char) -> bool {
+    !char.is_ascii() && !char.is_control() && !matches!(char, '\u{2028}' | '\u{2029}' | '\u{fffd}')
+}
+
+fn is_atext(char: char) -> bool {
+    char.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(char) || is_beyond_ascii(char)
 }
 
 fn is_dot_string(text: &str) -> bool {
-    !text.is_empty() && text.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
+    !text.is_empty() && text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
 impl Address {
     /// An address of these parts, for names that come from our own configuration.
     pub fn new(local: &str, domain: Domain) -> Result<Address, AddressError> {
-        if local.is_empty() || local.len() > 64 || !local.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        if local.is_empty() || local.len() > 64 || !local.chars().all(|char| matches!(char, ' '..='~') || is_beyond_ascii(char)) {
             return Err(AddressError::Syntax);
         }
         Ok(Address { local: local.to_owned(), domain })
@@ -110,20 +142,36 @@ impl Address {
         &self.domain
     }
 
+    /// Can a host take it that knows nothing of SMTPUTF8?
+    pub fn is_ascii(&self) -> bool {
+        self.local.is_ascii() && self.domain.is_ascii()
+    }
+
+    /// The same mailbox, as such a host can take it; there is none for a local part beyond ASCII.
+    pub fn to_ascii(&self) -> Option<Address> {
+        self.local.is_ascii().then(|| Address { local: self.local.clone(), domain: self.domain.to_ascii() })
+    }
+
+    /// The form in which two addresses are equal that lead to the same mailbox, as far as is known of their hosts: most do not
+    /// care for the case of letters.
+    pub fn key(&self) -> String {
+        Address { local: self.local.clone(), domain: self.domain.to_ascii() }.to_string().to_ascii_lowercase()
+    }
+
     /// The start of `text` up to the end of the address, and the rest.
     ///
     /// ```abnf
     /// Mailbox = Local-part "@" ( Domain / address-literal )   ; RFC 5321 §4.1.2
     /// Local-part = Dot-string / Quoted-string
+    /// sub-domain =/ U-label                                   ; RFC 6531 §3.3
+    /// atext =/ UTF8-non-ascii
+    /// qtextSMTP =/ UTF8-non-ascii
     /// ```
     pub fn parse_prefix(text: &str) -> Result<(Address, &str), AddressError> {
-        if !text.is_ascii() {
-            return Err(AddressError::NonAscii);
-        }
         let (local, rest) = match text.strip_prefix('"') {
             Some(quoted) => unquote(quoted)?,
             None => {
-                let end = text.bytes().position(|b| !is_atext(b) && b != b'.').unwrap_or(text.len());
+                let end = text.find(|char| !is_atext(char) && char != '.').unwrap_or(text.len());
                 let (local, rest) = text.split_at(end);
                 if !is_dot_string(local) {
                     return Err(AddressError::Syntax);
@@ -138,7 +186,8 @@ impl Address {
         let end = if rest.starts_with('[') {
             rest.find(']').ok_or(AddressError::Syntax)? + 1
         } else {
-            rest.bytes().position(|b| !(b.is_ascii_alphanumeric() || b"-_.".contains(&b))).unwrap_or(rest.len())
+            let is_of_name = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char) || !char.is_ascii();
+            rest.find(|char| !is_of_name(char)).unwrap_or(rest.len())
         };
         let (domain, rest) = rest.split_at(end);
         Ok((Address { local, domain: Domain::parse(domain)? }, rest))
@@ -158,6 +207,7 @@ fn unquote(text: &str) -> Result<(String, &str), AddressError> {
                 _ => return Err(AddressError::Syntax),
             },
             ' '..='~' => local.push(char),
+            _ if is_beyond_ascii(char) => local.push(char),
             _ => return Err(AddressError::Syntax),
         }
     }
@@ -192,6 +242,21 @@ impl fmt::Display for Address {
     }
 }
 
+impl ReversePath {
+    /// Can a host take it that knows nothing of SMTPUTF8?
+    pub fn is_ascii(&self) -> bool {
+        self.0.as_ref().is_none_or(Address::is_ascii)
+    }
+
+    /// The same path, as such a host can take it.
+    pub fn to_ascii(&self) -> Option<ReversePath> {
+        match &self.0 {
+            None => Some(ReversePath(None)),
+            Some(address) => address.to_ascii().map(|address| ReversePath(Some(address))),
+        }
+    }
+}
+
 impl fmt::Display for ReversePath {
     /// As it stands between `<` and `>`: empty for the null sender.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,6 +279,11 @@ mod tests {
             "u@[192.0.2.1]",
             "u@[IPv6:2001:db8::1]",
             "a@b_c.example",
+            "j\u{f6}rg@b",
+            "\u{7528}\u{6237}.x@\u{4f8b}\u{5b50}.example",
+            "\"\u{f6} \u{f6}\"@B\u{fc}cher.example",
+            "a@xn--bcher-kva.b\u{fc}cher.example",
+            "a@stra\u{df}e.example",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
@@ -244,10 +314,52 @@ mod tests {
             "\"a\r\"@c",
             "a@b c",
             "\"a\0\"@c",
-            "ä@c",
+            "a\u{85}@c",
+            "a\u{2028}b@c",
+            "a\u{fffd}b@c",
+            "\"\\\u{f6}\"@c",
+            // No label of a domain: blanks, marks, dots and letters that stand for others.
+            "a@\u{a0}c",
+            "a@b\u{fc}cher\u{3002}example",
+            "a@\u{ff43}",
+            "a@\u{2460}.example",
+            "a@b\u{ad}c.example",
+            "a@u\u{308}.example",
+            "a@\u{200b}.example",
+            "a@b\u{fc}_c.example",
+            "a@-\u{fc}.example",
+            "a@\u{fc}..example",
         ] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
         }
         assert_eq!(format!("{}@b", "a".repeat(65)).parse::<Address>(), Err(AddressError::TooLong));
+        assert_eq!(format!("{}@b", "\u{f6}".repeat(33)).parse::<Address>(), Err(AddressError::TooLong));
+        assert!(format!("a@{}.example", "\u{fc}".repeat(60)).parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn both_spellings_are_one_domain() {
+        let key = |text: &str| Domain::parse(text).unwrap().key();
+        for (one, other) in [
+            ("b\u{fc}cher.example", "XN--bcher-KVA.example"),
+            ("B\u{dc}CHER.Example.", "b\u{fc}cher.example"),
+            ("\u{4f8b}\u{5b50}.\u{6d4b}\u{8bd5}", "xn--fsqu00a.xn--0zwm56d"),
+            ("\u{3a3}\u{391}.example", "\u{3c3}\u{3b1}.example"),
+        ] {
+            assert_eq!(key(one), key(other));
+            assert!(key(one).is_ascii());
+        }
+        assert_ne!(key("stra\u{df}e.example"), key("strasse.example"));
+    }
+
+    #[test]
+    fn a_domain_can_be_told_in_ascii_and_a_local_part_can_not() {
+        let ascii = |text: &str| text.parse::<Address>().unwrap().to_ascii().map(|address| address.to_string());
+        assert_eq!(ascii("A.b@B\u{fc}cher.example").as_deref(), Some("A.b@xn--bcher-kva.example"));
+        assert_eq!(ascii("a@b").as_deref(), Some("a@b"));
+        assert_eq!(ascii("\u{f6}@b"), None);
+        let key = |text: &str| text.parse::<Address>().unwrap().key();
+        assert_eq!(key("\"A b\"@B\u{dc}cher.example"), "\"a b\"@xn--bcher-kva.example");
+        assert_ne!(key("\u{d6}@b"), key("\u{f6}@b"));
     }
 }

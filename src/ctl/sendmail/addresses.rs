@@ -139,6 +139,8 @@ mod tests {
         let here = Domain::parse("here.test").unwrap();
         assert_eq!(qualify("root", &here).as_deref(), Some("root@here.test"));
         assert_eq!(qualify("a@b.test", &here).as_deref(), Some("a@b.test"));
+        assert_eq!(qualify("j\u{f6}rg", &here).as_deref(), Some("j\u{f6}rg@here.test"));
+        assert_eq!(qualify("j\u{fffd}rg@b.test", &here), None);
         assert_eq!(qualify("a b", &here), None);
         assert_eq!(qualify("a@", &here), None);
     }
