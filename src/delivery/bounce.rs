@@ -1,9 +1,12 @@
 //! Reports to senders: multipart/report (RFC 6522) with a text for people, a delivery status for programs (RFC 3464), and
-//! what is given back of the message they are about. Pure; all but the latter is 7-bit.
+//! what is given back of the message they are about. Pure.
+//!
+//! Of addresses beyond ASCII a report is in UTF-8 where it may be. Else all of it is 7-bit: these addresses are then told by
+//! the numbers of their characters, which loses nothing (RFC 6533 §3, §4.4), and what people read is encoded.
 
-use super::enclosure::Enclosure;
+use super::enclosure::{Enclosure, quoted_printable};
 use super::outcome::Trouble;
-use crate::mail::{Address, Recipient, date};
+use crate::mail::{Address, Recipient, date, dsn};
 use crate::sys::Time;
 use std::fmt::Write;
 
@@ -46,6 +49,8 @@ pub(super) struct Notice<'a> {
     pub(super) id: &'a str,
     /// Whom it goes to.
     pub(super) sender: &'a Address,
+    /// It may hold eight-bit text.
+    pub(super) eight_bit: bool,
     /// Now (RFC 5322 §3.3).
     pub(super) date: String,
     /// When the message was taken.
@@ -63,15 +68,23 @@ pub(super) struct Notice<'a> {
 /// The report, with LF line ends.
 pub(super) fn build(notice: &Notice<'_>) -> Vec<u8> {
     let Enclosure { media, encoding, text: enclosed } = notice.enclosed;
-    let text = explanation(notice);
-    let status = status(notice);
+    let (text, status) = (explanation(notice), status(notice));
+    let (charset, text_encoding, text) = match text.is_ascii() {
+        true => ("us-ascii", "7bit", text.into_bytes()),
+        false if notice.eight_bit => ("utf-8", "8bit", text.into_bytes()),
+        false => ("utf-8", "quoted-printable", quoted_printable(text.as_bytes())),
+    };
+    let (status_media, status_encoding) = match status.is_ascii() {
+        true => ("message/delivery-status", "7bit"),
+        // RFC 6533 §4.1.
+        false => ("message/global-delivery-status", "8bit"),
+    };
     // Our words hold no line that begins with two dashes; what is enclosed may hold any.
     let mut boundary = format!("report-{}", notice.id);
-    while memchr::memmem::find(enclosed, boundary.as_bytes()).is_some() || text.contains(&boundary) || status.contains(&boundary)
-    {
+    while [enclosed, &text, status.as_bytes()].iter().any(|part| memchr::memmem::find(part, boundary.as_bytes()).is_some()) {
         boundary.push('_');
     }
-    let mut out = format!(
+    let out = format!(
         "From: Mail Delivery <MAILER-DAEMON@{host}>\n\
          To: <{to}>\n\
          Subject: {subject}\n\
@@ -84,27 +97,28 @@ pub(super) fn build(notice: &Notice<'_>) -> Vec<u8> {
          This is a delivery report in MIME format.\n\
          \n\
          --{boundary}\n\
-         Content-Type: text/plain; charset=us-ascii\n\
-         \n\
-         {text}\n\
-         --{boundary}\n\
-         Content-Type: message/delivery-status\n\
+         Content-Type: text/plain; charset={charset}\n\
+         Content-Transfer-Encoding: {text_encoding}\n\
+         \n",
+        host = notice.hostname,
+        to = notice.sender.to_ascii().as_ref().unwrap_or(notice.sender),
+        subject = subject(notice.kind),
+        date = notice.date,
+        id = notice.id,
+    );
+    let status = format!(
+        "\n--{boundary}\n\
+         Content-Type: {status_media}\n\
+         Content-Transfer-Encoding: {status_encoding}\n\
          \n\
          {status}\n\
          --{boundary}\n\
          Content-Type: {media}\n\
          Content-Transfer-Encoding: {encoding}\n\
-         \n",
-        host = notice.hostname,
-        to = notice.sender,
-        subject = subject(notice.kind),
-        date = notice.date,
-        id = notice.id,
-    )
-    .into_bytes();
-    out.extend_from_slice(enclosed);
-    out.extend_from_slice(format!("\n--{boundary}--\n").as_bytes());
-    out
+         \n"
+    );
+    let end = format!("\n--{boundary}--\n");
+    [out.as_bytes(), &text, status.as_bytes(), enclosed, end.as_bytes()].concat()
 }
 
 fn subject(kind: Kind) -> &'static str {
@@ -195,10 +209,10 @@ fn status(notice: &Notice<'_>) -> String {
         };
         text.push('\n');
         if let Some(original) = &case.recipient.dsn.original {
-            let _ = writeln!(text, "Original-Recipient: {}", original.told());
+            let _ = writeln!(text, "Original-Recipient: {}", original.told(notice.eight_bit));
         }
-        let address = &case.recipient.address;
-        let _ = write!(text, "Final-Recipient: rfc822; {address}\nAction: {action}\nStatus: {status}\n");
+        let address = dsn::told(&case.recipient.address, notice.eight_bit);
+        let _ = write!(text, "Final-Recipient: {address}\nAction: {action}\nStatus: {status}\n");
         if let Some(relay) = &trouble.relay {
             let _ = writeln!(text, "Remote-MTA: dns; {}", relay.host);
         }

@@ -3,6 +3,7 @@
 use super::local;
 use crate::mail::encode::QuotedPrintable;
 use crate::mail::mboxrd::ToWire;
+use crate::smtp::client::is_international;
 use crate::spool::Message;
 use std::io;
 
@@ -24,21 +25,30 @@ pub(super) struct Enclosure {
 }
 
 impl Enclosure {
-    /// The header; quoted-printable if it is not fit for 7-bit as it stands (RFC 6522 §4).
-    pub(super) fn header(message: &Message) -> io::Result<Enclosure> {
-        Ok(Enclosure::of_header(&local::head(message)?))
+    /// The header; quoted-printable if it is not fit for 7-bit as it stands (RFC 6522 §4). `utf8`: it came with SMTPUTF8;
+    /// `eight_bit`: the report may hold eight-bit text.
+    pub(super) fn header(message: &Message, utf8: bool, eight_bit: bool) -> io::Result<Enclosure> {
+        Ok(Enclosure::of_header(&local::head(message)?, utf8, eight_bit))
     }
 
     /// The same, of a header in disk form.
-    pub(super) fn of_header(header: &[u8]) -> Enclosure {
+    pub(super) fn of_header(header: &[u8], utf8: bool, eight_bit: bool) -> Enclosure {
         let text = unquoted(header);
-        let (encoding, text) = if is_plain(&text) { ("7bit", text) } else { ("quoted-printable", quoted_printable(&text)) };
-        Enclosure { media: "text/rfc822-headers", encoding, text }
+        let media = match utf8 && !text.is_ascii() && std::str::from_utf8(&text).is_ok() {
+            // RFC 6533 §4.3.
+            true => "message/global-headers",
+            false => "text/rfc822-headers",
+        };
+        match media {
+            _ if is_plain(&text) => Enclosure { media, encoding: "7bit", text },
+            "message/global-headers" if eight_bit && is_fit(&text) => Enclosure { media, encoding: "8bit", text },
+            _ => Enclosure { media, encoding: "quoted-printable", text: quoted_printable(&text) },
+        }
     }
 
     /// All of it, if it is not too long, and fit for mail as it stands: a message in a message can't be encoded (RFC 2046
-    /// §5.2.1). `eight_bit`: that may be eight-bit text.
-    pub(super) fn whole(message: &Message, eight_bit: bool) -> io::Result<Option<Enclosure>> {
+    /// §5.2.1), unless it is one with a header in UTF-8 (RFC 6532 §3.7). `utf8` and `eight_bit` as above.
+    pub(super) fn whole(message: &Message, utf8: bool, eight_bit: bool) -> io::Result<Option<Enclosure>> {
         let length = usize::try_from(message.len()).ok().filter(|_| message.len() <= MOST_WHOLE);
         let Some(length) = length else { return Ok(None) };
         let mut disk = vec![0; length];
@@ -46,24 +56,25 @@ impl Enclosure {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let text = unquoted(&disk);
-        // RFC 2045 §2.7, §2.8.
-        let fit = !text.iter().any(|byte| matches!(byte, 0 | b'\r')) && lines_are_short(&text);
-        let encoding = match () {
-            () if fit && text.is_ascii() => "7bit",
-            () if fit && eight_bit => "8bit",
-            () => return Ok(None),
-        };
-        Ok(Some(Enclosure { media: "message/rfc822", encoding, text }))
+        let media = if utf8 && is_international(message)? { "message/global" } else { "message/rfc822" };
+        Ok(match () {
+            () if is_fit(&text) && text.is_ascii() => Some(Enclosure { media, encoding: "7bit", text }),
+            () if is_fit(&text) && eight_bit => Some(Enclosure { media, encoding: "8bit", text }),
+            () if media == "message/global" => {
+                Some(Enclosure { media, encoding: "quoted-printable", text: quoted_printable(&text) })
+            }
+            () => None,
+        })
     }
 
     /// Is it all of the message?
     pub(super) fn is_whole(&self) -> bool {
-        self.media == "message/rfc822"
+        matches!(self.media, "message/rfc822" | "message/global")
     }
 
-    /// Can it go only where eight bits can?
-    pub(super) fn is_eight_bit(&self) -> bool {
-        self.encoding == "8bit"
+    /// Can it go only where headers in UTF-8 can (RFC 6531 §3.2)?
+    pub(super) fn needs_utf8(&self) -> bool {
+        self.media == "message/global" && self.encoding == "8bit"
     }
 }
 
@@ -80,6 +91,11 @@ fn unquoted(disk: &[u8]) -> Vec<u8> {
     lines
 }
 
+/// RFC 2045 §2.7, §2.8.
+fn is_fit(text: &[u8]) -> bool {
+    !text.iter().any(|byte| matches!(byte, 0 | b'\r')) && lines_are_short(text)
+}
+
 fn is_plain(text: &[u8]) -> bool {
     text.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b' '..=b'~')) && lines_are_short(text)
 }
@@ -89,7 +105,7 @@ fn lines_are_short(text: &[u8]) -> bool {
 }
 
 /// For text with LF line ends.
-fn quoted_printable(text: &[u8]) -> Vec<u8> {
+pub(super) fn quoted_printable(text: &[u8]) -> Vec<u8> {
     let (mut encoder, mut out) = (QuotedPrintable::default(), Vec::new());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         encoder.push(line.strip_suffix(b"\n").unwrap_or(line), &mut out);

@@ -98,8 +98,8 @@ impl fmt::Display for Hop {
 pub struct Trace {
     /// `from` clause, ready to print: `helo (address)`; None for letters made by this daemon (no Received field is added then).
     pub from: Option<String>,
-    /// `SMTP`, `ESMTP`, `ESMTPS`, `ESMTPA`, `ESMTPSA` (RFC 3848), `LMTP`.
-    pub with: &'static str,
+    /// `SMTP`, `ESMTP`, `ESMTPS`, `ESMTPA`, `ESMTPSA` (RFC 3848), `LMTP`, `UTF8SMTP` (RFC 6531 §4.3) and its like.
+    pub with: String,
     /// A comment such as `(TLS1.3 TLS_AES_256_GCM_SHA384)`.
     pub tls: Option<String>,
     /// A submission: a missing Date and Message-ID are added, Bcc is removed (RFC 6409 §8).

@@ -4,6 +4,7 @@ use super::bounce::Kind;
 use super::report::{self, report};
 use super::schedule::{self, Next, Progress};
 use super::{Office, PostError, runner};
+use crate::auth::Shown;
 use crate::smtp::client::clean;
 use crate::spool::{Entry, Outcome, Status};
 use std::fmt;
@@ -297,6 +298,7 @@ fn tell(office: &Office, entry: &Entry, index: u32, event: &str, relay: Option<&
     let Some(address) = super::address(entry, index) else { return };
     let delay = office.clock.now().since(entry.time).as_secs_f32();
     let relay = relay.map_or_else(|| "none".to_owned(), Relay::to_string);
-    let text = text.replace('"', "'");
+    let (text, address) = (text.replace('"', "'"), address.to_string());
+    let address = Shown(&address);
     log::info!("msg={} event={event} to=<{address}> relay={relay} reply=\"{text}\" delay={delay:.1}", entry.id);
 }

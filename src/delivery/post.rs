@@ -2,6 +2,7 @@
 
 use super::mend::{self, EndScan, Facts, Mending, Missing};
 use super::{Office, PostError, Route, Trace, local, trace};
+use crate::auth::Shown;
 use crate::mail::{Address, Envelope, date};
 use crate::spool::{Draft, Outcome, SpoolId};
 use std::io::{self, Write};
@@ -105,7 +106,7 @@ impl Letter {
         let id = entry.id;
         log::debug!(
             "msg={id} event=queued from=<{}> recipients={} size={}",
-            entry.envelope.reverse_path,
+            Shown(&entry.envelope.reverse_path.to_string()),
             entry.envelope.recipients.len(),
             entry.message.len()
         );

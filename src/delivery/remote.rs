@@ -7,7 +7,7 @@ use super::table::{Lane, Task};
 use super::{Hop, Office, outcome, runner, schedule};
 use crate::mail::Recipient;
 use crate::net::NetError;
-use crate::smtp::client::{Answer, Client, Failure, Parcel, Reply, Target};
+use crate::smtp::client::{Answer, Client, Failure, International, Parcel, Reply, Target, is_international};
 use crate::spool::{Entry, Message};
 use std::collections::VecDeque;
 use std::io;
@@ -68,7 +68,7 @@ pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Optio
         runner::unreadable(office, task, &error);
         return true;
     }
-    let survey = match survey(&entry.message) {
+    let survey = match survey(&entry.message, entry.envelope.utf8) {
         Ok(survey) => survey,
         Err(error) => {
             runner::unreadable(office, task, &error.into());
@@ -140,6 +140,7 @@ fn deliver(
             recipients: &recipients,
             size: survey.size,
             eight_bit: survey.eight_bit,
+            utf8: survey.utf8,
             message: &entry.message,
         };
         let Sent { answers, relay, reports } = match send(office, hop, &parcel, line) {
@@ -175,13 +176,17 @@ struct Sent {
     reports: bool,
 }
 
-/// One transaction, over the open line if it is still alive.
+/// One transaction, over the open line if it is still alive. Where SMTPUTF8 is needed, and the host at the other end does not
+/// know it, another of the hop may (RFC 6531 §3.2).
 fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>) -> Result<Sent, Unreached> {
     // Twice at most: a fresh line is never stale.
     loop {
         let mut open = match line.take() {
-            Some(open) => open,
-            None => call(office, hop)?,
+            Some(open) if open.client.takes_utf8() || !parcel.is_international() => open,
+            other => {
+                hang_up(other);
+                call(office, hop, parcel.is_international())?
+            }
         };
         let answers = open.client.send(parcel);
         if open.client.was_stale() {
@@ -196,19 +201,43 @@ fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>
     }
 }
 
-/// A conversation with a host of the hop; where none can be had, with the one for such cases.
-fn call(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
+/// A conversation with a host of the hop; where none can be had, with the one for such cases. `utf8`: rather with one that knows
+/// SMTPUTF8.
+fn call(office: &Office, hop: &Hop, utf8: bool) -> Result<Line, Unreached> {
     let fallback = office.config().queue.fallback.clone();
-    match (reach(office, hop), hop, fallback) {
+    match (reach(office, hop, utf8), hop, fallback) {
         (Err(Unreached::Hop(trouble)), Hop::Domain(_), Some((host, port))) if !office.is_stopping() => {
-            reach(office, &Hop::Host(host, port)).map_err(|_| Unreached::Hop(trouble))
+            reach(office, &Hop::Host(host, port), utf8).map_err(|_| Unreached::Hop(trouble))
         }
         (reached, ..) => reached,
     }
 }
 
-/// Asks the hosts of a hop one after the other until one talks to us.
-fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
+/// The first host of a hop that talks to us and, if that is wanted and can be had, knows SMTPUTF8.
+fn reach(office: &Office, hop: &Hop, utf8: bool) -> Result<Line, Unreached> {
+    let mut without = None;
+    let found = ask_all(office, hop, |line| match line.client.takes_utf8() || !utf8 {
+        true => Some(line),
+        false if without.is_none() => {
+            without = Some(line);
+            None
+        }
+        false => {
+            line.client.quit();
+            None
+        }
+    });
+    match (found, without) {
+        (Err(_), Some(line)) => Ok(line),
+        (found, without) => {
+            hang_up(without);
+            found
+        }
+    }
+}
+
+/// Asks the hosts of a hop one after the other until one talks to us whom `choose` takes.
+fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Line>) -> Result<Line, Unreached> {
     let config = office.config();
     let manner = Manner::of(office, hop).map_err(Unreached::Hop)?;
     let begun = office.clock.elapsed();
@@ -247,7 +276,9 @@ fn reach(office: &Office, hop: &Hop) -> Result<Line, Unreached> {
                     office.hosts().answered(relay.address);
                     relay.tls = client.cipher().map(|cipher| format!("{cipher}, {}", secure.proof));
                     log::info!("relay={relay} event=connected hop={hop} tls=\"{}\"", relay.tls.as_deref().unwrap_or("none"));
-                    return Ok(Line { client, relay });
+                    if let Some(line) = choose(Line { client, relay }) {
+                        return Ok(line);
+                    }
                 }
                 // The hosts after us in the list would give it to us (RFC 5321 §5.1).
                 Err(Failure::Ourselves) => return Err(worst.unwrap_or(unreached(mx::ourselves(&hop.to_string())))),
@@ -355,6 +386,15 @@ fn verdict(answer: Answer, relay: &Relay, reports: bool) -> Option<Verdict> {
         Answer::TooBig(most) => {
             Verdict::Failed(own("5.3.4", format!("The message is too big: {host} takes up to {most} bytes.")))
         }
+        Answer::NeedsUtf8(what) => {
+            let (status, what) = match what {
+                International::Sender => ("5.6.7", "The address of the sender is"),
+                International::Recipient => ("5.6.7", "The address is"),
+                International::Header => ("5.6.9", "The header of the message is"),
+            };
+            let reason = format!("{what} not in ASCII, and {host} can take nothing else there: it does not offer SMTPUTF8.");
+            Verdict::Failed(own(status, reason))
+        }
         Answer::EightBit(why) => {
             let reason =
                 format!("The message has 8-bit content, and {host} can only take 7-bit content. It can't be converted: {why}.");
@@ -381,15 +421,20 @@ struct Survey {
     /// Bytes in wire form, within a few quoted lines (RFC 1870 §6.3 asks for an estimate that is not too low).
     size: u64,
     eight_bit: bool,
+    /// Its header needs SMTPUTF8.
+    utf8: bool,
 }
 
-fn survey(message: &Message) -> io::Result<Survey> {
+/// `utf8`: it came with SMTPUTF8, so what is not ASCII in its header is UTF-8. Of other headers nobody knows what they are; they
+/// go as they came.
+fn survey(message: &Message, utf8: bool) -> io::Result<Survey> {
     let mut found = Survey::default();
     let mut block = vec![0; 64 * 1024];
     let mut offset = 0;
     loop {
         let read = message.read_at(&mut block, offset)?;
         if read == 0 {
+            found.utf8 = utf8 && found.eight_bit && is_international(message)?;
             return Ok(found);
         }
         let bytes = block.get(..read).unwrap_or_default();
@@ -405,9 +450,29 @@ mod tests {
 
     #[test]
     fn a_survey_counts_wire_bytes() {
-        let of = |text: &[u8]| survey(&Message::Memory(Arc::new(text.to_vec()))).unwrap();
-        assert_eq!(of(b"a\n\nb\n"), Survey { size: 8, eight_bit: false });
-        assert_eq!(of(&[b"x\n".repeat(100_000), b"\xff\n".to_vec()].concat()), Survey { size: 300_003, eight_bit: true });
+        let of = |text: &[u8]| survey(&Message::Memory(Arc::new(text.to_vec())), false).unwrap();
+        assert_eq!(of(b"a\n\nb\n"), Survey { size: 8, ..Survey::default() });
+        let eight_bit = Survey { size: 300_003, eight_bit: true, utf8: false };
+        assert_eq!(of(&[b"x\n".repeat(100_000), b"\xff\n".to_vec()].concat()), eight_bit);
         assert_eq!(of(b""), Survey::default());
+    }
+
+    #[test]
+    fn a_header_beyond_ascii_is_found_at_any_depth() {
+        let of = |text: &str| survey(&Message::Memory(Arc::new(text.as_bytes().to_vec())), true).unwrap().utf8;
+        let multipart = "Content-Type: multipart/mixed; boundary=b\n\n--b\n";
+        for (text, found) in [
+            ("Subject: \u{fc}\n\nbody\n", true),
+            ("Subject: u\n\n\u{fc}\n", false),
+            (&format!("{multipart}Content-Description: \u{fc}\n\nu\n--b--\n"), true),
+            (&format!("{multipart}\n\u{fc}\n--b--\n\u{fc}\n"), false),
+            (&format!("{multipart}Content-Type: message/rfc822\n\nSubject: \u{fc}\n\nu\n--b--\n"), true),
+            (&format!("{multipart}Content-Type: message/global\n\nSubject: \u{fc}\n\nu\n--b--\n"), true),
+            (&format!("{multipart}Content-Type: message/global-headers\n\nSubject: \u{fc}\n--b--\n"), false),
+        ] {
+            assert_eq!(of(text), found, "{text}");
+        }
+        let unsaid = Message::Memory(Arc::new("Subject: \u{fc}\n\n".as_bytes().to_vec()));
+        assert!(!survey(&unsaid, false).unwrap().utf8);
     }
 }

@@ -9,8 +9,9 @@ use super::bounce::{self, Kind, Notice};
 use super::enclosure::Enclosure;
 use super::outcome::{Case, Trouble};
 use super::{Letter, Office, PostError, Route, Trace};
+use crate::auth::Shown;
 use crate::mail::dsn::{Notify, Return};
-use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath, date};
+use crate::mail::{Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath, date};
 use crate::mailbox::Ledger;
 use crate::spool::{Entry, Journal, Outcome, SpoolError, SpoolId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +37,10 @@ pub(super) fn report(
     settles: Vec<Outcome>,
 ) -> Result<(), PostError> {
     let Some(sender) = &entry.envelope.reverse_path.0 else { return Ok(()) };
-    let enclosed = enclosed(office, entry, kind, sender).map_err(|error| PostError::Io(error.to_string()))?;
+    // Eight-bit text goes to mailboxes here alone: a host on the way to others may have no room for the eighth bit, and the
+    // report would not arrive at all.
+    let stays_here = matches!(office.route(sender), Ok(Route::Local(_)));
+    let enclosed = enclosed(entry, kind, stays_here).map_err(|error| PostError::Io(error.to_string()))?;
     let (config, now) = (office.config(), office.clock.now());
     let cases: Vec<bounce::Case<'_>> = cases
         .iter()
@@ -45,12 +49,13 @@ pub(super) fn report(
     let envelope = Envelope {
         reverse_path: ReversePath(None),
         recipients: vec![Recipient::from(sender.clone())],
-        body: if enclosed.is_eight_bit() { Body::EightBitMime } else { Body::SevenBit },
+        body: if stays_here { Body::EightBitMime } else { Body::SevenBit },
+        utf8: sender.to_ascii().is_none() || enclosed.needs_utf8(),
         dsn: MailDsn::default(),
         release: None,
         origin: Origin::Daemon,
     };
-    let trace = Trace { from: None, with: "", tls: None, submission: false };
+    let trace = Trace { from: None, with: String::new(), tls: None, submission: false };
     let mut letter = Letter::begin(office, envelope, trace)?;
     let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
     let notice = Notice {
@@ -58,6 +63,7 @@ pub(super) fn report(
         hostname: &config.hostname,
         id: &id,
         sender,
+        eight_bit: stays_here,
         date: date::rfc5322(now),
         arrival: date::rfc5322(entry.time),
         release: entry.envelope.release.as_ref().map(Release::told),
@@ -67,20 +73,19 @@ pub(super) fn report(
     };
     letter.write_all(&bounce::build(&notice)).map_err(|error| PostError::Io(error.to_string()))?;
     let report = letter.send_settling(settles)?;
-    log::info!("msg={} event=reported to=<{sender}> report={report}", entry.id);
+    log::info!("msg={} event=reported to=<{}> report={report}", entry.id, Shown(&sender.to_string()));
     Ok(())
 }
 
-/// All of the message only with a failure, and if the sender wants it (RFC 3461 §4.3). Eight-bit text goes to mailboxes here
-/// alone: a host on the way to others may have no room for the eighth bit, and the report would not arrive at all.
-fn enclosed(office: &Office, entry: &Entry, kind: Kind, sender: &Address) -> io::Result<Enclosure> {
+/// All of the message only with a failure, and if the sender wants it (RFC 3461 §4.3).
+fn enclosed(entry: &Entry, kind: Kind, eight_bit: bool) -> io::Result<Enclosure> {
+    let utf8 = entry.envelope.utf8;
     if matches!(kind, Kind::Failed { .. }) && entry.envelope.dsn.ret == Some(Return::Full) {
-        let stays_here = matches!(office.route(sender), Ok(Route::Local(_)));
-        if let Some(whole) = Enclosure::whole(&entry.message, stays_here)? {
+        if let Some(whole) = Enclosure::whole(&entry.message, utf8, eight_bit)? {
             return Ok(whole);
         }
     }
-    Enclosure::header(&entry.message)
+    Enclosure::header(&entry.message, utf8, eight_bit)
 }
 
 /// Copies that are made or lie in mailboxes here and are not settled, whose senders want to hear of them.

@@ -1,6 +1,8 @@
 //! What a sender wants to be told (RFC 3461): the parameters that MAIL and RCPT carry for it, read, kept and written again.
-//! The journal keeps them in the form that SMTP gives them.
+//! The journal keeps them in the form that SMTP gives them. Addresses beyond ASCII have a type of their own (RFC 6533 §3).
 
+use super::address::{Address, is_beyond_ascii};
+use std::borrow::Cow;
 use std::fmt;
 
 /// The longest ENVID (RFC 3461 §4.4).
@@ -36,11 +38,13 @@ pub struct Xtext(Box<str>);
 ///
 /// ```abnf
 /// original-recipient-address = addr-type ";" xtext      ; RFC 3461 §4.2
+/// utf-8-type-addr = "utf-8;" utf-8-enc-addr             ; RFC 6533 §3: UTF-8 or not, with characters as `\x{F6}`
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OriginalRecipient {
     kind: Box<str>,
-    address: Xtext,
+    /// As it came.
+    address: Box<str>,
 }
 
 /// What MAIL says of reports.
@@ -133,13 +137,74 @@ impl OriginalRecipient {
         if text.len() > MOST_ORIGINAL || kind.is_empty() || !kind.bytes().all(atom) {
             return Err(BadParameter);
         }
-        Ok(OriginalRecipient { kind: kind.into(), address: Xtext::parse(address)? })
+        let original = OriginalRecipient { kind: kind.into(), address: address.into() };
+        let printable = |char: char| matches!(char, '!'..='~') || is_beyond_ascii(char);
+        match original.is_utf8() {
+            true if !address.is_empty() && address.chars().all(printable) => {}
+            true => return Err(BadParameter),
+            false => drop(Xtext::parse(address)?),
+        }
+        Ok(original)
     }
 
-    /// As a report names it (RFC 3464 §2.3.1): `rfc822; bob@example.org`.
-    pub fn told(&self) -> String {
-        format!("{}; {}", self.kind, self.address.decode())
+    fn is_utf8(&self) -> bool {
+        self.kind.eq_ignore_ascii_case(UTF8)
     }
+
+    /// As a report names it (RFC 3464 §2.3.1): `rfc822; bob@example.org`. `utf8`: it may hold UTF-8. What says that it is of
+    /// that type and is no such address stays as it is (RFC 6533 §3).
+    pub fn told(&self, utf8: bool) -> String {
+        let OriginalRecipient { kind, address } = self;
+        let told = match self.is_utf8() {
+            true if utf8 => without_unitext(address).map_or(Cow::from(&**address), |address| address.to_string().into()),
+            true => unitext(address, |char| !char.is_ascii()),
+            false => decode(address).unwrap_or_default().into(),
+        };
+        format!("{kind}; {told}")
+    }
+}
+
+/// The type of addresses beyond ASCII.
+const UTF8: &str = "utf-8";
+
+/// An address of this host's own knowledge, as a report names it.
+pub fn told(address: &Address, utf8: bool) -> String {
+    match address.is_ascii() {
+        true => format!("rfc822; {address}"),
+        false if utf8 => format!("{UTF8}; {address}"),
+        false => {
+            let is_special = |char| !matches!(char, '!'..='~') || matches!(char, '\\' | '+' | '=');
+            format!("{UTF8}; {}", unitext(&address.to_string(), is_special))
+        }
+    }
+}
+
+/// Writes characters by their numbers.
+///
+/// ```abnf
+/// EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}"         ; RFC 6533 §3
+/// ```
+fn unitext(text: &str, is_special: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_special) {
+        return text.into();
+    }
+    let written = |char: char| if is_special(char) { format!("\\x{{{:02X}}}", u32::from(char)) } else { char.into() };
+    text.chars().map(written).collect()
+}
+
+/// The address that is written so. None: that is none.
+fn without_unitext(text: &str) -> Option<Address> {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((plain, special)) = rest.split_once('\\') {
+        let (point, after) = special.strip_prefix("x{")?.split_once('}')?;
+        let is_point = (2..=6).contains(&point.len()) && point.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let point = u32::from_str_radix(point, 16).ok().filter(|_| is_point)?;
+        out.push_str(plain);
+        out.push(char::from_u32(point)?);
+        rest = after;
+    }
+    out.push_str(rest);
+    out.parse().ok()
 }
 
 impl Notify {
@@ -216,6 +281,15 @@ impl RcptDsn {
     /// Nothing was said.
     pub fn is_empty(&self) -> bool {
         *self == RcptDsn::default()
+    }
+
+    /// The same, for hosts that know nothing of SMTPUTF8.
+    pub fn to_ascii(&self) -> RcptDsn {
+        let original = self.original.as_ref().map(|OriginalRecipient { kind, address }| OriginalRecipient {
+            kind: kind.clone(),
+            address: unitext(address, |char| !char.is_ascii()).into(),
+        });
+        RcptDsn { notify: self.notify, original }
     }
 
     /// What the sender is to be told, said or not.
@@ -354,7 +428,40 @@ mod tests {
         assert!(Xtext::encode("").is_err() && Xtext::encode("\u{e4}").is_err() && Xtext::encode("a\n").is_err());
         let mut dsn = RcptDsn::default();
         dsn.take("ORCPT", Some("rfc822;a+2Bb@c.example")).unwrap();
-        assert_eq!(dsn.original.unwrap().told(), "rfc822; a+b@c.example");
+        assert_eq!(dsn.original.unwrap().told(true), "rfc822; a+b@c.example");
+    }
+
+    #[test]
+    fn addresses_beyond_ascii_have_three_forms() {
+        let original = |text: &str| {
+            let mut dsn = RcptDsn::default();
+            dsn.take("ORCPT", Some(text)).unwrap();
+            let ascii = dsn.to_ascii();
+            assert!(ascii.to_string().is_ascii());
+            let (told, ascii_told) = (dsn.original.unwrap().told(true), ascii.original.as_ref().unwrap().told(false));
+            (ascii.to_string().split_once('=').unwrap().1.to_owned(), told, ascii_told)
+        };
+        let (unicode, ascii) =
+            ("utf-8; j\u{f6}+\u{1f600}@b\u{fc}cher.example", r"utf-8; j\x{F6}\x{2B}\x{1F600}@b\x{FC}cher.example");
+        for text in ["utf-8;j\u{f6}\\x{2B}\u{1f600}@b\u{fc}cher.example", r"UTF-8;j\x{F6}\x{2B}\x{1f600}@b\x{fc}cher.example"] {
+            let (written, told, ascii_told) = original(text);
+            assert_eq!(
+                (written.to_lowercase(), told.to_lowercase()),
+                (ascii.replace(' ', "").to_lowercase(), unicode.to_owned())
+            );
+            assert_eq!(ascii_told.to_lowercase(), ascii.to_lowercase());
+        }
+        assert_eq!(told(&"j\u{f6}+\u{1f600}@b\u{fc}cher.example".parse().unwrap(), false), ascii);
+        assert_eq!(told(&"\u{f6}@b".parse().unwrap(), true), "utf-8; \u{f6}@b");
+        assert_eq!(told(&"\"a \u{f6}\\\"\"@b".parse().unwrap(), false), r#"utf-8; "a\x{20}\x{F6}\x{5C}""@b"#);
+        assert_eq!(told(&"a+b@c".parse().unwrap(), false), "rfc822; a+b@c");
+        // What is no address keeps its form, and no line begins where a number says so.
+        for text in [r"utf-8;a\x{0D}\x{0A}Bcc:b@c", r"utf-8;a\b@c", r"utf-8;a\x{D800}@c", r"utf-8;a\x{110000}@c", "utf-8;a+2Bb"] {
+            assert_eq!(original(text).1, text.replace(';', "; "));
+        }
+        for text in ["utf-8;", "utf-8;\u{f6} @b", "utf-8;a\u{85}@b", "rfc822;\u{f6}@b"] {
+            assert_eq!(RcptDsn::default().take("ORCPT", Some(text)), Err(BadParameter), "{text}");
+        }
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
     /// Declared content.
     pub body: Body,
+    /// SMTPUTF8 was said (RFC 6531 §3.4): addresses and header may be in UTF-8.
+    pub utf8: bool,
     /// What reports are to bring back.
     pub dsn: MailDsn,
     /// When it may leave, if not at once.

@@ -5,9 +5,9 @@
 //! `transaction`, gets an `outcome` and carries it out. The third phase, update, is the end of `transaction`: a session that
 //! does not say QUIT never gets there and deletes nothing.
 //!
-//! No APOP: it would need passwords stored in clear. No LANG: the server speaks one language. UTF8 changes nothing
-//! (RFC 6856 §2.1: "no effect on messages in an ASCII-only maildrop"): SMTPUTF8 is not offered, so no message needs the
-//! mode, and the 8-bit headers that come all the same are sent as they are, as POP3 servers have always done.
+//! No APOP: it would need passwords stored in clear. No LANG: the server speaks one language. UTF8 changes nothing:
+//! 8-bit headers are sent as they are, whether the client has said it or not, as POP3 servers have always done. RFC 6856 §2.1
+//! would have them refused or altered without it; old clients could not get mail then that they show well enough.
 
 mod authorization;
 mod command;

@@ -1,6 +1,7 @@
 //! Commands of SMTP (RFC 5321 §4.1.1) and of the extensions we serve: bytes in, typed commands out.
 //!
-//! Strict where leniency would let something through that another server reads differently: a command is printable ASCII.
+//! Strict where leniency would let something through that another server reads differently: a command is printable ASCII, and
+//! UTF-8 only where an address can stand (RFC 6531 §3.1, §3.7.4.2).
 //! Lenient where clients in the field are careless: the case of words, blanks at the end, a blank after the colon of
 //! `MAIL FROM:`.
 
@@ -87,6 +88,8 @@ pub struct Mail {
     pub size: Option<u64>,
     /// RFC 6152.
     pub body: Body,
+    /// RFC 6531.
+    pub utf8: bool,
     /// RFC 3461.
     pub dsn: MailDsn,
     /// RFC 4865.
@@ -114,7 +117,7 @@ pub enum ForwardPath {
 /// Why a line is no command.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// Control characters or bytes beyond ASCII.
+    /// Control characters, or bytes beyond ASCII where none may be.
     Unreadable,
     /// Longer than its verb allows.
     TooLong,
@@ -160,6 +163,9 @@ impl CommandError {
 /// Verbs of RFC 5321, its forerunners and extensions that are not served.
 const NOT_SERVED: [&str; 8] = ["EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML", "BURL"];
 
+/// Verbs that may be followed by addresses.
+const TAKES_UTF8: [&str; 4] = ["MAIL", "RCPT", "VRFY", "EXPN"];
+
 impl Command<'_> {
     /// Reads a line, without its CRLF.
     ///
@@ -168,11 +174,14 @@ impl Command<'_> {
     /// ```
     pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
         let line = line.trim_ascii_end();
-        let printable = line.iter().all(|byte| matches!(byte, b' '..=b'~'));
-        let text = std::str::from_utf8(line).ok().filter(|_| printable).ok_or(CommandError::Unreadable)?;
+        let printable = |text: &&str| !text.bytes().any(|byte| byte.is_ascii_control());
+        let text = std::str::from_utf8(line).ok().filter(printable).ok_or(CommandError::Unreadable)?;
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         let rest = rest.trim_start();
         let is = |verb: &&str| word.eq_ignore_ascii_case(verb);
+        if !text.is_ascii() && !TAKES_UTF8.iter().any(is) {
+            return Err(CommandError::Unreadable);
+        }
         let Some((_, verb)) = VERBS.iter().find(|(name, _)| is(name)) else {
             return Err(match () {
                 () if is_of_http(word.as_bytes()) => CommandError::Foreign,
@@ -194,8 +203,7 @@ impl Command<'_> {
             Verb::Rset => alone(rest, Command::Rset),
             Verb::Noop => Ok(Command::Noop),
             Verb::Quit => alone(rest, Command::Quit),
-            Verb::Vrfy if rest.is_empty() => Err(CommandError::Arguments),
-            Verb::Vrfy => Ok(Command::Vrfy),
+            Verb::Vrfy => vrfy(rest),
             Verb::Help => Ok(Command::Help),
             Verb::Starttls => alone(rest, Command::Starttls),
             Verb::Auth => auth(rest),
@@ -286,6 +294,17 @@ fn auth(rest: &str) -> Result<Command<'_>, CommandError> {
     Ok(Command::Auth { mechanism, initial: initial.map(str::as_bytes) })
 }
 
+/// Nobody is verified, so no reply holds a name that the client might not be able to read.
+///
+/// ```abnf
+/// vrfy = "VRFY" SP String [ SP "SMTPUTF8" ] CRLF    ; RFC 6531 §3.7.4.2
+/// ```
+fn vrfy(rest: &str) -> Result<Command<'_>, CommandError> {
+    let (_, last) = rest.rsplit_once(' ').unwrap_or(("", ""));
+    let with_value = after_word(last, "SMTPUTF8=").is_some();
+    if rest.is_empty() || with_value { Err(CommandError::Arguments) } else { Ok(Command::Vrfy) }
+}
+
 /// ```abnf
 /// mail = "MAIL FROM:" Reverse-path [SP Mail-parameters]
 /// Reverse-path = Path / "<>"
@@ -296,7 +315,8 @@ fn mail(rest: &str) -> Result<Mail, CommandError> {
         Some(rest) => (ReversePath(None), rest),
         None => path(rest).map(|(address, rest)| (ReversePath(Some(address)), rest)).ok_or(CommandError::Sender)?,
     };
-    let mut mail = Mail { reverse_path, size: None, body: Body::default(), dsn: MailDsn::default(), release: None };
+    let (body, dsn) = (Body::default(), MailDsn::default());
+    let mut mail = Mail { reverse_path, size: None, body, utf8: false, dsn, release: None };
     let (mut size, mut body, mut auth) = (None, None, None);
     for parameter in parameters(rest).ok_or(CommandError::Sender)? {
         let (name, value) = parameter?;
@@ -304,6 +324,12 @@ fn mail(rest: &str) -> Result<Mail, CommandError> {
             name if name.eq_ignore_ascii_case("SIZE") => &mut size,
             name if name.eq_ignore_ascii_case("BODY") => &mut body,
             name if name.eq_ignore_ascii_case("AUTH") => &mut auth,
+            // It stands alone, and once (RFC 6531 §3.4).
+            name if name.eq_ignore_ascii_case("SMTPUTF8") && value.is_none() && !mail.utf8 => {
+                mail.utf8 = true;
+                continue;
+            }
+            name if name.eq_ignore_ascii_case("SMTPUTF8") => return Err(CommandError::Arguments),
             _ if mail.dsn.take(name, value)? || Release::take(&mut mail.release, name, value)? => continue,
             _ => return Err(CommandError::Parameter),
         };
@@ -387,7 +413,7 @@ type Parameter<'a> = (&'a str, Option<&'a str>);
 /// ```abnf
 /// esmtp-param   = esmtp-keyword ["=" esmtp-value]
 /// esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
-/// esmtp-value   = 1*(%d33-60 / %d62-126)
+/// esmtp-value   = 1*(%d33-60 / %d62-126 / UTF8-non-ascii)      ; RFC 6531 §3.3
 /// ```
 fn parameters(rest: &str) -> Option<impl Iterator<Item = Result<Parameter<'_>, CommandError>>> {
     if !rest.is_empty() && !rest.starts_with(' ') {

@@ -159,6 +159,10 @@ pub const HEADER_TOO_BIG: Reply = Reply::fixed(552, "5.3.4", "Header too big");
 pub const EARLY: Reply = Reply::fixed(554, "5.5.0", "You spoke before the greeting");
 /// It goes round in circles.
 pub const LOOP: Reply = Reply::fixed(554, "5.4.6", "This message has been here before");
+/// A sender beyond ASCII without SMTPUTF8 (RFC 6531 §3.5).
+pub const SENDER_NEEDS_UTF8: Reply = Reply::fixed(550, "5.6.7", "This sender address needs SMTPUTF8");
+/// The same of a recipient.
+pub const RECIPIENT_NEEDS_UTF8: Reply = Reply::fixed(553, "5.6.7", "This recipient address needs SMTPUTF8");
 /// Somebody else's, or nobody's here (RFC 6409 §6.1).
 pub const NOT_YOUR_SENDER: Reply = Reply::fixed(550, "5.7.1", "This sender address is not yours");
 /// We don't relay for you.

@@ -32,7 +32,8 @@ impl Session<'_> {
         }
         let Transaction { envelope, accepted, size, .. } = open;
         let facts = Facts::of(&envelope);
-        let mut letter = match self.server.post.begin(envelope, self.trace()) {
+        let trace = self.trace(envelope.utf8);
+        let mut letter = match self.server.post.begin(envelope, trace) {
             Ok(letter) => letter,
             Err(error) => return Ok(self.not_taken(error)),
         };
@@ -70,24 +71,27 @@ impl Session<'_> {
         Outcome::Say(Reply::new(250, "2.0.0", format!("Ok: queued as {id}")))
     }
 
-    /// What the trace field will say of this session.
-    pub(super) fn trace(&self) -> Trace {
+    /// What the trace field will say of this session, in which SMTPUTF8 was said or not.
+    pub(super) fn trace(&self, utf8: bool) -> Trace {
         let tls = self.connection.tls();
         let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
-        // RFC 3848. A process of this host did not log in by AUTH.
+        // RFC 3848, RFC 6531 §4.3. A process of this host did not log in by AUTH.
+        let protocol = match (self.is_lmtp(), utf8) {
+            (true, true) => "UTF8LMTP",
+            (true, false) => "LMTP",
+            (false, true) => "UTF8SMTP",
+            (false, false) if extended => "ESMTP",
+            (false, false) => "SMTP",
+        };
         let by_auth = self.login.is_some() && self.is_strict();
-        let with = match (extended, tls.is_some(), by_auth) {
-            (_, false, _) if self.is_lmtp() => "LMTP",
-            (_, true, _) if self.is_lmtp() => "LMTPS",
-            (false, _, _) => "SMTP",
-            (true, false, false) => "ESMTP",
-            (true, true, false) => "ESMTPS",
-            (true, false, true) => "ESMTPA",
-            (true, true, true) => "ESMTPSA",
+        let (secure, known) = match protocol {
+            // There are no words for these.
+            "SMTP" => ("", ""),
+            _ => (if tls.is_some() { "S" } else { "" }, if by_auth { "A" } else { "" }),
         };
         Trace {
             from: self.hello.as_ref().map(|Hello { from, .. }| from.clone()),
-            with,
+            with: format!("{protocol}{secure}{known}"),
             tls: tls.map(|info| format!("({} {})", info.version, info.cipher)),
             submission: self.protocol == Protocol::Submission,
         }

@@ -19,7 +19,7 @@ impl Session<'_> {
         if extended {
             let client = self.client();
             let _ = write!(text, "\nLIMITS RCPTMAX={}", config.limits.recipients);
-            let _ = write!(text, "\nPIPELINING\nSIZE {}\n8BITMIME\nDSN\nENHANCEDSTATUSCODES", config.max_message_size);
+            let _ = write!(text, "\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nDSN\nENHANCEDSTATUSCODES", config.max_message_size);
             if !self.is_lmtp() {
                 text.push_str("\nCHUNKING");
             }

@@ -27,7 +27,8 @@ impl Session<'_> {
     /// MAIL: begins a transaction.
     pub(super) fn mail(&mut self, mail: Mail) -> Reply {
         let config = &self.server.config;
-        if let Err(refusal) = policy::may_send(&self.client(), config, mail.size) {
+        let allowed = policy::may_send(&self.client(), config, mail.size);
+        if let Err(refusal) = allowed.and_then(|()| policy::may_come_from(&mail.reverse_path, mail.utf8)) {
             return self.refuse("mail", mail.reverse_path.to_string(), refusal);
         }
         let now = self.server.clock.now();
@@ -41,8 +42,8 @@ impl Session<'_> {
             return self.refuse("mail", mail.reverse_path.to_string(), reply::NO_ROOM);
         }
         let origin = self.login.clone().map_or(Origin::Network, Origin::User);
-        let Mail { reverse_path, size, body, dsn, release } = mail;
-        let envelope = Envelope { reverse_path, recipients: Vec::new(), body, dsn, release, origin };
+        let Mail { reverse_path, size, body, utf8, dsn, release } = mail;
+        let envelope = Envelope { reverse_path, recipients: Vec::new(), body, utf8, dsn, release, origin };
         self.transaction = Some(Transaction { envelope, accepted: 0, size, begun: self.server.clock.elapsed() });
         reply::SENDER_OK
     }
@@ -54,8 +55,10 @@ impl Session<'_> {
             Ok(address) => address,
             Err(refusal) => return refusal,
         };
-        let count = self.transaction.as_ref().map_or(0, |open| open.envelope.recipients.len());
-        let verdict = policy::may_add(count, &server.config).and_then(|()| {
+        let open = self.transaction.as_ref().map(|open| &open.envelope);
+        let (count, utf8) = open.map_or((0, false), |envelope| (envelope.recipients.len(), envelope.utf8));
+        let allowed = policy::may_add(count, &server.config).and_then(|()| policy::may_go_to(&address, utf8));
+        let verdict = allowed.and_then(|()| {
             let route = server.post.route(&address).map_err(|error| {
                 log::error!(
                     "session={} smtp route to=<{}> error={:?}",
@@ -141,9 +144,5 @@ fn is_same(one: &Address, other: &Address, route: &Route) -> bool {
         Route::Local(_) => one.local().eq_ignore_ascii_case(other.local()),
         _ => one.local() == other.local(),
     };
-    let domains = match (one.domain(), other.domain()) {
-        (Domain::Name(one), Domain::Name(other)) => one.eq_ignore_ascii_case(other),
-        (one, other) => one == other,
-    };
-    locals && domains
+    locals && one.domain().key() == other.domain().key()
 }

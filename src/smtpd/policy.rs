@@ -66,6 +66,16 @@ pub(super) fn may_send(client: &Client<'_>, config: &Config, size: Option<u64>) 
     if size.is_some_and(|size| size > config.max_message_size) { Err(reply::TOO_BIG) } else { Ok(()) }
 }
 
+/// MAIL with this sender. An address beyond ASCII goes with SMTPUTF8 alone (RFC 6531 §3.5).
+pub(super) fn may_come_from(sender: &ReversePath, utf8: bool) -> Result<(), Reply> {
+    if utf8 || sender.is_ascii() { Ok(()) } else { Err(reply::SENDER_NEEDS_UTF8) }
+}
+
+/// The same for RCPT.
+pub(super) fn may_go_to(recipient: &Address, utf8: bool) -> Result<(), Reply> {
+    if utf8 || recipient.is_ascii() { Ok(()) } else { Err(reply::RECIPIENT_NEEDS_UTF8) }
+}
+
 /// For how long a message may be kept back, where that can be asked for: where users hand in their mail, and nowhere else
 /// (RFC 4865 §4.2).
 pub(super) fn longest_wait(client: &Client<'_>, config: &Config) -> Option<Duration> {
@@ -100,7 +110,7 @@ pub(super) fn may_send_as<E>(
 
 /// Does a `[[sender]]` give this address to the user?
 fn is_granted(config: &Config, login: &str, address: &Address) -> bool {
-    let (whole, domain) = (address.to_string().to_ascii_lowercase(), address.domain().key());
+    let (whole, domain) = (address.key(), address.domain().key());
     let own = config.senders.iter().filter(|sender| sender.user.eq_ignore_ascii_case(login));
     own.flat_map(|sender| &sender.addresses).any(|known| *known == whole || *known == domain)
 }

@@ -8,7 +8,7 @@
 //! field   = "X-Spool-Id: " id LF
 //!         / "X-Spool-Time: " microseconds LF
 //!         / "X-Spool-From: <" [ address ] "> " ( "7bit" / "8bitmime" ) SP ( "network" / "daemon" / "user " name ) LF
-//!         / "X-Spool-Mail:" 1*( SP parameter ) LF   ; what MAIL said else: RET, ENVID (RFC 3461), HOLDFOR, HOLDUNTIL (RFC 4865)
+//!         / "X-Spool-Mail:" 1*( SP parameter ) LF   ; what MAIL said else: SMTPUTF8 (RFC 6531), RET, ENVID (RFC 3461), HOLDFOR, HOLDUNTIL (RFC 4865)
 //!         / "X-Spool-To: <" address ">" [ SP "done" / SP "waiting" SP due SP tries SP flags SP text ] LF
 //!         / "X-Spool-Rcpt:" 1*( SP parameter ) LF   ; of the recipient before: NOTIFY, ORCPT
 //!         / "X-Spool-Place: " place LF            ; of the recipient before: see `place`
@@ -22,7 +22,7 @@
 //! before it is known into which segment the record goes. The message is mboxrd-quoted, so no line of it begins like a tag.
 //!
 //! Version 1 knew neither `X-Spool-Place` nor `X-Spool-Group`, version 2 neither `X-Spool-Mail` nor `X-Spool-Rcpt`, version 3
-//! no time of release; all are read.
+//! no time of release, version 4 no SMTPUTF8; all are read.
 
 use super::SpoolId;
 use super::log::Line;
@@ -33,7 +33,7 @@ use crate::sys::Time;
 use std::fmt::Write;
 use std::sync::Arc;
 
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const TAG: &str = "From pillarbox-";
 const CHECKSUM: &str = "X-Spool-Crc32c: ";
 
@@ -93,9 +93,9 @@ impl Record {
                 out.push('\n');
             }
         }
-        let Envelope { dsn, release, .. } = &*self.envelope;
-        if !dsn.is_empty() || release.is_some() {
-            let _ = write!(out, "X-Spool-Mail:{dsn}");
+        let Envelope { utf8, dsn, release, .. } = &*self.envelope;
+        if *utf8 || !dsn.is_empty() || release.is_some() {
+            let _ = write!(out, "X-Spool-Mail:{}{dsn}", if *utf8 { " SMTPUTF8" } else { "" });
             let _ = release.as_ref().map_or(Ok(()), |release| write!(out, "{release}"));
             out.push('\n');
         }
@@ -160,9 +160,10 @@ impl Record {
                 };
             }
             "X-Spool-Mail" => {
-                let Envelope { dsn, release, .. } = Arc::make_mut(&mut self.envelope);
-                return parameters(value, |name, value| {
-                    dsn.take(name, value) == Ok(true) || Release::take(release, name, value) == Ok(true)
+                let Envelope { utf8, dsn, release, .. } = Arc::make_mut(&mut self.envelope);
+                return parameters(value, |name, value| match (name, value) {
+                    ("SMTPUTF8", None) => !std::mem::replace(utf8, true),
+                    _ => dsn.take(name, value) == Ok(true) || Release::take(release, name, value) == Ok(true),
                 });
             }
             "X-Spool-Rcpt" => {
@@ -205,8 +206,8 @@ impl Record {
 
 /// Parameters parted by blanks, each to be taken.
 fn parameters(text: &str, mut take: impl FnMut(&str, Option<&str>) -> bool) -> Option<()> {
-    let mut split = text.split(' ').map(|word| word.split_once('='));
-    split.all(|pair| pair.is_some_and(|(name, value)| take(name, Some(value)))).then_some(())
+    let mut split = text.split(' ').map(|word| word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value))));
+    split.all(|(name, value)| take(name, value)).then_some(())
 }
 
 /// `<address>` or `<>`, and what follows.
@@ -215,10 +216,8 @@ fn parse_path(text: &str) -> Option<(Option<Address>, &str)> {
     if let Some(rest) = text.strip_prefix('>') {
         return Some((None, rest));
     }
-    // What follows may hold any character, an address only ASCII.
-    let ascii = text.split(|char: char| !char.is_ascii()).next()?;
-    let (address, rest) = Address::parse_prefix(ascii).ok()?;
-    Some((Some(address), text.get(ascii.len() - rest.len()..)?.strip_prefix('>')?))
+    let (address, rest) = Address::parse_prefix(text).ok()?;
+    Some((Some(address), rest.strip_prefix('>')?))
 }
 
 /// Can the envelope be written down so that it comes back the same?
@@ -372,6 +371,7 @@ pub(super) fn parse_fields(fields: &str) -> Option<(Record, usize)> {
             reverse_path: ReversePath(None),
             recipients: Vec::new(),
             body: Body::SevenBit,
+            utf8: false,
             dsn: MailDsn::default(),
             release: None,
             origin: Origin::Daemon,
@@ -405,6 +405,7 @@ pub(super) mod tests {
             reverse_path: ReversePath(Some("alice@[192.0.2.1]".parse().unwrap())),
             recipients: (0..recipients).map(address).collect(),
             body: Body::EightBitMime,
+            utf8: false,
             dsn: MailDsn::default(),
             release: None,
             origin: Origin::User("a %\nb".to_owned()),
@@ -422,11 +423,12 @@ pub(super) mod tests {
         let file = Some(OwnFile { length: 1 << 40, crc: 9 });
         let group = Some(Group { id, index: 3, count: 9 });
         let mut envelope = envelope(recipients);
+        (envelope.utf8, envelope.recipients[0].address) = (true, "\"\u{f6} >\"@b\u{fc}cher.example".parse().unwrap());
         let act = Act::Remove { uid: 7, key: [0xab; 16], copy: Some((1, 2, 3)) };
         envelope.dsn.take("ENVID", Some("a+20b")).unwrap();
         Release::take(&mut envelope.release, "HOLDFOR", Some("77")).unwrap();
         envelope.recipients[0].dsn.take("NOTIFY", Some("NEVER")).unwrap();
-        envelope.recipients[recipients - 1].dsn.take("ORCPT", Some("rfc822;a+2Bb@c")).unwrap();
+        envelope.recipients[recipients - 1].dsn.take("ORCPT", Some("utf-8;a\\x{2B}\u{f6}@c")).unwrap();
         envelope.recipients[0].place = Some(Box::new(Place { user: "a b".into(), folder: "INBOX".into(), act }));
         Record { id, time: Time(55), envelope: Arc::new(envelope), waiting, settles, group, adopted: Some("h".into()), file }
     }

@@ -16,7 +16,7 @@ use pillarbox::mail::mboxrd::{Quoter, ToWire};
 use pillarbox::mail::sent::Sent;
 use pillarbox::mail::structure::{self, Kind, Record, Scanner, Structure};
 use pillarbox::mail::transfer::{Decoder, Encoding};
-use pillarbox::mail::{Address, Domain, header, imap_text, mailboxes, parameters, subject, words};
+use pillarbox::mail::{Address, Domain, RcptDsn, header, imap_text, mailboxes, parameters, subject, words};
 use pillarbox::mailbox::{FolderName, utf7};
 use pillarbox::net::dns::{Patience, Resolver};
 use pillarbox::net::{Connection, Dots, Line};
@@ -61,16 +61,32 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("imap_search", imap::search),
 ];
 
-/// What is an address is written so that it is the same address again, on one line.
+/// What is an address is written so that it is the same address again, on one line, and if it can be told in ASCII leads to the
+/// same mailbox then.
 pub fn address(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok((address, rest)) = Address::parse_prefix(&text) {
         assert!(text.ends_with(rest));
         let written = address.to_string();
-        assert!(written.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{written:?}");
+        assert!(!written.contains(|char: char| char.is_control() || "\u{2028}\u{2029}".contains(char)), "{written:?}");
         assert_eq!(written.parse::<Address>().as_ref(), Ok(&address));
+        assert_eq!(address.to_ascii().is_some(), address.local().is_ascii());
+        if let Some(ascii) = address.to_ascii() {
+            assert!(ascii.is_ascii() && ascii.to_string().is_ascii() && ascii.key() == address.key());
+            assert_eq!(ascii.to_string().parse().as_ref(), Ok(&ascii));
+        }
+    }
+    let mut dsn = RcptDsn::default();
+    if dsn.take("ORCPT", Some(&text)) == Ok(true) {
+        let ascii = dsn.to_ascii();
+        assert!(ascii.to_string().is_ascii());
+        assert_eq!(ascii.to_ascii(), ascii);
+        let told = [dsn.original.as_ref(), ascii.original.as_ref()].map(|original| original.unwrap().told(true));
+        assert!(told.iter().all(|told| !told.contains(char::is_control)), "{told:?}");
+        assert!(ascii.original.unwrap().told(false).is_ascii());
     }
     if let Ok(domain) = Domain::parse(&text) {
+        assert!(domain.key().is_ascii());
         assert_eq!(Domain::parse(&domain.key()).map(|again| again.key()), Ok(domain.key()));
     }
 }
@@ -385,11 +401,13 @@ pub fn spool_id(input: &[u8]) {
 /// What a command carries into headers and logs holds no control character.
 pub fn smtp_command(input: &[u8]) {
     let clean = |text: &str| assert!(text.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{text:?}");
+    let harmless =
+        |text: &str| assert!(!text.contains(|char: char| char.is_control() || "\u{2028}\u{2029}".contains(char)), "{text:?}");
     for line in input.split(|byte| *byte == b'\n') {
         match Command::parse(line) {
             Ok(Command::Helo(name) | Command::Ehlo(name) | Command::Lhlo(name)) => clean(name),
             Ok(Command::Mail(mail)) => {
-                clean(&mail.reverse_path.to_string());
+                harmless(&mail.reverse_path.to_string());
                 let id = mail.dsn.id.as_ref().map(|id| id.decode());
                 clean(&id.unwrap_or_default());
                 let again = format!("MAIL FROM:<{}>{}", mail.reverse_path, mail.dsn);
@@ -397,9 +415,12 @@ pub fn smtp_command(input: &[u8]) {
             }
             Ok(Command::Rcpt(Rcpt { path, dsn })) => {
                 if let ForwardPath::Address(address) = path {
-                    clean(&address.to_string());
+                    harmless(&address.to_string());
                 }
-                clean(&dsn.original.as_ref().map(|original| original.told()).unwrap_or_default());
+                for utf8 in [false, true] {
+                    harmless(&dsn.original.as_ref().map(|original| original.told(utf8)).unwrap_or_default());
+                }
+                clean(&dsn.to_ascii().to_string());
                 let again = format!("RCPT TO:<a@b>{dsn}");
                 assert!(matches!(Command::parse(again.as_bytes()), Ok(Command::Rcpt(other)) if other.dsn == dsn), "{again}");
             }

@@ -66,7 +66,7 @@ fn attempt(what: &str, target: fn(&[u8]), input: &[u8]) {
 }
 
 fn mutate(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
-    const SPICE: [&[u8]; 20] = [
+    const SPICE: [&[u8]; 22] = [
         b"\r\n",
         b"\n",
         b"\r",
@@ -87,6 +87,8 @@ fn mutate(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
         b"99999999999999999999",
         b"-1",
         b"\t",
+        b"\xc3\xb6",
+        b"\\x{F6}",
     ];
     let mut input = corpus[random.below(corpus.len())].clone();
     for _ in 0..1 + random.below(4) {

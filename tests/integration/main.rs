@@ -12,6 +12,7 @@ mod destinations;
 mod dialogue;
 mod dialogues;
 mod fuzz;
+mod international;
 mod later;
 mod layers;
 mod load;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         submission::tests(),
         later::tests(),
         conversion::tests(),
+        international::tests(),
         shared::tests(),
         attacks::tests(),
         waiting::tests(),

@@ -38,7 +38,10 @@ pub fn submit(socket: &Path, hostname: &str, envelope: &Envelope<'_>, letter: &m
     session.expect(None, "the greeting")?;
     let extensions = Extensions::of(&session.expect(Some(&format!("EHLO {hostname}")), "EHLO")?);
     let body = if letter.is_eight_bit() && extensions.eight_bit { " BODY=8BITMIME" } else { "" };
-    session.expect(Some(&format!("MAIL FROM:<{sender}>{body}{dsn}")), "the sender")?;
+    // What the header holds beyond ASCII programs may have written in any charset: it goes as it is, and nothing is said of it.
+    let international = !sender.is_ascii() || !recipients.iter().all(Address::is_ascii);
+    let utf8 = if international && extensions.utf8 { " SMTPUTF8" } else { "" };
+    session.expect(Some(&format!("MAIL FROM:<{sender}>{body}{utf8}{dsn}")), "the sender")?;
     let notify = notify.map(|notify| format!(" NOTIFY={notify}")).unwrap_or_default();
     let refused = session.name_recipients(recipients, &notify)?;
     if refused.as_ref().is_none_or(|(count, _)| *count < recipients.len()) {

@@ -16,7 +16,7 @@ fn recipients(troubles: &[(&str, Box<Trouble>)]) -> Vec<Recipient> {
 }
 
 fn report(kind: Kind, troubles: &[(&str, Box<Trouble>)], header: &[u8]) -> String {
-    built(kind, &recipients(troubles), troubles, &Enclosure::of_header(header), None)
+    built(kind, &recipients(troubles), troubles, &Enclosure::of_header(header, false, false), None)
 }
 
 fn built(kind: Kind, to: &[Recipient], troubles: &[(&str, Box<Trouble>)], enclosed: &Enclosure, id: Option<&str>) -> String {
@@ -26,6 +26,7 @@ fn built(kind: Kind, to: &[Recipient], troubles: &[(&str, Box<Trouble>)], enclos
         hostname: "mail.example.org",
         id: "00000000000000ab-1",
         sender: &"alice@example.org".parse().unwrap(),
+        eight_bit: false,
         date: "Sat, 21 Nov 2026 10:00:00 +0000".into(),
         arrival: "Sat, 21 Nov 2026 09:00:00 +0000".into(),
         release: None,
@@ -33,7 +34,7 @@ fn built(kind: Kind, to: &[Recipient], troubles: &[(&str, Box<Trouble>)], enclos
         envelope_id: id.map(str::to_owned),
         enclosed,
     });
-    assert!((text.is_ascii() || enclosed.is_eight_bit()) && !text.contains(&b'\r'));
+    assert!((text.is_ascii() || enclosed.encoding == "8bit") && !text.contains(&b'\r'));
     assert!(text.split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE));
     String::from_utf8(text).unwrap()
 }
@@ -118,7 +119,7 @@ fn what_was_asked_for_is_told() {
     to[0].dsn.take("ORCPT", Some("rfc822;B+2Bob@old.example")).unwrap();
     let told = |kind, trouble| {
         let troubles = [("bob@there.example", trouble)];
-        let text = built(kind, &to, &troubles, &Enclosure::of_header(HEADER), Some("a =+ b"));
+        let text = built(kind, &to, &troubles, &Enclosure::of_header(HEADER, false, false), Some("a =+ b"));
         let [words, status, _] = parts(&text);
         assert!(status.starts_with("Original-Envelope-Id: a =+ b\nReporting-MTA: dns; mail.example.org\n"), "{status}");
         let per_recipient = status.split_once("\n\n").unwrap().1.to_owned();
@@ -138,7 +139,7 @@ fn what_was_asked_for_is_told() {
 
 #[test]
 fn the_whole_comes_back_if_it_can() {
-    let whole = |text: &[u8], eight_bit| Enclosure::whole(&Message::Memory(Arc::new(text.to_vec())), eight_bit).unwrap();
+    let whole = |text: &[u8], eight_bit| Enclosure::whole(&Message::Memory(Arc::new(text.to_vec())), false, eight_bit).unwrap();
     let text = "Subject: x\n\n>From me\n--report-00000000000000ab-1--\nend\n";
     let enclosed = whole(text.as_bytes(), false).unwrap();
     assert_eq!((enclosed.media, enclosed.encoding), ("message/rfc822", "7bit"));
@@ -150,7 +151,7 @@ fn the_whole_comes_back_if_it_can() {
     let eight_bit = "Subject: x\n\n\u{e4}\n";
     assert!(whole(eight_bit.as_bytes(), false).is_none());
     let enclosed = whole(eight_bit.as_bytes(), true).unwrap();
-    assert_eq!((enclosed.encoding, enclosed.is_eight_bit()), ("8bit", true));
+    assert_eq!((enclosed.media, enclosed.encoding, enclosed.needs_utf8()), ("message/rfc822", "8bit", false));
     assert!(built(kind, &recipients(&troubles), &troubles, &enclosed, None).contains(eight_bit));
     for unfit in [&b"a\n\n\0\n"[..], b"a\n\nx\ry\n", &[b'x'; 999], &b"x\n".repeat(200_000)] {
         assert!(whole(unfit, true).is_none());
@@ -175,6 +176,36 @@ fn the_header_comes_back_as_it_was() {
         // Quoted-printable comes back with CRLF.
         assert_eq!(found.replace("\r\n", "\n").trim_end_matches('\n'), wanted.trim_end_matches('\n'));
     }
+}
+
+/// RFC 6533 §4.
+#[test]
+fn what_came_with_smtputf8_comes_back_in_its_own_form() {
+    let whole = |text: &str, eight_bit| {
+        let enclosed = Enclosure::whole(&Message::Memory(Arc::new(text.as_bytes().to_vec())), true, eight_bit).unwrap();
+        enclosed.map(|enclosed| (enclosed.media, enclosed.encoding, enclosed.needs_utf8()))
+    };
+    for (text, eight_bit, form) in [
+        ("Subject: u\n\nu\n", true, Some(("message/rfc822", "7bit", false))),
+        ("Subject: u\n\n\u{fc}\n", true, Some(("message/rfc822", "8bit", false))),
+        ("Subject: u\n\n\u{fc}\n", false, None),
+        ("Subject: \u{fc}\n\nu\n", true, Some(("message/global", "8bit", true))),
+        ("Subject: \u{fc}\n\nu\n", false, Some(("message/global", "quoted-printable", false))),
+        ("Subject: \u{fc}\n\n\0\n", true, Some(("message/global", "quoted-printable", false))),
+    ] {
+        assert_eq!(whole(text, eight_bit), form, "{text:?}");
+    }
+    for (header, eight_bit, form) in [
+        ("Subject: u\n", true, ("text/rfc822-headers", "7bit")),
+        ("Subject: \u{fc}\n", true, ("message/global-headers", "8bit")),
+        ("Subject: \u{fc}\n", false, ("message/global-headers", "quoted-printable")),
+        (&format!("Subject: {}\n", "\u{fc}".repeat(500)), true, ("message/global-headers", "quoted-printable")),
+    ] {
+        let enclosed = Enclosure::of_header(header.as_bytes(), true, eight_bit);
+        assert_eq!((enclosed.media, enclosed.encoding), form, "{header:?}");
+    }
+    let latin = Enclosure::of_header(b"Subject: \xfc\n", true, true);
+    assert_eq!((latin.media, latin.encoding), ("text/rfc822-headers", "quoted-printable"));
 }
 
 #[test]

@@ -92,6 +92,7 @@ impl House {
             reverse_path: ReversePath(Some("alice@me.example".parse().unwrap())),
             recipients: to.iter().map(|address| Recipient::from(address.parse::<Address>().unwrap())).collect(),
             body: Body::SevenBit,
+            utf8: false,
             dsn: MailDsn::default(),
             release: None,
             origin: Origin::Network,
@@ -107,7 +108,7 @@ impl House {
                 assert_eq!(recipient.dsn.take(&name, Some(&value)), Ok(true));
             }
         }
-        let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP", tls: None, submission: false };
+        let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP".into(), tls: None, submission: false };
         let mut letter = self.delivery().post().begin(envelope, trace)?;
         letter.write_all(text.as_bytes()).unwrap();
         letter.send()
@@ -120,11 +121,12 @@ impl House {
             reverse_path,
             recipients,
             body: Body::SevenBit,
+            utf8: false,
             dsn: MailDsn::default(),
             release: None,
             origin: Origin::Network,
         };
-        let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP", tls: None, submission };
+        let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP".into(), tls: None, submission };
         self.delivery().post().begin(envelope, trace)
     }
 

@@ -64,11 +64,11 @@ impl<'a> Census<'a> {
         while let Some(region) = self.regions.get_mut(self.region).filter(|_| !block.is_empty()) {
             let left = usize::try_from(region.range.end - self.at).unwrap_or(usize::MAX).min(block.len());
             let (piece, after) = block.split_at(left);
+            region.eight_bit += piece.iter().filter(|byte| !byte.is_ascii()).count() as u64;
             if region.place == Place::Header {
                 let room = (MOST_HEADER + 1).saturating_sub(self.header.len()).min(piece.len());
                 self.header.extend_from_slice(&piece[..room]);
             } else {
-                region.eight_bit += piece.iter().filter(|byte| !byte.is_ascii()).count() as u64;
                 let kept = |byte: &u8| is_plain(*byte) || matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
                 region.escapes += piece.iter().filter(|byte| !kept(byte)).count() as u64;
             }
@@ -84,19 +84,25 @@ impl<'a> Census<'a> {
         }
     }
 
+    /// After the last byte: is there a header beyond ASCII, at any depth (RFC 6532 §3)? In a message that is enclosed as
+    /// `message/global` there can be one that was not looked at.
+    pub fn is_international(&self) -> bool {
+        let is_header = |region: &Region| region.place == Place::Header || self.parts[region.part].is("message", "global");
+        self.regions.iter().any(|region| region.eight_bit > 0 && is_header(region))
+    }
+
     /// After the last byte: what makes it 7-bit.
     pub fn plan(&self) -> Result<Plan, Refusal> {
         let mut edits = Vec::new();
         // Of each part that is changed: how it is encoded from now on.
         let mut changed: Vec<Option<&str>> = vec![None; self.parts.len()];
-        for region in self.regions.iter().filter(|region| region.eight_bit > 0) {
+        for region in self.regions.iter().filter(|region| region.eight_bit > 0 && region.place != Place::Header) {
             if self.line(region.part).any(is_sealed) {
                 return Err(Refusal::Sealed);
             }
             let with = match region.place {
-                Place::Header => continue,
                 Place::Body => fit(&self.parts[region.part], region)?,
-                Place::Between => With::Escaped,
+                Place::Header | Place::Between => With::Escaped,
             };
             let mut at = Some(region.part);
             while let Some(part) = at {

@@ -1,10 +1,11 @@
-//! 8-bit mail for a server that takes 7 bits only.
+//! 8-bit mail for a server that takes 7 bits only, and mail that no such server can be given.
 
 use super::Failure;
 use crate::mail::convert::{Census, Converter, Plan, Proof, Refusal};
 use crate::mail::mboxrd::ToWire;
 use crate::mail::structure::Scanner;
 use crate::spool::Message;
+use std::io;
 
 /// Bytes read from the spool at a time.
 const BLOCK: usize = 32 * 1024;
@@ -46,6 +47,28 @@ impl Conversion {
     }
 }
 
+/// Does its header, or that of a part, need SMTPUTF8 (RFC 6531 §3.2)? It is read twice.
+pub fn is_international(message: &Message) -> io::Result<bool> {
+    let spool = |failure| match failure {
+        Failure::Spool(error) => error,
+        other => io::Error::other(other.to_string()),
+    };
+    let mut scanner = Scanner::new();
+    pieces(message, |wire| {
+        scanner.push(wire);
+        Ok(())
+    })
+    .map_err(spool)?;
+    let structure = scanner.finish();
+    let mut census = Census::new(&structure);
+    pieces(message, |wire| {
+        census.push(wire);
+        Ok(())
+    })
+    .map_err(spool)?;
+    Ok(census.is_international())
+}
+
 /// Hands out a message in wire form, piece by piece.
 pub(super) fn pieces(message: &Message, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
     let mut to_wire = ToWire::default();
@@ -54,7 +77,7 @@ pub(super) fn pieces(message: &Message, mut take: impl FnMut(&[u8]) -> Result<()
     while offset < message.len() {
         let read = message.read_at(&mut block, offset).map_err(Failure::Spool)?;
         if read == 0 {
-            return Err(Failure::Spool(std::io::ErrorKind::UnexpectedEof.into()));
+            return Err(Failure::Spool(io::ErrorKind::UnexpectedEof.into()));
         }
         wire.clear();
         to_wire.push(block.get(..read).unwrap_or_default(), &mut wire);

@@ -10,9 +10,10 @@ pub mod reply;
 mod tests;
 mod transaction;
 
+pub use conversion::is_international;
 pub use login::Credentials;
 pub use reply::{Enhanced, Reply, clean};
-pub use transaction::{Answer, Parcel};
+pub use transaction::{Answer, International, Parcel};
 
 use crate::net::tls::ClientTls;
 use crate::net::{Connection, Line, NetError, Registry};
@@ -121,6 +122,8 @@ pub struct Extensions {
     pub size: Option<u64>,
     /// RFC 6152.
     pub eight_bit: bool,
+    /// RFC 6531.
+    pub utf8: bool,
     /// RFC 3207.
     pub starttls: bool,
     /// RFC 3461.
@@ -147,6 +150,7 @@ impl Extensions {
                 "PIPELINING" => found.pipelining = true,
                 "SIZE" => found.size = Some(words.next().and_then(|digits| digits.parse().ok()).unwrap_or(0)),
                 "8BITMIME" => found.eight_bit = true,
+                "SMTPUTF8" => found.utf8 = true,
                 "STARTTLS" => found.starttls = true,
                 "DSN" => found.dsn = true,
                 "CHUNKING" => found.chunking = true,
@@ -158,6 +162,8 @@ impl Extensions {
                 _ => {}
             }
         }
+        // The one can't be had without the other (RFC 6531 §3.1).
+        found.utf8 &= found.eight_bit;
         found
     }
 
@@ -283,6 +289,11 @@ impl Client {
     /// Does the server send the reports that were asked for?
     pub fn reports(&self) -> bool {
         self.extensions.dsn
+    }
+
+    /// Does the server take addresses and headers in UTF-8?
+    pub fn takes_utf8(&self) -> bool {
+        self.extensions.utf8
     }
 
     /// Transactions so far.

@@ -86,7 +86,7 @@ fn open_as(address: SocketAddr, secrecy: Secrecy<'_>, login: Option<&Credentials
     Client::open(&target, &Registry::default())
 }
 
-/// In short: `+` taken, the code of a refusal, `L` later, `B` broken, `8` eight bit, `S` too big.
+/// In short: `+` taken, the code of a refusal, `L` later, `B` broken, `8` eight bit, `U` UTF-8, `S` too big.
 fn short(answers: &[Answer]) -> String {
     let one = |answer: &Answer| match answer {
         Answer::Taken(_) => "+".to_owned(),
@@ -94,6 +94,7 @@ fn short(answers: &[Answer]) -> String {
         Answer::Later => "L".to_owned(),
         Answer::Broken(_) => "B".to_owned(),
         Answer::EightBit(_) => "8".to_owned(),
+        Answer::NeedsUtf8(_) => "U".to_owned(),
         Answer::TooBig(_) => "S".to_owned(),
     };
     answers.iter().map(one).collect::<Vec<_>>().join(" ")
@@ -106,6 +107,7 @@ fn post(client: &mut Client, text: &[u8], recipients: usize) -> String {
         reverse_path: ReversePath(Some("alice@me.example".parse().unwrap())),
         recipients: (0..recipients).map(|n| Recipient::from(format!("r{n}@there.example").parse::<Address>().unwrap())).collect(),
         body: Body::SevenBit,
+        utf8: false,
         dsn: MailDsn::default(),
         release: None,
         origin: Origin::Network,
@@ -119,6 +121,7 @@ fn post(client: &mut Client, text: &[u8], recipients: usize) -> String {
         recipients: &named,
         size: 1000,
         eight_bit: !text.is_ascii(),
+        utf8: false,
         message: &Message::Memory(Arc::new(text.to_vec())),
     };
     short(&client.send(&parcel))

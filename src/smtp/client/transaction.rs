@@ -4,7 +4,7 @@ use super::conversion::{Conversion, pieces};
 use super::{Client, DATA_BEGIN, DATA_BLOCK, DATA_END, Failure, GREETING, LAST_WORDS, MAIL, RCPT, Reply};
 use crate::mail::convert::{Converter, Plan, Refusal};
 use crate::mail::mboxrd::ToWire;
-use crate::mail::{Envelope, Recipient};
+use crate::mail::{Address, Envelope, Recipient};
 use crate::net::NetError;
 use crate::spool::Message;
 use std::fmt::Write as _;
@@ -28,6 +28,8 @@ pub struct Parcel<'a> {
     pub size: u64,
     /// It holds bytes beyond ASCII.
     pub eight_bit: bool,
+    /// Its header does, and is meant to be UTF-8; or, once it is begun, SMTPUTF8 is said for another reason.
+    pub utf8: bool,
     /// In disk form.
     pub message: &'a Message,
 }
@@ -45,8 +47,39 @@ pub enum Answer {
     Broken(String),
     /// The message is bigger than the server takes (RFC 1870 §6.1), which takes so many bytes.
     TooBig(u64),
+    /// The server knows no SMTPUTF8, and an address of the envelope, or the header, can't go without (RFC 6531 §3.5).
+    NeedsUtf8(International),
     /// The message has 8-bit content, the server can't take it, and it can't be converted (RFC 6152 §3).
     EightBit(Refusal),
+}
+
+/// What of a message needs SMTPUTF8.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum International {
+    /// The sender's local part.
+    Sender,
+    /// The recipient's.
+    Recipient,
+    /// A header.
+    Header,
+}
+
+impl Parcel<'_> {
+    /// What of it can't go to this recipient by a server without SMTPUTF8. A domain beyond ASCII can: it has A-labels.
+    fn international(&self, recipient: &Recipient) -> Option<International> {
+        let has_own = |address: &Address| !address.local().is_ascii();
+        match () {
+            () if self.envelope.reverse_path.0.as_ref().is_some_and(has_own) => Some(International::Sender),
+            () if has_own(&recipient.address) => Some(International::Recipient),
+            () if self.utf8 => Some(International::Header),
+            () => None,
+        }
+    }
+
+    /// Must the server know SMTPUTF8, for all of it to go there?
+    pub fn is_international(&self) -> bool {
+        self.recipients.iter().any(|recipient| self.international(recipient).is_some())
+    }
 }
 
 impl Client {
@@ -55,9 +88,27 @@ impl Client {
     pub fn send(&mut self, parcel: &Parcel<'_>) -> Vec<Answer> {
         let all = parcel.recipients.len();
         let (now, later) = parcel.recipients.split_at(self.extensions.most_recipients.map_or(all, |most| most.min(all)));
-        let mut answers = self.send_at_once(&Parcel { recipients: now, ..*parcel });
+        let mut answers = self.send_if_international(&Parcel { recipients: now, ..*parcel });
         answers.extend(later.iter().map(|_| Answer::Later));
         answers
+    }
+
+    /// Sends it to those it can go to as the server is.
+    fn send_if_international(&mut self, parcel: &Parcel<'_>) -> Vec<Answer> {
+        if self.extensions.utf8 || !parcel.is_international() {
+            return self.send_at_once(parcel);
+        }
+        let needs: Vec<Option<International>> =
+            parcel.recipients.iter().map(|recipient| parcel.international(recipient)).collect();
+        let fit: Vec<&Recipient> =
+            parcel.recipients.iter().zip(&needs).filter(|(_, need)| need.is_none()).map(|(recipient, _)| *recipient).collect();
+        let answers = if fit.is_empty() { Vec::new() } else { self.send_at_once(&Parcel { recipients: &fit, ..*parcel }) };
+        let mut answers = answers.into_iter();
+        let answer = |need: Option<International>| match need {
+            Some(need) => Some(Answer::NeedsUtf8(need)),
+            None => answers.next(),
+        };
+        needs.into_iter().filter_map(answer).collect()
     }
 
     fn send_at_once(&mut self, parcel: &Parcel<'_>) -> Vec<Answer> {
@@ -70,10 +121,10 @@ impl Client {
             },
             false => None,
         };
-        let plan = conversion.as_ref().map(|conversion| &conversion.plan);
+        let (plan, utf8) = (conversion.as_ref().map(|conversion| &conversion.plan), self.says_utf8(parcel));
         let parcel = &match &conversion {
-            Some(conversion) => Parcel { size: conversion.size, eight_bit: false, ..*parcel },
-            None => *parcel,
+            Some(conversion) => Parcel { size: conversion.size, eight_bit: false, utf8, ..*parcel },
+            None => Parcel { utf8, ..*parcel },
         };
         if let Some(most) = self.extensions.size.filter(|most| *most != 0 && *most < parcel.size) {
             return vec![Answer::TooBig(most); all];
@@ -109,7 +160,7 @@ impl Client {
         let chunk = if piped && self.extensions.chunking && plan.is_none() { chunk(parcel.message)? } else { None };
         self.put(opening.as_bytes(), "at MAIL")?;
         if piped {
-            let rcpt = |recipient: &&Recipient| self.rcpt_command(recipient);
+            let rcpt = |recipient: &&Recipient| self.rcpt_command(recipient, parcel.utf8);
             let rest: String = parcel.recipients.iter().map(rcpt).chain(chunk.is_none().then(|| "DATA\r\n".to_owned())).collect();
             self.put(rest.as_bytes(), "at MAIL")?;
         }
@@ -152,7 +203,7 @@ impl Client {
         for (recipient, answer) in parcel.recipients.iter().zip(answers.iter_mut()) {
             let reply = match self.extensions.pipelining {
                 true => self.reply("to RCPT", RCPT)?,
-                false => self.ask(&self.rcpt_command(recipient), "to RCPT", RCPT)?,
+                false => self.ask(&self.rcpt_command(recipient, parcel.utf8), "to RCPT", RCPT)?,
             };
             *answer = match reply.code {
                 200..300 => {
@@ -237,13 +288,20 @@ impl Client {
     }
 
     fn mail_command(&self, parcel: &Parcel<'_>) -> String {
-        let mut command = format!("MAIL FROM:<{}>", parcel.envelope.reverse_path);
+        let (path, utf8) = (&parcel.envelope.reverse_path, parcel.utf8);
+        let mut command = match path.to_ascii() {
+            Some(ascii) if !utf8 => format!("MAIL FROM:<{ascii}>"),
+            _ => format!("MAIL FROM:<{path}>"),
+        };
         // Writing to a String does not fail.
         if self.extensions.size.is_some() {
             let _ = write!(command, " SIZE={}", parcel.size);
         }
         if parcel.eight_bit {
             command.push_str(" BODY=8BITMIME");
+        }
+        if utf8 {
+            command.push_str(" SMTPUTF8");
         }
         if self.extensions.dsn {
             let _ = write!(command, "{}", parcel.envelope.dsn);
@@ -252,11 +310,23 @@ impl Client {
         command
     }
 
-    fn rcpt_command(&self, recipient: &Recipient) -> String {
-        match self.extensions.dsn {
-            true => format!("RCPT TO:<{}>{}\r\n", recipient.address, recipient.dsn),
-            false => format!("RCPT TO:<{}>\r\n", recipient.address),
+    fn rcpt_command(&self, recipient: &Recipient, utf8: bool) -> String {
+        let Recipient { address, dsn, .. } = recipient;
+        let mut command = match address.to_ascii() {
+            Some(ascii) if !utf8 => format!("RCPT TO:<{ascii}>"),
+            _ => format!("RCPT TO:<{address}>"),
+        };
+        if self.extensions.dsn {
+            let _ = if utf8 { write!(command, "{dsn}") } else { write!(command, "{}", dsn.to_ascii()) };
         }
+        command.push_str("\r\n");
+        command
+    }
+
+    /// Is SMTPUTF8 said (RFC 6531 §3.4)? Else domains are told with A-labels.
+    fn says_utf8(&self, parcel: &Parcel<'_>) -> bool {
+        let addresses = parcel.recipients.iter().all(|recipient| recipient.address.is_ascii());
+        self.extensions.utf8 && (parcel.utf8 || !addresses || !parcel.envelope.reverse_path.is_ascii())
     }
 }
 

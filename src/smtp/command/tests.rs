@@ -18,7 +18,7 @@ fn recipient(line: &str) -> Result<String, CommandError> {
 
 #[test]
 fn verbs_are_known_in_any_case() {
-    let table: [(&str, Command<'_>); 21] = [
+    let table: [(&str, Command<'_>); 23] = [
         ("EHLO client.test", Command::Ehlo("client.test")),
         ("ehlo [192.0.2.1]", Command::Ehlo("[192.0.2.1]")),
         ("Helo under_score", Command::Helo("under_score")),
@@ -34,6 +34,8 @@ fn verbs_are_known_in_any_case() {
         ("NOOP some words", Command::Noop),
         ("QUIT", Command::Quit),
         ("VRFY somebody", Command::Vrfy),
+        ("VRFY j\u{f6}rg SMTPUTF8", Command::Vrfy),
+        ("VRFY SMTPUTF8=", Command::Vrfy),
         ("HELP", Command::Help),
         ("HELP me", Command::Help),
         ("STARTTLS", Command::Starttls),
@@ -51,7 +53,7 @@ fn what_is_no_command_is_told_apart() {
     let long_auth = format!("AUTH PLAIN {}", "A".repeat(4000));
     assert!(Command::parse(long_auth.as_bytes()).is_ok());
     let (long_noop, long_foo) = (format!("NOOP {}", "y".repeat(3000)), format!("FOO {}", "y".repeat(3000)));
-    let table: [(&str, CommandError); 48] = [
+    let table: [(&str, CommandError); 54] = [
         ("BDAT", CommandError::Arguments),
         ("BDAT LAST", CommandError::Arguments),
         ("BDAT -1", CommandError::Arguments),
@@ -98,13 +100,21 @@ fn what_is_no_command_is_told_apart() {
         ("MAIL FROM:<a@b> BODY=BINARYMIME", CommandError::Arguments),
         ("MAIL FROM:<a@b> AUTH=+4", CommandError::Arguments),
         ("MAIL FROM:<a@b> -X=1", CommandError::Arguments),
-        ("MAIL FROM:<a@b> SMTPUTF8", CommandError::Parameter),
+        ("MAIL FROM:<a@b> SMTPUTF8=1", CommandError::Arguments),
+        ("MAIL FROM:<a@b> SMTPUTF8 smtputf8", CommandError::Arguments),
+        ("RCPT TO:<a@b> SMTPUTF8", CommandError::Parameter),
+        ("VRFY a SMTPUTF8=", CommandError::Arguments),
+        ("EXPN \u{f6} SMTPUTF8", CommandError::NotImplemented),
+        ("EHLO b\u{fc}cher.example", CommandError::Unreadable),
+        ("VRFY a\u{7f}\u{f6}", CommandError::Unreadable),
         ("RCPT TO:<a@b> NOTIFY=NEVER NOTIFY=NEVER", CommandError::Arguments),
     ];
     for (line, error) in table {
         assert_eq!(Command::parse(line.as_bytes()), Err(error), "{line:?}");
     }
-    assert_eq!(Command::parse(b"NOOP \xff"), Err(CommandError::Unreadable));
+    for line in [b"NOOP \xff" as &[u8], b"MAIL FROM:<\xf6@b> SMTPUTF8", b"RCPT TO:<a\xc3>"] {
+        assert_eq!(Command::parse(line), Err(CommandError::Unreadable));
+    }
 }
 
 #[test]
@@ -121,6 +131,7 @@ fn paths_come_out_without_their_routes() {
         ("<a%b@c>", "a%b@c"),
         ("<b!a@c>", "b!a@c"),
         ("<a@[192.0.2.1]>", "a@[192.0.2.1]"),
+        ("<@\u{fc}.example:\u{f6}@b\u{fc}cher.example>", "\u{f6}@b\u{fc}cher.example"),
     ] {
         assert_eq!(sender(&format!("MAIL FROM:{path}")).as_deref(), Ok(address), "{path}");
         assert_eq!(sender(&format!("mail from:{path} size=5 body=8bitmime auth=<>")).as_deref(), Ok(address), "{path}");
@@ -163,6 +174,8 @@ fn what_is_no_path_is_refused() {
         "<<a@b>>",
         "<postmaster",
         "<a@[1.2.3]>",
+        "<a@b\u{3002}c>",
+        "<a@b>\u{a0}",
         &long,
     ] {
         assert_eq!(sender(&format!("MAIL FROM:{path}")), Err(CommandError::Sender), "{path}");
@@ -179,6 +192,9 @@ fn parameters_are_taken() {
     let line = "MAIL FROM:<a@b>  SIZE=123  BODY=8bitmime AUTH=e+3Dmc2@example.com ";
     let Ok(Command::Mail(mail)) = Command::parse(line.as_bytes()) else { panic!() };
     assert_eq!((mail.size, mail.body), (Some(123), Body::EightBitMime));
+    assert!(!mail.utf8);
+    let Ok(Command::Mail(mail)) = Command::parse("MAIL FROM:<ö@b> smtputf8 BODY=8BITMIME".as_bytes()) else { panic!() };
+    assert!(mail.utf8 && !mail.reverse_path.is_ascii());
     let Ok(Command::Mail(mail)) = Command::parse(b"MAIL FROM:<a@b> BODY=7BIT SIZE=99999999999999999999999999") else { panic!() };
     assert_eq!((mail.size, mail.body), (Some(u64::MAX), Body::SevenBit));
 }
