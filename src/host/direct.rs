@@ -4,7 +4,6 @@ use super::password::{Checker, Hash};
 use super::scram::ScramKeys;
 use super::{Account, Host, users};
 use crate::sys::{Disk, File, Open, Stat};
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -33,13 +32,14 @@ struct UsersFile {
 struct Loaded {
     /// Of the file that was read; None: it must be read again.
     stat: Option<Stat>,
-    users: HashMap<String, Keys>,
+    /// Ascending by name.
+    users: Vec<(String, Keys)>,
     /// Every user has keys for SCRAM.
     all_scram: bool,
 }
 
 /// What is kept of a user's password.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Keys {
     hash: Hash,
     scram: Option<ScramKeys>,
@@ -49,7 +49,7 @@ impl Direct {
     /// Accounts come from these files, in order; the first that knows a name decides. An error if one can't be read now.
     /// Later such an error is one of [`Host::account`] and [`Host::verify`]: a name is never taken for unknown because of it.
     pub fn new(disk: Arc<dyn Disk>, users: &[PathBuf]) -> io::Result<Direct> {
-        let empty = || RwLock::new(Loaded { stat: None, users: HashMap::new(), all_scram: false });
+        let empty = || RwLock::new(Loaded { stat: None, users: Vec::new(), all_scram: false });
         let files = users.iter().map(|path| UsersFile { path: path.clone(), loaded: empty() }).collect();
         let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let direct = Direct { disk, checker: Checker::new()?, files, uid, gid };
@@ -57,18 +57,33 @@ impl Direct {
         Ok(direct)
     }
 
-    /// A user's keys, from the first file that knows the name (in lower case).
-    fn find(&self, name: &str) -> io::Result<Option<Keys>> {
+    /// Something of a user's keys, from the first file that knows the name (in lower case). No name takes longer than another.
+    fn find<T>(&self, name: &str, what: impl Fn(&Keys) -> T) -> io::Result<Option<T>> {
+        let mut found = None;
         for file in &self.files {
-            if let Some(keys) = file.with(&*self.disk, |loaded| loaded.users.get(name).cloned())? {
-                return Ok(Some(keys));
+            match file.with(&*self.disk, |loaded| loaded.look(name, &what)) {
+                Ok(Some((true, keys))) if found.is_none() => found = Some(keys),
+                Err(error) if found.is_none() => return Err(error),
+                _ => {}
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     fn made(&self, name: String) -> Account {
         Account { name, uid: self.uid, gid: self.gid, home: None }
+    }
+}
+
+impl Loaded {
+    /// Something of a user's keys, and whether they are the user's: for a name that is not there the same is done with the keys
+    /// of another.
+    fn look<T>(&self, name: &str, what: impl Fn(&Keys) -> T) -> Option<(bool, T)> {
+        let (is_there, at) = match self.users.binary_search_by(|(own, _)| own.as_str().cmp(name)) {
+            Ok(at) => (true, at),
+            Err(at) => (false, at.min(self.users.len().saturating_sub(1))),
+        };
+        self.users.get(at).map(|(_, keys)| (is_there, what(keys)))
     }
 }
 
@@ -110,8 +125,9 @@ impl UsersFile {
             log::warn!("users file={} line={line} left out: {:?} can't be a user's name", self.path.display(), name);
         }
         let keys = |user: &users::User| Keys { hash: user.password.clone(), scram: user.scram() };
-        let users: HashMap<String, Keys> = users.into_iter().map(|user| (user.name.clone(), keys(&user))).collect();
-        let all_scram = users.values().all(|keys| keys.scram.is_some());
+        let mut users: Vec<(String, Keys)> = users.into_iter().map(|user| (user.name.clone(), keys(&user))).collect();
+        users.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let all_scram = users.iter().all(|(_, keys)| keys.scram.is_some());
         Ok(Loaded { stat: Some(stat), users, all_scram })
     }
 
@@ -124,7 +140,7 @@ impl Host for Direct {
     fn account(&self, name: &str) -> io::Result<Option<Account>> {
         let name = name.to_ascii_lowercase();
         for file in &self.files {
-            if file.with(&*self.disk, |loaded| loaded.users.contains_key(&name))? {
+            if file.with(&*self.disk, |loaded| loaded.look(&name, |_| ()))?.is_some_and(|(is_there, ())| is_there) {
                 return Ok(Some(self.made(name)));
             }
         }
@@ -133,12 +149,12 @@ impl Host for Direct {
 
     fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>> {
         let name = name.to_ascii_lowercase();
-        let keys = self.find(&name)?;
-        Ok(self.checker.verify(keys.as_ref().map(|keys| &keys.hash), password).then(|| self.made(name)))
+        let hash = self.find(&name, |keys| keys.hash.clone())?;
+        Ok(self.checker.verify(hash.as_ref(), password).then(|| self.made(name)))
     }
 
     fn scram(&self, name: &str) -> io::Result<Option<ScramKeys>> {
-        Ok(self.find(&name.to_ascii_lowercase())?.and_then(|keys| keys.scram))
+        Ok(self.find(&name.to_ascii_lowercase(), |keys| keys.scram.clone())?.flatten())
     }
 
     fn all_have_scram(&self) -> bool {
@@ -174,6 +190,7 @@ mod tests {
     use super::*;
     use crate::host::users::Secrets;
     use crate::sys::RealDisk;
+    use std::cell::Cell;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -198,6 +215,24 @@ mod tests {
         assert!(host.verify("alice", b"second").unwrap().is_none());
         assert!(host.verify("bob", b"bob").unwrap().is_some());
         assert!(host.verify("carol", b"").unwrap().is_none());
+    }
+
+    /// Else the time it takes would tell who is a user.
+    #[test]
+    fn for_a_name_that_is_not_there_the_same_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = [dir.path().join("one"), dir.path().join("two")];
+        put(&paths[0], &[("alice", b"a"), ("carol", b"c")]);
+        put(&paths[1], &[("bob", b"b")]);
+        let host = Direct::new(Arc::new(RealDisk), &paths).unwrap();
+        for (name, is_there) in [("alice", true), ("bob", true), ("carol", true), ("", false), ("bo", false), ("zoe", false)] {
+            let looked = Cell::new(0);
+            let found = host.find(name, |_| looked.set(looked.get() + 1)).unwrap();
+            assert_eq!((found.is_some(), looked.get()), (is_there, 2), "{name}");
+        }
+        // Who is in the first file needs no other.
+        fs::write(&paths[1], b"# pillarbox users 9\n").unwrap();
+        assert!(host.scram("alice").unwrap().is_some() && host.scram("bob").is_err());
     }
 
     #[test]
