@@ -142,7 +142,8 @@ impl Session<'_> {
             let record = structures.next().map(|(_, record)| record).transpose().map_err(Trouble::from);
             let header = headers.next().map(|(_, header)| header).transpose().map_err(Trouble::from);
             let told = record.and_then(|record| Ok((record, header?.flatten()))).and_then(|(record, header)| {
-                let source = Source::new(&selected.view, summary, record, header);
+                let mut source = Source::new(&selected.view, summary, record, header);
+                source.rev2 = self.enabled.rev2;
                 self.tell_message(selected, number, &source, &wish.items, seen)
             });
             match told {
@@ -307,7 +308,7 @@ fn plan<'a>(source: &'a Source<'_>, item: &Item) -> Result<Plan<'a>, Trouble> {
     Ok(match item {
         Item::Flags | Item::InternalDate | Item::Size | Item::Uid | Item::ModSeq | Item::ThreadId | Item::SaveDate => Plan::Now,
         Item::Envelope => text("ENVELOPE", source.envelope()?),
-        Item::Body => text("BODY", imap_text::body(source.structure()?, false).into()),
+        Item::Body => text("BODY", source.body()?.into()),
         Item::BodyStructure => text("BODYSTRUCTURE", source.body_structure()?),
         Item::EmailId => text("EMAILID", source.email_id()?.into_bytes().into()),
         Item::Preview { .. } => {

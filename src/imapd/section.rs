@@ -3,9 +3,10 @@
 use super::answer::End;
 use super::grammar::fetch::Text;
 use super::search::email_id;
+use crate::mail::header;
+use crate::mail::imap_text::{self, Form};
 use crate::mail::structure::{Record, Section, Structure};
 use crate::mail::transfer::Decoder;
-use crate::mail::{header, imap_text};
 use crate::mailbox::{MailboxError, Summary, View};
 use crate::net::Connection;
 use std::borrow::Cow;
@@ -22,6 +23,8 @@ const LONGEST_HEADER: usize = 2 << 20;
 pub(super) struct Source<'a> {
     view: &'a View,
     pub summary: &'a Summary,
+    /// The client knows IMAP4rev2.
+    pub rev2: bool,
     /// What the cache says of it, if that was asked for.
     record: Option<Record<'a>>,
     /// Its header, if that was read with those of others.
@@ -42,7 +45,8 @@ pub(super) enum Found {
 
 impl<'a> Source<'a> {
     pub fn new(view: &'a View, summary: &'a Summary, record: Option<Record<'a>>, header: Option<&'a [u8]>) -> Source<'a> {
-        Source { view, summary, record, known_header: header, header: OnceCell::new(), structure: OnceCell::new() }
+        let (known_header, rev2) = (header, false);
+        Source { view, summary, rev2, record, known_header, header: OnceCell::new(), structure: OnceCell::new() }
     }
 
     /// What the message is made of.
@@ -68,9 +72,14 @@ impl<'a> Source<'a> {
     /// BODYSTRUCTURE, ready to send.
     pub fn body_structure(&self) -> Result<Cow<'_, [u8]>, MailboxError> {
         match &self.record {
-            Some(record) if record.is_whole => Ok(record.body_structure.into()),
-            _ => Ok(imap_text::body(self.structure()?, true).into()),
+            Some(record) if record.is_whole => Ok(record.body_structure(self.rev2).into()),
+            _ => Ok(imap_text::body(self.structure()?, Form { extended: true, rev2: self.rev2 }).into()),
         }
+    }
+
+    /// BODY
+    pub fn body(&self) -> Result<Vec<u8>, MailboxError> {
+        Ok(imap_text::body(self.structure()?, Form { extended: false, rev2: self.rev2 }))
     }
 
     /// The header with the empty line behind it. Nothing behind that is read, if it need not be.

@@ -96,30 +96,53 @@ fn address(mailbox: &Mailbox, out: &mut Vec<u8>) {
 /// What stands where a multipart has no parts: there must be one.
 const NOTHING: &[u8] = br#"("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0"#;
 
-/// `body`: BODYSTRUCTURE, which has the extension data, or BODY, which has not.
-pub fn body(structure: &Structure, extended: bool) -> Vec<u8> {
+/// How a structure is told.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// With the extension data: BODYSTRUCTURE, not BODY.
+    pub extended: bool,
+    /// To who knows IMAP4rev2, where message/global is like message/rfc822 (RFC 9051 §9, media-message); to others it is a leaf.
+    pub rev2: bool,
+}
+
+impl Form {
+    fn is_message(self, part: &Part) -> bool {
+        part.kind == Kind::Message && (self.rev2 || !part.is_global())
+    }
+}
+
+/// `body`: BODYSTRUCTURE or BODY.
+pub fn body(structure: &Structure, form: Form) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 * structure.parts.len().min(64));
-    // Containers that are written up to their parts.
-    let mut open: Vec<usize> = Vec::new();
+    // Containers that are written up to their parts, and a message that is told as a leaf: of what is in it nothing is told.
+    let (mut open, mut closed): (Vec<usize>, Option<usize>) = (Vec::new(), None);
     for (index, part) in structure.parts.iter().enumerate() {
+        if closed.is_some() && part.parent >= closed {
+            continue;
+        }
+        closed = None;
         while let Some(&last) = open.last().filter(|last| part.parent != Some(**last)) {
             open.pop();
-            end(structure, last, extended, &mut out);
+            end(structure, last, form, &mut out);
         }
-        begin(part, &mut out);
+        begin(part, form, &mut out);
         match part.kind {
+            Kind::Message if !form.is_message(part) => {
+                closed = Some(index);
+                end(structure, index, form, &mut out);
+            }
             Kind::Multipart | Kind::Message => open.push(index),
-            Kind::Leaf | Kind::Opaque => end(structure, index, extended, &mut out),
+            Kind::Leaf | Kind::Opaque => end(structure, index, form, &mut out),
         }
     }
     while let Some(last) = open.pop() {
-        end(structure, last, extended, &mut out);
+        end(structure, last, form, &mut out);
     }
     out
 }
 
 /// Up to where a part's own parts stand.
-fn begin(part: &Part, out: &mut Vec<u8>) {
+fn begin(part: &Part, form: Form, out: &mut Vec<u8>) {
     out.push(b'(');
     if part.kind == Kind::Multipart {
         return;
@@ -136,7 +159,7 @@ fn begin(part: &Part, out: &mut Vec<u8>) {
     out.push(b' ');
     string(part.encoding.as_deref().unwrap_or(b"7bit"), out);
     out.extend_from_slice(format!(" {}", part.body.end - part.body.start).as_bytes());
-    if part.kind == Kind::Message {
+    if form.is_message(part) {
         out.push(b' ');
         out.extend_from_slice(&part.envelope);
         out.push(b' ');
@@ -144,8 +167,9 @@ fn begin(part: &Part, out: &mut Vec<u8>) {
 }
 
 /// From where a part's own parts stand.
-fn end(structure: &Structure, index: usize, extended: bool, out: &mut Vec<u8>) {
+fn end(structure: &Structure, index: usize, form: Form, out: &mut Vec<u8>) {
     let Some(part) = structure.parts.get(index) else { return };
+    let extended = form.extended;
     if part.kind == Kind::Multipart {
         if structure.children(index).next().is_none() {
             out.extend_from_slice(NOTHING);
@@ -158,7 +182,7 @@ fn end(structure: &Structure, index: usize, extended: bool, out: &mut Vec<u8>) {
             parameters(&part.parameters, out);
         }
     } else {
-        if part.kind == Kind::Message || part.is_type("text") {
+        if form.is_message(part) || part.is_type("text") {
             out.extend_from_slice(format!(" {}", part.lines).as_bytes());
         }
         if extended {

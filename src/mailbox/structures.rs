@@ -263,7 +263,7 @@ fn apart(view: &View, rows: &[Row], epoch: u64, depth: Depth) -> Vec<Apart> {
     let mut shelf = Shelf::default();
     let name = |row: &Row| (row.uid, Some(row.key));
     let mut one = |at: usize, row: Row| {
-        let mut scanner = Scanner::new();
+        let mut scanner = Scanner::new().into_global();
         if depth == Depth::Header {
             let next = rows.get(at + 1..).unwrap_or_default().iter().map(name);
             if let Some(header) = shelf.header(view, name(&row), next)? {

@@ -12,11 +12,12 @@ use pillarbox::config::load::from_text;
 use pillarbox::host::password::Hash;
 use pillarbox::host::{ScramKeys, users};
 use pillarbox::mail::convert::{Census, Converter, Proof, Refusal};
+use pillarbox::mail::imap_text::{self, Form};
 use pillarbox::mail::mboxrd::{Quoter, ToWire};
 use pillarbox::mail::sent::Sent;
 use pillarbox::mail::structure::{self, Kind, Record, Scanner, Structure};
 use pillarbox::mail::transfer::{Decoder, Encoding};
-use pillarbox::mail::{Address, Domain, RcptDsn, header, imap_text, mailboxes, parameters, subject, words};
+use pillarbox::mail::{Address, Domain, RcptDsn, header, mailboxes, parameters, subject, words};
 use pillarbox::mailbox::{FolderName, utf7};
 use pillarbox::net::dns::{Patience, Resolver};
 use pillarbox::net::{Connection, Dots, Line};
@@ -139,11 +140,14 @@ pub fn header_values(input: &[u8]) {
 /// Every message has a structure: the same however it is cut, with parts that lie in their parents one behind the other,
 /// and a client can read what is said of it.
 pub fn mime_structure(input: &[u8]) {
-    let whole = Structure::of(input);
-    for size in [1, 3, 64] {
-        let mut scanner = Scanner::new();
+    let taken_apart = |size| {
+        let mut scanner = Scanner::new().into_global();
         input.chunks(size).for_each(|block| scanner.push(block));
-        assert_eq!(scanner.finish(), whole);
+        scanner.finish()
+    };
+    let whole = taken_apart(input.len().max(1));
+    for size in [1, 3, 64] {
+        assert_eq!(taken_apart(size), whole);
     }
     assert_eq!((whole.parts[0].header.start, whole.parts[0].body.end), (0, input.len() as u64));
     let mut before = vec![0; whole.parts.len()];
@@ -162,8 +166,9 @@ pub fn mime_structure(input: &[u8]) {
         }
         let _ = parameters::value(&part.parameters, "name");
     }
-    for text in [&whole.envelope, &imap_text::body(&whole, false), &imap_text::body(&whole, true)] {
-        is_balanced(text);
+    is_balanced(&whole.envelope);
+    for (extended, rev2) in [(false, false), (false, true), (true, false), (true, true)] {
+        is_balanced(&imap_text::body(&whole, Form { extended, rev2 }));
     }
     assert!(whole.keys.preview.chars().count() <= 200);
     assert_eq!(structure::decode(&structure::encode(&whole)), Some(whole));
@@ -240,7 +245,7 @@ pub fn structure_record(input: &[u8]) {
     let _ = Record::open(&record).and_then(Record::keys);
     if let Some(found) = structure::decode(&record) {
         assert!(found.parts.iter().enumerate().all(|(index, part)| part.parent.is_none_or(|parent| parent < index)));
-        let _ = imap_text::body(&found, true);
+        let _ = imap_text::body(&found, Form { extended: true, rev2: false });
         let again = structure::decode(&structure::encode(&found));
         assert_eq!(again, Some(found));
     }

@@ -220,7 +220,7 @@ fn fetch(view: &View, all: &[Uid]) -> usize {
     while let Some((_, record)) = structures.next() {
         let record = record.unwrap();
         out.extend_from_slice(record.envelope);
-        out.extend_from_slice(record.body_structure);
+        out.extend_from_slice(record.body_structure(false));
         if out.len() > 64 << 10 {
             bytes += out.len();
             out.clear();

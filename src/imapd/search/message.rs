@@ -66,7 +66,7 @@ impl<'a> Message<'a> {
 
     /// What it is made of.
     fn structure(&mut self) -> Result<Structure, MailboxError> {
-        let mut scanner = Scanner::new();
+        let mut scanner = Scanner::new().into_global();
         self.each_piece(0..self.size, |piece, _| {
             scanner.push(piece);
             true

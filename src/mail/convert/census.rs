@@ -141,7 +141,7 @@ impl<'a> Census<'a> {
             // What has parts is 7-bit by default (RFC 2045 §6.1).
             None if !is_leaf => {}
             None => added += &format!("Content-Transfer-Encoding: {encoding}\r\n"),
-            Some(_) if !is_leaf && !is_unencoded(part) => {}
+            Some(_) if !is_leaf && !part.is_unencoded() => {}
             Some(value) => {
                 edit(value.clone(), format!(" {encoding}").into());
                 heading.repeated.iter().for_each(|field| edit(field.clone(), "".into()));
@@ -168,19 +168,13 @@ impl<'a> Census<'a> {
 fn fit(part: &Part, region: &Region) -> Result<With, Refusal> {
     let is_whole = !(part.is("message", "partial") || part.is("message", "external-body"));
     match part.kind {
-        Kind::Leaf if is_unencoded(part) && is_whole => {}
+        Kind::Leaf if part.is_unencoded() && is_whole => {}
         Kind::Leaf => return Err(Refusal::Unfit),
         _ => return Err(Refusal::Unclear),
     }
     let is_text = part.is_type("text") || part.is_type("message");
     let is_readable = region.escapes.saturating_mul(6) <= region.range.end - region.range.start;
     Ok(if is_text && is_readable { With::QuotedPrintable } else { With::Base64 })
-}
-
-/// Does its header say that its body is as it is?
-fn is_unencoded(part: &Part) -> bool {
-    let is_one = |name: &[u8]| [&b"7bit"[..], b"8bit", b"binary"].iter().any(|own| own.eq_ignore_ascii_case(name));
-    part.encoding.as_deref().is_none_or(is_one)
 }
 
 /// RFC 1847.

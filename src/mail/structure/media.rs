@@ -34,26 +34,34 @@ impl Part {
         }
     }
 
-    /// Takes over what the header says of the part.
-    pub(super) fn describe(&mut self, fields: &Fields) {
+    /// Takes over what the header says of the part. `into_global`: one of type message/global is a message, unless it is encoded:
+    /// it may be (RFC 6532 §3.7), and then its parts can't be told.
+    pub(super) fn describe(&mut self, fields: &Fields, into_global: bool) {
         // Without a type that can be read it is what it is by default (RFC 2045 §5.2).
         if let Some((media_type, subtype, parameters)) = fields.first(Field::ContentType).and_then(content_type) {
             self.media_type = media_type;
             self.subtype = subtype;
             self.parameters = parameters;
         }
+        self.encoding = fields.first(Field::ContentTransferEncoding).and_then(token);
         self.kind = match self {
             _ if self.is_type("multipart") => Kind::Multipart,
             _ if self.is("message", "rfc822") => Kind::Message,
+            _ if into_global && self.is("message", "global") && self.is_unencoded() => Kind::Message,
             _ => Kind::Leaf,
         };
         self.id = fields.line_of(Field::ContentId);
         self.description = fields.line_of(Field::ContentDescription);
-        self.encoding = fields.first(Field::ContentTransferEncoding).and_then(token);
         self.md5 = fields.line_of(Field::ContentMd5);
         self.disposition = fields.first(Field::ContentDisposition).and_then(disposition);
         self.languages = fields.first(Field::ContentLanguage).map(languages).unwrap_or_default();
         self.location = fields.line_of(Field::ContentLocation);
+    }
+
+    /// Does its header say that its body is as it is?
+    pub(crate) fn is_unencoded(&self) -> bool {
+        let is_one = |name: &[u8]| [&b"7bit"[..], b"8bit", b"binary"].iter().any(|own| own.eq_ignore_ascii_case(name));
+        self.encoding.as_deref().is_none_or(is_one)
     }
 
     /// What lies past a bound has no type and no parts.

@@ -32,7 +32,8 @@ pub enum Kind {
     Leaf,
     /// multipart/*: the parts that have it as parent. There may be none.
     Multipart,
-    /// message/rfc822: exactly one child, the message in it, with that message's header and body.
+    /// message/rfc822, and message/global where that was looked into: exactly one child, the message in it, with that message's
+    /// header and body.
     Message,
     /// What lies past a bound: shown as application/octet-stream, not looked into.
     Opaque,
@@ -84,6 +85,11 @@ impl Part {
     /// Is it of this type, whatever the subtype?
     pub fn is_type(&self, media_type: &str) -> bool {
         self.media_type.eq_ignore_ascii_case(media_type.as_bytes())
+    }
+
+    /// A message that only IMAP4rev2 knows as one (RFC 6532 §3.7, RFC 9051 §7.5.2).
+    pub fn is_global(&self) -> bool {
+        self.kind == Kind::Message && self.is("message", "global")
     }
 
     /// Is its body text that is searched? (What multiparts and messages hold are parts.)

@@ -3,7 +3,7 @@
 //! ```text
 //! version   1 byte
 //! whole     1 byte: 0 if only the header was looked at, and there is nothing here but ENVELOPE and keys, without a preview
-//! ENVELOPE, BODYSTRUCTURE   bytes: a length and as many bytes
+//! ENVELOPE, BODYSTRUCTURE   bytes: a length and as many bytes; the second twice: for who knows IMAP4rev2, none if it is the same
 //! outline   numbers
 //! keys      texts as bytes; numbers
 //! parts     a count, and for each: parent + 1, kind, offsets, fields
@@ -13,11 +13,11 @@
 //! structure: never an error, never a panic. Whoever keeps records checks that they are what he kept.
 
 use super::{Correspondent, Keys, Kind, Outline, Parameter, Part, Structure};
-use crate::mail::imap_text;
+use crate::mail::imap_text::{self, Form};
 use crate::mail::sent::Sent;
 
 /// To be raised with every change of the scanner or of the format: records of another version are made anew.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 /// What follows it.
 const HEAD: u8 = 0;
 const WHOLE: u8 = 1;
@@ -26,7 +26,10 @@ const WHOLE: u8 = 1;
 pub fn encode(structure: &Structure) -> Vec<u8> {
     let mut out = vec![VERSION, WHOLE];
     bytes(&structure.envelope, &mut out);
-    bytes(&imap_text::body(structure, true), &mut out);
+    bytes(&imap_text::body(structure, Form { extended: true, rev2: false }), &mut out);
+    let differs = structure.parts.iter().any(Part::is_global);
+    let of_rev2 = differs.then(|| imap_text::body(structure, Form { extended: true, rev2: true }));
+    bytes(&of_rev2.unwrap_or_default(), &mut out);
     write_outline(&structure.outline(), &mut out);
     write_keys(&structure.keys, &mut out);
     list(&structure.parts, &mut out, write_part);
@@ -53,8 +56,7 @@ pub struct Record<'a> {
     pub envelope: &'a [u8],
     /// The rest is known of the message, not of its header only.
     pub is_whole: bool,
-    /// Ready to send, if it is whole.
-    pub body_structure: &'a [u8],
+    body_structures: [&'a [u8]; 2],
     /// Where its text is, if it is whole.
     pub outline: Option<Outline>,
     rest: Reader<'a>,
@@ -70,8 +72,17 @@ impl<'a> Record<'a> {
         };
         let mut rest = Reader(rest);
         let envelope = rest.bytes()?;
-        let (body_structure, outline) = if is_whole { (rest.bytes()?, Some(rest.outline()?)) } else { (b"".as_slice(), None) };
-        Some(Record { envelope, is_whole, body_structure, outline, rest })
+        let (mut body_structures, mut outline) = ([b"".as_slice(); 2], None);
+        if is_whole {
+            (body_structures, outline) = ([rest.bytes()?, rest.bytes()?], Some(rest.outline()?));
+        }
+        Some(Record { envelope, is_whole, body_structures, outline, rest })
+    }
+
+    /// BODYSTRUCTURE, ready to send, if it is whole ([`Form::rev2`]).
+    pub fn body_structure(&self, rev2: bool) -> &'a [u8] {
+        let [of_rev1, of_rev2] = self.body_structures;
+        if rev2 && !of_rev2.is_empty() { of_rev2 } else { of_rev1 }
     }
 
     /// What the message is sorted by.

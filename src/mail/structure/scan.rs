@@ -75,6 +75,7 @@ pub struct Scanner {
     preview: Preview,
     /// How many multiparts are open.
     boundaries: usize,
+    into_global: bool,
 }
 
 impl Default for Scanner {
@@ -102,9 +103,16 @@ impl Scanner {
             keys: Keys::default(),
             preview: Preview::default(),
             boundaries: 0,
+            into_global: false,
         };
         scanner.begin_part(None, Edge { at: 0, lines: 0 }, false);
         scanner
+    }
+
+    /// Looks also into message/global that is not encoded; to who does not, it is a leaf.
+    #[must_use]
+    pub fn into_global(self) -> Scanner {
+        Scanner { into_global: true, ..self }
     }
 
     /// Takes the next bytes.
@@ -303,7 +311,7 @@ impl Scanner {
         part.header.end = end.at;
         part.body = end.at..end.at;
         self.kept += self.fields.kept();
-        part.describe(&self.fields);
+        part.describe(&self.fields, self.into_global);
         let (index, parent) = (open.part, part.parent);
         match part.kind {
             Kind::Multipart | Kind::Message if depth >= DEPTH => part.make_opaque(),

@@ -1,8 +1,8 @@
 //! What IMAP is told, as RFC 3501 writes it and as a client's parser reads it.
 
 use super::wire;
-use crate::mail::imap_text;
-use crate::mail::structure::Structure;
+use crate::mail::imap_text::{self, Form};
+use crate::mail::structure::{Record, Scanner, Structure, decode, encode};
 use imap_codec::ResponseCodec;
 use imap_codec::decode::Decoder;
 
@@ -15,12 +15,12 @@ fn envelope(header: &str) -> String {
 fn body(message: &str, extended: bool) -> String {
     let structure = Structure::of(&wire(message));
     readable(&structure);
-    String::from_utf8_lossy(&imap_text::body(&structure, extended)).into_owned()
+    String::from_utf8_lossy(&imap_text::body(&structure, Form { extended, rev2: false })).into_owned()
 }
 
 /// A client reads it to the last byte.
 fn readable(structure: &Structure) {
-    let (short, long) = (imap_text::body(structure, false), imap_text::body(structure, true));
+    let [short, long] = [false, true].map(|extended| imap_text::body(structure, Form { extended, rev2: false }));
     for (name, text) in [("ENVELOPE", &structure.envelope), ("BODY", &short), ("BODYSTRUCTURE", &long)] {
         let response = [format!("* 1 FETCH ({name} ").as_bytes(), text, b")\r\n"].concat();
         let (rest, _) = ResponseCodec::default().decode(&response).unwrap_or_else(|error| panic!("{error:?}"));
@@ -102,4 +102,39 @@ fn a_multipart_without_parts_has_one_that_is_empty() {
         body("Content-Type: multipart/mixed\n\nx", false),
         "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0) \"mixed\")"
     );
+}
+
+/// RFC 9051 §9, media-message: others would stumble over an envelope there.
+#[test]
+fn a_global_message_has_parts_to_who_knows_of_it() {
+    let taken_apart = |message: &str| {
+        let mut scanner = Scanner::new().into_global();
+        scanner.push(&wire(message));
+        let structure = scanner.finish();
+        let record = encode(&structure);
+        assert_eq!(decode(&record).as_ref(), Some(&structure));
+        let told = [false, true].map(|rev2| {
+            let long = imap_text::body(&structure, Form { extended: true, rev2 });
+            assert_eq!(Record::open(&record).unwrap().body_structure(rev2), long);
+            String::from_utf8(imap_text::body(&structure, Form { extended: false, rev2 })).unwrap()
+        });
+        (told, structure)
+    };
+    let global = "Content-Type: message/global\n\nSubject: in\nContent-Type: multipart/mixed; boundary=b\n\n\
+                  --b\n\nx\n--b\nContent-Type: message/rfc822\n\n\ny\n--b--\n";
+    let mixed = format!("Content-Type: multipart/mixed; boundary=a\n\n--a\n{global}--a\nContent-Type: image/gif\n\nz\n--a--\n");
+    let ([leaf, message], structure) = taken_apart(&mixed);
+    let nobody = "NIL NIL NIL NIL NIL NIL NIL NIL";
+    let text = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\"";
+    let front = "((\"message\" \"global\" NIL NIL NIL \"7bit\" 115";
+    let end = ")(\"image\" \"gif\" NIL NIL NIL \"7bit\" 1) \"mixed\")";
+    let inside =
+        format!("({text} 1 0)(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 3 (NIL {nobody} NIL) {text} 1 0) 1) \"mixed\")");
+    assert_eq!(leaf, format!("{front}{end}"));
+    assert_eq!(message, format!("{front} (NIL \"in\" {nobody}) {inside} 11{end}"));
+    assert_eq!(structure.part(&[1, 2, 1]), Some(5));
+    // It may be encoded (RFC 6532 §3.7), and who does not look into it finds a leaf.
+    let ([leaf, message], _) = taken_apart(&global.replace("global\n", "global\nContent-Transfer-Encoding: base64\n"));
+    assert_eq!((leaf.as_str(), message.as_str()), (&*message, "(\"message\" \"global\" NIL NIL NIL \"base64\" 117)"));
+    assert_eq!(Structure::of(&wire(global)).parts.len(), 1);
 }

@@ -1,7 +1,7 @@
 //! Structures as bytes.
 
 use super::wire;
-use crate::mail::imap_text;
+use crate::mail::imap_text::{self, Form};
 use crate::mail::structure::{Record, Structure, decode, encode};
 
 fn structure() -> Structure {
@@ -19,7 +19,9 @@ fn a_record_gives_back_the_structure() {
     assert_eq!(decode(&record).as_ref(), Some(&structure));
     let open = Record::open(&record).unwrap();
     assert_eq!(open.envelope, structure.envelope);
-    assert_eq!(open.body_structure, imap_text::body(&structure, true));
+    for rev2 in [false, true] {
+        assert_eq!(open.body_structure(rev2), imap_text::body(&structure, Form { extended: true, rev2 }));
+    }
     assert_eq!(open.keys().as_ref(), Some(&structure.keys));
     assert_eq!(structure.keys.preview, "hello");
     assert!(structure.keys.sent.unwrap().utc < 0);
@@ -46,7 +48,7 @@ fn nonsense_is_none_or_a_sane_structure() {
             changed[at] = value;
             if let Some(structure) = decode(&changed) {
                 assert_eq!(structure.parts[0].parent, None);
-                let _ = imap_text::body(&structure, true);
+                let _ = imap_text::body(&structure, Form { extended: true, rev2: true });
                 (0..structure.parts.len()).for_each(|part| drop(structure.number(part)));
             }
         }
