@@ -284,7 +284,7 @@ impl Batch {
         self.drafts.clear();
     }
 
-    fn put(&mut self) {
+    fn put_piece(&mut self) {
         self.count_header();
         let written = self.drafts.last_mut().map_or(Ok(()), |draft| draft.write_all(&self.piece));
         self.piece.clear();
@@ -295,7 +295,7 @@ impl Batch {
 
     fn end_message(&mut self) {
         std::mem::take(&mut self.from_wire).finish(&mut self.piece);
-        self.put();
+        self.put_piece();
         let Some(draft) = self.drafts.last() else { return };
         self.held += draft.in_memory();
         self.files += usize::from(draft.in_memory() == 0);
@@ -334,9 +334,13 @@ impl Batch {
                 return Err(FileError::Gone);
             }
         }
-        let counts = self.source.is_none() || self.replaces.is_some();
-        // Of a message that is replaced only what is more counts (RFC 8508 §3.4).
-        if counts && !self.office.fits(&self.account, self.size.saturating_sub(self.replaces.unwrap_or(0))) {
+        // Of a message that is replaced only what is more counts (RFC 8508 §3.4), of one that is moved nothing.
+        let more = match (&self.source, self.replaces) {
+            (Some(_), None) => 0,
+            (_, replaces) => self.size.saturating_sub(replaces.unwrap_or(0)),
+        };
+        // What does not fit anyway need not be committed first.
+        if !self.office.fits(&self.account, more) {
             return Err(FileError::Full);
         }
         let entries = Draft::commit_all(std::mem::take(&mut self.drafts))?;
@@ -346,24 +350,27 @@ impl Batch {
             take_back(office, &entries)?;
             return Err(of_source(error));
         }
+        let filed = office.within_quota(&self.account, more, || self.put(&entries));
+        if let Err(error) = &filed {
+            log::warn!("event=taken-back user={} folder={} reason=\"{error}\"", self.account.name, self.target.folder());
+            take_back(office, &entries)?;
+            // Untold, nobody moves them for a week, nothing worse.
+            let stays = self.source.as_ref().map_or(Ok(()), |source| source.stay(&self.removals));
+            stays.unwrap_or_else(|error| log::warn!("event=stay-untold user={} reason=\"{error}\"", self.account.name));
+        }
+        office.keeper.stir();
+        Ok(filed?)
+    }
+
+    /// Puts what was committed into the folder, and takes it from where it was.
+    fn put(&self, entries: &[Entry]) -> Result<Filed, MailboxError> {
         let copies: Vec<Copy<'_>> = entries.iter().filter_map(|entry| copy_of(entry, 0)).collect();
-        let (validity, uids) = match self.target.deliver_all(&copies) {
-            Ok(filed) => filed,
-            Err(error) => {
-                log::warn!("event=taken-back user={} folder={} reason=\"{error}\"", self.account.name, self.target.folder());
-                take_back(office, &entries)?;
-                // Untold, nobody moves them for a week, nothing worse.
-                let stays = self.source.as_ref().map_or(Ok(()), |source| source.stay(&self.removals));
-                stays.unwrap_or_else(|error| log::warn!("event=stay-untold user={} reason=\"{error}\"", self.account.name));
-                return Err(error.into());
-            }
-        };
+        let (validity, uids) = self.target.deliver_all(&copies)?;
         for (entry, uid) in entries.iter().zip(&uids) {
-            office.table().settled(entry.id, &[0]);
+            self.office.table().settled(entry.id, &[0]);
             log::info!("msg={} event=filed user={} folder={} uid={}", entry.id, self.account.name, self.target.folder(), uid.0);
         }
-        self.remove_sources(&entries);
-        office.keeper.stir();
+        self.remove_sources(entries);
         Ok(Filed { validity, uids, sources: Vec::new() })
     }
 
@@ -391,7 +398,7 @@ impl Write for Batch {
         self.size += bytes.len() as u64;
         if !self.drafts.is_empty() {
             self.from_wire.push(bytes, &mut self.piece);
-            self.put();
+            self.put_piece();
         }
         Ok(bytes.len())
     }

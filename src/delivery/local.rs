@@ -124,11 +124,8 @@ fn deliver(
         return Ok(None);
     }
     let Some(copy) = places::copy_of(entry, index) else { return Ok(None) };
-    if !office.fits(account, 1) {
-        return Err(Verdict::Deferred(Trouble::own("4.2.2", "The mailbox is over its quota.")));
-    }
     let expected = office.expected.expect(entry, index);
-    let delivered = office.store.inbox(account).and_then(|mailbox| mailbox.deliver(&copy));
+    let delivered = office.within_quota(account, 1, || office.store.inbox(account)?.deliver(&copy));
     if expected && delivered.is_err() {
         office.expected.forget(entry.id, index);
     }
@@ -148,7 +145,7 @@ fn deliver(
 fn refused(error: &MailboxError) -> Verdict {
     let (status, reason) = match error {
         MailboxError::Busy | MailboxError::InUse => ("4.2.0", "The mailbox is in use by another program."),
-        MailboxError::Full => ("4.2.2", "There is no room for the mailbox."),
+        MailboxError::Full => ("4.2.2", "There is no room for more mail in the mailbox."),
         MailboxError::Refused(_) | MailboxError::Nonexistent | MailboxError::Gone | MailboxError::Io(_) => {
             ("4.3.0", "The mailbox could not be written.")
         }

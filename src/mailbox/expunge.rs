@@ -113,6 +113,7 @@ impl Mailbox {
         if let Some(loaded) = &mut inner.table {
             loaded.table.doom(&doomed);
         }
+        self.user.sizes.forget(self.places.id);
         inner.index_behind = true;
         inner.log.as_mut().map_or(Ok(()), Log::sync)?;
         match locked {

@@ -271,6 +271,7 @@ impl Mailbox {
             Ok(log.sync()?)
         })?;
         self.places.delete();
+        self.user.sizes.forget(Some(id));
         inner.dissolve();
         self.seats.ring();
         if let Err(error) = tree.remove(id, &deletion) {

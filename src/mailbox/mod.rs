@@ -13,6 +13,7 @@
 //! | `<spool>/state/u/<id>` | the state log of the folder with that mailbox id; so `<id>.lease`, `<id>.idx` and so on | yes |
 //! | `<spool>/state/u/user` | the log of `u`: folders and their ids, subscriptions, annotations, the last UIDVALIDITY ([`user`]) | yes |
 //! | `<spool>/state/u/user.lock`, `tree.lock` | locked while that log, or the tree of folders, is used; empty | |
+//! | `<spool>/state/u/quota.lock` | locked while something is put into a folder that must fit into a quota; empty | |
 //! | `<spool>/state/u/INBOX.lease` | locked while a POP3 session has the mailbox; empty | |
 //! | `<spool>/state/u/INBOX.moving` | locked while messages are moved from here to another folder; empty | |
 //! | `<spool>/state/u/INBOX.redo` | while messages are moved: what stood where ([`compact`]) | while it is open |
@@ -107,6 +108,7 @@ mod table;
 mod tree;
 mod uidmap;
 mod uidset;
+mod usage;
 mod user;
 pub mod utf7;
 mod view;

@@ -1,7 +1,7 @@
 //! All mailboxes of this host: finds them, shares them among sessions, and makes them durable in turn.
 
 use super::compact::Step;
-use super::folders::{FolderError, Folders, Kind};
+use super::folders::Folders;
 use super::inbox::{Mailbox, PATIENCE};
 use super::lock::Locker;
 use super::name::FolderName;
@@ -170,7 +170,7 @@ impl Store {
         self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn user(&self, account: &Account) -> Result<Arc<User>, MailboxError> {
+    pub(super) fn user(&self, account: &Account) -> Result<Arc<User>, MailboxError> {
         let name = &account.name;
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) || name.ends_with(".lock") {
             return Err(MailboxError::Refused("this name can't have a mailbox"));
@@ -230,24 +230,6 @@ impl Store {
             log::warn!("event=no-special-folders user={} error={error}", account.name);
         }
         Ok(folders)
-    }
-
-    /// Bytes of all messages of the account, as clients see them.
-    pub fn usage(&self, account: &Account) -> Result<u64, MailboxError> {
-        let mut used = 0;
-        let listed = self.folders(account)?.list().map_err(|error| match error {
-            FolderError::Mailbox(error) => error,
-            other => MailboxError::Io(std::io::Error::other(other.to_string())),
-        })?;
-        for folder in listed.iter().filter(|listed| matches!(listed.kind, Kind::Mailbox(_))) {
-            match self.open(account, &folder.name).and_then(|mailbox| mailbox.view()) {
-                Ok(view) => used += view.counts().size,
-                // It was removed just now.
-                Err(MailboxError::Nonexistent | MailboxError::Gone) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(used)
     }
 
     /// From now on this one is told what became durable, in place of the ledger it was made with.

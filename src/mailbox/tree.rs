@@ -2,7 +2,7 @@
 //!
 //! Who changes the tree holds the tree's lock all the time, and the log's for the moment of reading or writing a fact; both keep
 //! other processes away, too. The order is: tree, mailbox, log. A mailbox asks the log where its file is whenever it opens it, so
-//! it needs no tree for that.
+//! it needs no tree for that. Before all of these comes a turn ([`User::in_turn`]).
 
 use super::MailboxError;
 use super::factlog::FactLog;
@@ -11,6 +11,7 @@ use super::lock::{Patience, dotlock};
 use super::name::FolderName;
 use super::places::Places;
 use super::store::{Keys, Shared};
+use super::usage::Sizes;
 use super::user::{Deletion, Fact, Folder, MailboxId, Sum};
 use super::wake::Seats;
 use crate::host::Account;
@@ -44,6 +45,9 @@ pub(super) struct User {
     open: Mutex<HashMap<MailboxId, Weak<Mailbox>>>,
     /// Who wants to know of changes.
     pub seats: Seats,
+    /// What mailboxes held when they were last looked at for that.
+    pub sizes: Sizes,
+    turn: Mutex<()>,
 }
 
 /// Nobody else changes the tree.
@@ -67,6 +71,8 @@ impl User {
             log: Mutex::default(),
             open: Mutex::default(),
             seats: Seats::default(),
+            sizes: Sizes::default(),
+            turn: Mutex::default(),
         }
     }
 
@@ -100,6 +106,13 @@ impl User {
             self.seats.ring();
         }
         Ok(result)
+    }
+
+    /// Does something while nobody else does such a thing. It may take any lock; who waits for this holds none but that of a MOVE.
+    pub fn in_turn<T>(&self, act: impl FnOnce() -> T) -> Result<T, MailboxError> {
+        let _turn = lock(&self.turn);
+        let _held = self.hold("quota.lock")?;
+        Ok(act())
     }
 
     /// Looks at the files of the log as they are, while nobody writes them.

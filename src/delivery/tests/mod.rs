@@ -5,6 +5,7 @@ mod house;
 mod measure;
 mod peer;
 mod queue;
+mod quota;
 mod replacing;
 mod reports;
 mod restart;

@@ -21,6 +21,7 @@ mod strangers;
 mod structures;
 mod tree_crash;
 mod twins;
+mod usage;
 mod viewing;
 
 use super::*;

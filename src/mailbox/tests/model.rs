@@ -324,6 +324,8 @@ impl Model {
         }
         let there: BTreeSet<u64> = self.alive.keys().copied().collect();
         assert_eq!(seen, there, "shown, and in the file");
+        let size = messages.iter().map(|message| message.size).sum::<u64>();
+        assert_eq!(self.world.store.usage(&folders::account()).unwrap(), size);
         messages
     }
 
