@@ -123,6 +123,10 @@ impl Folders {
 
     /// The id of a folder (RFC 8474).
     pub fn id(&self, name: &FolderName) -> Result<MailboxId, FolderError> {
+        // It is for good: one that is known needs no look at the tree.
+        if let Some(folder) = self.user.log(|log| Ok(log.sum.folders.get(name).copied()))? {
+            return Ok(folder.id);
+        }
         let tree = self.user.tree()?;
         if name.is_inbox() {
             return Ok(inbox_id(&tree)?);
