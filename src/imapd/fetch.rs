@@ -138,13 +138,14 @@ impl Session<'_> {
             uids => selected.view.structures(uids),
         };
         let mut headers = selected.view.headers(those_if(needs_header));
+        let mut reply = Reply::default();
         for (number, summary) in wanted {
             let record = structures.next().map(|(_, record)| record).transpose().map_err(Trouble::from);
             let header = headers.next().map(|(_, header)| header).transpose().map_err(Trouble::from);
             let told = record.and_then(|record| Ok((record, header?.flatten()))).and_then(|(record, header)| {
                 let mut source = Source::new(&selected.view, summary, record, header);
                 source.rev2 = self.enabled.rev2;
-                self.tell_message(selected, number, &source, &wish.items, seen)
+                self.tell_message(selected, number, &source, &wish.items, &mut reply, seen)
             });
             match told {
                 Ok(()) => {}
@@ -163,15 +164,17 @@ impl Session<'_> {
         number: u32,
         source: &Source<'_>,
         items: &[Item],
+        reply: &mut Reply,
         seen: &mut Vec<(Uid, u64)>,
     ) -> Result<(), Trouble> {
         let view = &selected.view;
-        let mut reply = Reply { text: Vec::with_capacity(256), streams: Vec::new() };
+        reply.text.clear();
+        reply.streams.clear();
         let _ = write!(reply.text, "* {number} FETCH (");
         let marks = !selected.read_only && items.iter().any(sets_seen) && !source.summary.marks.flags.has(Flags::SEEN);
         let last = |item: &Item| marks && matches!(item, Item::Flags | Item::ModSeq);
         for item in items.iter().filter(|item| !last(item)) {
-            self.tell_item(selected, source, source.summary, item, &mut reply)?;
+            self.tell_item(selected, source, source.summary, item, reply)?;
         }
         // All that can fail is done, and nothing is sent yet.
         if marks {
@@ -182,18 +185,18 @@ impl Session<'_> {
             seen.push((now.uid, now.modseq));
             // RFC 7162 §3.2.4, RFC 9051 §7.5.2
             if (self.enabled.condstore || self.enabled.rev2) && !items.contains(&Item::Uid) {
-                self.tell_item(selected, source, now, &Item::Uid, &mut reply)?;
+                self.tell_item(selected, source, now, &Item::Uid, reply)?;
             }
-            self.tell_item(selected, source, now, &Item::Flags, &mut reply)?;
+            self.tell_item(selected, source, now, &Item::Flags, reply)?;
             if self.enabled.condstore {
-                self.tell_item(selected, source, now, &Item::ModSeq, &mut reply)?;
+                self.tell_item(selected, source, now, &Item::ModSeq, reply)?;
             }
         }
         // Each item ended in a space.
         reply.text.pop();
         reply.text.extend_from_slice(b")\r\n");
         let mut from = 0;
-        for (at, range) in reply.streams {
+        for (at, range) in reply.streams.drain(..) {
             self.connection.put(reply.text.get(from..at).unwrap_or_default()).map_err(End::from)?;
             source.send(range, &mut self.connection)?;
             from = at;
@@ -220,11 +223,11 @@ impl Session<'_> {
             }
             Plan::Range { label, range } => {
                 let length = range.end - range.start;
-                let held = if length <= HELD { Some(source.bytes(range.clone())?) } else { None };
                 let _ = write!(reply.text, "{label} {{{length}}}\r\n");
-                match held {
-                    Some(bytes) => reply.text.extend_from_slice(&without_nul(&bytes)),
-                    None => reply.streams.push((reply.text.len(), range)),
+                if length <= HELD {
+                    source.append(range, &mut reply.text)?;
+                } else {
+                    reply.streams.push((reply.text.len(), range));
                 }
             }
         }
@@ -268,7 +271,8 @@ fn gone(uid: bool) -> Answer {
     answer.with("EXPUNGEISSUED")
 }
 
-/// The FETCH of one message: text, and where in it ranges of the message stand.
+/// The FETCH of one message: text, and where in it ranges of the message stand. The next one's takes its room.
+#[derive(Default)]
 struct Reply {
     text: Vec<u8>,
     streams: Vec<(usize, Range<u64>)>,

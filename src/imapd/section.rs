@@ -11,11 +11,9 @@ use crate::mailbox::{MailboxError, Summary, View};
 use crate::net::Connection;
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::io::{self, Read};
+use std::io::{BufRead, Read};
 use std::ops::Range;
 
-/// Bytes read at a time.
-const PIECE: usize = 64 << 10;
 /// A longer header ends here.
 const LONGEST_HEADER: usize = 2 << 20;
 
@@ -164,6 +162,11 @@ impl<'a> Source<'a> {
         Ok(bytes)
     }
 
+    /// Adds a range to what is to be sent.
+    pub fn append(&self, range: Range<u64>, out: &mut Vec<u8>) -> Result<(), MailboxError> {
+        self.each_piece(range, |piece| out.extend_from_slice(&without_nul(piece)))
+    }
+
     /// Reads a range; it is all there, or an error.
     pub fn each_piece(&self, range: Range<u64>, mut take: impl FnMut(&[u8])) -> Result<(), MailboxError> {
         self.each_piece_while(range, |piece| {
@@ -176,19 +179,17 @@ impl<'a> Source<'a> {
     fn each_piece_while(&self, range: Range<u64>, mut take: impl FnMut(&[u8]) -> bool) -> Result<(), MailboxError> {
         let mut left = range.end - range.start;
         let mut stream = self.view.read_part(self.summary.uid, range)?;
-        let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE)).max(1)];
         while left > 0 {
-            match stream.read(&mut piece) {
-                Ok(0) => return Err(MailboxError::Gone),
-                Ok(read) => {
-                    if !take(piece.get(..read).unwrap_or_default()) {
-                        return Ok(());
-                    }
-                    left = left.saturating_sub(read as u64);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(MailboxError::of_reader(error)),
+            let piece = stream.fill_buf().map_err(MailboxError::of_reader)?;
+            let length = piece.len();
+            if length == 0 {
+                return Err(MailboxError::Gone);
             }
+            if !take(piece) {
+                return Ok(());
+            }
+            stream.consume(length);
+            left = left.saturating_sub(length as u64);
         }
         Ok(())
     }

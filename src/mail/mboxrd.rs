@@ -124,6 +124,8 @@ impl Default for ToWire {
 impl ToWire {
     /// Takes the next piece and appends what is certain to `out`.
     pub fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) {
+        // Lines are 32 bytes long or more, most of them.
+        out.reserve(input.len() + input.len() / 32);
         loop {
             if let Some(mut beginning) = self.beginning.take() {
                 match beginning.take(&mut input) {
@@ -132,20 +134,33 @@ impl ToWire {
                     Verdict::Other => beginning.put(beginning.quotes, out),
                 }
             }
-            let Some(end) = memchr::memchr(b'\n', input) else {
-                if let Some(&last) = input.last() {
-                    self.after_cr = last == b'\r';
-                }
-                return out.extend_from_slice(input);
-            };
-            let (line, rest) = input.split_at(end);
-            let cr = line.last().map_or(self.after_cr, |&last| last == b'\r');
-            out.extend_from_slice(line);
-            out.extend_from_slice(if cr { b"\n" } else { b"\r\n" });
-            self.after_cr = false;
-            self.beginning = Some(Beginning::default());
-            input = rest.get(1..).unwrap_or_default();
+            input = self.push_lines(input, out);
+            if input.is_empty() {
+                return;
+            }
         }
+    }
+
+    /// Takes the rest of a line and all that follow, up to one of whose beginning it is not certain what becomes of it.
+    fn push_lines<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', input) {
+            let cr = end.checked_sub(1).map_or(self.after_cr, |before| input.get(before) == Some(&b'\r'));
+            if !cr {
+                out.extend_from_slice(input.get(from..end).unwrap_or_default());
+                out.push(b'\r');
+                from = end;
+            }
+            let (line, rest) = input.split_at(end + 1);
+            if matches!(rest.first(), None | Some(b'>')) {
+                out.extend_from_slice(line.get(from..).unwrap_or_default());
+                (self.beginning, self.after_cr) = (Some(Beginning::default()), false);
+                return rest;
+            }
+        }
+        out.extend_from_slice(input.get(from..).unwrap_or_default());
+        self.after_cr = input.last().map_or(self.after_cr, |last| *last == b'\r');
+        &[]
     }
 
     /// Ends the message: what was kept goes out.

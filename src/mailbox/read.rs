@@ -12,7 +12,7 @@ use super::view::View;
 use super::{MailboxError, Uid};
 use crate::mail::mboxrd::ToWire;
 use crate::mail::structure::Outline;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::ops::Range;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -20,13 +20,17 @@ use std::sync::{MutexGuard, PoisonError};
 const BLOCK: usize = 256 << 10;
 /// Bytes of a message that are made ready at a time.
 const PIECE: usize = 64 << 10;
+/// Of the bytes that were made ready so much room is kept for the next message.
+const MOST_SPARE: usize = 4 * PIECE;
 /// So often a message is looked for again, while the file changes under us, before we give up.
 const TRIES: usize = 20;
 
 /// A part of the file, and where the last partial read of a message got to.
 #[derive(Debug, Default)]
 pub(super) struct Block {
+    /// Those behind `filled` are of no account.
     bytes: Vec<u8>,
+    filled: usize,
     at: u64,
     /// Of the table it was read for.
     epoch: u64,
@@ -35,12 +39,14 @@ pub(super) struct Block {
     /// Counts the blocks that were read.
     serial: u64,
     bookmark: Option<(Row, Pace)>,
+    /// For the pieces of the next message.
+    spare: Vec<u8>,
 }
 
 impl Block {
     /// Is this range of the file in the block?
     fn covers(&self, from: u64, length: u64) -> bool {
-        from >= self.at && from + length <= self.at + self.bytes.len() as u64
+        from >= self.at && from + length <= self.at + self.filled as u64
     }
 }
 
@@ -85,13 +91,13 @@ pub(super) struct Stream<'a> {
 impl View {
     /// The message in wire form: as many bytes as its summary says, or an error of the stream, after which the caller
     /// closes the connection. Never bytes of another message.
-    pub fn read(&self, uid: Uid) -> Result<Box<dyn Read + '_>, MailboxError> {
+    pub fn read(&self, uid: Uid) -> Result<Box<dyn BufRead + '_>, MailboxError> {
         self.read_part(uid, 0..u64::MAX)
     }
 
     /// A range of the message's bytes in wire form; what lies behind its end is left out. Parts that are asked for in
     /// order do not begin from the start again.
-    pub fn read_part(&self, uid: Uid, range: Range<u64>) -> Result<Box<dyn Read + '_>, MailboxError> {
+    pub fn read_part(&self, uid: Uid, range: Range<u64>) -> Result<Box<dyn BufRead + '_>, MailboxError> {
         let (row, epoch) = self.row(uid)?;
         let (from, to) = (range.start.min(row.wire), range.end.min(row.wire));
         let mut stream = Stream::new(self, row, epoch);
@@ -149,27 +155,42 @@ fn raw_end(row: &Row, outline: &Outline) -> u64 {
 
 impl Read for Stream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.sent == self.out.len() {
-            if self.left == 0 {
-                self.view.block().bookmark = Some((self.row, self.before.clone()));
-                return Ok(0);
-            }
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Stream<'_> {
+    /// The rest of the piece at hand, as far as it is wanted.
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.sent == self.out.len() && self.left > 0 {
             self.next_piece().map_err(|error| match error {
                 MailboxError::Io(error) => error,
                 other => io::Error::other(other),
             })?;
         }
         let rest = self.out.get(self.sent..).unwrap_or_default();
-        let most = rest.len().min(buffer.len()).min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if let (Some(to), Some(from)) = (buffer.get_mut(..most), rest.get(..most)) {
-            to.copy_from_slice(from);
-        }
-        self.sent += most;
-        self.left -= most as u64;
+        let most = rest.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        Ok(rest.get(..most).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.sent += count;
+        self.left = self.left.saturating_sub(count as u64);
         if self.left == 0 {
-            self.end()?;
+            // What is left of the last piece is not wanted.
+            self.sent = self.out.len();
+            self.view.block().bookmark = Some((self.row, self.before.clone()));
         }
-        Ok(most)
+    }
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        if self.out.capacity() <= MOST_SPARE {
+            self.view.block().spare = std::mem::take(&mut self.out);
+        }
     }
 }
 
@@ -177,7 +198,8 @@ impl<'a> Stream<'a> {
     /// All of a message, from its row in the table of that epoch.
     pub fn new(view: &'a View, row: Row, epoch: u64) -> Stream<'a> {
         let pace = Pace { wire: 0, stage: Stage::Header, to_wire: ToWire::default() };
-        let (before, out) = (pace.clone(), Vec::new());
+        let (before, mut out) = (pace.clone(), std::mem::take(&mut view.block().spare));
+        out.clear();
         Stream { view, row, epoch, serial: 0, before, pace, skip: 0, left: row.wire, out, sent: 0, ahead: BLOCK }
     }
 
@@ -209,13 +231,6 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// All is handed out: what is left of the last piece is not wanted.
-    fn end(&mut self) -> io::Result<()> {
-        self.view.block().bookmark = Some((self.row, self.before.clone()));
-        self.sent = self.out.len();
-        Ok(())
-    }
-
     fn step(&mut self) -> Result<(), MailboxError> {
         let view = self.view;
         let mut block = view.block();
@@ -229,18 +244,18 @@ impl<'a> Stream<'a> {
     /// Where in the block the file's bytes from `from` on are, at most so many; a block is read if they are not in it.
     fn fetch(&mut self, block: &mut Block, from: impl Fn(&Row) -> u64, most: u64) -> Result<Range<usize>, MailboxError> {
         let vouched = block.sure || block.serial == self.serial;
-        if !vouched || block.epoch != self.epoch || block.bytes.is_empty() || !block.covers(from(&self.row), most) {
+        if !vouched || block.epoch != self.epoch || block.filled == 0 || !block.covers(from(&self.row), most) {
             self.load(block, &from)?;
         }
         let start = usize::try_from(from(&self.row) - block.at).unwrap_or(usize::MAX);
-        let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(block.bytes.len());
+        let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(block.filled);
         Ok(start.min(end)..end)
     }
 
     /// Reads a block from what `from` says of the message, after that was found again.
     fn load(&mut self, block: &mut Block, from: impl Fn(&Row) -> u64) -> Result<(), MailboxError> {
         let mailbox = &self.view.mailbox;
-        block.bytes.clear();
+        block.filled = 0;
         for _ in 0..TRIES {
             let mut inner = mailbox.inner();
             let reading = mailbox.look(&mut inner)?.ok_or(MailboxError::Gone)?;
@@ -257,14 +272,14 @@ impl<'a> Stream<'a> {
             // Others that stand in the same block would not have been looked at.
             let end = self.row.offset + self.row.length;
             let most = if inner.doubt.open { end.saturating_sub(block.at) } else { u64::MAX };
-            block.bytes.resize(self.ahead.min(usize::try_from(most).unwrap_or(usize::MAX)), 0);
-            let read = reading.file.read_at(&mut block.bytes, block.at)?;
-            block.bytes.truncate(read);
+            let wanted = self.ahead.min(usize::try_from(most).unwrap_or(usize::MAX));
+            block.bytes.resize(block.bytes.len().max(wanted), 0);
+            let read = reading.file.read_at(block.bytes.get_mut(..wanted).unwrap_or_default(), block.at)?;
             // Programs that lock in another way than we do may have written meanwhile.
             if Stamp::from(reading.file.stat()?) == stamp {
+                block.filled = read;
                 return Ok(());
             }
-            block.bytes.clear();
         }
         Err(MailboxError::Busy)
     }
