@@ -1,9 +1,10 @@
 //! Mailboxes here: the first round that a letter makes before its sender reads 250, and later tries by the queue-runner.
 
+use super::lanes::Lane;
 use super::outcome::{self, Trouble, Verdict};
 use super::places::{self, Target};
 use super::runner::{self, InHand};
-use super::table::{Lane, Task};
+use super::table::Task;
 use super::{Hop, Office, Route};
 use crate::auth::Shown;
 use crate::host::Account;

@@ -8,7 +8,7 @@
 //! * `local`, `remote`: one try, for mailboxes here and for another host, which `mx` finds; `manner`: how it is talked to.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back), the rest waits (`schedule`).
-//! * `table`: what waits and for what; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
+//! * `table`: what waits and for what, and `lanes` to each destination; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
 //! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping.
 //! * `operator`: what pillarboxctl asks for.
 //!
@@ -20,6 +20,7 @@ mod enclosure;
 mod filing;
 mod hosts;
 mod keeper;
+mod lanes;
 mod local;
 mod manner;
 mod mend;

@@ -5,6 +5,9 @@ use crate::mail::{Address, Domain, ReversePath};
 use crate::spool::{Entry, Outcome, SpoolError, SpoolId, Status, Unsettled};
 use std::fmt;
 
+/// So many messages are hurried on without a pause.
+const AT_ONCE: usize = 1024;
+
 /// What of the queue an operator means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -99,11 +102,14 @@ pub(super) fn flush(office: &Office, which: &Which) -> usize {
     };
     let now = office.clock.elapsed();
     office.hosts().forget();
-    let mut table = office.table();
-    table.wake_lanes();
+    office.table().lanes.wake();
     let first = *which != Which::All;
-    let count = ids.into_iter().filter(|id| table.hurry(*id, now, first)).count();
-    drop(table);
+    let hurry = |some: &[SpoolId]| {
+        let mut table = office.table();
+        some.iter().filter(|id| table.hurry(**id, now, first)).count()
+    };
+    // Others need the table meanwhile.
+    let count = ids.chunks(AT_ONCE).map(hurry).sum();
     office.runner.wake();
     count
 }

@@ -1,9 +1,10 @@
 //! One try for another host: who is asked, in which order, and what became of each recipient.
 
+use super::lanes::Lane;
 use super::manner::{Manner, Proof, Secure};
 use super::mx::{self, Exchange};
 use super::outcome::{Relay, Trouble, Verdict};
-use super::table::{Lane, Task};
+use super::table::Task;
 use super::{Hop, Office, outcome, runner, schedule};
 use crate::mail::Recipient;
 use crate::net::NetError;
@@ -78,7 +79,7 @@ pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Optio
     let (lane, talked) = (Lane::Remote(hop.clone()), line.is_some());
     match deliver(office, hop, &entry, survey, named(&entry, &task.recipients), line) {
         Ok(verdicts) => {
-            office.table().reached(&lane);
+            office.table().lanes.reached(&lane);
             outcome::conclude(office, &entry, false, verdicts);
         }
         Err(Unreached::Verdict(verdict)) => {
@@ -113,7 +114,7 @@ pub(super) fn conclude_unreached(office: &Arc<Office>, entry: &Entry, task: &Tas
 fn rest(office: &Office, lane: &Lane, trouble: &Trouble) -> Vec<Task> {
     let (config, now) = (office.config(), office.clock.elapsed());
     let mut table = office.table();
-    let rest = schedule::rest(&config.queue, table.failures(lane) + 1);
+    let rest = schedule::rest(&config.queue, table.lanes.failures(lane) + 1);
     table.rest(lane, trouble, now, now + rest)
 }
 

@@ -1,7 +1,8 @@
 //! The queue-runner: one thread that watches the time and routes what is due, and the delivery threads, which are started
 //! on demand and end when nothing is left for them.
 
-use super::table::{Lane, Limits, Task};
+use super::lanes::{Lane, Limits};
+use super::table::Task;
 use super::{Office, Route, local, outcome, places, remote, schedule};
 use crate::spool::{Entry, SpoolError};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -195,7 +196,7 @@ impl Drop for Seat {
         if let Some(task) = self.task.take() {
             table.put_back(&task, now + OWN_TROUBLE);
         }
-        table.leave(&self.lane, self.talking, self.again, now);
+        table.lanes.leave(&self.lane, self.talking, self.again, now);
         drop(table);
         self.office.runner.wake();
     }
@@ -220,7 +221,7 @@ fn work(office: Arc<Office>, mut seat: Seat) {
             remote::hang_up(line.take());
         }
         let mut table = office.table();
-        table.talks(&seat.lane, seat.talking, line.is_some());
+        table.lanes.talks(&seat.lane, seat.talking, line.is_some());
         seat.talking = line.is_some();
         seat.task = if office.is_stopping() || done.is_ok_and(|go_on| !go_on) { None } else { table.more(&seat.lane) };
     }
@@ -239,7 +240,7 @@ pub(super) fn due_in_table(office: &Office, due: crate::sys::Time) -> Duration {
 /// Waits until no delivery thread is at work; at most that long.
 pub(super) fn wait_until_idle(office: &Office, within: Duration) -> bool {
     let end = Instant::now() + within;
-    while office.table().threads() > 0 {
+    while office.table().lanes.threads() > 0 {
         if Instant::now() >= end {
             return false;
         }

@@ -10,40 +10,19 @@
 //! Who serves a task ends it by [`Table::settled`], [`Table::wait`] or [`Table::ready`] for each of its recipients: from then
 //! on these are somebody else's. So each run has a number, and who puts a task back puts back only what is still at that run.
 //!
-//! A lane is a destination: it bounds how many threads work for it, and rests for a while when it could not be reached.
+//! A lane is a destination (see `lanes`): it bounds how many threads work for it, and rests for a while when it could not be
+//! reached.
 //!
 //! Mail that was deferred comes *again*. It stands back for new mail, everywhere: most of it is for hosts that don't answer,
 //! and each of these keeps a thread for as long as it is waited for. So it has queues of its own, and a part of the threads is
 //! never for it; however much of it is due, new mail for a host that answers leaves at once.
 
-use super::Hop;
+use super::lanes::{Both, Lane, Lanes, Limits};
 use super::outcome::Trouble;
 use crate::spool::SpoolId;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
-
-/// Tasks that lie ready, of new mail and of mail that comes again, before more is taken from those that wait: these take
-/// less memory.
-const MOST_READY: usize = 4096;
-
-/// Threads for mailboxes here, beside those for other hosts.
-const LOCAL_WORKERS: usize = 4;
-
-/// A lane that could not be reached is remembered for so long after its rest, so that a second failure makes it rest longer.
-const REMEMBERED: Duration = Duration::from_secs(600);
-
-/// Lanes to be forgotten are looked for so often.
-const SWEEP: Duration = Duration::from_secs(60);
-
-/// Where a task goes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Lane {
-    /// Mailboxes here.
-    Local,
-    /// Another host.
-    Remote(Hop),
-}
 
 /// Recipients of one message that go one way together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,35 +49,6 @@ impl Task {
     }
 }
 
-/// One for new mail, and one for mail that comes again.
-#[derive(Debug, Default)]
-struct Both<T> {
-    fresh: T,
-    again: T,
-}
-
-impl<T> Both<T> {
-    fn of(&mut self, again: bool) -> &mut T {
-        if again { &mut self.again } else { &mut self.fresh }
-    }
-}
-
-/// How many threads there may be.
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Limits {
-    /// For other hosts, in all.
-    pub(super) workers: usize,
-    /// For one of them.
-    pub(super) per_lane: usize,
-}
-
-impl Limits {
-    /// Threads for mail that comes again.
-    fn again(self) -> usize {
-        (self.workers * 3 / 4).max(1)
-    }
-}
-
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum State {
     Waiting(Duration),
@@ -115,24 +65,6 @@ struct Slot {
     state: State,
 }
 
-#[derive(Debug, Default)]
-struct Track {
-    ready: Both<VecDeque<Task>>,
-    /// Has it a turn? One may be left when nothing lies ready any more.
-    turn: Both<bool>,
-    threads: usize,
-    /// Threads of these that talk to a host.
-    talking: usize,
-    /// More threads than so many were turned away.
-    most: Option<usize>,
-    /// Not before.
-    rests_until: Duration,
-    /// Why it rests.
-    trouble: Option<Box<Trouble>>,
-    /// Times in a row that it could not be reached.
-    failures: u32,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -141,23 +73,7 @@ pub(super) struct Table {
     runs: u64,
     /// When to look at a job; entries that nothing is due for any more do no harm.
     due: Both<BinaryHeap<Reverse<(Duration, SpoolId)>>>,
-    lanes: HashMap<Lane, Track>,
-    /// The lanes with ready tasks, in turn.
-    turns: Both<VecDeque<Lane>>,
-    ready: Both<usize>,
-    remote_threads: usize,
-    /// Those of them that were started for mail that comes again.
-    again_threads: usize,
-    local_threads: usize,
-    /// When to look for lanes to be forgotten.
-    sweep: Duration,
-}
-
-impl Track {
-    fn is_idle(&self, now: Duration) -> bool {
-        let is_known = self.failures > 0 && self.rests_until + REMEMBERED > now;
-        self.threads == 0 && self.ready.fresh.is_empty() && self.ready.again.is_empty() && !is_known
-    }
+    pub(super) lanes: Lanes,
 }
 
 impl Table {
@@ -213,36 +129,22 @@ impl Table {
     /// When its lane rests, new mail waits for the end of that; mail that comes again counts as tried, and is given back,
     /// the caller's to end, with the reason why the lane rests. So nothing waits for more than one rest without a try.
     pub(super) fn ready(&mut self, lane: Lane, mut task: Task, now: Duration) -> Option<(Task, Box<Trouble>)> {
-        let track = self.lanes.entry(lane.clone()).or_default();
-        if track.rests_until > now {
-            let trouble = track.trouble.clone().filter(|_| task.again);
-            if let Some(trouble) = trouble {
+        if let Some((until, trouble)) = self.lanes.rest_of(&lane, now) {
+            if let Some(trouble) = trouble.filter(|_| task.again).cloned() {
                 self.run(&mut task);
-                return Some((task, trouble));
+                return Some((task, Box::new(trouble)));
             }
-            let until = track.rests_until;
             self.defer(task.id, &task.recipients, until);
             return None;
         }
-        task.again |= track.failures > 0;
-        if *self.ready.of(task.again) >= MOST_READY {
+        task.again |= self.lanes.failures(&lane) > 0;
+        if !self.lanes.has_room(task.again) {
             self.wait(task.id, &task.recipients, now);
             return None;
         }
         self.set(task.id, &task.recipients, State::Ready);
-        self.queue(&lane, task, VecDeque::push_back);
+        self.lanes.push(lane, task);
         None
-    }
-
-    /// Puts a task among those that lie ready for a lane.
-    fn queue(&mut self, lane: &Lane, task: Task, push: fn(&mut VecDeque<Task>, Task)) {
-        let Some(track) = self.lanes.get_mut(lane) else { return };
-        let again = task.again;
-        push(track.ready.of(again), task);
-        *self.ready.of(again) += 1;
-        if !std::mem::replace(track.turn.of(again), true) {
-            self.turns.of(again).push_back(lane.clone());
-        }
     }
 
     /// A message whose waiting recipients are due, while there is room for ready tasks. They count as running while they
@@ -252,7 +154,7 @@ impl Table {
     }
 
     fn take_due_of(&mut self, again: bool, now: Duration) -> Option<Task> {
-        while *self.ready.of(again) < MOST_READY {
+        while self.lanes.has_room(again) {
             let &Reverse((due, id)) = self.due.of(again).peek()?;
             if due > now {
                 return None;
@@ -275,147 +177,41 @@ impl Table {
 
     /// When to look again, if nothing else happens: something gets due.
     pub(super) fn next_look(&self) -> Option<Duration> {
-        let Both { fresh, again } = &self.due;
-        let due = [(fresh, self.ready.fresh), (again, self.ready.again)];
-        let next = due.into_iter().filter(|(_, ready)| *ready < MOST_READY).filter_map(|(due, _)| due.peek());
+        let next =
+            [false, true].into_iter().filter(|again| self.lanes.has_room(*again)).filter_map(|again| self.due.get(again).peek());
         next.map(|Reverse((due, _))| *due).min()
     }
 
     /// A ready task for a new thread, in turn of the lanes; new mail first.
     pub(super) fn begin(&mut self, limits: Limits) -> Option<(Lane, Task)> {
-        self.begin_of(false, limits).or_else(|| self.begin_of(true, limits))
-    }
-
-    fn begin_of(&mut self, again: bool, limits: Limits) -> Option<(Lane, Task)> {
-        for _ in 0..self.turns.of(again).len() {
-            let lane = self.turns.of(again).pop_front()?;
-            let room = match lane {
-                Lane::Local => self.local_threads < LOCAL_WORKERS,
-                Lane::Remote(_) => self.remote_threads < limits.workers && (!again || self.again_threads < limits.again()),
-            };
-            let Some(track) = self.lanes.get_mut(&lane).filter(|_| room) else {
-                // A lane that was forgotten had nothing ready.
-                if !room {
-                    self.turns.of(again).push_back(lane);
-                }
-                continue;
-            };
-            if track.ready.of(again).is_empty() {
-                *track.turn.of(again) = false;
-                continue;
-            }
-            let most = if lane == Lane::Local { LOCAL_WORKERS } else { limits.per_lane };
-            let free = track.threads < most.min(track.most.unwrap_or(most));
-            self.turns.of(again).push_back(lane.clone());
-            if !free {
-                continue;
-            }
-            let task = self.pop(&lane, again)?;
-            self.enter(&lane, again);
-            return Some((lane, task));
-        }
-        None
+        let (lane, mut task) = self.lanes.begin(limits)?;
+        self.run(&mut task);
+        Some((lane, task))
     }
 
     /// Another task for a thread that works for this lane.
     pub(super) fn more(&mut self, lane: &Lane) -> Option<Task> {
-        self.pop(lane, false).or_else(|| self.pop(lane, true))
-    }
-
-    fn pop(&mut self, lane: &Lane, again: bool) -> Option<Task> {
-        let mut task = self.lanes.get_mut(lane)?.ready.of(again).pop_front()?;
-        *self.ready.of(again) -= 1;
+        let mut task = self.lanes.pop(lane, false).or_else(|| self.lanes.pop(lane, true))?;
         self.run(&mut task);
         Some(task)
-    }
-
-    fn enter(&mut self, lane: &Lane, again: bool) {
-        if let Some(track) = self.lanes.get_mut(lane) {
-            track.threads += 1;
-            *self.threads_of(lane) += 1;
-            self.again_threads += usize::from(is_counted(lane, again));
-        }
-    }
-
-    /// A thread of a lane begins or ends to talk to a host.
-    pub(super) fn talks(&mut self, lane: &Lane, before: bool, now: bool) {
-        if let Some(track) = self.lanes.get_mut(lane) {
-            track.talking = (track.talking + usize::from(now)).saturating_sub(usize::from(before));
-        }
     }
 
     /// A host turned this task's thread away, while it talks to others of the lane: it is left to them, and no more threads
     /// than these are started. False: there are no others. `talked`: the thread itself counts as talking.
     pub(super) fn leave_to_others(&mut self, lane: &Lane, task: &Task, talked: bool) -> bool {
-        let Some(track) = self.lanes.get_mut(lane) else { return false };
-        let others = track.talking.saturating_sub(usize::from(talked));
-        if others == 0 {
-            return false;
+        let others = self.lanes.leave_to_others(lane, task, talked);
+        if others {
+            self.set(task.id, &task.recipients, State::Ready);
         }
-        track.most = Some(others);
-        self.set(task.id, &task.recipients, State::Ready);
-        self.queue(lane, task.clone(), VecDeque::push_front);
-        true
-    }
-
-    /// A thread, talking or not, stops working for a lane; `again`: it was started for mail that came again.
-    pub(super) fn leave(&mut self, lane: &Lane, talking: bool, again: bool, now: Duration) {
-        self.talks(lane, talking, false);
-        let Some(track) = self.lanes.get_mut(lane) else { return };
-        track.threads = track.threads.saturating_sub(1);
-        if track.is_idle(now) {
-            self.lanes.remove(lane);
-        }
-        let threads = self.threads_of(lane);
-        *threads = threads.saturating_sub(1);
-        self.again_threads = self.again_threads.saturating_sub(usize::from(is_counted(lane, again)));
-        if self.sweep <= now {
-            self.lanes.retain(|_, track| !track.is_idle(now));
-            self.sweep = now + SWEEP;
-        }
-    }
-
-    fn threads_of(&mut self, lane: &Lane) -> &mut usize {
-        if *lane == Lane::Local { &mut self.local_threads } else { &mut self.remote_threads }
-    }
-
-    /// How often in a row a lane could not be reached.
-    pub(super) fn failures(&self, lane: &Lane) -> u32 {
-        self.lanes.get(lane).map_or(0, |track| track.failures)
-    }
-
-    /// A lane was reached.
-    pub(super) fn reached(&mut self, lane: &Lane) {
-        if let Some(track) = self.lanes.get_mut(lane) {
-            track.failures = 0;
-            track.rests_until = Duration::ZERO;
-            track.trouble = None;
-        }
+        others
     }
 
     /// A lane could not be reached and rests. Gives the tasks that lay ready for it, which count as tried as well: they are
     /// running now, the caller's to end.
     pub(super) fn rest(&mut self, lane: &Lane, trouble: &Trouble, now: Duration, until: Duration) -> Vec<Task> {
-        let Some(track) = self.lanes.get_mut(lane) else { return Vec::new() };
-        // Those who asked at the same time find out the same.
-        if track.rests_until <= now {
-            track.failures = track.failures.saturating_add(1);
-            track.rests_until = until;
-        }
-        track.trouble = Some(Box::new(trouble.clone()));
-        let mut tasks = Vec::new();
-        for again in [false, true] {
-            let ready = track.ready.of(again);
-            *self.ready.of(again) -= ready.len();
-            tasks.extend(ready.drain(..));
-        }
+        let mut tasks = self.lanes.rest(lane, trouble, now, until);
         tasks.iter_mut().for_each(|task| self.run(task));
         tasks
-    }
-
-    /// Threads at work.
-    pub(super) fn threads(&self) -> usize {
-        self.remote_threads + self.local_threads
     }
 
     /// Recipients with a slot, ascending; empty when there is none.
@@ -456,37 +252,23 @@ impl Table {
         found.fresh || found.again
     }
 
-    /// All lanes may be asked again.
-    pub(super) fn wake_lanes(&mut self) {
-        for track in self.lanes.values_mut() {
-            track.rests_until = Duration::ZERO;
-            track.failures = 0;
-        }
-    }
-
     /// Takes ready tasks of a message back out of their lanes: they wait and are due. False if one is running.
     pub(super) fn withdraw(&mut self, id: SpoolId, now: Duration) -> bool {
         if self.is_running(id) {
             return false;
         }
-        for track in self.lanes.values_mut() {
-            for again in [false, true] {
-                let ready = track.ready.of(again);
-                let before = ready.len();
-                ready.retain(|task| task.id != id);
-                *self.ready.of(again) -= before - ready.len();
-            }
-        }
         let slots = self.jobs.get(&id).into_iter().flatten();
         let ready: Vec<u32> = slots.filter(|slot| slot.state == State::Ready).map(|slot| slot.index).collect();
-        if !ready.is_empty() {
-            self.wait(id, &ready, now);
+        if ready.is_empty() {
+            return true;
         }
+        self.lanes.withdraw(id);
+        self.wait(id, &ready, now);
         true
     }
 
     fn set(&mut self, id: SpoolId, recipients: &[u32], state: State) {
-        let slots = self.jobs.entry(id).or_default();
+        let slots = self.jobs.entry(id).or_insert_with(|| Vec::with_capacity(recipients.len()));
         for &index in recipients {
             match slots.binary_search_by_key(&index, |slot| slot.index) {
                 Ok(at) => {
@@ -501,11 +283,6 @@ impl Table {
             self.jobs.remove(&id);
         }
     }
-}
-
-/// Is a thread one of those of which only a part may be for mail that comes again?
-fn is_counted(lane: &Lane, again: bool) -> bool {
-    again && *lane != Lane::Local
 }
 
 #[cfg(test)]

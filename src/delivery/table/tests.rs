@@ -1,6 +1,8 @@
 //! The table by itself, with time told by hand.
 
 use super::*;
+use crate::delivery::Hop;
+use crate::delivery::lanes::MOST_READY;
 
 const LIMITS: Limits = Limits { workers: 3, per_lane: 2 };
 
@@ -60,19 +62,19 @@ fn threads_are_bounded_and_lanes_take_turns() {
         names.push((lane, task.id.counter));
     }
     assert_eq!(names, [(lane("a"), 0), (lane("b"), 10), (lane("a"), 1)]);
-    assert_eq!(table.threads(), 3);
+    assert_eq!(table.lanes.threads(), 3);
     assert_eq!(table.more(&lane("b")), None);
-    table.leave(&lane("b"), false, false, at(0));
+    table.lanes.leave(&lane("b"), false, false, at(0));
     assert_eq!(table.begin(LIMITS), None, "two threads are enough for one lane");
     let rest: Vec<u64> = std::iter::from_fn(|| table.more(&lane("a"))).map(|task| task.id.counter).collect();
     assert_eq!(rest, [2, 3, 4, 5]);
     table.ready(Lane::Local, task(20, &[0]), at(0));
     assert_eq!(table.begin(LIMITS).map(|(lane, task)| (lane, plain(task))), Some((Lane::Local, task(20, &[0]))));
     for lane in [lane("a"), lane("a"), Lane::Local] {
-        table.leave(&lane, false, false, at(0));
+        table.lanes.leave(&lane, false, false, at(0));
     }
-    assert_eq!((table.begin(LIMITS), table.threads(), table.lanes.len()), (None, 0, 0));
-    assert_eq!((table.ready.fresh, table.ready.again, table.turns.fresh.len(), table.turns.again.len()), (0, 0, 0, 0));
+    assert_eq!((table.begin(LIMITS), table.lanes.threads()), (None, 0));
+    assert_eq!(table.lanes.counts(), [0; 5]);
 }
 
 #[test]
@@ -86,8 +88,8 @@ fn a_lane_that_could_not_be_reached_rests() {
     // A second thread that found out at the same time.
     assert!(table.rest(&lane("a"), &trouble(), at(1), at(31)).is_empty());
     assert_eq!(left, [task(1, &[0]), task(2, &[0])]);
-    assert_eq!(table.failures(&lane("a")), 1);
-    table.leave(&lane("a"), false, false, at(0));
+    assert_eq!(table.lanes.failures(&lane("a")), 1);
+    table.lanes.leave(&lane("a"), false, false, at(0));
     table.ready(lane("a"), task(9, &[0]), at(1));
     assert_eq!((table.begin(LIMITS), table.take_due(at(14))), (None, None));
     assert_eq!(table.next_look(), Some(at(15)));
@@ -101,8 +103,8 @@ fn a_lane_that_could_not_be_reached_rests() {
     let second = table.take_due(at(17)).unwrap();
     let back = table.ready(lane("a"), second, at(17)).map(|(task, trouble)| (plain(task), trouble));
     assert_eq!(back, Some((task(10, &[0]), trouble())));
-    table.reached(&lane("a"));
-    assert_eq!(table.failures(&lane("a")), 0);
+    table.lanes.reached(&lane("a"));
+    assert_eq!(table.lanes.failures(&lane("a")), 0);
 }
 
 #[test]
@@ -114,15 +116,15 @@ fn a_host_that_takes_few_connections_gets_few() {
     let first = table.begin(LIMITS).unwrap().1;
     let second = table.begin(LIMITS).unwrap().1;
     assert!(!table.leave_to_others(&lane("a"), &second, false), "nobody was reached yet");
-    table.talks(&lane("a"), false, true);
+    table.lanes.talks(&lane("a"), false, true);
     assert!(!table.leave_to_others(&lane("a"), &first, true), "itself is no other");
     assert!(table.leave_to_others(&lane("a"), &second, false));
-    table.leave(&lane("a"), false, false, at(0));
+    table.lanes.leave(&lane("a"), false, false, at(0));
     assert_eq!(table.begin(LIMITS), None);
     assert_eq!(table.more(&lane("a")).map(plain), Some(plain(second)));
     while table.more(&lane("a")).is_some() {}
-    table.leave(&lane("a"), true, false, at(0));
-    assert!(table.lanes.is_empty());
+    table.lanes.leave(&lane("a"), true, false, at(0));
+    assert_eq!(table.lanes.counts()[0], 0);
 }
 
 #[test]
@@ -147,7 +149,7 @@ fn many_ready_tasks_wait_instead() {
     for counter in 0..MOST_READY as u64 + 2 {
         table.ready(lane("a"), task(counter, &[0]), at(1));
     }
-    assert_eq!((table.ready.fresh, table.take_due(at(1))), (MOST_READY, None));
+    assert_eq!((table.lanes.counts()[1], table.take_due(at(1))), (MOST_READY, None));
     assert!(table.begin(LIMITS).is_some());
     assert_eq!(table.take_due(at(1)).map(|task| task.id.counter), Some(MOST_READY as u64));
 }
@@ -173,10 +175,10 @@ fn new_mail_does_not_wait_for_what_comes_again() {
     assert_eq!(table.begin(LIMITS).map(|(lane, task)| (lane, task.id)), Some((lane("alive"), id(many))));
     // A lane that fails is none for new mail: it gives no place to it.
     table.rest(&first, &trouble(), at(1), at(2));
-    table.leave(&first, false, true, at(1));
+    table.lanes.leave(&first, false, true, at(1));
     table.ready(first, task(many + 1, &[0]), at(3));
     assert_eq!(table.begin(LIMITS).map(|(lane, _)| lane), Some(lane("d2")));
-    table.leave(&second, false, true, at(1));
+    table.lanes.leave(&second, false, true, at(1));
     // What an operator asks for is as new mail; all there is stays what it is.
     assert!(table.hurry(id(many - 1), at(1), true) && table.hurry(id(many - 2), at(1), false));
     assert_eq!(table.take_due(at(1)).map(|task| (task.id, task.again)), Some((id(many - 1), false)));

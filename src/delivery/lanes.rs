@@ -1,0 +1,295 @@
+//! Destinations: how many threads work for each, what lies ready for it, and whether it rests. Pure.
+//!
+//! See `table` for how tasks come here, and why there are two queues of everything.
+
+use super::Hop;
+use super::outcome::Trouble;
+use super::table::Task;
+use crate::spool::SpoolId;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// Tasks that lie ready, of new mail and of mail that comes again, before more is taken from those that wait: these take
+/// less memory.
+pub(super) const MOST_READY: usize = 4096;
+
+/// Threads for mailboxes here, beside those for other hosts.
+const LOCAL_WORKERS: usize = 4;
+
+/// A lane that could not be reached is remembered for so long after its rest, so that a second failure makes it rest longer.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// Lanes to be forgotten are looked for so often.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Where a task goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    /// Mailboxes here.
+    Local,
+    /// Another host.
+    Remote(Hop),
+}
+
+/// One for new mail, and one for mail that comes again.
+#[derive(Debug, Default)]
+pub(super) struct Both<T> {
+    pub(super) fresh: T,
+    pub(super) again: T,
+}
+
+impl<T> Both<T> {
+    pub(super) fn get(&self, again: bool) -> &T {
+        if again { &self.again } else { &self.fresh }
+    }
+
+    pub(super) fn of(&mut self, again: bool) -> &mut T {
+        if again { &mut self.again } else { &mut self.fresh }
+    }
+}
+
+/// How many threads there may be.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Limits {
+    /// For other hosts, in all.
+    pub(super) workers: usize,
+    /// For one of them.
+    pub(super) per_lane: usize,
+}
+
+impl Limits {
+    /// Threads for mail that comes again.
+    fn again(self) -> usize {
+        (self.workers * 3 / 4).max(1)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Track {
+    ready: Both<VecDeque<Task>>,
+    /// Has it a turn? One may be left when nothing lies ready any more.
+    turn: Both<bool>,
+    threads: usize,
+    /// Threads of these that talk to a host.
+    talking: usize,
+    /// More threads than so many were turned away.
+    most: Option<usize>,
+    /// Not before.
+    rests_until: Duration,
+    /// Why it rests.
+    trouble: Option<Box<Trouble>>,
+    /// Times in a row that it could not be reached.
+    failures: u32,
+}
+
+/// All of them. See the module.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    tracks: HashMap<Lane, Track>,
+    /// Those with ready tasks, in turn.
+    turns: Both<VecDeque<Lane>>,
+    ready: Both<usize>,
+    remote_threads: usize,
+    /// Those of them that were started for mail that comes again.
+    again_threads: usize,
+    local_threads: usize,
+    /// When to look for those to be forgotten.
+    sweep: Duration,
+}
+
+impl Track {
+    fn is_idle(&self, now: Duration) -> bool {
+        let is_known = self.failures > 0 && self.rests_until + REMEMBERED > now;
+        self.threads == 0 && self.ready.fresh.is_empty() && self.ready.again.is_empty() && !is_known
+    }
+}
+
+impl Lanes {
+    /// May more tasks lie ready?
+    pub(super) fn has_room(&self, again: bool) -> bool {
+        *self.ready.get(again) < MOST_READY
+    }
+
+    /// Until when a lane rests, if it does, and why.
+    pub(super) fn rest_of(&self, lane: &Lane, now: Duration) -> Option<(Duration, Option<&Trouble>)> {
+        let track = self.tracks.get(lane).filter(|track| track.rests_until > now)?;
+        Some((track.rests_until, track.trouble.as_deref()))
+    }
+
+    /// A task lies ready.
+    pub(super) fn push(&mut self, lane: Lane, task: Task) {
+        self.tracks.entry(lane.clone()).or_default();
+        self.queue(&lane, task, VecDeque::push_back);
+    }
+
+    /// Puts a task among those that lie ready for a lane.
+    fn queue(&mut self, lane: &Lane, task: Task, push: fn(&mut VecDeque<Task>, Task)) {
+        let Some(track) = self.tracks.get_mut(lane) else { return };
+        let again = task.again;
+        push(track.ready.of(again), task);
+        *self.ready.of(again) += 1;
+        if !std::mem::replace(track.turn.of(again), true) {
+            self.turns.of(again).push_back(lane.clone());
+        }
+    }
+
+    /// A ready task for a new thread, in turn of the lanes; new mail first.
+    pub(super) fn begin(&mut self, limits: Limits) -> Option<(Lane, Task)> {
+        self.begin_of(false, limits).or_else(|| self.begin_of(true, limits))
+    }
+
+    fn begin_of(&mut self, again: bool, limits: Limits) -> Option<(Lane, Task)> {
+        for _ in 0..self.turns.of(again).len() {
+            let lane = self.turns.of(again).pop_front()?;
+            let room = match lane {
+                Lane::Local => self.local_threads < LOCAL_WORKERS,
+                Lane::Remote(_) => self.remote_threads < limits.workers && (!again || self.again_threads < limits.again()),
+            };
+            let Some(track) = self.tracks.get_mut(&lane).filter(|_| room) else {
+                // A lane that was forgotten had nothing ready.
+                if !room {
+                    self.turns.of(again).push_back(lane);
+                }
+                continue;
+            };
+            if track.ready.of(again).is_empty() {
+                *track.turn.of(again) = false;
+                continue;
+            }
+            let most = if lane == Lane::Local { LOCAL_WORKERS } else { limits.per_lane };
+            let free = track.threads < most.min(track.most.unwrap_or(most));
+            self.turns.of(again).push_back(lane.clone());
+            if !free {
+                continue;
+            }
+            let task = self.pop(&lane, again)?;
+            self.enter(&lane, again);
+            return Some((lane, task));
+        }
+        None
+    }
+
+    /// A ready task of this lane.
+    pub(super) fn pop(&mut self, lane: &Lane, again: bool) -> Option<Task> {
+        let task = self.tracks.get_mut(lane)?.ready.of(again).pop_front()?;
+        *self.ready.of(again) -= 1;
+        Some(task)
+    }
+
+    fn enter(&mut self, lane: &Lane, again: bool) {
+        if let Some(track) = self.tracks.get_mut(lane) {
+            track.threads += 1;
+            *self.threads_of(lane) += 1;
+            self.again_threads += usize::from(is_counted(lane, again));
+        }
+    }
+
+    /// A thread of a lane begins or ends to talk to a host.
+    pub(super) fn talks(&mut self, lane: &Lane, before: bool, now: bool) {
+        if let Some(track) = self.tracks.get_mut(lane) {
+            track.talking = (track.talking + usize::from(now)).saturating_sub(usize::from(before));
+        }
+    }
+
+    /// A host turned the thread of a task away: see [`Table::leave_to_others`](super::table::Table::leave_to_others).
+    pub(super) fn leave_to_others(&mut self, lane: &Lane, task: &Task, talked: bool) -> bool {
+        let Some(track) = self.tracks.get_mut(lane) else { return false };
+        let others = track.talking.saturating_sub(usize::from(talked));
+        if others == 0 {
+            return false;
+        }
+        track.most = Some(others);
+        self.queue(lane, task.clone(), VecDeque::push_front);
+        true
+    }
+
+    /// A thread, talking or not, stops working for a lane; `again`: it was started for mail that came again.
+    pub(super) fn leave(&mut self, lane: &Lane, talking: bool, again: bool, now: Duration) {
+        self.talks(lane, talking, false);
+        let Some(track) = self.tracks.get_mut(lane) else { return };
+        track.threads = track.threads.saturating_sub(1);
+        if track.is_idle(now) {
+            self.tracks.remove(lane);
+        }
+        let threads = self.threads_of(lane);
+        *threads = threads.saturating_sub(1);
+        self.again_threads = self.again_threads.saturating_sub(usize::from(is_counted(lane, again)));
+        if self.sweep <= now {
+            self.tracks.retain(|_, track| !track.is_idle(now));
+            self.sweep = now + SWEEP;
+        }
+    }
+
+    fn threads_of(&mut self, lane: &Lane) -> &mut usize {
+        if *lane == Lane::Local { &mut self.local_threads } else { &mut self.remote_threads }
+    }
+
+    /// How often in a row a lane could not be reached.
+    pub(super) fn failures(&self, lane: &Lane) -> u32 {
+        self.tracks.get(lane).map_or(0, |track| track.failures)
+    }
+
+    /// A lane was reached.
+    pub(super) fn reached(&mut self, lane: &Lane) {
+        if let Some(track) = self.tracks.get_mut(lane) {
+            track.failures = 0;
+            track.rests_until = Duration::ZERO;
+            track.trouble = None;
+        }
+    }
+
+    /// A lane could not be reached: it rests until then. Gives the tasks that lay ready for it.
+    pub(super) fn rest(&mut self, lane: &Lane, trouble: &Trouble, now: Duration, until: Duration) -> Vec<Task> {
+        let Some(track) = self.tracks.get_mut(lane) else { return Vec::new() };
+        // Those who asked at the same time find out the same.
+        if track.rests_until <= now {
+            track.failures = track.failures.saturating_add(1);
+            track.rests_until = until;
+        }
+        track.trouble = Some(Box::new(trouble.clone()));
+        let mut tasks = Vec::new();
+        for again in [false, true] {
+            let ready = track.ready.of(again);
+            *self.ready.of(again) -= ready.len();
+            tasks.extend(ready.drain(..));
+        }
+        tasks
+    }
+
+    /// How many are remembered, how many tasks lie ready, and how many lanes have a turn, of new mail and of mail that comes again.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> [usize; 5] {
+        let (ready, turns) = (&self.ready, &self.turns);
+        [self.tracks.len(), ready.fresh, ready.again, turns.fresh.len(), turns.again.len()]
+    }
+
+    /// Threads at work.
+    pub(super) fn threads(&self) -> usize {
+        self.remote_threads + self.local_threads
+    }
+
+    /// All lanes may be asked again.
+    pub(super) fn wake(&mut self) {
+        for track in self.tracks.values_mut() {
+            track.rests_until = Duration::ZERO;
+            track.failures = 0;
+        }
+    }
+
+    /// The tasks of a message lie ready no more.
+    pub(super) fn withdraw(&mut self, id: SpoolId) {
+        for track in self.tracks.values_mut() {
+            for again in [false, true] {
+                let ready = track.ready.of(again);
+                let before = ready.len();
+                ready.retain(|task| task.id != id);
+                *self.ready.of(again) -= before - ready.len();
+            }
+        }
+    }
+}
+
+/// Is a thread one of those of which only a part may be for mail that comes again?
+fn is_counted(lane: &Lane, again: bool) -> bool {
+    again && *lane != Lane::Local
+}
