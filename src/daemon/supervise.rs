@@ -138,7 +138,7 @@ impl Daemon {
         let host: Arc<dyn Host> = Arc::new(host);
         let dir: PathBuf = config.spool.join("journal").join(config.hostname.to_ascii_lowercase());
         let journal = spool::Options { dir, segment_size: SEGMENT, min_free: config.limits.min_free };
-        let (journal, unsettled) = Journal::open(disk.clone(), clock.clone(), journal)
+        let journal = Journal::open(disk.clone(), clock.clone(), journal)
             .map_err(|error| Failure::new(exit::CANTCREAT, format!("spool {}: {error}", config.spool.display())))?;
         for other in journal.unowned() {
             log::warn!("unowned-journal host={other} (if that host is off for good: pillarboxctl adopt {other})");
@@ -147,7 +147,7 @@ impl Daemon {
         let store = Store::new(disk, clock.clone(), host.clone(), journal.clone(), mail, spool);
         let secret = store.secret_for("scram").map_err(|error| Failure::new(exit::CANTCREAT, error))?;
         let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers).trusting(config.trust_ad));
-        let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, unsettled, store.clone(), resolver);
+        let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, store.clone(), resolver);
         let base = Foundation {
             gate: Gate::new(clock.clone(), host.clone(), secret),
             rates: Arc::default(),

@@ -215,7 +215,6 @@ impl Delivery {
         clock: Arc<dyn Clock>,
         host: Arc<dyn Host>,
         journal: Arc<Journal>,
-        unsettled: Vec<Unsettled>,
         store: Arc<Store>,
         resolver: Arc<Resolver>,
     ) -> Delivery {
@@ -242,7 +241,7 @@ impl Delivery {
         office.store.tell(Arc::new(report::Registrar::new(&office)));
         let keeper = Arc::downgrade(&office);
         office.store.on_work(move || keeper.upgrade().iter().for_each(|office| office.keeper.stir()));
-        recover::begin(&office, &unsettled);
+        recover::begin(&office, &office.journal.ids());
         let threads = [runner::start(&office, woken), keeper::start(&office, kept)].into_iter().flatten().collect();
         Delivery { post: Arc::new(Post::new(office.clone())), office, threads: Mutex::new(threads) }
     }
@@ -269,9 +268,9 @@ impl Delivery {
         operator::waiting(&self.office, id)
     }
 
-    /// A queued message, for its envelope and text.
+    /// A queued message, to be looked at: see [`Journal::peek`].
     pub fn entry(&self, id: SpoolId) -> Result<Entry, SpoolError> {
-        self.office.journal.read(id)
+        self.office.journal.peek(id)
     }
 
     /// Makes messages due now, and forgets which hosts did not answer. Gives the number of messages.
@@ -308,10 +307,10 @@ impl Delivery {
     /// Takes over the journal of another host, which the operator knows to be off; it is delivered from here on. Gives the
     /// number of messages.
     pub fn adopt(&self, host: &str) -> Result<usize, SpoolError> {
-        let unsettled = self.office.journal.adopt(host)?;
-        recover::begin(&self.office, &unsettled);
+        let ids = self.office.journal.adopt(host)?;
+        recover::begin(&self.office, &ids);
         self.office.runner.wake();
-        Ok(unsettled.len())
+        Ok(ids.len())
     }
 
     /// No new tries; running ones get the time of `timeouts.stop`, then their connections are cut; last checkpoint.

@@ -88,16 +88,26 @@ fn meant(office: &Office, id: SpoolId, which: &Which) -> Vec<u32> {
         Which::All | Which::Message(_) => waiting,
         Which::Domain(_) | Which::Sender(_) if waiting.is_empty() => waiting,
         Which::Domain(_) | Which::Sender(_) => {
-            let Ok(entry) = office.journal.read(id) else { return Vec::new() };
+            if !may_mean(office, id, which) {
+                return Vec::new();
+            }
+            let Ok(entry) = office.journal.peek(id) else { return Vec::new() };
             waiting.retain(|index| which.means(&entry, *index));
             waiting
         }
     }
 }
 
+/// As far as can be told without reading the message: may it be meant?
+fn may_mean(office: &Office, id: SpoolId, which: &Which) -> bool {
+    let Which::Domain(domain) = which else { return true };
+    let domains = office.journal.waiting(id).and_then(|message| message.domains);
+    domains.is_none_or(|domains| domains.split(',').any(|one| one == domain.key()))
+}
+
 pub(super) fn flush(office: &Office, which: &Which) -> usize {
     let ids = match which {
-        Which::All => office.table().ids(),
+        Which::All => office.journal.ids(),
         some => find(office, some),
     };
     let now = office.clock.elapsed();

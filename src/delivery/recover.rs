@@ -42,14 +42,20 @@ pub(super) struct Recovery {
     strays: Mutex<Vec<Name>>,
 }
 
-/// Fills the table, and looks for the local copies of everything unsettled: at the start, and after an adoption.
-pub(super) fn begin(office: &Office, unsettled: &[Unsettled]) {
+/// Fills the table with these messages, and looks for the local copies of what of them waits: at the start, and after an adoption.
+pub(super) fn begin(office: &Office, ids: &[SpoolId]) {
     let begun = office.clock.elapsed();
     let mut accounts: HashMap<Key, (Target, Vec<Name>)> = HashMap::new();
     let mut strays = Vec::new();
-    for message in unsettled {
-        enter(office, message);
-        for (name, route) in routes(office, message) {
+    let mut ours: HashMap<Arc<str>, bool> = HashMap::new();
+    let mut may_be_ours = |domains: &Arc<str>| *ours.entry(domains.clone()).or_insert_with(|| office.may_be_ours(domains));
+    for message in ids.iter().filter_map(|id| office.journal.waiting(*id)) {
+        enter(office, &message);
+        // Most of a long queue is for other hosts, and need not be read.
+        if !message.domains.as_ref().is_none_or(&mut may_be_ours) {
+            continue;
+        }
+        for (name, route) in routes(office, &message) {
             match route {
                 Some(Some(target)) => accounts.entry(key(&target)).or_insert_with(|| (target, Vec::new())).1.push(name),
                 Some(None) => {}
@@ -90,7 +96,7 @@ fn enter(office: &Office, message: &Unsettled) {
 
 /// In which mailboxes here the waiting recipients of a message may have copies; `None`: can't be told now.
 fn routes(office: &Office, message: &Unsettled) -> Vec<(Name, Option<Option<Target>>)> {
-    let entry = match office.journal.read(message.id) {
+    let entry = match office.journal.peek(message.id) {
         Ok(entry) => entry,
         Err(error) => {
             log::error!("msg={} event=unreadable reason=\"{error}\"", message.id);

@@ -44,6 +44,13 @@ impl Office {
         Ok(Route::NoUser)
     }
 
+    /// May an address in one of these domains, parted by commas, be anything but another host's?
+    pub(super) fn may_be_ours(&self, domains: &str) -> bool {
+        let config = self.config();
+        let elsewhere = |domain: Domain| matches!(place(&config, &domain, is_ours), Place::Elsewhere(_));
+        !domains.split(',').all(|domain| Domain::parse(domain).is_ok_and(elsewhere))
+    }
+
     /// The account of that name; `user+detail` is `user`'s unless somebody is called so.
     fn account(&self, local: &str) -> io::Result<Option<Account>> {
         if let Some(account) = self.host.account(local)? {

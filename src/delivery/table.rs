@@ -219,11 +219,6 @@ impl Table {
         self.jobs.get(&id).into_iter().flatten().map(|slot| slot.index).collect()
     }
 
-    /// Every message with a slot.
-    pub(super) fn ids(&self) -> Vec<SpoolId> {
-        self.jobs.keys().copied().collect()
-    }
-
     /// Has this recipient a slot?
     pub(super) fn has(&self, id: SpoolId, index: u32) -> bool {
         self.jobs.get(&id).is_some_and(|slots| slots.iter().any(|slot| slot.index == index))

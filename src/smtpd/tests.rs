@@ -52,10 +52,10 @@ impl House {
         let (disk, clock) = (Arc::new(RealDisk), Arc::new(ManualClock::at(Time::from_seconds(1_800_000_000))));
         let host = Arc::new(Direct::new(disk.clone(), &[path]).unwrap());
         let options = Options { dir: config.spool.join("journal/test"), segment_size: 1 << 20, min_free: 0 };
-        let (journal, unsettled) = Journal::open(disk.clone(), clock.clone(), options).unwrap();
+        let journal = Journal::open(disk.clone(), clock.clone(), options).unwrap();
         let store = Store::new(disk, clock.clone(), host.clone(), journal.clone(), config.mail.clone(), config.spool.clone());
         let resolver = Arc::new(Resolver::new(clock.clone(), &[]));
-        let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, unsettled, store, resolver);
+        let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, store, resolver);
         let server = Server {
             config,
             clock: clock.clone(),

@@ -11,10 +11,11 @@
 
 use super::commit::again;
 use super::files;
-use super::journal::{Journal, fetch_from, lock};
+use super::journal::{Journal, Verify, fetch_from, lock};
 use super::replay::State;
+use super::table::by_arrival;
 use super::writer::{log_path, own_path, segment_path};
-use super::{Message, SpoolError, SpoolId, Unsettled};
+use super::{Message, SpoolError, SpoolId};
 use crate::sys::{Disk, Open};
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
@@ -39,8 +40,8 @@ impl Journal {
     }
 
     /// Takes over what is left in the journal of `host`, a name from [`Journal::unowned`]. The caller must know that the host is
-    /// off. Tells what has come to be served. `Locked`: a daemon has it after all.
-    pub fn adopt(&self, host: &str) -> Result<Vec<Unsettled>, SpoolError> {
+    /// off. Tells what has come to be served, in order of arrival. `Locked`: a daemon has it after all.
+    pub fn adopt(&self, host: &str) -> Result<Vec<SpoolId>, SpoolError> {
         if !self.unowned().iter().any(|name| name == host) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no journal of that name that is unowned").into());
         }
@@ -55,7 +56,7 @@ impl Journal {
         }
     }
 
-    fn take_over(&self, host: &str) -> Result<Vec<Unsettled>, SpoolError> {
+    fn take_over(&self, host: &str) -> Result<Vec<SpoolId>, SpoolError> {
         let _keeping = lock(&self.keeping);
         let (disk, dir) = (&*self.disk, &self.options.dir);
         let theirs = dir.parent().unwrap_or(Path::new("")).join(host);
@@ -121,7 +122,7 @@ impl Journal {
                 continue;
             }
             let generation = state.segments.get(&live.segment).map_or(0, |scan| scan.generation);
-            match fetch_from(&*self.disk, theirs, live, generation) {
+            match fetch_from(&*self.disk, theirs, live, generation, Verify::Message) {
                 Ok((mut record, message)) if record.id == *id => {
                     if let Message::File { .. } = &message {
                         self.take_file(&own_path(theirs, *id), &own_path(&self.options.dir, *id), &message)?;
@@ -160,11 +161,12 @@ impl Journal {
     }
 
     /// From now on the copies are served.
-    fn show(&self, host: &str) -> Vec<Unsettled> {
+    fn show(&self, host: &str) -> Vec<SpoolId> {
         let mut table = lock(&self.table);
-        let shown: Vec<SpoolId> = table.hidden.iter().filter(|(_, from)| *from == host).map(|(&id, _)| id).collect();
+        let mut shown: Vec<SpoolId> = table.hidden.iter().filter(|(_, from)| *from == host).map(|(&id, _)| id).collect();
         shown.iter().for_each(|id| drop(table.hidden.remove(id)));
-        shown.iter().filter_map(|id| table.entries.get(id).map(|live| live.unsettled(*id))).collect()
+        shown.sort_unstable_by_key(|id| table.entries.get(id).map(|live| by_arrival(*id, live.time)));
+        shown
     }
 }
 

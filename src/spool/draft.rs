@@ -1,6 +1,7 @@
 //! A message on its way into the journal: in memory while it is small, in a file of its own from then on.
 
 use super::commit::Ticket;
+use super::domains;
 use super::journal::{Journal, lock};
 use super::log::{Place, What};
 use super::replay::Live;
@@ -176,16 +177,18 @@ impl Draft {
                 *mark = next_mark(mark, &outcome.status, text.as_ref());
             }
         }
-        let settles = {
-            let table = lock(&self.journal.table);
-            settles
+        let domains = domains::of(&self.envelope, &waiting);
+        let (settles, domains) = {
+            let mut table = lock(&self.journal.table);
+            let lines = settles
                 .iter()
                 .map(|outcome| table.lines_of(outcome))
                 .flat_map(|(settled, marks)| settled.into_iter().chain(marks))
                 .filter(|line| {
                     matches!(&line.what, What::Settled(..)) || matches!(&line.what, What::Waiting(mark) if mark.warned)
                 })
-                .collect()
+                .collect();
+            (lines, domains.map(|domains| table.texts.share(&domains)))
         };
         let record = Record {
             id: self.id,
@@ -200,7 +203,7 @@ impl Draft {
         let fields = record.fields(message.len() as u64);
         let place =
             Place { offset: 0, header: 0, size: file.map_or(message.len() as u64, |file| file.length), own: file.is_some() };
-        let live = Live { time: self.time, segment: 0, place, reserved: 0, waiting };
+        let live = Live { time: self.time, segment: 0, place, reserved: 0, domains, waiting };
         let crc = segment::checksum(&message, &fields);
         RecordJob { id: self.id, live, fields, crc, message, settles: record.settles, copy_of: None, hidden: None, ticket }
     }

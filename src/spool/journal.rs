@@ -63,12 +63,7 @@ impl Journal {
     }
 
     /// Locks the directory (making it if needed), replays what is there, begins a new segment.
-    /// Also tells what still has to be served, in order of arrival.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        clock: Arc<dyn Clock>,
-        options: Options,
-    ) -> Result<(Arc<Journal>, Vec<Unsettled>), SpoolError> {
+    pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options) -> Result<Arc<Journal>, SpoolError> {
         disk.make_dir(&options.dir, 0o700)?;
         let guard = files::take_lock(&*disk, &*clock, &options.dir)?;
         for above in options.dir.ancestors().skip(1).take(2) {
@@ -78,12 +73,10 @@ impl Journal {
         let loaded = files::load(&*disk, &options.dir, &listing)?;
         let last = listing.segments.last().copied().unwrap_or(0);
         let writer = Writer::new(disk.clone(), clock.clone(), options.dir.clone(), options.segment_size, loaded.logs, last);
-        let state = loaded.state;
-        let mut table = Table::default();
-        table.load(state.entries, &state.segments, state.owed);
+        let damaged = loaded.state.damaged;
         // Served only once nothing of it is left where it came from.
-        let under_way = |host: &String| listing.adoptions.iter().any(|(other, _)| other == host);
-        table.hidden = state.adopted.into_iter().filter(|(_, host)| under_way(host)).collect();
+        let under_way: Vec<&str> = listing.adoptions.iter().map(|(host, _)| host.as_str()).collect();
+        let table = Table::of(loaded.state, &under_way);
         let journal = Arc::new(Journal {
             disk,
             clock,
@@ -97,11 +90,10 @@ impl Journal {
             next: AtomicU64::new(1),
             _lock: guard,
         });
-        journal.sweep(&listing, state.damaged);
+        journal.sweep(&listing, damaged);
         journal.start()?;
         listing.adoptions.iter().for_each(|(host, _)| journal.resume_adoption(host));
-        let unsettled = journal.unsettled();
-        Ok((journal, unsettled))
+        Ok(journal)
     }
 
     /// Removes what an unfinished act left behind.
@@ -194,12 +186,16 @@ impl Journal {
 
     /// Reads a message that is not settled yet. Its checksum is verified.
     pub fn read(&self, id: SpoolId) -> Result<Entry, SpoolError> {
-        let (live, record, message) = self.fetch(id)?;
-        Ok(Entry { id, time: live.time, envelope: record.envelope, message })
+        self.fetch(id, Verify::Message).map(|(live, record, message)| entry(&live, record, message))
+    }
+
+    /// The same for those who want to know about a message, not to pass it on: one in a file of its own is not verified.
+    pub fn peek(&self, id: SpoolId) -> Result<Entry, SpoolError> {
+        self.fetch(id, Verify::Record).map(|(live, record, message)| entry(&live, record, message))
     }
 
     /// Finds a record and its message. While it is looked for it may be moved and its old place recycled: then it is looked for again.
-    pub(super) fn fetch(&self, id: SpoolId) -> Result<(Live, Record, Message), SpoolError> {
+    pub(super) fn fetch(&self, id: SpoolId, verify: Verify) -> Result<(Live, Record, Message), SpoolError> {
         let mut tried = None;
         loop {
             let (live, generation) = {
@@ -207,7 +203,7 @@ impl Journal {
                 let live = table.entries.get(&id).ok_or(SpoolError::Unknown(id))?;
                 (live.clone(), table.segments.get(&live.segment).map_or(0, |facts| facts.generation))
             };
-            match fetch_from(&*self.disk, &self.options.dir, &live, generation) {
+            match fetch_from(&*self.disk, &self.options.dir, &live, generation, verify) {
                 Ok((record, message)) if record.id == id => return Ok((live, record, message)),
                 Err(SpoolError::Io(error)) if tried == Some(live.segment) => return Err(error.into()),
                 _ if tried == Some(live.segment) => {
@@ -225,29 +221,49 @@ impl Journal {
         table.entries.get(&id).filter(|_| !table.hidden.contains_key(&id)).map(|live| live.unsettled(id))
     }
 
-    /// The names of all that still has to be served, in order of arrival.
+    /// The names of all that still has to be served, in order of arrival. Others go on between two segments.
     pub fn ids(&self) -> Vec<SpoolId> {
-        let table = lock(&self.table);
-        let shown = table.entries.iter().filter(|(id, _)| !table.hidden.contains_key(*id));
-        let mut all: Vec<(SpoolId, Time)> = shown.map(|(id, live)| (*id, live.time)).collect();
-        drop(table);
+        let (mut all, mut from): (Vec<(SpoolId, Time)>, u64) = (Vec::new(), 0);
+        loop {
+            let table = lock(&self.table);
+            // What is moved meanwhile goes to a higher segment: it may be seen twice, but not missed.
+            let Some((&number, _)) = table.segments.range(from..).next() else { break };
+            let shown = table.in_segment(number).filter(|(id, _)| !table.hidden.contains_key(id));
+            all.extend(shown.map(|(id, live)| (id, live.time)));
+            from = number + 1;
+        }
         all.sort_unstable_by_key(|(id, time)| by_arrival(*id, *time));
+        all.dedup();
         all.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Everything that still has to be served, in order of arrival.
     pub fn unsettled(&self) -> Vec<Unsettled> {
-        let table = lock(&self.table);
-        let shown = table.entries.iter().filter(|(id, _)| !table.hidden.contains_key(*id));
-        let mut all: Vec<Unsettled> = shown.map(|(id, live)| live.unsettled(*id)).collect();
-        drop(table);
-        all.sort_unstable_by_key(|unsettled| by_arrival(unsettled.id, unsettled.time));
-        all
+        self.ids().into_iter().filter_map(|id| self.waiting(id)).collect()
     }
 }
 
+/// How much of a message in a file of its own must be sound. All else always must be.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(super) enum Verify {
+    /// Only the record that names it.
+    Record,
+    /// All of it.
+    Message,
+}
+
+fn entry(live: &Live, record: Record, message: Message) -> Entry {
+    Entry { id: record.id, time: live.time, envelope: record.envelope, message }
+}
+
 /// Reads the record and the message of a live entry from the journal in this directory, and verifies their checksums.
-pub(super) fn fetch_from(disk: &dyn Disk, dir: &Path, live: &Live, generation: u64) -> Result<(Record, Message), SpoolError> {
+pub(super) fn fetch_from(
+    disk: &dyn Disk,
+    dir: &Path,
+    live: &Live,
+    generation: u64,
+    verify: Verify,
+) -> Result<(Record, Message), SpoolError> {
     let damaged = || io::Error::from(io::ErrorKind::InvalidData);
     let file = disk.open(&segment_path(dir, live.segment), Open::Read)?;
     let mut header = vec![0; live.place.header as usize];
@@ -262,7 +278,7 @@ pub(super) fn fetch_from(disk: &dyn Disk, dir: &Path, live: &Live, generation: u
     let own = record.file.ok_or_else(damaged)?;
     let file = disk.open(&own_path(dir, record.id), Open::Read)?;
     let message = Message::File { file, offset: 0, length: own.length };
-    if checksum(&message)? != own.crc {
+    if verify == Verify::Message && checksum(&message)? != own.crc {
         return Err(damaged().into());
     }
     Ok((record, message))
@@ -290,6 +306,7 @@ impl Live {
             warned: mark.warned,
             text: mark.text.as_deref().unwrap_or_default().to_owned(),
         });
-        Unsettled { id, time: self.time, size: self.place.size, waiting: waiting.collect() }
+        let (time, size, domains) = (self.time, self.place.size, self.domains.clone());
+        Unsettled { id, time, size, domains, waiting: waiting.collect() }
     }
 }

@@ -1,13 +1,12 @@
 //! Housekeeping: the next segment is made ready, empty ones are recycled or removed, the rest of nearly empty ones is copied
-//! forward, logs are shortened.
+//! forward, logs are shortened (see `summary`).
 //!
 //! One rule guards all of it: before anything disappears from disk (a segment, a line of a log) every line that is owed to
 //! any log must be durable. For what disappears may be the only place that tells something another file needs.
 
 use super::commit::Ticket;
 use super::files::{NEXT, missing_is_fine};
-use super::journal::{Journal, lock};
-use super::log::head as log_head;
+use super::journal::{Journal, Verify, lock};
 use super::logfile::fill;
 use super::replay::Live;
 use super::segment::{self, HEAD, Record};
@@ -19,9 +18,7 @@ use std::io;
 use std::sync::Arc;
 
 /// A segment is left alone until housekeeping saw it closed that often: most of its mail will be settled by then.
-const REST: u32 = 60;
-/// A log is shortened when it is longer.
-const LONG_LOG: u64 = 8 << 20;
+pub(super) const REST: u32 = 60;
 /// Bytes copied forward in one go, and in one call.
 const COPY_BATCH: u64 = 1 << 20;
 const COPY_MOST: u64 = 8 << 20;
@@ -46,19 +43,19 @@ impl Journal {
     }
 
     /// Before the daemon ends: says in the logs all that the next start must know, so that it need not read the segments.
-    /// Not needed for safety. Who writes afterwards begins a new segment.
+    /// Not needed for safety.
     pub fn close(&self) {
         let _keeping = lock(&self.keeping);
         let mut writer = lock(&self.writer);
         if !self.settle_up(&mut writer) {
             return;
         }
-        let open = [writer.active.take(), writer.next.take()];
+        // Who writes afterwards begins a new segment.
+        (writer.active, writer.next) = (None, None);
         let unsaid: Vec<u64> =
             lock(&self.table).segments.iter().filter(|(_, f)| !f.summarised && !f.stuck).map(|(&n, _)| n).collect();
         for number in unsaid {
-            let tail = open.iter().flatten().find(|active| active.number == number).map_or(0, |active| active.tail);
-            if let Err(error) = self.rewrite_log(&mut writer, number, tail, true) {
+            if let Err(error) = self.conclude_log(&mut writer, number) {
                 log::warn!("spool log={number:08} error={error}");
             }
         }
@@ -191,51 +188,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Gives one log a summary: of a closed segment so that the next start reads that instead of the segment, of any segment
-    /// when the log has grown long.
-    fn shorten_logs(&self) -> Result<(), SpoolError> {
-        let mut writer = lock(&self.writer);
-        let mut candidates = Vec::new();
-        for (&number, facts) in &mut lock(&self.table).segments {
-            let open = writer.is_open(number);
-            facts.age = if open { 0 } else { facts.age.saturating_add(1) };
-            let long = writer.log_end(number) > LONG_LOG.max(2 * facts.rewritten);
-            let wanted = long || (!open && !facts.summarised && facts.live > 0 && facts.age >= REST);
-            candidates.extend((wanted && !facts.stuck).then_some(number));
-        }
-        let mut result = Ok(());
-        for number in candidates {
-            if !self.settle_up(&mut writer) {
-                return result;
-            }
-            let tail = writer.active.as_ref().filter(|active| active.number == number).map_or(0, |active| active.tail);
-            let closed = !writer.is_open(number);
-            match self.rewrite_log(&mut writer, number, tail, closed) {
-                Ok(()) => return result,
-                // One that can't be written must not keep the others long for ever.
-                Err(error) => result = Err(error.into()),
-            }
-        }
-        result
-    }
-
-    /// Replaces a log by its summary. All lines must be durable.
-    pub(super) fn rewrite_log(&self, writer: &mut Writer, number: u64, end: u64, closed: bool) -> io::Result<()> {
-        let (lines, reserved) = {
-            let table = lock(&self.table);
-            let Some(facts) = table.segments.get(&number) else { return Ok(()) };
-            let mut lines = log_head(facts.generation);
-            lines.extend(table.summary(number, end, closed));
-            (lines, facts.reserved)
-        };
-        writer.rewrite_log(number, &lines, reserved)?;
-        if let Some(facts) = lock(&self.table).segments.get_mut(&number) {
-            facts.summarised = closed;
-            facts.rewritten = lines.len() as u64;
-        }
-        Ok(())
-    }
-
     /// Copies what is live in a segment, of which less than a quarter is, to the active one.
     fn copy_forward(&self) -> Result<(), SpoolError> {
         let candidates: Vec<(u64, u64)> = {
@@ -269,18 +221,14 @@ impl Journal {
     /// Copies what is live in a segment and not being delivered, up to a bound. Tells how many messages that were.
     pub(super) fn copy_segment(&self, number: u64) -> Result<usize, SpoolError> {
         let table = lock(&self.table);
-        let mut ids: Vec<(u64, SpoolId)> = table
-            .entries
-            .iter()
-            // One for which room is promised is being delivered; it can wait.
-            .filter(|(_, live)| live.segment == number && live.reserved == 0)
-            .map(|(id, live)| (live.place.offset, *id))
-            .collect();
+        // One for which room is promised is being delivered; it can wait.
+        let idle = table.in_segment(number).filter(|(_, live)| live.reserved == 0);
+        let mut ids: Vec<(u64, SpoolId)> = idle.map(|(id, live)| (live.place.offset, id)).collect();
         drop(table);
         ids.sort_unstable();
         let (mut batch, mut bytes, mut all, mut count) = (Vec::new(), 0, 0, 0);
         for (_, id) in ids {
-            match self.fetch(id) {
+            match self.fetch(id, Verify::Message) {
                 Ok((live, record, message)) if live.segment == number => {
                     bytes += live.bytes();
                     all += live.bytes();

@@ -6,7 +6,7 @@
 //! line    = crc SP item LF                        ; crc: 8 hex digits, CRC-32C of generation (8 bytes, big-endian) and item
 //! head    = crc SP "log" SP version SP generation LF
 //! item    = "summary" SP end SP ( "open" / "closed" ) SP count  ; records that begin before `end` are settled, but for so many "live" ones
-//!         / "live" SP id SP offset SP header SP size SP ( "here" / "file" ) SP time SP list
+//!         / "live" SP id SP offset SP header SP size SP ( "here" / "file" ) SP time SP list [ SP domain *( "," domain ) ]
 //!         / "void" SP offset                      ; records at or behind this place were never accepted
 //!         / "moved" SP id                         ; the record here does not count, a later segment has it
 //!         / "out" SP outcome
@@ -19,9 +19,10 @@ use super::text::{Mark, TEXT, escape, parse_list, put_list, unescape};
 use super::{SpoolId, Status};
 use crate::sys::Time;
 use std::fmt::Write;
+use std::sync::Arc;
 
-/// Version 1 knew no `all`, and is read.
-const VERSION: u32 = 2;
+/// Version 1 knew no `all`, version 2 no domains; both are read.
+const VERSION: u32 = 3;
 
 /// No line about one recipient is longer.
 pub(super) const LINE: u64 = TEXT as u64 + 200;
@@ -61,7 +62,7 @@ pub(super) struct Place {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Item {
     Summary { end: u64, closed: bool, count: usize },
-    Live { id: SpoolId, place: Place, time: Time, waiting: Vec<u32> },
+    Live { id: SpoolId, place: Place, time: Time, waiting: Vec<u32>, domains: Option<Arc<str>> },
     Void(u64),
     Moved(SpoolId),
     Out(Line),
@@ -121,10 +122,11 @@ impl Item {
             Item::Summary { end, closed, count } => {
                 let _ = write!(text, "summary {end} {} {count}", if *closed { "closed" } else { "open" });
             }
-            Item::Live { id, place: Place { offset, header, size, own }, time, waiting } => {
+            Item::Live { id, place: Place { offset, header, size, own }, time, waiting, domains } => {
                 let kind = if *own { "file" } else { "here" };
                 let _ = write!(text, "live {id} {offset} {header} {size} {kind} {} ", time.0);
                 put_list(waiting.iter().copied(), &mut text);
+                let _ = domains.as_ref().map_or(Ok(()), |domains| write!(text, " {domains}"));
             }
             Item::Void(offset) => text = format!("void {offset}"),
             Item::Moved(id) => text = format!("moved {id}"),
@@ -175,6 +177,7 @@ impl Item {
                 },
                 time: Time(word()?.parse().ok()?),
                 waiting: parse_list(word()?)?,
+                domains: word().map(Arc::from),
             },
             _ => return None,
         })
@@ -245,27 +248,65 @@ pub(super) fn parse(log: &[u8], generation: u64) -> Log {
     let end = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     let text = log.get(..end).unwrap_or_default();
     let mut found = Log { end: end as u64, ragged: text.last().is_some_and(|&byte| byte != b'\n'), ..Log::default() };
-    for line in text.split(|&byte| byte == b'\n') {
+    let mut again = Again::default();
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', text).chain([text.len()]) {
+        let line = text.get(start..end).unwrap_or_default();
+        start = end + 1;
         // Zeros before a line: room that was never used because a write before it was lost.
         let line = line.get(line.iter().position(|&byte| byte != 0).unwrap_or(line.len())..).unwrap_or_default();
-        if line.is_empty() || parse_head(&[line, b"\n"].concat()) != Head::Bad {
+        if line.is_empty() || again.is(line) {
             continue;
         }
         match parse_line(line, generation) {
-            Some(item) => found.items.push(item),
-            None => found.bad += 1,
+            Some(item) => {
+                again.saw(item.as_ref());
+                found.items.extend(item);
+            }
+            None => {
+                again.saw(None);
+                found.bad += 1;
+            }
         }
     }
     found
 }
 
-fn parse_line(line: &[u8], generation: u64) -> Option<Item> {
+/// Finds out when the first copy of a summary is whole, so that the second need not be read.
+#[derive(Debug, Default)]
+struct Again {
+    /// Live lines that are still to come, each right behind the other.
+    left: Option<usize>,
+}
+
+impl Again {
+    /// Is this a line of the second copy?
+    fn is(&self, line: &[u8]) -> bool {
+        self.left == Some(0) && line.get(9..).is_some_and(|text| text.starts_with(b"live "))
+    }
+
+    fn saw(&mut self, item: Option<&Item>) {
+        self.left = match (item, self.left) {
+            (_, Some(0)) => Some(0),
+            (Some(Item::Summary { count, .. }), None) => Some(*count),
+            (Some(Item::Live { .. }), Some(left)) => Some(left - 1),
+            // One is lost: the second copy has it.
+            _ => None,
+        };
+    }
+}
+
+/// What a line says; nothing if it is the head.
+fn parse_line(line: &[u8], generation: u64) -> Option<Option<Item>> {
     let (crc, text) = line.split_at_checked(8)?;
     let text = text.strip_prefix(b" ")?;
     if u32::from_str_radix(std::str::from_utf8(crc).ok()?, 16).ok()? != checksum(generation, text) {
         return None;
     }
-    Item::parse(std::str::from_utf8(text).ok()?)
+    if text.starts_with(b"log ") {
+        return Some(None);
+    }
+    Item::parse(std::str::from_utf8(text).ok()?).map(Some)
 }
 
 #[cfg(test)]
@@ -281,8 +322,9 @@ mod tests {
         let mark = Mark { tries: 3, warned: true, text: Some("450 \n%no".into()), ..Mark::fresh(0, Time(77)) };
         let place = Place { offset: 512, header: 300, size: 4096, own: false };
         vec![
-            Item::Summary { end: 9000, closed: true, count: 1 },
-            Item::Live { id: id(1), place, time: Time(-5), waiting: vec![0, 1, 2, 9] },
+            Item::Summary { end: 9000, closed: true, count: 2 },
+            Item::Live { id: id(1), place: place.clone(), time: Time(-5), waiting: vec![0, 1, 2, 9], domains: None },
+            Item::Live { id: id(9), place, time: Time(-5), waiting: vec![0], domains: Some("a.test,[192.0.2.1]".into()) },
             Item::Void(4711),
             Item::Moved(id(7)),
             Item::Out(Line { id: id(2), recipients: vec![4], time: Time(9), what: What::Settled("failed", "550 no".into()) }),
@@ -357,10 +399,46 @@ mod tests {
     #[test]
     fn a_newer_format_is_told_apart_from_damage() {
         let mut bytes = Vec::new();
-        put_line(5, &format!("log 3 {:016x}", 5), &mut bytes);
-        assert_eq!(parse_head(&bytes), Head::Newer(3));
+        put_line(5, &format!("log {} {:016x}", VERSION + 1, 5), &mut bytes);
+        assert_eq!(parse_head(&bytes), Head::Newer(VERSION + 1));
         bytes[0] ^= 1;
         assert_eq!(parse_head(&bytes), Head::Bad);
+    }
+
+    #[test]
+    fn an_older_format_is_read() {
+        let mut bytes = Vec::new();
+        put_line(5, &format!("log 2 {:016x}", 5), &mut bytes);
+        put_line(5, &format!("live {} 512 300 4096 here -5 0-2", id(1)), &mut bytes);
+        let place = Place { offset: 512, header: 300, size: 4096, own: false };
+        let live = Item::Live { id: id(1), place, time: Time(-5), waiting: vec![0, 1, 2], domains: None };
+        assert_eq!((parse_head(&bytes), parse(&bytes, 5).items), (Head::Ours(5), vec![live]));
+    }
+
+    /// A summary as it is written: twice. Which of its live lines are found when these lines are spoiled?
+    fn found_without(spoiled: &[usize]) -> Vec<u64> {
+        let place = Place { offset: 512, header: 300, size: 4096, own: false };
+        let live = |n| Item::Live { id: id(n), place: place.clone(), time: Time(0), waiting: vec![0], domains: None };
+        let summary = Item::Summary { end: 9000, closed: true, count: 3 };
+        let copy = [vec![summary], (1..4).map(live).collect()].concat();
+        let mut bytes = head(5);
+        for (at, item) in copy.iter().chain(&copy).enumerate() {
+            let start = bytes.len();
+            item.put(5, &mut bytes);
+            bytes[start] ^= u8::from(spoiled.contains(&at));
+        }
+        let lives = parse(&bytes, 5).items.into_iter();
+        lives.filter_map(|item| if let Item::Live { id, .. } = item { Some(id.counter) } else { None }).collect()
+    }
+
+    #[test]
+    fn the_second_copy_of_a_summary_is_read_when_the_first_has_a_gap() {
+        assert_eq!(found_without(&[]), [1, 2, 3]);
+        assert_eq!(found_without(&[5, 7]), [1, 2, 3]);
+        assert_eq!(found_without(&[2]), [1, 3, 1, 2, 3]);
+        assert_eq!(found_without(&[3]), [1, 2, 1, 2, 3]);
+        assert_eq!(found_without(&[3, 4]), [1, 2, 1, 2, 3]);
+        assert_eq!(found_without(&[0]), [1, 2, 3, 1, 2, 3]);
     }
 
     proptest! {

@@ -121,18 +121,36 @@ impl LogFile {
         Ok(())
     }
 
-    /// Replaces the whole log by these lines (head included), durably, in one act.
-    pub fn rewrite(&mut self, disk: &dyn Disk, lines: &[u8], reserved: u64) -> io::Result<()> {
+    /// A log that is to take the place of this one, empty so far, under another name.
+    pub fn successor(&self) -> LogFile {
         let path = self.path.with_extension("log.new");
-        let mut new = LogFile { path: path.clone(), unsynced: lines.to_vec(), ..LogFile::fresh(PathBuf::new(), self.generation) };
-        let made = new.make_room(disk, reserved).and_then(|()| new.sync(disk)).and_then(|()| disk.rename(&path, &self.path));
-        if let Err(error) = made {
-            let _ = disk.remove(&path);
+        LogFile { new_name: false, ..LogFile::fresh(path, self.generation) }
+    }
+
+    /// Everything here is durable: the successor gets what was written from `from` on, room for `reserved` bytes, and the name,
+    /// in one act.
+    pub fn give_way(&mut self, disk: &dyn Disk, mut new: LogFile, from: u64, reserved: u64) -> io::Result<()> {
+        let mut prepare = || {
+            let length = self.end().saturating_sub(from);
+            let mut late = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?];
+            self.file(disk)?.read_exact_at(&mut late, from)?;
+            new.push(&late);
+            new.make_room(disk, reserved)?;
+            new.sync(disk)?;
+            disk.rename(&new.path, &self.path)
+        };
+        if let Err(error) = prepare() {
+            new.discard(disk);
             return Err(error);
         }
         // From here on this is the log. While its name is not durable, no sync of it counts.
         *self = LogFile { path: std::mem::take(&mut self.path), new_name: true, ..new };
         self.sync(disk)
+    }
+
+    /// Removes one that did not become the log.
+    pub fn discard(&self, disk: &dyn Disk) {
+        let _ = disk.remove(&self.path);
     }
 
     /// Closes the file; it is opened again when it is needed.

@@ -45,7 +45,8 @@
 //!   Then it gets a new name and a new log. **Removing**: the segment first, then its log.
 //! * **Copying forward.** Records that are live in a segment of which most is settled are committed anew, with their marks, in the active one.
 //!   Replay takes the record in the highest segment.
-//! * **Rewriting a log.** A summary of what is live, in a new file, synced and renamed over the old one.
+//! * **Rewriting a log.** A summary of what is live, and what the log was told meanwhile, in a new file, synced and renamed over
+//!   the old one.
 //! * Before the last three, every line that any log is *owed* is made durable: what a record or another log told about messages of this segment.
 //!   So the order in which files disappear never matters.
 //!
@@ -54,6 +55,7 @@
 
 mod adopt;
 mod commit;
+mod domains;
 mod draft;
 mod files;
 pub mod journal;
@@ -64,6 +66,7 @@ mod pace;
 mod place;
 mod replay;
 mod segment;
+mod summary;
 mod table;
 mod text;
 mod writer;
@@ -237,6 +240,9 @@ pub struct Unsettled {
     pub time: Time,
     /// Bytes.
     pub size: u64,
+    /// The domains of at least those who wait, as of [`Domain::key`](crate::mail::Domain::key) and parted by commas. None: only
+    /// the message itself tells where it goes.
+    pub domains: Option<Arc<str>>,
     /// Who waits; ascending, never empty.
     pub waiting: Vec<Waiting>,
 }

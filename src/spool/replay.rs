@@ -6,13 +6,15 @@
 //! * Marks (tries, due time …) are those of the record, as changed by the lines of its log, in order.
 //! * What one file knows and another one needs, should the first be recycled, is *owed*: the journal writes it there.
 
+use super::domains;
 use super::log::{self, Item, Line, Place, What};
 use super::segment::{self, Found};
-use super::text::Mark;
+use super::text::{Mark, Texts};
 use super::{SpoolError, SpoolId};
 use crate::sys::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 
 /// A message that still has to be served, as memory holds it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +24,8 @@ pub(super) struct Live {
     pub place: Place,
     /// Outcome lines for which there is room in the log.
     pub reserved: u32,
+    /// Where those who wait are; see [`domains`].
+    pub domains: Option<Arc<str>>,
     /// Never empty; in order of index.
     pub waiting: Vec<Mark>,
 }
@@ -53,6 +57,8 @@ pub(super) struct State {
     pub owed: Vec<(u64, Item)>,
     /// Of the entries, those that came from the journals of these hosts.
     pub adopted: HashMap<SpoolId, String>,
+    /// What their texts share.
+    pub texts: Texts,
     /// Something in the midst of the records does not hold; or a segment as a whole.
     pub damaged: bool,
 }
@@ -99,10 +105,9 @@ pub(super) fn study(number: u64, head: &[u8], log: &[u8]) -> Result<Study, Spool
     Ok(Study { generation, log, log_fits: true, from: from.unwrap_or(Some(segment::HEAD)) })
 }
 
-/// A message of which something was read.
+/// What was read of a message beside its latest record and its marks: nothing, of most.
 #[derive(Debug, Default)]
-struct Known {
-    live: Option<Live>,
+struct Notes {
     /// The segments of its older records.
     superseded: Vec<u64>,
     /// Recipients that are settled, and in whose log that stands; None: in a record.
@@ -115,7 +120,8 @@ struct Known {
 /// A replay under way: segments are added in ascending order.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
-    known: HashMap<SpoolId, Known>,
+    notes: HashMap<SpoolId, Notes>,
+    /// Its entries are as the latest records have them, until the notes are taken into account.
     state: State,
 }
 
@@ -164,12 +170,15 @@ impl Replay {
         else {
             return false;
         };
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(count.min(log.items.len()));
+        self.state.entries.reserve(count.min(log.items.len()));
         for item in &log.items {
-            let Item::Live { id, place, time, waiting } = item else { continue };
+            let Item::Live { id, place, time, waiting, domains } = item else { continue };
             if seen.insert(*id) && !moved.contains(id) {
                 let waiting = waiting.iter().map(|&index| Mark::fresh(index, *time)).collect();
-                self.record(*id, Live { time: *time, segment: number, place: place.clone(), reserved: 0, waiting });
+                let domains = domains.as_ref().map(|domains| self.state.texts.share(domains));
+                let (time, place) = (*time, place.clone());
+                self.record(*id, Live { time, segment: number, place, reserved: 0, domains, waiting });
             }
         }
         seen.len() < count
@@ -210,24 +219,32 @@ impl Replay {
         let size = record.file.map_or(length as u64, |file| file.length);
         let header = u32::try_from(header).unwrap_or(u32::MAX);
         let place = Place { offset, header, size, own: record.file.is_some() };
-        let live = Live { time: record.time, segment: number, place, reserved: 0, waiting: record.waiting };
-        self.record(record.id, live);
-        self.known.entry(record.id).or_default().adopted = record.adopted;
+        let domains = domains::of(&record.envelope, &record.waiting).map(|domains| self.state.texts.share(&domains));
+        let mut waiting = record.waiting;
+        waiting.shrink_to_fit();
+        self.record(record.id, Live { time: record.time, segment: number, place, reserved: 0, domains, waiting });
+        match record.adopted {
+            adopted @ Some(_) => self.notes.entry(record.id).or_default().adopted = adopted,
+            None => self.notes.get_mut(&record.id).into_iter().for_each(|notes| notes.adopted = None),
+        }
     }
 
     fn record(&mut self, id: SpoolId, live: Live) {
-        let known = self.known.entry(id).or_default();
-        if let Some(older) = known.live.replace(live) {
-            known.superseded.push(older.segment);
+        if let Some(older) = self.state.entries.insert(id, live) {
+            self.notes.entry(id).or_default().superseded.push(older.segment);
         }
     }
 
     fn outcome(&mut self, line: &Line, source: Option<u64>) {
-        let known = self.known.entry(line.id).or_default();
         match &line.what {
-            What::Settled(..) => known.settled.extend(line.recipients.iter().map(|&recipient| (source, recipient))),
+            What::Settled(..) => {
+                let settled = &mut self.notes.entry(line.id).or_default().settled;
+                settled.extend(line.recipients.iter().map(|&recipient| (source, recipient)));
+            }
             What::Waiting(mark) => {
-                for to in known.live.iter_mut().flat_map(|live| &mut live.waiting) {
+                let Some(live) = self.state.entries.get_mut(&line.id) else { return };
+                let mark = Mark { text: mark.text.as_ref().map(|text| self.state.texts.share(text)), ..mark.clone() };
+                for to in &mut live.waiting {
                     if line.recipients.binary_search(&to.index).is_err() {
                         continue;
                     }
@@ -239,8 +256,10 @@ impl Replay {
                         None => to.warned |= mark.warned,
                     }
                     match source {
-                        Some(_) if mark.warned => drop(known.warned.remove(&index)),
-                        None if to.warned && !before => drop(known.warned.insert(index)),
+                        Some(_) if mark.warned => {
+                            let _ = self.notes.get_mut(&line.id).is_some_and(|notes| notes.warned.remove(&index));
+                        }
+                        None if to.warned && !before => drop(self.notes.entry(line.id).or_default().warned.insert(index)),
                         _ => {}
                     }
                 }
@@ -251,15 +270,15 @@ impl Replay {
     /// All segments were added.
     pub fn finish(mut self) -> State {
         let mut state = std::mem::take(&mut self.state);
-        for (id, known) in self.known {
-            let Some(mut live) = known.live else { continue };
+        for (id, notes) in self.notes {
+            let Some(live) = state.entries.get_mut(&id) else { continue };
             state
                 .owed
-                .extend(known.superseded.iter().filter(|&&older| older != live.segment).map(|&older| (older, Item::Moved(id))));
-            let settled: HashSet<u32> = known.settled.iter().map(|&(_, recipient)| recipient).collect();
+                .extend(notes.superseded.iter().filter(|&&older| older != live.segment).map(|&older| (older, Item::Moved(id))));
+            let settled: HashSet<u32> = notes.settled.iter().map(|&(_, recipient)| recipient).collect();
             let here = Some(live.segment);
             let told: HashSet<u32> =
-                known.settled.iter().filter(|(source, _)| *source == here).map(|&(_, recipient)| recipient).collect();
+                notes.settled.iter().filter(|(source, _)| *source == here).map(|&(_, recipient)| recipient).collect();
             let (gone, left): (Vec<Mark>, Vec<Mark>) = live.waiting.drain(..).partition(|mark| settled.contains(&mark.index));
             let recipients: Vec<u32> = gone.iter().map(|mark| mark.index).filter(|index| !told.contains(index)).collect();
             if !recipients.is_empty() {
@@ -267,18 +286,16 @@ impl Replay {
                 state.owed.push((live.segment, Item::Out(Line { id, recipients, time: live.time, what })));
             }
             live.waiting = left;
-            for mark in live.waiting.iter().filter(|mark| known.warned.contains(&mark.index)) {
+            for mark in live.waiting.iter().filter(|mark| notes.warned.contains(&mark.index)) {
                 let what = What::Waiting(mark.clone());
                 state.owed.push((live.segment, Item::Out(Line { id, recipients: vec![mark.index], time: live.time, what })));
             }
-            if !live.waiting.is_empty() {
-                if let Some(host) = known.adopted {
-                    state.adopted.insert(id, host);
-                }
-                state.entries.insert(id, live);
+            if let Some(host) = notes.adopted.filter(|_| !live.waiting.is_empty()) {
+                state.adopted.insert(id, host);
             }
         }
-        state.owed.sort_by(|a, b| (a.0, format!("{:?}", a.1)).cmp(&(b.0, format!("{:?}", b.1))));
+        state.entries.retain(|_, live| !live.waiting.is_empty());
+        state.owed.sort_by_cached_key(|(number, item)| (*number, format!("{item:?}")));
         state
     }
 }

@@ -4,8 +4,8 @@
 use super::commit::Ticket;
 use super::log::{self, Item, Line, What};
 use super::pace::Pace;
-use super::replay::{Live, Scan};
-use super::text::Mark;
+use super::replay::{Live, Scan, State};
+use super::text::{Mark, Texts};
 use super::{Outcome, SpoolId, Status};
 use crate::sys::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,6 +17,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub generation: u64,
+    /// Messages that were put in it; some are settled, or were moved. See [`Table::in_segment`].
+    pub ids: Vec<SpoolId>,
     /// Messages in it that still have to be served.
     pub live: u64,
     /// Their bytes.
@@ -73,6 +75,8 @@ pub(super) struct LineJob {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub entries: HashMap<SpoolId, Live>,
+    /// What these share.
+    pub texts: Texts,
     /// Of the entries, those that are not to be served yet, and from whose journal they come.
     pub hidden: HashMap<SpoolId, String>,
     pub segments: BTreeMap<u64, Facts>,
@@ -88,6 +92,14 @@ pub(super) struct Table {
     pub gathering: Option<(Thread, usize)>,
 }
 
+impl Facts {
+    fn add(&mut self, id: SpoolId, live: &Live) {
+        self.ids.push(id);
+        self.live += 1;
+        self.bytes += live.bytes();
+    }
+}
+
 impl Live {
     /// Bytes in the segment.
     pub fn bytes(&self) -> u64 {
@@ -96,11 +108,17 @@ impl Live {
 }
 
 impl Table {
-    /// Takes in what replay found. The lines that logs lack are put in the queue.
-    pub fn load(&mut self, entries: HashMap<SpoolId, Live>, segments: &BTreeMap<u64, Scan>, owed: Vec<(u64, Item)>) {
-        self.segments = segments.iter().map(|(&number, scan)| (number, Facts::from(scan))).collect();
-        entries.into_iter().for_each(|(id, live)| self.insert(id, live));
-        owed.into_iter().for_each(|(number, item)| self.owe(number, &item));
+    /// What replay found. The lines that logs lack are put in the queue; the adopted are hidden if their host is one of `hidden`.
+    pub fn of(state: State, hidden: &[&str]) -> Table {
+        let mut table = Table { texts: state.texts, ..Table::default() };
+        table.segments = state.segments.iter().map(|(&number, scan)| (number, Facts::from(scan))).collect();
+        table.hidden = state.adopted.into_iter().filter(|(_, host)| hidden.contains(&host.as_str())).collect();
+        table.entries = state.entries;
+        for (id, live) in &table.entries {
+            table.segments.entry(live.segment).or_default().add(*id, live);
+        }
+        state.owed.iter().for_each(|(number, item)| table.owe(*number, item));
+        table
     }
 
     /// Puts a record in the queue.
@@ -115,10 +133,15 @@ impl Table {
     }
 
     pub fn insert(&mut self, id: SpoolId, live: Live) {
-        let facts = self.segments.entry(live.segment).or_default();
-        facts.live += 1;
-        facts.bytes += live.bytes();
+        self.segments.entry(live.segment).or_default().add(id, &live);
         self.entries.insert(id, live);
+    }
+
+    /// What is live in a segment, in no order: with a million entries, nobody should have to look at all of them.
+    pub fn in_segment(&self, number: u64) -> impl Iterator<Item = (SpoolId, &Live)> {
+        let ids = self.segments.get(&number).into_iter().flat_map(|facts| &facts.ids);
+        ids.filter_map(move |id| self.entries.get_key_value(id).filter(|(_, live)| live.segment == number))
+            .map(|(id, live)| (*id, live))
     }
 
     fn remove(&mut self, id: SpoolId) -> Option<Live> {
@@ -223,6 +246,7 @@ impl Table {
 
     fn mark(&mut self, line: &Line) {
         let (Some(live), What::Waiting(new)) = (self.entries.get_mut(&line.id), &line.what) else { return };
+        let new = Mark { text: new.text.as_ref().map(|text| self.texts.share(text)), ..new.clone() };
         for mark in live.waiting.iter_mut().filter(|mark| line.recipients.binary_search(&mark.index).is_ok()) {
             *mark = Mark { index: mark.index, ..new.clone() };
         }
@@ -286,28 +310,6 @@ impl Table {
         if let Some(now) = now {
             self.insert(id, Live { waiting: now.waiting, ..copy });
         }
-    }
-
-    /// All that must be said about a segment: a summary of its live records, and their marks. The summary stands there twice,
-    /// so that one bad sector does not lose it.
-    pub fn summary(&self, number: u64, end: u64, closed: bool) -> Vec<u8> {
-        let generation = self.segments.get(&number).map_or(0, |facts| facts.generation);
-        let mut live: Vec<(&SpoolId, &Live)> = self.entries.iter().filter(|(_, live)| live.segment == number).collect();
-        live.sort_by_key(|(_, live)| live.place.offset);
-        let mut lines = Vec::new();
-        Item::Summary { end, closed, count: live.len() }.put(generation, &mut lines);
-        for (id, live) in &live {
-            let waiting = live.waiting.iter().map(|mark| mark.index).collect();
-            Item::Live { id: **id, place: live.place.clone(), time: live.time, waiting }.put(generation, &mut lines);
-        }
-        lines.extend_from_within(..);
-        for (id, live) in live {
-            for mark in live.waiting.iter().filter(|mark| !mark.is_fresh(live.time)) {
-                let what = What::Waiting(mark.clone());
-                Item::Out(Line { id: *id, recipients: vec![mark.index], time: live.time, what }).put(generation, &mut lines);
-            }
-        }
-        lines
     }
 }
 

@@ -1,6 +1,7 @@
 //! Small parts of which the journal's lines are made: escaped text, lists of recipients, marks.
 
 use crate::sys::Time;
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -66,6 +67,32 @@ impl Mark {
     }
 }
 
+/// Texts of which many entries have the same, in memory once.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Texts {
+    known: HashSet<Arc<str>>,
+    /// When there are so many, those that nobody has any more are let go.
+    most: usize,
+}
+
+impl Texts {
+    const FEWEST: usize = 1024;
+
+    /// The text, shared with all who have the same.
+    pub fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(text) {
+            return known.clone();
+        }
+        if self.known.len() >= self.most {
+            self.known.retain(|text| Arc::strong_count(text) > 1);
+            self.most = (2 * self.known.len()).max(Self::FEWEST);
+        }
+        let new: Arc<str> = text.into();
+        self.known.insert(new.clone());
+        new
+    }
+}
+
 /// Adds `text` with control characters and `%` as `%XX`, cut where the escaped form would pass `limit` bytes.
 pub(super) fn escape(text: &str, limit: usize, out: &mut String) {
     let end = out.len() + limit;
@@ -86,6 +113,9 @@ pub(super) fn escape(text: &str, limit: usize, out: &mut String) {
 
 /// What [`escape`] wrote.
 pub(super) fn unescape(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_owned());
+    }
     let mut parts = text.split('%');
     let mut out = parts.next()?.as_bytes().to_vec();
     for part in parts {
@@ -142,6 +172,17 @@ mod tests {
         assert_eq!(unescape("a%0"), None);
         assert_eq!(unescape("a%zz"), None);
         assert_eq!(unescape("%ff"), None);
+    }
+
+    #[test]
+    fn equal_texts_are_one_as_long_as_somebody_has_them() {
+        let mut texts = Texts::default();
+        let kept = texts.share("kept");
+        for number in 0..5 * Texts::FEWEST {
+            texts.share(&number.to_string());
+        }
+        assert!(texts.known.len() <= Texts::FEWEST, "{}", texts.known.len());
+        assert!(Arc::ptr_eq(&kept, &texts.share("kept")));
     }
 
     #[test]

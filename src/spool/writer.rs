@@ -230,9 +230,14 @@ impl Writer {
         self.logs.get(&number).map_or(0, LogFile::end)
     }
 
-    /// Replaces the lines of a log.
-    pub fn rewrite_log(&mut self, number: u64, lines: &[u8], reserved: u64) -> io::Result<()> {
-        self.logs.get_mut(&number).map_or(Ok(()), |log| log.rewrite(&*self.disk, lines, reserved))
+    /// An empty log that is to take the place of this one.
+    pub fn successor(&self, number: u64) -> Option<LogFile> {
+        self.logs.get(&number).map(LogFile::successor)
+    }
+
+    /// Replaces a log by its successor, and what came to it from `from` on.
+    pub fn replace_log(&mut self, number: u64, new: LogFile, from: u64, reserved: u64) -> io::Result<()> {
+        self.logs.get_mut(&number).map_or(Ok(()), |log| log.give_way(&*self.disk, new, from, reserved))
     }
 
     /// The segment is gone.

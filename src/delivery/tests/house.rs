@@ -68,12 +68,12 @@ impl House {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let any: Arc<dyn Disk> = Arc::new(disk.clone());
         let options = Options { dir: Path::new("/spool/journal").join(&config.hostname), segment_size: 1 << 20, min_free: 0 };
-        let (journal, unsettled) = open_journal(&any, &clock, &options);
+        let journal = open_journal(&any, &clock, &options);
         let host: Arc<dyn Host> = Arc::new(Users(disk.clone()));
         let (mail, spool) = (config.mail.clone(), config.spool.clone());
         let store = Store::new(any, clock.clone(), host.clone(), journal.clone(), mail, spool);
         let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers));
-        let delivery = Delivery::start(config.clone(), clock, host, journal.clone(), unsettled, store.clone(), resolver);
+        let delivery = Delivery::start(config.clone(), clock, host, journal.clone(), store.clone(), resolver);
         House { disk, journal, store, config, delivery: Some(delivery) }
     }
 
@@ -173,7 +173,7 @@ impl Drop for House {
 }
 
 /// A thread of the house before may still be about to let go of the journal.
-fn open_journal(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, options: &Options) -> (Arc<Journal>, Vec<Unsettled>) {
+fn open_journal(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, options: &Options) -> Arc<Journal> {
     let end = Instant::now() + Duration::from_secs(10);
     disk.make_dir(&options.dir, 0o700).unwrap();
     let file = disk.open(&options.dir.join("lock"), Open::Create(0o600)).unwrap();

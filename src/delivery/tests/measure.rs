@@ -369,12 +369,12 @@ fn house(dir: &Path) -> (Delivery, Arc<Store>) {
     let journal = dir.join("spool/journal/test.example");
     disk.make_dir(journal.parent().unwrap(), 0o700).unwrap();
     let options = Options { dir: journal, segment_size: 64 << 20, min_free: config.limits.min_free };
-    let (journal, unsettled) = Journal::open(disk.clone(), clock.clone(), options).unwrap();
+    let journal = Journal::open(disk.clone(), clock.clone(), options).unwrap();
     let host: Arc<dyn Host> = Arc::new(Direct::new(disk.clone(), &[]).unwrap());
     let (mail, spool) = (config.mail.clone(), config.spool.clone());
     let store = Store::new(disk, clock.clone(), host.clone(), journal.clone(), mail, spool);
     let resolver = Arc::new(Resolver::new(clock.clone(), &[]));
-    (Delivery::start(config, clock, host, journal, unsettled, store.clone(), resolver), store)
+    (Delivery::start(config, clock, host, journal, store.clone(), resolver), store)
 }
 
 /// Resident memory of an open mailbox: after a first open, and with an index; each in a process that does nothing else.

@@ -93,3 +93,16 @@ fn what_is_held_stays_held() {
     house.delivery().release(id, &Which::All).unwrap();
     house.wait("mail", || house.journal.waiting(id).is_none());
 }
+
+#[test]
+fn a_start_reads_what_may_have_copies_here() {
+    let settings = "domains = [\"me.example\"]\n[[route]]\ndomain = \"routed.me.example\"\nhost = \"192.0.2.1\"";
+    let house = House::new(settings);
+    let office = &house.delivery().office;
+    for ours in ["me.example", "ME.example", "there.example,me.example", "[127.0.0.1]", "there.example,[127.0.0.1]", "a b", ""] {
+        assert!(office.may_be_ours(ours), "{ours}");
+    }
+    for other in ["there.example", "there.example,routed.me.example", "sub.me.example", "[192.0.2.1]"] {
+        assert!(!office.may_be_ours(other), "{other}");
+    }
+}

@@ -149,7 +149,7 @@ fn a_summary_stands_for_the_records_before_its_end() {
     let end = one.segment.len() as u64 - 100;
     one.segment = image(1, 5, &[record(1, 1), record(2, 2), record(3, 1)], &[]).segment;
     let place = Place { offset: 700, header: 10, size: 9, own: false };
-    let live = Item::Live { id: id(2), place, time: Time(2), waiting: vec![1] };
+    let live = Item::Live { id: id(2), place, time: Time(2), waiting: vec![1], domains: None };
     let mut closed = one.clone();
     Item::Summary { end, closed: false, count: 1 }.put(5, &mut one.log);
     live.put(5, &mut one.log);
@@ -158,6 +158,20 @@ fn a_summary_stands_for_the_records_before_its_end() {
     live.put(5, &mut closed.log);
     assert_eq!(left(std::slice::from_ref(&closed)), [(2, vec![1])]);
     assert!(replay(&[closed]).unwrap().segments[&1].stuck, "a live line is lost");
+}
+
+/// A start that reads no record knows the same of the domains as one that does.
+#[test]
+fn where_a_message_goes_is_known_from_its_record_and_from_a_summary() {
+    let read = image(1, 5, &[record(1, 2)], &[]);
+    let domains = |images: &[Image]| replay(images).unwrap().entries[&id(1)].domains.clone();
+    assert_eq!(domains(std::slice::from_ref(&read)).as_deref(), Some("example.org"));
+    let place = Place { offset: 512, header: 10, size: 9, own: false };
+    let live = |domains| Item::Live { id: id(1), place: place.clone(), time: Time(2), waiting: vec![1], domains };
+    for told in [Some(Arc::from("a.test,b.test")), None] {
+        let summary = Item::Summary { end: 9, closed: true, count: 1 };
+        assert_eq!(domains(&[image(1, 5, &[], &[summary, live(told.clone())])]), told);
+    }
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl Run {
     }
 
     fn open(&self) -> Option<Arc<Journal>> {
-        try_open(&self.disk, SEGMENT).ok().map(|(journal, _)| journal)
+        try_open(&self.disk, SEGMENT).ok()
     }
 }
 
@@ -177,13 +177,13 @@ fn run(disk: &SimDisk, stop: u64) -> Model {
 
 /// A restart on this disk finds what it must, and so does another one after housekeeping.
 fn restart(disk: &SimDisk, model: &Model, what: &str) {
-    let (journal, _) = try_open(disk, SEGMENT).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let journal = try_open(disk, SEGMENT).unwrap_or_else(|error| panic!("{what}: {error}"));
     model.check(&journal, what);
     (0..70).for_each(|_| journal.housekeep());
     model.check(&journal, &format!("{what}, tidied up"));
     drop(journal);
     let cut = disk.after_power_cut(1);
-    model.check(&try_open(&cut, SEGMENT).unwrap().0, &format!("{what}, tidied up and cut"));
+    model.check(&try_open(&cut, SEGMENT).unwrap(), &format!("{what}, tidied up and cut"));
 }
 
 fn operations() -> u64 {
@@ -227,7 +227,7 @@ fn cut_twice(step: usize, ways: u64) {
             for again in 1..25 {
                 let cut = if seed == 0 { disk.after_kill() } else { disk.after_power_cut(seed * 31 + stop) };
                 cut.stop_at(again);
-                if let Ok((journal, _)) = try_open(&cut, SEGMENT) {
+                if let Ok(journal) = try_open(&cut, SEGMENT) {
                     (0..70).for_each(|_| journal.housekeep());
                 }
                 restart(&cut.after_power_cut(again), &model, &format!("cut at {stop} and at {again}, seed {seed}"));

@@ -45,7 +45,7 @@ fn group(journal: &Arc<Journal>, seed: u64, lengths: &[usize], said: &mut Vec<Sa
 }
 
 fn scenario(disk: &SimDisk, said: &mut Vec<Said>) -> Result<(), SpoolError> {
-    let journal = try_open(disk, 32 << 10)?.0;
+    let journal = try_open(disk, 32 << 10)?;
     let alone = put(&journal, 1, b"alone");
     group(&journal, 1, &[700, 1900, 300], said);
     group(&journal, 10, &[400, 30_000, 500, 600], said);
@@ -71,14 +71,14 @@ fn scenario(disk: &SimDisk, said: &mut Vec<Said>) -> Result<(), SpoolError> {
     group(&journal, 40, &[50, 60], said);
     journal.close();
     drop(journal);
-    let journal = try_open(disk, 32 << 10)?.0;
+    let journal = try_open(disk, 32 << 10)?;
     group(&journal, 50, &[1500, 70], said);
     housekeep(&journal);
     Ok(())
 }
 
 fn check(disk: &SimDisk, stopped: bool, said: &[Said], what: &str) {
-    let (journal, _) = try_open(disk, 32 << 10).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let journal = try_open(disk, 32 << 10).unwrap_or_else(|error| panic!("{what}: {error}"));
     for again in 0..2 {
         let found = waiting(&journal);
         for said in said {

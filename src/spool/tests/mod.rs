@@ -4,6 +4,7 @@ mod adoption;
 mod basics;
 mod crash;
 mod groups;
+mod measure;
 mod moves;
 mod threads;
 
@@ -25,12 +26,12 @@ pub fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Time::from_seconds(1_800_000_000)))
 }
 
-pub fn try_open(disk: &SimDisk, segment_size: u64) -> Result<(Arc<Journal>, Vec<Unsettled>), SpoolError> {
+pub fn try_open(disk: &SimDisk, segment_size: u64) -> Result<Arc<Journal>, SpoolError> {
     Journal::open(Arc::new(disk.clone()), clock(), options(segment_size))
 }
 
 pub fn open(disk: &SimDisk) -> Arc<Journal> {
-    try_open(disk, 64 << 10).unwrap().0
+    try_open(disk, 64 << 10).unwrap()
 }
 
 /// Commits a message for so many recipients.

@@ -43,7 +43,7 @@ fn an_outcome_beside_a_copy_reaches_the_log_of_the_copy() {
     let disk = SimDisk::default();
     let (journal, a, _) = begun(&disk);
     // The copy is made; before it is committed, outcomes come in.
-    let (live, record, message) = journal.fetch(a).unwrap();
+    let (live, record, message) = journal.fetch(a, journal::Verify::Message).unwrap();
     journal.settle(&delivered(a, &[1])).unwrap();
     let until = Time::from_seconds(1_800_000_900);
     journal.settle(&[outcome(a, &[0], Status::Deferred { until })]).unwrap();
@@ -59,7 +59,7 @@ fn an_outcome_beside_a_copy_reaches_the_log_of_the_copy() {
 fn a_message_settled_while_it_is_copied_stays_settled() {
     let disk = SimDisk::default();
     let (journal, a, _) = begun(&disk);
-    let (live, record, message) = journal.fetch(a).unwrap();
+    let (live, record, message) = journal.fetch(a, journal::Verify::Message).unwrap();
     journal.settle(&delivered(a, &[0, 1, 2])).unwrap();
     journal.copy_records(vec![(live, record, message)], Some(1)).unwrap();
     assert!(journal.waiting(a).is_none());
@@ -73,7 +73,7 @@ fn after_a_crash_what_logs_lack_is_told_to_them_before_anything_goes() {
     let disk = SimDisk::default();
     let (journal, a, b) = begun(&disk);
     put_with(&journal, 1, b"report", vec![outcome(b, &[0], Status::Failed)]).unwrap();
-    let (live, record, message) = journal.fetch(a).unwrap();
+    let (live, record, message) = journal.fetch(a, journal::Verify::Message).unwrap();
     journal.settle(&delivered(a, &[1])).unwrap();
     journal.copy_records(vec![(live, record, message)], Some(1)).unwrap();
     for seed in 0..20 {
@@ -136,7 +136,7 @@ fn a_rewritten_log_is_durable_before_it_takes_lines() {
     let (journal, a, b) = begun(&disk);
     let mut writer = journal::lock(&journal.writer);
     assert!(journal.settle_up(&mut writer));
-    journal.rewrite_log(&mut writer, 1, 0, true).unwrap();
+    journal.conclude_log(&mut writer, 1).unwrap();
     drop(writer);
     journal.settle(&delivered(a, &[0, 1, 2])).unwrap();
     for seed in 0..20 {

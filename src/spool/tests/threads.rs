@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// The real disk; counts syncs.
 #[derive(Clone, Debug, Default)]
-struct Counting(Arc<AtomicU64>);
+pub(super) struct Counting(Arc<AtomicU64>);
 
 #[derive(Debug)]
 struct CountingFile(Arc<dyn File>, Arc<AtomicU64>);
@@ -86,7 +86,7 @@ impl File for CountingFile {
     }
 }
 
-fn real(dir: &Path, disk: &Counting, segment_size: u64) -> (Arc<Journal>, Vec<Unsettled>) {
+pub(super) fn real(dir: &Path, disk: &Counting, segment_size: u64) -> Arc<Journal> {
     let options = Options { dir: dir.join("journal/host"), segment_size, min_free: 0 };
     Journal::open(Arc::new(disk.clone()), Arc::new(SystemClock::default()), options).unwrap()
 }
@@ -94,7 +94,7 @@ fn real(dir: &Path, disk: &Counting, segment_size: u64) -> (Arc<Journal>, Vec<Un
 #[test]
 fn threads_do_not_get_into_each_others_way() {
     let dir = tempfile::tempdir().unwrap();
-    let (journal, _) = real(dir.path(), &Counting::default(), 512 << 10);
+    let journal = real(dir.path(), &Counting::default(), 512 << 10);
     let kept = Mutex::new(BTreeMap::new());
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -136,8 +136,8 @@ fn threads_do_not_get_into_each_others_way() {
     let kept = kept.into_inner().unwrap();
     assert_eq!(waiting(&journal), kept);
     drop(journal);
-    let (journal, unsettled) = real(dir.path(), &Counting::default(), 512 << 10);
-    assert_eq!(unsettled.len(), kept.len());
+    let journal = real(dir.path(), &Counting::default(), 512 << 10);
+    assert_eq!(journal.ids().len(), kept.len());
     assert_eq!(waiting(&journal), kept);
 }
 
@@ -146,7 +146,7 @@ fn threads_do_not_get_into_each_others_way() {
 fn power_may_fail_while_threads_commit() {
     for stop in (6..150).step_by(9) {
         let disk = SimDisk::default();
-        let (journal, _) = try_open(&disk, 32 << 10).unwrap();
+        let journal = try_open(&disk, 32 << 10).unwrap();
         disk.stop_at(disk.operations() + stop);
         let (begun, kept) = (Mutex::new(BTreeMap::new()), Mutex::new(BTreeMap::new()));
         let settled = Mutex::new(Vec::new());
@@ -184,7 +184,7 @@ fn power_may_fail_while_threads_commit() {
         for seed in 0..6 {
             let what = format!("cut after {stop}, seed {seed}");
             let image = if seed == 0 { disk.after_kill() } else { disk.after_power_cut(seed) };
-            let found = waiting(&try_open(&image, 32 << 10).unwrap().0);
+            let found = waiting(&try_open(&image, 32 << 10).unwrap());
             assert!(found.iter().all(|(id, (_, text))| begun.get(id) == Some(text)), "{what}: made up or altered");
             assert!(kept.keys().all(|id| found.contains_key(id)), "{what}: lost");
             assert!(settled.iter().all(|id| !found.contains_key(id)), "{what}: came back");
@@ -221,7 +221,7 @@ fn measure(sessions: usize, work: Duration) {
     let dir = tempfile::tempdir_in(".").unwrap();
     let disk = Counting::default();
     let start = Instant::now();
-    let (journal, _) = real(dir.path(), &disk, 64 << 20);
+    let journal = real(dir.path(), &disk, 64 << 20);
     let opened = start.elapsed();
     let (count, over, longest) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
     let syncs = disk.0.load(Ordering::Relaxed);
@@ -281,23 +281,4 @@ fn what_a_commit_costs() {
     for (sessions, work) in [(1, 150), (2, 150), (20, 0), (20, 150), (20, 300), (20, 600), (5, 150)] {
         measure(sessions, Duration::from_micros(work));
     }
-}
-
-#[test]
-#[ignore = "a measurement, to be run by hand"]
-fn what_a_million_entries_cost() {
-    let disk = SimDisk::default();
-    let journal = open(&disk);
-    let resident = || {
-        let status = std::fs::read_to_string("/proc/self/statm").unwrap();
-        status.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-    };
-    let id = put(&journal, 1, b"x").unwrap().id;
-    let before = resident();
-    let mut table = journal::lock(&journal.table);
-    let live = table.entries[&id].clone();
-    for counter in 0..1_000_000u64 {
-        table.insert(SpoolId { generation: 1, counter }, live.clone());
-    }
-    println!("{} bytes for an entry", (resident() - before) / 1_000_000);
 }
