@@ -21,6 +21,7 @@ mod outbound;
 mod queue;
 mod relay;
 mod remote;
+mod restart;
 mod runner;
 mod scram;
 mod search;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         relay::tests(),
         remote::tests(),
         load::tests(),
+        restart::tests(),
         destinations::tests(),
         outbound::tests(),
         queue::tests(),

@@ -1,9 +1,9 @@
 //! A daemon of one's own: configuration, users, start, stop, kill, and its log when a test fails.
 
-use super::{Imap, Pop3, Smtp, fixed_port, wait_for};
+use super::{Imap, Pop3, Smtp, fixed_port, wait_for, watch_for};
 use crate::runner::note;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -237,17 +237,19 @@ impl Daemon {
     pub fn try_start(&mut self) -> Result<(), String> {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let from = log.metadata().unwrap().len() as usize;
+        let mut new = File::open(self.path("log")).unwrap();
+        new.seek(SeekFrom::End(0)).unwrap();
         let mut command = self.command();
         if let Some(limit) = self.setup.open_files {
             command = limited(&command, limit);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn().unwrap();
-        let mut said = String::new();
-        let line = wait_for("pillarbox ready", 60, || {
+        let (mut bytes, mut said) = (Vec::new(), String::new());
+        let line = watch_for("pillarbox ready", 60, || {
             let ended = child.try_wait().unwrap();
-            said = self.log().get(from..).unwrap_or_default().to_owned();
+            new.read_to_end(&mut bytes).unwrap();
+            said = String::from_utf8_lossy(&bytes).into_owned();
             match said.lines().find(|line| line.contains("pillarbox ready") && said.contains(&format!("{line}\n"))) {
                 Some(line) => Some(Ok(line.to_owned())),
                 None => ended.map(Err),

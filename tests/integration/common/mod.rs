@@ -19,16 +19,25 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Waits until `ready` gives something; fails after `seconds`.
-pub fn wait_for<T>(what: &str, seconds: u64, mut ready: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, seconds: u64, ready: impl FnMut() -> Option<T>) -> T {
+    poll(what, seconds, Duration::from_millis(100), ready)
+}
+
+/// The same, where it matters when exactly that was.
+pub fn watch_for<T>(what: &str, seconds: u64, ready: impl FnMut() -> Option<T>) -> T {
+    poll(what, seconds, Duration::from_millis(1), ready)
+}
+
+fn poll<T>(what: &str, seconds: u64, longest: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(seconds);
-    let mut pause = Duration::from_millis(5);
+    let mut pause = Duration::from_millis(5).min(longest);
     loop {
         if let Some(value) = ready() {
             return value;
         }
         assert!(Instant::now() < end, "waited {seconds} s in vain: {what}");
         thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(100));
+        pause = (pause * 2).min(longest);
     }
 }
 
