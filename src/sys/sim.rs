@@ -3,94 +3,20 @@
 //! ([`SimDisk::after_power_cut`]: what was synced, and of the rest any part, sector by sector, name by name; in some images
 //! the names changed in order, as a journaling file system has it, in others in any order).
 
+mod state;
+
 use super::Time;
 use super::disk::{Disk, File, Lock, Open, Stat};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use state::{Change, State, torn};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-const SECTOR: usize = 512;
 
 /// The disk. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    inodes: HashMap<u64, Inode>,
-    /// Names as programs see them; a directory maps to nothing but its presence.
-    names: BTreeMap<PathBuf, u64>,
-    dirs: Vec<PathBuf>,
-    durable_names: BTreeMap<PathBuf, u64>,
-    /// Changes of names since their directory was synced, in order.
-    renames: Vec<NameChange>,
-    next: u64,
-    ticks: i128,
-    operations: u64,
-    stop_at: Option<u64>,
-    fail: Vec<(u64, ErrorKind)>,
-    capacity: Option<u64>,
-    random: Random,
-}
-
-/// In one directory: these names now mean these files, or none. All of it happens or nothing.
-#[derive(Clone, Debug)]
-struct NameChange {
-    dir: PathBuf,
-    changes: Vec<(PathBuf, Option<u64>)>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Inode {
-    content: Vec<u8>,
-    durable: Vec<u8>,
-    /// Since the last sync, oldest first.
-    writes: Vec<Change>,
-    mode: u32,
-    mtime: i128,
-    /// By open file description.
-    locks: HashMap<u64, Lock>,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write(usize, Vec<u8>),
-    Length(usize),
-}
-
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Change::Length(length) => content.resize(*length, 0),
-            Change::Write(at, data) => {
-                content.resize(content.len().max(at + data.len()), 0);
-                content[*at..at + data.len()].copy_from_slice(data);
-            }
-        }
-    }
-}
-
-/// xorshift64*: repeatable, good enough to pick sectors.
-#[derive(Clone, Debug)]
-struct Random(u64);
-
-impl Default for Random {
-    fn default() -> Self {
-        Random(0x9e37_79b9_7f4a_7c15)
-    }
-}
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound.max(1)
-    }
 }
 
 impl SimDisk {
@@ -126,170 +52,16 @@ impl SimDisk {
 
     /// The disk as a new process finds it when this one was killed.
     pub fn after_kill(&self) -> SimDisk {
-        let state = self.state();
-        let mut inodes = state.inodes.clone();
-        inodes.values_mut().for_each(|inode| inode.locks.clear());
-        // What was not synced is still not synced.
-        SimDisk::of(State {
-            inodes,
-            names: state.names.clone(),
-            dirs: state.dirs.clone(),
-            durable_names: state.durable_names.clone(),
-            renames: state.renames.clone(),
-            next: state.next,
-            ticks: state.ticks,
-            ..State::default()
-        })
+        SimDisk::of(self.state().after_kill())
     }
 
     /// The disk after the power failed; each seed gives another mixture of what was not synced.
     pub fn after_power_cut(&self, seed: u64) -> SimDisk {
-        let state = self.state();
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        random.below(2);
-        let mut names = state.durable_names.clone();
-        let ordered = random.below(2) == 0;
-        let mut cut: Vec<PathBuf> = Vec::new();
-        for change in &state.renames {
-            if !ordered {
-                if random.below(2) == 0 {
-                    apply_names(&mut names, change);
-                }
-                continue;
-            }
-            // In one directory what came later is not there without what came before.
-            if cut.contains(&change.dir) || random.below(3) == 0 {
-                cut.push(change.dir.clone());
-                continue;
-            }
-            apply_names(&mut names, change);
-        }
-        // A directory comes back with a name in it whose removal did not last.
-        let mut dirs = state.dirs.clone();
-        let above = names.keys().filter_map(|name| name.parent()).flat_map(Path::ancestors);
-        let back: BTreeSet<&Path> = above.filter(|dir| !state.dirs.iter().any(|known| known == dir)).collect();
-        dirs.extend(back.into_iter().map(PathBuf::from));
-        let mut inodes = HashMap::new();
-        for (&number, inode) in &state.inodes {
-            let content = torn(inode, &mut random);
-            let mode = inode.mode;
-            inodes.insert(number, Inode { durable: content.clone(), content, mode, mtime: inode.mtime, ..Inode::default() });
-        }
-        SimDisk::of(State {
-            inodes,
-            durable_names: names.clone(),
-            names,
-            dirs,
-            next: state.next,
-            ticks: state.ticks,
-            ..State::default()
-        })
+        SimDisk::of(self.state().after_power_cut(seed))
     }
 
     fn of(state: State) -> SimDisk {
         SimDisk { state: Arc::new(Mutex::new(state)) }
-    }
-}
-
-/// What may be left of a file: the synced content, plus any of the sectors written since, at any of the lengths it had since.
-fn torn(inode: &Inode, random: &mut Random) -> Vec<u8> {
-    let mut content = inode.durable.clone();
-    let mut lengths = vec![content.len()];
-    let mut latest = content.clone();
-    let keep_all = random.below(4) == 0;
-    for change in &inode.writes {
-        change.apply(&mut latest);
-        lengths.push(latest.len());
-        match change {
-            Change::Length(length) if *length < content.len() && (keep_all || random.below(2) == 0) => content.truncate(*length),
-            Change::Length(_) => {}
-            Change::Write(at, data) => {
-                let mut from = *at;
-                while from < at + data.len() {
-                    let to = ((from / SECTOR + 1) * SECTOR).min(at + data.len());
-                    if keep_all || random.below(2) == 0 {
-                        content.resize(content.len().max(to), 0);
-                        content[from..to].copy_from_slice(&data[from - at..to - at]);
-                    }
-                    from = to;
-                }
-            }
-        }
-    }
-    let length = if keep_all { latest.len() } else { lengths[random.below(lengths.len())] };
-    content.resize(length, 0);
-    content
-}
-
-fn apply_names(names: &mut BTreeMap<PathBuf, u64>, change: &NameChange) {
-    for (path, inode) in &change.changes {
-        match inode {
-            Some(inode) => drop(names.insert(path.clone(), *inode)),
-            None => drop(names.remove(path)),
-        }
-    }
-}
-
-impl State {
-    /// Counts a changing operation. `Err` with true: it may be done in part.
-    fn count(&mut self) -> io::Result<()> {
-        self.alive()?;
-        self.operations += 1;
-        if self.stop_at.is_some_and(|stop| self.operations >= stop) {
-            return Err(io::Error::other("the machine stopped"));
-        }
-        match self.fail.iter().find(|(n, _)| *n == self.operations) {
-            Some((_, error)) => Err((*error).into()),
-            None => Ok(()),
-        }
-    }
-
-    fn alive(&self) -> io::Result<()> {
-        match self.stop_at {
-            Some(stop) if self.operations >= stop => Err(io::Error::other("the machine stopped")),
-            _ => Ok(()),
-        }
-    }
-
-    fn change_names(&mut self, at: &Path, changes: Vec<(PathBuf, Option<u64>)>) {
-        let change = NameChange { dir: at.parent().unwrap_or(Path::new("")).to_owned(), changes };
-        apply_names(&mut self.names, &change);
-        self.renames.push(change);
-    }
-
-    fn find(&self, path: &Path) -> io::Result<u64> {
-        self.alive()?;
-        self.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into())
-    }
-
-    /// Is the directory there in which this path is, or could be?
-    fn find_dir_of(&self, path: &Path) -> io::Result<()> {
-        let there = path.parent().is_some_and(|dir| self.dirs.iter().any(|known| known == dir));
-        if there { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
-    }
-
-    fn stat(&self, number: u64) -> io::Result<Stat> {
-        let inode = self.inodes.get(&number).ok_or(ErrorKind::NotFound)?;
-        Ok(Stat {
-            file: (1, number),
-            size: inode.content.len() as u64,
-            mtime: inode.mtime,
-            ctime: inode.mtime,
-            links: self.names.values().filter(|&&n| n == number).count() as u64,
-            uid: nix::unistd::getuid().as_raw(),
-            gid: nix::unistd::getgid().as_raw(),
-            mode: libc::S_IFREG | inode.mode,
-        })
-    }
-
-    fn change(&mut self, number: u64, change: Change) {
-        self.ticks += 1_000_000;
-        let ticks = self.ticks;
-        if let Some(inode) = self.inodes.get_mut(&number) {
-            change.apply(&mut inode.content);
-            inode.writes.push(change);
-            inode.mtime = ticks;
-        }
     }
 }
 
@@ -303,11 +75,7 @@ impl Disk for SimDisk {
             (Open::Create(mode) | Open::CreateNew(mode), Err(error)) if error.kind() == ErrorKind::NotFound => {
                 state.count()?;
                 state.find_dir_of(path)?;
-                state.next += 1;
-                let number = state.next;
-                state.inodes.insert(number, Inode { mode, ..Inode::default() });
-                state.change_names(path, vec![(path.to_owned(), Some(number))]);
-                number
+                state.make(path, mode)
             }
             (_, Err(error)) => return Err(error),
         };
@@ -387,10 +155,7 @@ impl Disk for SimDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.count()?;
-        let (synced, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut state.renames).into_iter().partition(|change| change.dir == path);
-        synced.iter().for_each(|change| apply_names(&mut state.durable_names, change));
-        state.renames = rest;
+        state.sync_names(path);
         Ok(())
     }
 
@@ -591,6 +356,22 @@ mod tests {
         };
         let images: BTreeSet<[bool; 2]> = (0..50).map(names).collect();
         assert_eq!(images.len(), 4, "{images:?}");
+    }
+
+    #[test]
+    fn times_tell_of_content_and_of_names() {
+        let disk = SimDisk::default();
+        disk.set_time(Time::from_seconds(1_000));
+        let file = written(&disk, "/d/a", b"1");
+        let begun = file.stat().unwrap();
+        assert!(begun.mtime == begun.ctime && begun.mtime > 1_000_000_000_000);
+        disk.rename(Path::new("/d/a"), Path::new("/d/b")).unwrap();
+        let named = file.stat().unwrap();
+        assert!(named.mtime == begun.mtime && named.ctime > begun.ctime);
+        file.write_at(&[IoSlice::new(b"2")], 0).unwrap();
+        let written = file.stat().unwrap();
+        assert!(written.mtime == written.ctime && written.mtime > named.ctime);
+        assert_eq!(disk.after_kill().stat(Path::new("/d/b")).unwrap(), written);
     }
 
     #[test]
