@@ -250,11 +250,7 @@ impl Case {
 
     /// A restart on what is left of the disk; what was settled is not in the journal any more.
     fn restart(&self, disk: SimDisk, case: &str) {
-        restart(disk, self.ledger_now(), &self.known, &self.all, case);
-    }
-
-    fn ledger_now(&self) -> Arc<TestLedger> {
-        Arc::new(TestLedger { settled: Mutex::new(self.ledger.settled.lock().unwrap().clone()) })
+        restart(disk, self.ledger.again(), &self.known, &self.all, case);
     }
 }
 
@@ -290,7 +286,7 @@ fn cut_twice(case: fn() -> Case, step: usize, seeds: u64) {
                 first.disk.stop_at(stop);
                 let _ = first.run();
                 let disk = if seed == 0 { first.disk.after_kill() } else { first.disk.after_power_cut(seed) };
-                let second = Case { disk, ledger: first.ledger_now(), ..first };
+                let second = Case { disk, ledger: first.ledger.again(), ..first };
                 second.disk.stop_at(again);
                 let world = World::at(Arc::new(second.disk.clone()), Path::new("/w"), second.ledger.clone());
                 if start(&world, &second.all).is_ok() {

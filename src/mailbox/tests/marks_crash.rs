@@ -144,16 +144,12 @@ fn check(disk: &SimDisk, ledger: &Arc<TestLedger>, told: &Told, killed: bool, ca
     }
 }
 
-fn again(ledger: &TestLedger) -> Arc<TestLedger> {
-    Arc::new(TestLedger { settled: Mutex::new(ledger.settled.lock().unwrap().clone()) })
-}
-
 /// Lives with one disturbance each, from operation `step` on in steps.
 fn disturb(disturbance: impl Fn(&SimDisk, u64), killed: bool, step: usize, seeds: u64) {
     let (origin, ledger) = before();
     let total = {
         let disk = origin.after_kill();
-        let world = World::at(Arc::new(disk.clone()), Path::new("/w"), again(&ledger));
+        let world = World::at(Arc::new(disk.clone()), Path::new("/w"), ledger.again());
         life(&world, &mut Told::default()).unwrap();
         disk.operations()
     };
@@ -162,7 +158,7 @@ fn disturb(disturbance: impl Fn(&SimDisk, u64), killed: bool, step: usize, seeds
         let disk = origin.after_kill();
         disturbance(&disk, at);
         let mut told = Told::default();
-        let world = World::at(Arc::new(disk.clone()), Path::new("/w"), again(&ledger));
+        let world = World::at(Arc::new(disk.clone()), Path::new("/w"), ledger.again());
         let result = life(&world, &mut told);
         if killed {
             check(&disk.after_kill(), &world.ledger, &told, true, &format!("kill at {at}, {result:?}"));

@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const ACTS: usize = 60;
 const LIVES: u64 = 220;
 const INDEX: &str = "/w/spool/index/alice/INBOX.idx";
+const MAILBOX: &str = "/w/mail/alice";
+const STATE: &str = "/w/spool/state/alice/INBOX";
 
 /// xorshift64*.
 pub struct Random(u64);
@@ -105,6 +107,10 @@ struct Model {
     in_place: bool,
     recent: BTreeMap<u32, usize>,
     backups: Vec<Vec<u8>>,
+    /// In every other life the disk tells the time of each change; in the others all of them lie long back.
+    timed: bool,
+    /// Mail and state log of one moment.
+    copies: Vec<[Vec<u8>; 2]>,
     /// Another program wrote since the engine last looked.
     foreign: bool,
     next: u64,
@@ -152,6 +158,8 @@ impl Model {
             in_place: false,
             recent: BTreeMap::new(),
             backups: Vec::new(),
+            timed: seed % 2 == 1,
+            copies: Vec::new(),
             foreign: false,
             next: 1,
             seed,

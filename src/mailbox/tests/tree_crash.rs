@@ -152,7 +152,7 @@ fn a_stop_at_any_operation_leaves_the_tree_as_before_or_as_after() {
         let (world, mut shown) = (World::sim(&disk), Shown::new());
         disk.stop_at(stop);
         let done = live(&world, &mut shown, &format!("stop at {stop}"));
-        let ledger = || Arc::new(TestLedger { settled: Mutex::new(world.ledger.settled.lock().unwrap().clone()) });
+        let ledger = || world.ledger.again();
         restart(disk.after_kill(), ledger(), shown.clone(), done, &pictures, &format!("kill at {stop}"));
         for seed in 0..2 {
             let case = format!("power cut at {stop}, seed {seed}");
@@ -172,7 +172,7 @@ fn a_failure_of_any_operation_leaves_the_tree_as_before_or_as_after() {
         if done == LIFE.len() {
             continue;
         }
-        let ledger = || Arc::new(TestLedger { settled: Mutex::new(world.ledger.settled.lock().unwrap().clone()) });
+        let ledger = || world.ledger.again();
         for seed in 0..2 {
             let case = format!("failure at {fail}, seed {seed}");
             restart(disk.after_power_cut(seed), ledger(), shown.clone(), done, &pictures, &case);

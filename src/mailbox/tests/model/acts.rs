@@ -120,7 +120,7 @@ impl Model {
         self.did(format!("expunge {uids:?}"));
         let pieces = self.pieces();
         self.inbox().expunge(&uids).unwrap();
-        if !uids.is_empty() && self.disk.stat(Path::new("/w/mail/alice")).is_ok() {
+        if !uids.is_empty() && self.disk.stat(Path::new(MAILBOX)).is_ok() {
             self.look(&pieces);
             let gone: Vec<u64> =
                 self.alive.iter().filter(|(_, k)| k.uid.is_some_and(|u| uids.contains(&Uid(u)))).map(|(n, _)| *n).collect();
@@ -182,8 +182,10 @@ impl Model {
         // What a kill leaves of the marks is in the state log, but for what only the index has.
         let vague = self.blind && !clean;
         self.disk = self.disk.after_kill();
-        let ledger = Arc::new(TestLedger { settled: Mutex::new(self.world.ledger.settled.lock().unwrap().clone()) });
+        let ledger = self.world.ledger.again();
+        let passed = self.world.clock.elapsed();
         self.world = World::at(Arc::new(self.disk.clone()), Path::new("/w"), ledger);
+        self.world.clock.advance(passed);
         match index {
             0 => drop(self.disk.remove(Path::new(INDEX))),
             1 => self.damage_index(),
@@ -193,6 +195,9 @@ impl Model {
             self.killed = !clean;
             self.stranger();
             self.killed = false;
+        }
+        if !self.copies.is_empty() && self.random.one_in(4) {
+            self.put_back();
         }
         if vague || meddle {
             self.alive.values_mut().for_each(|known| known.vague = true);
@@ -211,6 +216,55 @@ impl Model {
             self.over();
             self.alive.values_mut().for_each(|known| known.vague = true);
             self.observe_anew();
+        }
+    }
+
+    /// Mail and state, as a backup finds them while the daemon is at work.
+    fn back_up(&mut self) {
+        self.checkpoint();
+        if let [Some(mail), Some(state)] = [MAILBOX, STATE].map(|path| self.content(path)) {
+            self.did(format!("mail and state: backup {}", self.copies.len()));
+            self.copies.push([mail, state]);
+        }
+    }
+
+    fn content(&self, path: &str) -> Option<Vec<u8>> {
+        let file = self.disk.open(Path::new(path), Open::Read).ok()?;
+        let mut bytes = vec![0; file.stat().unwrap().size as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        Some(bytes)
+    }
+
+    /// Both come back while the daemon is down, an hour later: what was shown since is not known there.
+    fn put_back(&mut self) {
+        let which = self.random.below(self.copies.len());
+        self.did(format!("an hour later, mail and state from backup {which}"));
+        self.world.clock.advance(Duration::from_secs(3600));
+        self.tell_time();
+        for (path, bytes) in [MAILBOX, STATE].into_iter().zip(self.copies[which].clone()) {
+            if self.random.one_in(2) {
+                let _ = self.disk.remove(Path::new(path));
+            }
+            let file = self.disk.open(Path::new(path), Open::Create(0o600)).unwrap();
+            file.set_len(bytes.len() as u64).unwrap();
+            file.write_at(&[io::IoSlice::new(&bytes)], 0).unwrap();
+        }
+        // Nothing else is left of what was done since.
+        self.must = self.numbers();
+        self.forgotten.extend(self.must.iter());
+        (self.blind, self.in_place) = (true, true);
+        self.alive.clear();
+        self.maybe.clear();
+        self.recent.clear();
+        for set in [&mut self.expunged, &mut self.hidden, &mut self.lately, &mut self.torn] {
+            set.clear();
+        }
+    }
+
+    /// What is written from now on is of this time.
+    fn tell_time(&self) {
+        if self.timed {
+            self.disk.set_time(self.world.clock.now());
         }
     }
 
@@ -349,7 +403,7 @@ impl Model {
     /// Another program holds the lock: what can be done without is done, the rest is told.
     fn while_locked(&mut self) {
         self.settle_looks();
-        let Ok(file) = self.disk.open(Path::new("/w/mail/alice"), Open::Write) else { return };
+        let Ok(file) = self.disk.open(Path::new(MAILBOX), Open::Write) else { return };
         self.observe_anew();
         assert!(file.try_lock(Lock::Exclusive).unwrap());
         self.did("locked".into());
@@ -380,7 +434,8 @@ impl Model {
     /// One act.
     pub fn act(&mut self) {
         let some = |model: &mut Model| (!model.sessions.is_empty()).then(|| model.random.below(model.sessions.len()));
-        match self.random.below(30) {
+        self.tell_time();
+        match self.random.below(31) {
             0..=3 => self.deliver(),
             4..=8 => self.stranger(),
             9..=11 => self.mark(3),
@@ -429,8 +484,9 @@ impl Model {
                     false => drop(self.disk.remove(Path::new(INDEX))),
                 }
                 self.blind = true;
-                self.world.clock.advance(Duration::from_secs(4000));
+                self.world.clock.advance(Duration::from_secs([4000, 100_000][self.random.below(2)]));
             }
+            29 if self.timed => self.back_up(),
             _ => self.while_locked(),
         }
         self.compare_numbers();
