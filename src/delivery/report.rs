@@ -173,6 +173,10 @@ impl Ledger for Registrar {
     fn name(&self) -> Vec<u8> {
         self.journal.name()
     }
+
+    fn has_peers(&self) -> bool {
+        self.journal.has_peers()
+    }
 }
 
 /// One report of all copies of a message that became durable together.

@@ -104,7 +104,7 @@ impl Mailbox {
             inner.file = None;
         }
         inner.spare = None;
-        if self.is_unused(inner) && self.seats.are_unread() && !inner.unfiled {
+        if self.is_unused(inner) && self.seats.are_unread() && !inner.unfiled && !inner.index_behind {
             inner.table = None;
         }
         if let Some(log) = inner.log.as_mut() {

@@ -49,6 +49,10 @@ pub trait Sum: Default + Debug {
     fn is_partial(&self) -> bool {
         false
     }
+    /// What a log that was rewritten does not tell any more, and may have told before to who has not heard it.
+    fn unsaid() -> Vec<Self::Fact> {
+        Vec::new()
+    }
     /// What another sum of the same log knows that was lost from this one. (Of a partial sum, which came from elsewhere.)
     fn lacks(&self, _known: &Self) -> Vec<Self::Fact> {
         Vec::new()
@@ -188,6 +192,11 @@ impl<S: Sum> FactLog<S> {
     }
 
     /// The facts that another daemon wrote, as far as they were taken in and not told yet.
+    pub fn foreign(&self) -> &[S::Fact] {
+        &self.foreign
+    }
+
+    /// The same; they are told by this.
     pub fn take_foreign(&mut self) -> Vec<S::Fact> {
         std::mem::take(&mut self.foreign)
     }

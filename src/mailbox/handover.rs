@@ -54,7 +54,16 @@ impl Mailbox {
             let modseq = inner.give_modseq(self.shared.clock.now())?;
             inner.log.iter_mut().for_each(|log| log.put(Fact::Floor(modseq)));
         }
-        Ok(())
+        if self.shared.has_peers() { self.greet(inner) } else { Ok(()) }
+    }
+
+    /// Lets another daemon know of us, before we look at anything: from then on it tells what it does to the file. It answers
+    /// with the same fact, which says nothing new.
+    fn greet(&self, inner: &mut Inner) -> Result<(), MailboxError> {
+        inner.others = true;
+        let Some(log) = inner.log.as_mut() else { return Ok(()) };
+        log.put(Fact::Ceiling(log.sum.ceiling));
+        Ok(log.flush()?)
     }
 
     /// How many UIDs may have been given that this log does not know of, and whether it may be an old one.
@@ -96,10 +105,13 @@ impl Mailbox {
     pub(super) fn heed_others(&self, inner: &mut Inner) -> Result<(), MailboxError> {
         let Some(log) = inner.log.as_mut() else { return Ok(()) };
         log.catch_up()?;
-        let facts = log.take_foreign();
-        if facts.is_empty() {
+        if log.foreign().is_empty() {
             return Ok(());
         }
+        if !inner.others {
+            self.greet(inner)?;
+        }
+        let Some(log) = inner.log.as_mut() else { return Ok(()) };
         let table = inner.table.as_ref().map(|loaded| &loaded.table);
         let is_strange = |uid| table.is_none_or(|table| table.at(uid).is_none());
         let is_of_none = |fact: &Fact| match fact {
@@ -107,15 +119,11 @@ impl Mailbox {
             Fact::Marks(uids, ..) => uids.iter().any(is_strange),
             _ => false,
         };
-        if facts.iter().any(is_of_none) {
+        if log.foreign().iter().any(is_of_none) {
             // A sum that leaves single messages to the index would leave these to nobody.
             log.complete()?;
         }
-        if !std::mem::replace(&mut inner.others, true) {
-            // The other one has to know of us too. It told us by raising the ceiling before it gave its first UID.
-            log.put(Fact::Ceiling(log.sum.ceiling));
-            log.flush()?;
-        }
+        let facts = log.take_foreign();
         // Ours go on above all that the other one may have given.
         inner.modseq = inner.modseq.max(log.sum.modseq);
         let modseq = inner.give_modseq(self.shared.clock.now())?;
@@ -133,6 +141,7 @@ impl Mailbox {
                     inner.next = uids.iter().last().map_or(inner.next, |uid| inner.next.max(uid + 1));
                 }
                 Fact::Rows(first, keys) => inner.next = inner.next.max(first + keys.len() as u32),
+                Fact::Told(top) => inner.grow_old(0, top),
                 Fact::Marks(uids, marks, filed) => {
                     let rows = inner.table.iter_mut().flat_map(|loaded| &mut loaded.table.rows);
                     for row in rows.filter(|row| uids.has(row.uid)) {
@@ -141,6 +150,8 @@ impl Mailbox {
                         }
                         (row.marks, row.filed) = (marks, filed);
                         row.pending = row.room > 0 && !row.is_filed();
+                        // The other one may have no time to write them.
+                        inner.unfiled |= row.pending;
                     }
                 }
                 _ => {}

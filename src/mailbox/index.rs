@@ -107,6 +107,11 @@ impl Mailbox {
         let filed = std::mem::take(&mut inner.freshly_filed);
         let extent = self.in_turn(inner, |inner| {
             self.note_filed(inner, &filed);
+            let top = inner.rows().top;
+            if inner.log.as_ref().is_some_and(|log| log.sum.goes_beyond(top)) {
+                // Another daemon told of messages that we have not seen: what it told would be left to nobody.
+                return Ok(None);
+            }
             self.forget_indexed(inner);
             Ok(inner.log.as_mut().map(Log::extent).transpose()?)
         });

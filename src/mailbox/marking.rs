@@ -172,13 +172,7 @@ impl Mailbox {
         let from = log.sum.told;
         log.put(Fact::Told(top));
         log.flush()?;
-        let Some(loaded) = inner.table.as_mut() else { return Ok(()) };
-        let first = loaded.table.below(from);
-        for row in loaded.table.rows.iter_mut().skip(first).take_while(|row| row.uid < top) {
-            row.marks.flags = row.marks.flags | Flags::OLD;
-            row.pending |= row.room > 0 && !row.is_filed();
-            inner.unfiled |= row.pending;
-        }
+        inner.grow_old(from, top);
         Ok(())
     }
 
@@ -284,11 +278,12 @@ impl Mailbox {
     }
 
     /// The index is about to be written. Of marks that the last one has too, the state log need not tell any more; were it only
-    /// this one, a kill could leave the last one with older marks, and nobody who knows better.
+    /// this one, a kill could leave the last one with older marks, and nobody who knows better. Another daemon may have an older
+    /// table in memory, and hears of them from the log only, which may be rewritten before it does.
     pub(super) fn forget_indexed(&self, inner: &mut Inner) {
         let indexed = std::mem::take(&mut inner.indexed);
         let over: UidSet = indexed.iter().filter(|(uid, marks)| inner.has_filed(*uid, *marks)).map(|(uid, _)| *uid).collect();
-        if let Some(log) = inner.log.as_mut().filter(|_| !over.is_empty()) {
+        if let Some(log) = inner.log.as_mut().filter(|_| !over.is_empty() && !inner.others) {
             log.put(Fact::Filed(over));
         }
     }
@@ -302,6 +297,17 @@ fn note_alike(facts: &mut HashMap<(Marks, Marks), Vec<u32>>, alike: (Marks, Mark
 }
 
 impl Inner {
+    /// Messages from the first UID up to the second are not recent any more.
+    pub fn grow_old(&mut self, from: u32, top: u32) {
+        let Some(loaded) = self.table.as_mut() else { return };
+        let first = loaded.table.below(from);
+        for row in loaded.table.rows.iter_mut().skip(first).take_while(|row| row.uid < top) {
+            row.marks.flags = row.marks.flags | Flags::OLD;
+            row.pending |= row.room > 0 && !row.is_filed();
+            self.unfiled |= row.pending;
+        }
+    }
+
     /// Does the message still have these marks, as the file says?
     fn has_filed(&self, uid: u32, marks: Marks) -> bool {
         self.rows().find(uid).is_some_and(|row| row.filed == marks && row.is_filed())

@@ -147,6 +147,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     fn settle(&self, outcomes: &[Outcome]) -> Result<(), SpoolError>;
     /// Whose journal it is: of the daemons of one spool that run at the same time, no two give the same.
     fn name(&self) -> Vec<u8>;
+    /// Is another daemon of this spool at work?
+    fn has_peers(&self) -> bool;
 }
 
 impl Ledger for crate::spool::Journal {
@@ -155,6 +157,9 @@ impl Ledger for crate::spool::Journal {
     }
     fn name(&self) -> Vec<u8> {
         crate::spool::Journal::name(self)
+    }
+    fn has_peers(&self) -> bool {
+        crate::spool::Journal::has_peers(self)
     }
 }
 

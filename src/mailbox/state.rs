@@ -183,6 +183,10 @@ impl factlog::Sum for Sum {
         self.partial
     }
 
+    fn unsaid() -> Vec<Fact> {
+        vec![Fact::Moved]
+    }
+
     fn lacks(&self, known: &Sum) -> Vec<Fact> {
         if self.validity == known.validity {
             return Vec::new();
@@ -245,6 +249,11 @@ impl Sum {
         facts.extend(self.durable.map(|(size, check)| Fact::Durable(size, check)));
         facts.extend(self.next.map(|(next, ended)| Fact::Next(next, ended)));
         facts
+    }
+
+    /// Does it tell anything of messages from this UID on?
+    pub fn goes_beyond(&self, uid: u32) -> bool {
+        self.rows.last().is_some_and(|last| last >= uid) || self.marks.range(uid..).next().is_some()
     }
 
     /// The index has what is told of single messages.

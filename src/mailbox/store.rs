@@ -97,6 +97,11 @@ impl Shared {
         self.disk.stat(&self.mail.join(".")).is_ok_and(|stat| stat.mode & 0o002 != 0 && stat.mode & 0o1000 == 0)
     }
 
+    /// Is another daemon of this spool at work?
+    pub fn has_peers(&self) -> bool {
+        self.ledger.read().unwrap_or_else(PoisonError::into_inner).has_peers()
+    }
+
     /// There are marks to be written by [`Store::write_back`].
     pub fn stir(&self) {
         self.unfiled.store(true, Ordering::SeqCst);

@@ -35,6 +35,11 @@ impl UidMap {
         self.0.iter().copied()
     }
 
+    /// The greatest UID.
+    pub fn last(&self) -> Option<u32> {
+        self.0.last().map(|(uid, _)| *uid)
+    }
+
     /// Those from this UID on.
     pub fn since(&self, uid: u32) -> UidMap {
         let first = self.0.partition_point(|(own, _)| *own < uid);
@@ -84,6 +89,7 @@ mod tests {
                 }
                 prop_assert!(map.iter().eq(tree.iter().map(|(uid, key)| (*uid, *key))));
                 prop_assert_eq!((map.get(uid), map.len()), (tree.get(&uid), tree.len()));
+                prop_assert_eq!(map.last(), tree.keys().next_back().copied());
                 let mut fewer = map.clone();
                 fewer.remove(|own| own == uid);
                 prop_assert_eq!(map.without(|own| own == uid), fewer);

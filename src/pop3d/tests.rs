@@ -65,6 +65,9 @@ impl Ledger for NoLedger {
     fn name(&self) -> Vec<u8> {
         Vec::new()
     }
+    fn has_peers(&self) -> bool {
+        false
+    }
 }
 
 /// A server, its directories, and who is connected.

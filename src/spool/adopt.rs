@@ -27,16 +27,22 @@ const BATCH: usize = 32;
 impl Journal {
     /// The hosts whose journals lie beside ours, hold something, and are held by no daemon.
     pub fn unowned(&self) -> Vec<String> {
-        let Some(above) = self.options.dir.parent() else { return Vec::new() };
-        let names = self.disk.list(above).unwrap_or_default();
-        let mut hosts: Vec<String> = names
-            .iter()
-            .filter_map(|name| name.to_str())
-            .filter(|host| above.join(host) != self.options.dir && files::is_unowned(&*self.disk, &above.join(host)))
-            .map(str::to_owned)
-            .collect();
+        let unowned = self.beside().into_iter().filter(|dir| files::is_unowned(&*self.disk, dir));
+        let mut hosts: Vec<String> = unowned.filter_map(|dir| Some(dir.file_name()?.to_str()?.to_owned())).collect();
         hosts.sort();
         hosts
+    }
+
+    /// Does a daemon hold a journal beside ours?
+    pub fn has_peers(&self) -> bool {
+        self.beside().iter().any(|dir| files::is_owned(&*self.disk, dir))
+    }
+
+    /// The journals of other hosts.
+    fn beside(&self) -> Vec<PathBuf> {
+        let Some(above) = self.options.dir.parent() else { return Vec::new() };
+        let names = self.disk.list(above).unwrap_or_default();
+        names.iter().map(|name| above.join(name)).filter(|dir| *dir != self.options.dir).collect()
     }
 
     /// Takes over what is left in the journal of `host`, a name from [`Journal::unowned`]. The caller must know that the host is

@@ -53,6 +53,11 @@ pub(super) fn is_unowned(disk: &dyn Disk, dir: &Path) -> bool {
     list(disk, dir).is_ok_and(filled) && disk.open(&dir.join(LOCK), Open::Write).is_ok_and(free)
 }
 
+/// Does a daemon hold the journal in this directory?
+pub(super) fn is_owned(disk: &dyn Disk, dir: &Path) -> bool {
+    disk.open(&dir.join(LOCK), Open::Write).is_ok_and(|file| !file.try_lock(Lock::Exclusive).unwrap_or(true))
+}
+
 /// For removing what may be gone already.
 pub(super) fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {

@@ -129,6 +129,9 @@ impl Ledger for Silent {
     fn name(&self) -> Vec<u8> {
         Vec::new()
     }
+    fn has_peers(&self) -> bool {
+        false
+    }
 }
 
 fn store(dir: &Path) -> Arc<Store> {

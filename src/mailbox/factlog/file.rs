@@ -63,7 +63,8 @@ impl<S: Sum> FactLog<S> {
             for fact in waiting.split_inclusive('\n').filter_map(|line| fact::<S>(line.as_bytes())) {
                 self.put(fact);
             }
-            self.foreign = self.sum.facts();
+            self.foreign = S::unsaid();
+            self.foreign.extend(self.sum.facts());
             return Ok(());
         };
         self.known.ctime = stat.ctime;

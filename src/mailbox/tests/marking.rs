@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mailbox::{Change, Changes, Flags, Marks, View};
+use crate::sys::Lock;
 
 fn flags(flags: Flags) -> Marks {
     Marks { flags, keywords: 0 }
@@ -267,4 +268,24 @@ fn a_mark_that_could_not_be_written_is_written_later() {
         world.store.checkpoint();
         assert!(text(&world).contains("X-Status:  F  \n"), "{n}");
     }
+}
+
+/// Of a message without room for them, marks are in the state log and the table, and not in the index of before.
+#[test]
+fn marks_are_not_forgotten_with_a_table_that_the_index_does_not_have() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    strangers::append(&disk, "Subject: message 1\n\nby a stranger\n");
+    let inbox = world.inbox("alice");
+    drop(inbox.view().unwrap());
+    world.store.checkpoint();
+    inbox.mark(&[Uid(1)], Change::Add, flags(Flags::FLAGGED), None).unwrap();
+    // While another program has the file, what it may have changed can't be looked at, and the index is not written.
+    inbox.inner().doubt.begin();
+    let third = disk.open(Path::new("/w/mail/alice"), Open::Write).unwrap();
+    assert!(third.try_lock(Lock::Exclusive).unwrap());
+    world.clock.advance(Duration::from_secs(4000));
+    world.store.checkpoint();
+    third.unlock().unwrap();
+    assert_eq!(marks(&inbox.view().unwrap(), 1).flags & Flags::ALL, Flags::FLAGGED);
 }

@@ -35,6 +35,7 @@ use crossbeam_channel::Receiver;
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -65,13 +66,15 @@ impl Host for TestHost {
 #[derive(Debug, Default)]
 pub struct TestLedger {
     pub settled: Mutex<HashSet<(SpoolId, u32)>>,
+    /// Another daemon is at work, too.
+    pub peers: AtomicBool,
 }
 
 impl TestLedger {
     /// For the next life: what it hears, this one does not.
     pub fn again(&self) -> Arc<TestLedger> {
         let settled = Mutex::new(self.settled.lock().unwrap().clone());
-        Arc::new(TestLedger { settled })
+        Arc::new(TestLedger { settled, ..TestLedger::default() })
     }
 }
 
@@ -85,6 +88,9 @@ impl Ledger for TestLedger {
     }
     fn name(&self) -> Vec<u8> {
         Vec::new()
+    }
+    fn has_peers(&self) -> bool {
+        self.peers.load(Ordering::Relaxed)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::model::Random;
 use super::*;
+use crate::mailbox::state::Fact;
 use crate::mailbox::{Change, Flags, Marks};
 use crate::sys::{Lock, RealDisk};
 use std::collections::{BTreeMap, BTreeSet};
@@ -292,4 +293,130 @@ fn what_the_other_daemon_marked_is_heard_by_who_reads_his_whole_log_anew() {
     drop(inner);
     lose_letters(&disk, &worlds[0], "O");
     both_show(&worlds, Flags::DRAFT);
+}
+
+/// Two daemons that know that they are two.
+fn side_by_side(disk: &SimDisk) -> [World; 2] {
+    let worlds = [(); 2].map(|()| World::sim(disk));
+    worlds.iter().for_each(|world| world.ledger.peers.store(true, Ordering::Relaxed));
+    worlds
+}
+
+/// The first one has the mailbox open before there is a second, and that one finds all it wants in the index.
+#[test]
+fn what_is_in_the_file_is_told_to_who_came_since() {
+    for locked in [true, false] {
+        let disk = SimDisk::default();
+        let first = World::sim(&disk);
+        first.inbox("alice").deliver(&small(1).copy()).unwrap();
+        let uid = Uid(shown_by(&first)[&1].0);
+        first.store.checkpoint();
+        let second = World::sim(&disk);
+        second.ledger.peers.store(true, Ordering::Relaxed);
+        let worlds = [first, second];
+        shown_by(&worlds[1]);
+        set(&worlds[0], Flags::SEEN);
+        if locked {
+            let third = disk.open(Path::new("/w/mail/alice"), Open::Write).unwrap();
+            assert!(third.try_lock(Lock::Exclusive).unwrap());
+            worlds[1].inbox("alice").mark(&[uid], Change::Replace, Marks::default(), None).unwrap();
+            third.unlock().unwrap();
+        } else {
+            lose_letters(&disk, &worlds[0], "O");
+        }
+        both_show(&worlds, Flags::NONE);
+    }
+}
+
+/// Of messages without room for them, UID and marks are in the log; one that hears of them before it sees the messages does not
+/// leave them to the index.
+#[test]
+fn what_the_other_told_of_new_messages_is_known_when_they_are_seen() {
+    let disk = SimDisk::default();
+    let worlds = side_by_side(&disk);
+    let lines = "a line of a message, and more\n".repeat(200);
+    worlds[0].inbox("alice").deliver(&Mail::new(1, format!("Subject: message 1\n\n{lines}").as_bytes()).copy()).unwrap();
+    for world in [&worlds[1], &worlds[0]] {
+        shown_by(world);
+        world.store.checkpoint();
+    }
+    set(&worlds[0], Flags::SEEN);
+    strangers::append(&disk, "Subject: message 2\n\nby a stranger\n");
+    strangers::append(&disk, "Subject: message 3\n\nby a stranger\n");
+    shown_by(&worlds[1]);
+    set(&worlds[1], Flags::FLAGGED);
+    worlds[0].store.checkpoint();
+    both_show(&worlds, Flags::FLAGGED);
+    assert_eq!(shown_by(&worlds[0]), shown_by(&worlds[1]));
+}
+
+#[test]
+fn a_mark_that_the_other_had_no_time_to_write_is_written() {
+    let disk = SimDisk::default();
+    let worlds = side_by_side(&disk);
+    worlds[0].inbox("alice").deliver(&small(1).copy()).unwrap();
+    worlds.iter().for_each(|world| drop(shown_by(world)));
+    let uid = Uid(shown_by(&worlds[0])[&1].0);
+    let third = disk.open(Path::new("/w/mail/alice"), Open::Write).unwrap();
+    assert!(third.try_lock(Lock::Exclusive).unwrap());
+    let flagged = Marks { flags: Flags::FLAGGED, keywords: 0 };
+    worlds[0].inbox("alice").mark(&[uid], Change::Add, flagged, None).unwrap();
+    third.unlock().unwrap();
+    shown_by(&worlds[1]);
+    worlds[1].store.checkpoint();
+    let text = String::from_utf8(worlds[1].file("alice")).unwrap();
+    assert!(text.contains("X-Status:  F  \n"), "{text}");
+}
+
+#[test]
+fn what_the_other_showed_is_old_in_the_file() {
+    let disk = SimDisk::default();
+    let worlds = side_by_side(&disk);
+    worlds[0].inbox("alice").deliver(&small(1).copy()).unwrap();
+    worlds.iter().for_each(|world| drop(shown_by(world)));
+    worlds[0].inbox("alice").view().unwrap().claim_recent().unwrap();
+    set(&worlds[1], Flags::FLAGGED);
+    let text = String::from_utf8(worlds[1].file("alice")).unwrap();
+    assert!(text.contains("Status:  O\nX-Status:  F  \n"), "{text}");
+}
+
+/// One of them sleeps, while the other one's marks reach the file and the index, and his log is written anew.
+#[test]
+fn who_slept_long_hears_of_marks_before_mutt_loses_them() {
+    let disk = SimDisk::default();
+    let worlds = acquainted(&disk);
+    shown_by(&worlds[0]);
+    set(&worlds[1], Flags::DRAFT);
+    for flags in [Flags::DRAFT, Flags::DRAFT | Flags::FLAGGED, Flags::DRAFT] {
+        set(&worlds[1], flags);
+        worlds[1].store.checkpoint();
+        worlds[1].clock.advance(Duration::from_secs(100));
+    }
+    worlds[1].inbox("alice").deliver(&small(2).copy()).unwrap();
+    shown_by(&worlds[1]);
+    worlds[1].store.checkpoint();
+    worlds[1].inbox("alice").inner().log.as_mut().unwrap().rewrite().unwrap();
+    lose_letters(&disk, &worlds[0], "O");
+    for world in [&worlds[0], &worlds[1]] {
+        assert_eq!(shown_by(world)[&1].1, Flags::DRAFT);
+    }
+}
+
+#[test]
+fn who_hears_a_log_written_anew_looks_at_all_of_the_file() {
+    let disk = SimDisk::default();
+    let worlds = acquainted(&disk);
+    let inbox = worlds[0].inbox("alice");
+    let epoch = || inbox.inner().table.as_ref().unwrap().epoch;
+    shown_by(&worlds[0]);
+    let before = epoch();
+    // Messages were moved meanwhile, and nothing in the file tells.
+    let other = worlds[1].inbox("alice");
+    let mut inner = other.inner();
+    let log = inner.log.as_mut().unwrap();
+    log.put(Fact::Moved);
+    log.rewrite().unwrap();
+    drop(inner);
+    shown_by(&worlds[0]);
+    assert_eq!(epoch(), before + 1);
 }

@@ -30,10 +30,10 @@ fn another_hosts_journal_is_taken_over_whole() {
     let (disk, all) = two();
     let theirs = other(&disk);
     let journal = open(&disk);
-    assert!(journal.unowned().is_empty());
+    assert!(journal.unowned().is_empty() && journal.has_peers());
     assert!(journal.adopt("other").is_err() && journal.adopt("../j/other").is_err());
     drop(theirs);
-    assert_eq!(journal.unowned(), ["other"]);
+    assert_eq!((journal.unowned(), journal.has_peers()), (vec!["other".to_owned()], false));
     let come = journal.adopt("other").unwrap();
     assert_eq!(come.len(), 2);
     let mut come = come.iter().filter_map(|id| journal.waiting(*id)).flat_map(|unsettled| unsettled.waiting);
