@@ -67,9 +67,9 @@ impl Mailbox {
         };
         let Head { top, stamp, last, buried, internal, modseq, .. } = head;
         let mut table = Table { rows, top, last, doomed, buried, internal };
-        // Some came back since under other numbers.
-        let stamp = if catch_up(&mut table, &log.sum) { stamp } else { Stamp::default() };
         inner.modseq = inner.modseq.max(modseq);
+        // Some came back since under other numbers.
+        let stamp = if catch_up(&mut table, &log.sum, inner.modseq) { stamp } else { Stamp::default() };
         inner.next = inner.next.max(top);
         inner.unfiled |= table.rows.iter().any(|row| row.pending);
         inner.table = Some(Loaded { table, stamp, covered: stamp.size, epoch: 1 });
@@ -151,8 +151,9 @@ impl Mailbox {
     }
 }
 
-/// The state log may know more than the index. False: messages went away since, and the file has to be looked at.
-fn catch_up(table: &mut Table, sum: &Sum) -> bool {
+/// The state log may know more than the index; what that changes gets `modseq`. False: messages went away since, and the file
+/// has to be looked at.
+fn catch_up(table: &mut Table, sum: &Sum, modseq: u64) -> bool {
     let intended = |row: &Row| sum.intents.get(&row.uid).is_some_and(|intent| intent.key == row.key);
     table.doomed.retain(intended);
     if !sum.intents.is_empty() {
@@ -163,7 +164,7 @@ fn catch_up(table: &mut Table, sum: &Sum) -> bool {
         let at = table.at(*uid);
         if let Some(row) = at.and_then(|at| table.rows.get_mut(at)) {
             if row.marks != *marks {
-                row.modseq = sum.modseq;
+                row.modseq = modseq;
             }
             (row.marks, row.filed) = (*marks, *filed);
             row.pending = row.room > 0 && !row.is_filed();

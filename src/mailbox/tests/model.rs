@@ -322,7 +322,7 @@ impl Model {
             (known.uid, known.vague) = (Some(message.uid.0), false);
             let bare = |marks: Marks| (marks.flags & Flags::ALL, marks.keywords);
             assert_eq!(bare(message.marks), bare(known.marks), "marks of message {n}, filed {:?}", known.filed);
-            assert!(message.uid.0 < view.uid_next());
+            assert!(message.uid.0 < view.uid_next() && message.modseq <= view.highest_modseq());
             for session in &self.sessions {
                 if let Some((marks, modseq)) = session.told.get(&message.uid.0) {
                     let changed = *marks != message.marks && bare(*marks) != bare(message.marks);

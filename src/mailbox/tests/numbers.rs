@@ -391,3 +391,25 @@ fn what_is_mail_again_stays_so_wherever_it_stands_in_the_next_life() {
     world.store.checkpoint();
     assert_eq!((now.len(), uids(&world)), (2, now));
 }
+
+/// The log of a killed life, which the index does not have all of, is put back later, and counts as an older one.
+#[test]
+fn no_message_has_a_greater_modseq_than_the_mailbox() {
+    let disk = SimDisk::default();
+    disk.set_time(Time::from_seconds(START));
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    inbox.deliver(&small(1).copy()).unwrap();
+    uids(&world);
+    world.store.checkpoint();
+    inbox.mark(&[Uid(1)], Change::Add, Marks { flags: Flags::FLAGGED, keywords: 0 }, None).unwrap();
+    let (disk, world) = killed(&disk, world);
+    world.clock.advance(Duration::from_secs(3600));
+    disk.set_time(world.clock.now());
+    let log = disk.open(Path::new("/w/spool/state/alice/INBOX"), Open::Write).unwrap();
+    let mut bytes = vec![0; log.stat().unwrap().size as usize];
+    log.read_exact_at(&mut bytes, 0).unwrap();
+    log.write_at(&[io::IoSlice::new(&bytes)], 0).unwrap();
+    let view = world.inbox("alice").view().unwrap();
+    assert!(view.messages().unwrap()[0].modseq <= view.highest_modseq());
+}
