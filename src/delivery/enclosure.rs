@@ -47,7 +47,8 @@ impl Enclosure {
     }
 
     /// All of it, if it is not too long, and fit for mail as it stands: a message in a message can't be encoded (RFC 2046
-    /// §5.2.1), unless it is one with a header in UTF-8 (RFC 6532 §3.7). `utf8` and `eight_bit` as above.
+    /// §5.2.1), unless it is one with a header in UTF-8 (RFC 6532 §3.7). `utf8` and `eight_bit` as above; eight-bit text in the
+    /// body of the message is there whatever the latter says.
     pub(super) fn whole(message: &Message, utf8: bool, eight_bit: bool) -> io::Result<Option<Enclosure>> {
         let length = usize::try_from(message.len()).ok().filter(|_| message.len() <= MOST_WHOLE);
         let Some(length) = length else { return Ok(None) };
@@ -59,7 +60,7 @@ impl Enclosure {
         let media = if utf8 && is_international(message)? { "message/global" } else { "message/rfc822" };
         Ok(match () {
             () if is_fit(&text) && text.is_ascii() => Some(Enclosure { media, encoding: "7bit", text }),
-            () if is_fit(&text) && eight_bit => Some(Enclosure { media, encoding: "8bit", text }),
+            () if is_fit(&text) && (eight_bit || media == "message/rfc822") => Some(Enclosure { media, encoding: "8bit", text }),
             () if media == "message/global" => {
                 Some(Enclosure { media, encoding: "quoted-printable", text: quoted_printable(&text) })
             }
@@ -72,9 +73,14 @@ impl Enclosure {
         matches!(self.media, "message/rfc822" | "message/global")
     }
 
+    /// Is there eight-bit text in it?
+    pub(super) fn is_eight_bit(&self) -> bool {
+        self.encoding == "8bit"
+    }
+
     /// Can it go only where headers in UTF-8 can (RFC 6531 §3.2)?
     pub(super) fn needs_utf8(&self) -> bool {
-        self.media == "message/global" && self.encoding == "8bit"
+        self.media == "message/global" && self.is_eight_bit()
     }
 }
 

@@ -13,7 +13,8 @@ use crate::auth::Shown;
 use crate::mail::dsn::{Notify, Return};
 use crate::mail::{Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath, date};
 use crate::mailbox::Ledger;
-use crate::spool::{Entry, Journal, Outcome, SpoolError, SpoolId};
+use crate::smtp::client::{is_convertible, is_international};
+use crate::spool::{Entry, Journal, Message, Outcome, SpoolError, SpoolId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
@@ -37,8 +38,7 @@ pub(super) fn report(
     settles: Vec<Outcome>,
 ) -> Result<(), PostError> {
     let Some(sender) = &entry.envelope.reverse_path.0 else { return Ok(()) };
-    // Eight-bit text goes to mailboxes here alone: a host on the way to others may have no room for the eighth bit, and the
-    // report would not arrive at all.
+    // Our own words are in eight bits for mailboxes here alone: a host on the way to others may have no room for the eighth.
     let stays_here = matches!(office.route(sender), Ok(Route::Local(_)));
     let enclosed = enclosed(entry, kind, stays_here).map_err(|error| PostError::Io(error.to_string()))?;
     let (config, now) = (office.config(), office.clock.now());
@@ -49,7 +49,7 @@ pub(super) fn report(
     let envelope = Envelope {
         reverse_path: ReversePath(None),
         recipients: vec![Recipient::from(sender.clone())],
-        body: if stays_here { Body::EightBitMime } else { Body::SevenBit },
+        body: if stays_here || enclosed.is_eight_bit() { Body::EightBitMime } else { Body::SevenBit },
         utf8: sender.to_ascii().is_none() || enclosed.needs_utf8(),
         dsn: MailDsn::default(),
         release: None,
@@ -71,10 +71,26 @@ pub(super) fn report(
         envelope_id: entry.envelope.dsn.id.as_ref().map(|id| id.decode()),
         enclosed: &enclosed,
     };
-    letter.write_all(&bounce::build(&notice)).map_err(|error| PostError::Io(error.to_string()))?;
+    let text = fit(entry, notice, stays_here).map_err(|error| PostError::Io(error.to_string()))?;
+    letter.write_all(&text).map_err(|error| PostError::Io(error.to_string()))?;
     let report = letter.send_settling(settles)?;
     log::info!("msg={} event=reported to=<{}> report={report}", entry.id, Shown(&sender.to_string()));
     Ok(())
+}
+
+/// The report as it can go. One that may have to be made 7-bit on its way, and can't be, might not arrive at all: it gives back
+/// the header only, which is encoded.
+fn fit(entry: &Entry, notice: Notice<'_>, stays_here: bool) -> io::Result<Vec<u8>> {
+    let text = bounce::build(&notice);
+    let can_be_converted = || -> io::Result<bool> {
+        let report = Message::Memory(Arc::new(text.clone()));
+        Ok(!is_international(&entry.message)? && is_convertible(&report)?)
+    };
+    if stays_here || !notice.enclosed.is_eight_bit() || can_be_converted()? {
+        return Ok(text);
+    }
+    let header = Enclosure::header(&entry.message, entry.envelope.utf8, false)?;
+    Ok(bounce::build(&Notice { enclosed: &header, ..notice }))
 }
 
 /// All of the message only with a failure, and if the sender wants it (RFC 3461 §4.3).

@@ -4,7 +4,12 @@ use crate::common::{Daemon, PASSWORD, Setup, Sink, Smtp, run, tool, top, wait_fo
 use std::fs;
 use std::path::Path;
 
-crate::tests![each_part_arrives_as_it_was, signed_mail_comes_back, a_big_message_is_converted_as_it_is_read];
+crate::tests![
+    each_part_arrives_as_it_was,
+    signed_mail_comes_back,
+    a_big_message_is_converted_as_it_is_read,
+    reports_give_back_what_can_be_converted,
+];
 
 /// Takes no 8-bit mail.
 fn seven_bit_host() -> Sink {
@@ -72,6 +77,33 @@ fn signed_mail_comes_back() {
     assert!(flowing.contains("can only take 7-bit content. It can't be converted: it is signed"), "{report}");
     assert!(report.contains("\r\nAction: failed\r\nStatus: 5.6.2\r\n"), "{report}");
     assert!(sink.arrived().is_empty() && daemon.queue().is_empty());
+}
+
+/// To a sender elsewhere, by a host that takes 7 bits: all of the message if that can be, else its header.
+fn reports_give_back_what_can_be_converted() {
+    let sink = Sink::with(|line| match line {
+        "RCPT TO:<nobody@away.test>" => Some("550 5.1.1 nobody".to_owned()),
+        _ => line.starts_with("EHLO").then(|| "250-sink.test\r\n250 PIPELINING".to_owned()),
+    });
+    let route = format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n", sink.address);
+    let daemon = Setup::default().config(&(route + "[smtp]\nrelay_networks = [\"127.0.0.0/8\"]\n")).start();
+    let signed = "Content-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\nKäse\r\n--s--";
+    let bodies =
+        [("Subject: x\r\n\r\nKäse", true), (signed, false), ("Subject: ü\r\n\r\nx", false), ("Subject: x\r\n\r\nx", true)];
+    for (number, (message, whole)) in bodies.into_iter().enumerate() {
+        let mut smtp = daemon.smtp();
+        smtp.expect("MAIL FROM:<jane@away.test> RET=FULL", "250").unwrap();
+        smtp.expect("RCPT TO:<nobody@away.test>", "250").unwrap();
+        smtp.expect("DATA", "354").unwrap();
+        smtp.expect(&format!("{message}\r\n."), "250").unwrap();
+        let report = wait_for("the report", 60, || sink.arrived().get(number).cloned());
+        let text = String::from_utf8(report.message).unwrap();
+        assert!(text.is_ascii() && report.to == ["<jane@away.test>"], "{text}");
+        assert_eq!(text.contains("Content-Type: message/rfc822\r\n"), whole, "{text}");
+        assert_eq!(text.contains("Content-Type: text/rfc822-headers\r\n"), !whole, "{text}");
+        assert_eq!(text.contains("\r\n\r\nS8Okc2UNCg==\r\n"), number == 0, "{text}");
+        assert_eq!(text.contains("it follows"), whole, "{text}");
+    }
 }
 
 fn a_big_message_is_converted_as_it_is_read() {

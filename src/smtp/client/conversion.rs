@@ -47,12 +47,13 @@ impl Conversion {
     }
 }
 
+/// Can it be made 7-bit, if it must? It is read three times.
+pub fn is_convertible(message: &Message) -> io::Result<bool> {
+    Conversion::of(message).map(|conversion| conversion.is_ok()).map_err(spool)
+}
+
 /// Does its header, or that of a part, need SMTPUTF8 (RFC 6531 §3.2)? It is read twice.
 pub fn is_international(message: &Message) -> io::Result<bool> {
-    let spool = |failure| match failure {
-        Failure::Spool(error) => error,
-        other => io::Error::other(other.to_string()),
-    };
     let mut scanner = Scanner::new();
     pieces(message, |wire| {
         scanner.push(wire);
@@ -67,6 +68,14 @@ pub fn is_international(message: &Message) -> io::Result<bool> {
     })
     .map_err(spool)?;
     Ok(census.is_international())
+}
+
+/// Why it could not be read.
+fn spool(failure: Failure) -> io::Error {
+    match failure {
+        Failure::Spool(error) => error,
+        other => io::Error::other(other.to_string()),
+    }
 }
 
 /// Hands out a message in wire form, piece by piece.

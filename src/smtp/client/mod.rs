@@ -10,7 +10,7 @@ pub mod reply;
 mod tests;
 mod transaction;
 
-pub use conversion::is_international;
+pub use conversion::{is_convertible, is_international};
 pub use login::Credentials;
 pub use reply::{Enhanced, Reply, clean};
 pub use transaction::{Answer, International, Parcel};
