@@ -123,7 +123,7 @@ impl Draft {
             relays: Vec::new(),
             dns_servers: Vec::new(),
             trust_ad: Trust::Local,
-            outbound: Outbound { dane: true },
+            outbound: Outbound { dane: true, mta_sts: true, ca: None, mta_sts_port: 443 },
             log: Log { syslog: true, level: log::LevelFilter::Info },
         };
         Draft {
@@ -190,6 +190,7 @@ impl Draft {
         let Draft { base, config, .. } = self;
         let count = |v: &Value<'_>| number(v, 1..=100_000).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         let span = |v: &Value<'_>| text(v, |given| positive(values::duration(given)?));
+        let port = |v: &Value<'_>| number(v, 1..=65_535).map(|port| u16::try_from(port).unwrap_or(u16::MAX));
         let any_span = |v: &Value<'_>| text(v, values::duration);
         if let Some(tls) = top.table("tls.", report) {
             tls.refuse_unknown(report);
@@ -251,15 +252,16 @@ impl Draft {
                 |v: &Value<'_>| text(v, |given| if given.is_empty() { Ok(None) } else { values::host_and_port(given).map(Some) });
             queue.set("smarthost", &mut config.queue.smarthost, report, host);
             queue.set("fallback", &mut config.queue.fallback, report, host);
-            queue.set("smtp_port", &mut config.queue.smtp_port, report, |v| {
-                number(v, 1..=65_535).map(|port| u16::try_from(port).unwrap_or(25))
-            });
+            queue.set("smtp_port", &mut config.queue.smtp_port, report, port);
             queue.set("workers", &mut config.queue.workers, report, count);
             queue.set("per_destination", &mut config.queue.per_destination, report, count);
         }
         if let Some(outbound) = top.table("outbound.", report) {
             outbound.refuse_unknown(report);
             outbound.set("dane", &mut config.outbound.dane, report, |v| choice(v, &ON_OFF));
+            outbound.set("mta_sts", &mut config.outbound.mta_sts, report, |v| choice(v, &ON_OFF));
+            outbound.set("ca", &mut config.outbound.ca, report, |v| text(v, |given| resolve(base, given).map(Some)));
+            outbound.set("mta_sts_port", &mut config.outbound.mta_sts_port, report, port);
         }
         if let Some(dns) = top.table("dns.", report) {
             dns.refuse_unknown(report);

@@ -60,6 +60,9 @@ pub const KEYS: &[&str] = &[
     "dns.servers",
     "dns.trust_ad",
     "outbound.dane",
+    "outbound.mta_sts",
+    "outbound.ca",
+    "outbound.mta_sts_port",
     "log.to",
     "log.level",
 ];
@@ -334,6 +337,13 @@ pub enum RelayTls {
 pub struct Outbound {
     /// As their TLSA records want it (RFC 7672).
     pub dane: bool,
+    /// As the policies of their domains want it (RFC 8461).
+    pub mta_sts: bool,
+    /// Authorities that may vouch for hosts by such policies, and for those that the policies are fetched from (PEM); none:
+    /// those of the system.
+    pub ca: Option<PathBuf>,
+    /// The port asked for policies.
+    pub mta_sts_port: u16,
 }
 
 /// Which name servers are believed when they say that they have validated an answer (the AD bit, RFC 4035 §3.2.3).

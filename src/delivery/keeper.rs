@@ -79,6 +79,7 @@ fn keep(office: &Office, woken: &Receiver<()>) {
             office.store.checkpoint();
         }
         office.journal.housekeep();
+        office.policies.refresh(&office.config().outbound);
         write_what_is_left(office);
     }
 }

@@ -1,10 +1,12 @@
-//! How a host is talked to: as its `[[relay]]` says, as its TLSA records want it (RFC 7672), or encrypted if it can.
+//! How a host is talked to: as its `[[relay]]` says, as its TLSA records want it (RFC 7672), as its domain's policy wants it
+//! (RFC 8461), or encrypted if it can.
 
 use super::mx::Exchange;
 use super::outcome::Trouble;
+use super::sts::policy::Policy;
 use super::{Hop, Office};
 use crate::config::{Relay, RelayTls};
-use crate::net::dns::{DnsError, Found};
+use crate::net::dns::{DnsError, Found, TlsaSet};
 use crate::net::tls::ClientTls;
 use crate::smtp::client::{Credentials, Secrecy};
 use std::fmt;
@@ -42,6 +44,8 @@ pub(super) enum Proof {
     Authority,
     /// Its TLSA records.
     Dane,
+    /// An authority vouches for it, as its domain wants.
+    Sts,
 }
 
 impl fmt::Display for Proof {
@@ -50,6 +54,7 @@ impl fmt::Display for Proof {
             Proof::Nothing => "unverified",
             Proof::Authority => "verified",
             Proof::Dane => "DANE",
+            Proof::Sts => "MTA-STS",
         })
     }
 }
@@ -82,30 +87,53 @@ impl Manner {
         Ok(Manner { line, login: relay.login.as_deref().map(login).transpose()? })
     }
 
-    /// What the line to one host must be like, which has these addresses. An error: it must not be talked to.
+    /// What the line to one host must be like, which has these addresses; `policy`: its domain's, asked for if nothing goes
+    /// before it. An error: it must not be talked to.
     pub(super) fn toward(
         &self,
         office: &Office,
         exchange: &Exchange,
         addresses: &Found<Vec<IpAddr>>,
+        policy: impl FnOnce() -> Option<Policy>,
     ) -> Result<Secure, Box<Trouble>> {
-        let may = self.line.mode == RelayTls::May;
-        if !(may && exchange.secure && office.config().outbound.dane) {
+        if self.line.mode != RelayTls::May {
             return Ok(self.line.clone());
         }
-        let records = office.resolver.tlsa(&exchange.host, exchange.port, addresses).map_err(|error| {
-            let why = if let DnsError::Temporary(why) = error { why } else { String::new() };
-            let reason = format!("The name servers did not tell by what {} proves its name.", exchange.host);
-            Trouble::own("4.4.3", &reason).because(&why)
-        })?;
-        let Some(records) = records else { return Ok(self.line.clone()) };
+        let records = tlsa(office, exchange, addresses)?;
+        // A policy can't make good what records find wrong (RFC 8461 §2), so they go first.
+        if let Some(tls) = records.as_ref().and_then(|records| ClientTls::dane(records, &exchange.names)) {
+            return Ok(Secure { tls, mode: RelayTls::Encrypt, proof: Proof::Dane });
+        }
+        if let Some(policy) = policy() {
+            return by_policy(office, exchange, &policy);
+        }
         // Records that can't be used still say that it encrypts (RFC 7672 §2.2).
-        let (tls, proof) = match ClientTls::dane(&records, &exchange.names) {
-            Some(tls) => (tls, Proof::Dane),
-            None => (office.tls.clone(), Proof::Nothing),
-        };
-        Ok(Secure { tls, mode: RelayTls::Encrypt, proof })
+        let mode = if records.is_some() { RelayTls::Encrypt } else { RelayTls::May };
+        Ok(Secure { mode, ..self.line.clone() })
     }
+}
+
+fn tlsa(office: &Office, exchange: &Exchange, addresses: &Found<Vec<IpAddr>>) -> Result<Option<TlsaSet>, Box<Trouble>> {
+    if !(exchange.secure && office.config().outbound.dane) {
+        return Ok(None);
+    }
+    office.resolver.tlsa(&exchange.host, exchange.port, addresses).map_err(|error| {
+        let why = if let DnsError::Temporary(why) = error { why } else { String::new() };
+        let reason = format!("The name servers did not tell by what {} proves its name.", exchange.host);
+        Trouble::own("4.4.3", &reason).because(&why)
+    })
+}
+
+fn by_policy(office: &Office, exchange: &Exchange, policy: &Policy) -> Result<Secure, Box<Trouble>> {
+    if !policy.allows(&exchange.host) {
+        let reason = format!("The host {} is none of those that its domain names in its MTA-STS policy.", exchange.host);
+        return Err(Trouble::own("4.7.0", &reason));
+    }
+    let tls = ClientTls::verifying(office.config().outbound.ca.as_deref()).map_err(|error| {
+        log::error!("event=no-authorities reason=\"{error}\"");
+        Trouble::own("4.3.5", "This host is not set up to check other hosts' certificates.")
+    })?;
+    Ok(Secure { tls, mode: RelayTls::Encrypt, proof: Proof::Sts })
 }
 
 impl Secure {

@@ -5,7 +5,8 @@
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
 //! * `route`: where an address leads.
-//! * `local`, `remote`: one try, for mailboxes here and for another host, which `mx` finds; `manner`: how it is talked to.
+//! * `local`, `remote`: one try, for mailboxes here and for another host, which `mx` finds; `manner`: how it is talked to, `sts`:
+//!   what its domain says of that.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back), the rest waits (`schedule`).
 //! * `table`: what waits and for what, and `lanes` to each destination; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
@@ -37,6 +38,7 @@ mod report;
 mod route;
 mod runner;
 mod schedule;
+mod sts;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -163,6 +165,8 @@ struct Office {
     resolver: Arc<Resolver>,
     /// For hosts of which nothing is known; nobody's certificate is checked (RFC 7435).
     tls: ClientTls,
+    /// What domains say of their hosts.
+    policies: Arc<sts::Policies>,
     /// The outbound connections.
     outbound: Registry,
     table: Mutex<table::Table>,
@@ -220,7 +224,9 @@ impl Delivery {
     ) -> Delivery {
         let (runner, woken) = runner::Wake::new();
         let (keeper, kept) = keeper::Wake::new();
+        let file = config.spool.join("mta-sts").join(config.hostname.to_ascii_lowercase());
         let office = Arc::new(Office {
+            policies: sts::Policies::new(clock.clone(), resolver.clone(), file),
             config: RwLock::new(config),
             clock,
             host,

@@ -4,12 +4,14 @@ use super::lanes::Lane;
 use super::manner::{Manner, Proof, Secure};
 use super::mx::{self, Exchange};
 use super::outcome::{Relay, Trouble, Verdict};
+use super::sts::policy::Policy;
 use super::table::Task;
 use super::{Hop, Office, outcome, runner, schedule};
 use crate::mail::Recipient;
 use crate::net::NetError;
 use crate::smtp::client::{Answer, Client, Failure, International, Parcel, Reply, Target, is_international};
 use crate::spool::{Entry, Message};
+use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -243,9 +245,13 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
     let manner = Manner::of(office, hop).map_err(Unreached::Hop)?;
     let begun = office.clock.elapsed();
     let exchanges = mx::exchanges(&office.resolver, hop, &config.hostname, config.queue.smtp_port).map_err(unreached)?;
+    let policy = LazyCell::new(|| match hop {
+        Hop::Domain(domain) => office.policies.enforced(domain, &config),
+        Hop::Host(..) | Hop::Literal(_) => None,
+    });
     let (mut worst, mut asked) = (None, 0);
     for exchange in &exchanges {
-        let (addresses, secure) = match look_up(office, &manner, exchange) {
+        let (addresses, secure) = match look_up(office, &manner, exchange, || policy.clone()) {
             Ok(found) => found,
             Err(unreached) => {
                 worst = Some(milder(worst, unreached));
@@ -296,9 +302,14 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
 }
 
 /// Where a host is, and what the line to it must be like.
-fn look_up(office: &Office, manner: &Manner, exchange: &Exchange) -> Result<(Vec<IpAddr>, Secure), Unreached> {
+fn look_up(
+    office: &Office,
+    manner: &Manner,
+    exchange: &Exchange,
+    policy: impl FnOnce() -> Option<Policy>,
+) -> Result<(Vec<IpAddr>, Secure), Unreached> {
     let addresses = mx::addresses(&office.resolver, exchange).map_err(|why| unreached(mx::no_answer(&exchange.host, &why)))?;
-    let secure = manner.toward(office, exchange, &addresses).map_err(Unreached::Hop)?;
+    let secure = manner.toward(office, exchange, &addresses, policy).map_err(Unreached::Hop)?;
     Ok((addresses.data, secure))
 }
 
@@ -369,6 +380,7 @@ fn wanted(failure: &Failure, proof: Proof) -> String {
     match proof {
         Proof::Nothing | Proof::Authority => failure.to_string(),
         Proof::Dane => format!("{failure}; its TLSA records want it so"),
+        Proof::Sts => format!("{failure}; its domain's MTA-STS policy wants it so"),
     }
 }
 

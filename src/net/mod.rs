@@ -2,7 +2,7 @@
 //!
 //! [`Connection`] is what servers and clients use. Under it lie `stream` (TCP, Unix sockets and TLS as one), `deflate`,
 //! `deadline`, `buffer`, and two codecs that know nothing of sockets: `lines` and `dot`. [`registry`] knows who is connected, [`dns`]
-//! finds where to connect to.
+//! finds where to connect to, [`https`] fetches a text.
 
 mod buffer;
 mod chunk;
@@ -10,6 +10,7 @@ mod deadline;
 mod deflate;
 pub mod dns;
 mod dot;
+pub mod https;
 mod lines;
 pub mod registry;
 mod stream;

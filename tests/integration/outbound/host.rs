@@ -42,6 +42,11 @@ impl Host {
         Host { address, shared }
     }
 
+    /// Has another certificate from now on, or none.
+    pub fn change(&self, tls: Option<ServerTls>) {
+        *self.shared.tls.lock().unwrap() = tls;
+    }
+
     /// Says that behind its 220 of STARTTLS, as somebody on the way could.
     pub fn inject(&self, replies: &'static str) {
         *self.shared.injected.lock().unwrap() = replies;

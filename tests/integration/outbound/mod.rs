@@ -3,6 +3,8 @@
 mod certificates;
 mod dane;
 mod host;
+mod policies;
+mod sts;
 mod zone;
 
 use crate::common::{Daemon, PASSWORD, Setup, Smtp, letter};
@@ -10,7 +12,7 @@ use std::net::SocketAddr;
 use zone::Zone;
 
 pub fn tests() -> Vec<crate::runner::Test> {
-    dane::tests()
+    dane::tests().into_iter().chain(sts::tests()).collect()
 }
 
 /// A daemon that asks this name server and finds SMTP at `port`.

@@ -8,6 +8,7 @@ use std::thread;
 pub const A: u16 = 1;
 pub const CNAME: u16 = 5;
 pub const MX: u16 = 15;
+pub const TXT: u16 = 16;
 pub const TLSA: u16 = 52;
 
 const SERVFAIL: u8 = 2;
@@ -61,6 +62,16 @@ impl Zone {
         self.known.lock().unwrap().insert((name.to_owned(), kind), Says::Fails);
     }
 
+    /// DNSSEC vouches for a domain and its host after all.
+    pub fn secure(&self, domain: &str, host: &str) {
+        let mut known = self.known.lock().unwrap();
+        for key in [(domain.to_owned(), MX), (host.to_owned(), A)] {
+            if let Some(Says::Records(_, secure)) = known.get_mut(&key) {
+                *secure = true;
+            }
+        }
+    }
+
     pub fn mx(&self, domain: &str, preference: u16, host: &str, secure: bool) {
         self.add(domain, MX, secure, [&preference.to_be_bytes()[..], &wire(host)].concat());
     }
@@ -68,6 +79,12 @@ impl Zone {
     pub fn host(&self, name: &str, address: SocketAddr, secure: bool) {
         let SocketAddr::V4(address) = address else { panic!("{address}") };
         self.add(name, A, secure, address.ip().octets().to_vec());
+    }
+
+    pub fn text(&self, name: &str, text: &str) {
+        // A string has 255 bytes at most, a record several strings.
+        let strings = text.as_bytes().chunks(20).flat_map(|part| [&[part.len() as u8], part].concat());
+        self.add(name, TXT, false, strings.collect());
     }
 
     pub fn alias(&self, name: &str, target: &str, secure: bool) {
