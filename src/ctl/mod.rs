@@ -120,7 +120,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
     match plain.as_slice() {
         ["status"] => show::status(&ask("status")?, json),
         ["reload"] => ask("reload").map(drop),
-        ["queue", "list"] => (if json { List::Json } else { List::Plain }).print(&config()?.control),
+        ["queue", "list"] => (if json { List::Json } else { List::Plain }).print(&config()?.control, |_| true),
         ["queue", "show", id] => show::message(&ask(&format!("queue show {id}"))?),
         ["queue", "flush"] => show::flushed(&ask("queue flush")?),
         ["queue", "flush", what] => show::flushed(&ask(&format!("queue flush {what}"))?),

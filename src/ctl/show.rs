@@ -60,22 +60,25 @@ pub enum List {
 }
 
 impl List {
-    /// Asks for the messages and writes them. A reader that goes away early, as `head` does, is no error.
-    pub fn print(self, control: &Path) -> Result<(), Failure> {
+    /// Asks for the messages and writes those that are wanted. A reader that goes away early, as `head` does, is no error.
+    pub fn print(self, control: &Path, wanted: impl Fn(&Value) -> bool) -> Result<(), Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
-        match self.write(control, &mut out) {
+        match self.write(control, wanted, &mut out) {
             Err(Failure { code: exit::OK, .. }) => Ok(()),
             other => other,
         }
     }
 
-    fn write(self, control: &Path, out: &mut impl io::Write) -> Result<(), Failure> {
+    fn write(self, control: &Path, wanted: impl Fn(&Value) -> bool, out: &mut impl io::Write) -> Result<(), Failure> {
         let gone = |error: io::Error| match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::new(exit::OK, ""),
             _ => error.into(),
         };
         let mut count = 0;
         call::ask_for_each(control, "queue list", |message| {
+            if !wanted(message) {
+                return Ok(());
+            }
             let before = match (self, count) {
                 (List::Plain, 0) => PLAIN_HEAD,
                 (List::Json, 0) => "[\n",
@@ -222,6 +225,7 @@ pub fn route(route: &Value) -> Result<(), Failure> {
         "mailbox" => say(&format!("mailbox of {}\n", clean(text(&route["mailbox"])))),
         "domain" => say(&format!("by DNS, to the mail exchangers of {}\n", clean(text(&route["domain"])))),
         "host" => say(&format!("to the host {}\n", clean(text(&route["host"])))),
+        "program" => say(&format!("to the program {}\n", clean(text(&route["program"])))),
         _ => Err(Failure::new(exit::NOUSER, "nobody of that name is here")),
     }
 }

@@ -11,6 +11,7 @@ crate::tests![
     sender_and_full_name,
     smtp_on_standard_input,
     the_queue_is_listed,
+    some_of_the_queue,
     exit_codes_of_sysexits,
     a_big_message,
     reports_as_asked_for,
@@ -124,6 +125,39 @@ fn the_queue_is_listed() {
     wait_for("an empty queue", 60, || daemon.queue().is_empty().then_some(()));
     let output = called(&daemon, "mailq", &[], b"");
     assert!(output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("away.test"), "{output:?}");
+}
+
+fn some_of_the_queue() {
+    let names = ["one", "two", "three"];
+    let sinks = names.map(|_| Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned())));
+    let route = |(name, sink): (&str, &Sink)| format!("[[route]]\ndomain = \"{name}.test\"\nhost = \"{}\"\n", sink.address);
+    let routes: String = names.into_iter().zip(&sinks).map(route).collect();
+    let daemon = Setup::default().config(&routes).start();
+    for (from, to) in [("alice", "x@one.test"), ("bob", "x@two.test"), ("alice", "y@three.test")] {
+        sendmail(&daemon, &["-f", &format!("{from}@here.test"), to], "Subject: waits\n\nx\n");
+    }
+    let tried = |daemon: &Daemon| daemon.queue().iter().all(|message| message["recipients"][0]["tries"] != 0);
+    wait_for("a try of each", 60, || tried(&daemon).then_some(()));
+    let shown = |words: &[&str]| {
+        let said = String::from_utf8_lossy(&called(&daemon, "mailq", words, b"").stdout).into_owned();
+        names.map(|name| said.contains(&format!("@{name}.test>")))
+    };
+    assert_eq!(shown(&[]), [true, true, true]);
+    assert_eq!(shown(&["-qSALICE"]), [true, false, true]);
+    assert_eq!(shown(&["-q!Salice", "-qRtwo"]), [false, true, false]);
+    assert_eq!(shown(&["-qRone", "-qRtwo"]), [true, true, false]);
+    let id = daemon.queue()[2]["id"].as_str().unwrap().to_owned();
+    assert_eq!(shown(&[&format!("-qI{id}")]), [false, false, true]);
+    assert_eq!(called(&daemon, "sendmail", &["-qGslow"], b"").status.code(), Some(64));
+    sinks.iter().for_each(|sink| sink.change(|_| None));
+    let left = |count: usize| wait_for("those that are meant", 60, || (daemon.queue().len() == count).then_some(()));
+    let arrived = || sinks.each_ref().map(|sink| sink.arrived().len());
+    sendmail(&daemon, &["-qRtwo.test"], "");
+    left(2);
+    assert_eq!(arrived(), [0, 1, 0]);
+    sendmail(&daemon, &[&format!("-q!I{id}")], "");
+    left(1);
+    assert_eq!(arrived(), [1, 1, 0]);
 }
 
 fn exit_codes_of_sysexits() {

@@ -1,11 +1,13 @@
 //! `sendmail` and `mailq`, as programs expect them.
 //!
 //! `options` reads the words, `letter` the message (from standard input, whole, before anything is sent: a program that
-//! writes slowly or dies must not leave half a message behind), `addresses` finds whom it goes to, `submit` hands it in.
+//! writes slowly or dies must not leave half a message behind), `addresses` finds whom it goes to, `submit` hands it in; `pick`
+//! tells which messages of the queue are meant.
 
 mod addresses;
 mod letter;
 mod options;
+mod pick;
 mod submit;
 
 use super::call::{self, unreachable_daemon};
@@ -30,16 +32,33 @@ pub fn run(words: &[OsString]) -> Result<(), Failure> {
     match options.mode {
         Mode::Deliver => deliver(&options, &config),
         Mode::Smtp => pass_through(&config),
-        Mode::List => List::Mailq.print(&config.control),
-        Mode::Flush => call::ask(&config.control, "queue flush").map(drop),
+        Mode::List => list(List::Mailq, &options, &config),
+        Mode::Flush => flush(&options, &config),
     }
+}
+
+fn list(list: List, options: &Options, config: &Config) -> Result<(), Failure> {
+    list.print(&config.control, |message| pick::all_mean(&options.picks, message))
+}
+
+/// A message is tried as a whole, as by sendmail, whichever part of it was named.
+fn flush(options: &Options, config: &Config) -> Result<(), Failure> {
+    if options.picks.is_empty() {
+        return call::ask(&config.control, "queue flush").map(drop);
+    }
+    let mut ids = Vec::new();
+    call::ask_for_each(&config.control, "queue list", |message| {
+        ids.extend(message["id"].as_str().filter(|_| pick::all_mean(&options.picks, message)).map(str::to_owned));
+        Ok(())
+    })?;
+    ids.iter().try_for_each(|id| call::ask(&config.control, &format!("queue flush {id}")).map(drop))
 }
 
 /// Called as `mailq`.
 pub fn mailq(words: &[OsString]) -> Result<(), Failure> {
     let options = Options::parse(words)?;
-    let list = if words.iter().any(|word| word == "--json") { List::Json } else { List::Mailq };
-    list.print(&load(options.config.as_deref())?.control)
+    let form = if words.iter().any(|word| word == "--json") { List::Json } else { List::Mailq };
+    list(form, &options, &load(options.config.as_deref())?)
 }
 
 /// Who calls, as the system knows it.

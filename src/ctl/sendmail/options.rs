@@ -1,6 +1,7 @@
 //! The command line of sendmail(8). Programs pass all kinds of flags that meant something to some sendmail once; what means
 //! nothing here is passed over.
 
+use super::pick::Pick;
 use crate::ctl::Failure;
 use crate::mail::MailDsn;
 use crate::mail::dsn::{BadParameter, Notify, Return, Xtext};
@@ -39,6 +40,8 @@ pub struct Options {
     pub dsn: MailDsn,
     /// `-N`, for all recipients.
     pub notify: Option<Notify>,
+    /// `-qI`, `-qR`, `-qS`: which messages of the queue; none: all.
+    pub picks: Vec<Pick>,
     /// `-C`.
     pub config: Option<PathBuf>,
     /// Words that are no options.
@@ -92,9 +95,25 @@ impl Options {
             ('b', "s") => self.mode = Mode::Smtp,
             ('b', "p") => self.mode = Mode::List,
             ('b', other) => return Err(Failure::new(exit::USAGE, format!("-b{other} is not served by this sendmail"))),
-            ('q', _) => self.mode = Mode::Flush,
+            ('q', _) => return self.queue(value),
             ('o', "i") => self.ignore_dots = true,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// `-q`, and what can follow it: which messages; an interval, and how long to stay, which mean nothing beside a daemon.
+    fn queue(&mut self, value: &str) -> Result<(), Failure> {
+        let rest = value.trim_start_matches(['f', 'p']);
+        match Pick::parse(value) {
+            Some(pick) => self.picks.push(pick),
+            None if rest.is_empty() || rest.starts_with(|first: char| first.is_ascii_digit()) => {}
+            // Of quarantined mail, of a queue group, of a queue of its own: other mail than this would be a surprise.
+            None => return Err(Failure::new(exit::USAGE, format!("-q{} is not served by this sendmail", value.escape_debug()))),
+        }
+        // `-bp` may stand beside it.
+        if self.mode != Mode::List {
+            self.mode = Mode::Flush;
         }
         Ok(())
     }
@@ -142,7 +161,16 @@ mod tests {
         assert_eq!(parse("-fx@y.test a").sender.as_deref(), Some("x@y.test"));
         assert_eq!(parse("-bs").mode, Mode::Smtp);
         assert_eq!(parse("-bp").mode, Mode::List);
-        assert_eq!(parse("-q30m").mode, Mode::Flush);
+        for all in ["-q", "-q30m", "-qf", "-qp5m", "-qp"] {
+            assert_eq!((parse(all).mode, parse(all).picks.len()), (Mode::Flush, 0), "{all}");
+        }
+        for some in ["-qRaway.test -q!Sbob", "-bp -qI1 -qI2", "-q -qR@a.test -q!I3"] {
+            let list = some.starts_with("-bp");
+            assert_eq!((parse(some).mode == Mode::List, parse(some).picks.len()), (list, 2), "{some}");
+        }
+        for wrong in ["-qQ", "-qGslow", "-qL", "-qR", "-q!", "-qx"] {
+            assert!(Options::parse(&[wrong.into()]).is_err(), "{wrong}");
+        }
         assert_eq!(parse("-Am -v -n -G -U -odb -d0.1 a").recipients, ["a"]);
         assert!(Options::parse(&["-f".into()]).is_err());
         assert!(Options::parse(&["-bd".into()]).is_err());
