@@ -4,7 +4,7 @@
 //!
 //! * [`sys`]: time, files, system calls.
 //! * [`config`]: the one configuration file.
-//! * [`host`]: what needs the operating system's word: accounts, passwords, opening users' files.
+//! * [`host`]: what needs the operating system's word: accounts, passwords, opening users' files, running programs.
 //! * [`net`]: a conversation with a peer: lines, dot-stuffing, deadlines, TLS, DNS.
 //! * [`mail`]: addresses, envelopes, headers, dates, the structure of messages and what IMAP says of it.
 //! * [`spool`]: the journal. What it has committed is never lost.

@@ -19,6 +19,8 @@ pub fn listener(section: &Section<'_, '_>, base: &Path, report: &mut Report) -> 
     let mut tls = None;
     let words = [("none", Tls::None), ("starttls", Tls::Starttls), ("implicit", Tls::Implicit)];
     section.set("tls", &mut tls, report, |v| choice(v, &words).map(Some));
+    let mut proxy = Vec::new();
+    section.set("proxy", &mut proxy, report, |v| one_or_list(v, |item| text(item, values::network)));
     let at: Vec<Endpoint> = at?
         .into_iter()
         .map(|endpoint| match endpoint {
@@ -35,12 +37,16 @@ pub fn listener(section: &Section<'_, '_>, base: &Path, report: &mut Report) -> 
         None if at.iter().all(is_unix) => Tls::None,
         None => Tls::Starttls,
     };
+    if !proxy.is_empty() && at.iter().any(is_unix) {
+        section.set("proxy", &mut (), report, |v| Err(wrong(v, "a Unix socket has no proxies")));
+        return None;
+    }
     if protocol == Some(Some(Protocol::Lmtp)) && at.iter().any(|at| matches!(at, Endpoint::Tcp(tcp) if tcp.port() == 25)) {
         section.set("address", &mut (), report, |v| Err(wrong(v, "port 25 is for SMTP, never for LMTP (RFC 2033)")));
         return None;
     }
     let mark = section.mark(section.get("address").map_or(0..0, |value| value.span()));
-    Some((Listen { at, protocol: protocol??, tls }, mark))
+    Some((Listen { at, protocol: protocol??, tls, proxy }, mark))
 }
 
 /// The well-known ports on all addresses.
@@ -60,7 +66,7 @@ pub fn default_listeners() -> Vec<Listen> {
         (143, Protocol::Imap, Tls::Starttls),
         (993, Protocol::Imap, Tls::Implicit),
     ]
-    .map(|(port, protocol, tls)| Listen { at: everywhere(port), protocol, tls })
+    .map(|(port, protocol, tls)| Listen { at: everywhere(port), protocol, tls, proxy: Vec::new() })
     .to_vec()
 }
 
@@ -69,7 +75,8 @@ pub fn add_submit_socket(listeners: &mut Vec<Listen>, control: &Path) {
     let local = |listen: &Listen| listen.protocol == Protocol::Submission && listen.at.iter().any(is_unix);
     if !listeners.iter().any(local) {
         let socket = control.with_file_name("submit.sock");
-        listeners.push(Listen { at: vec![Endpoint::Unix(socket)], protocol: Protocol::Submission, tls: Tls::None });
+        let at = vec![Endpoint::Unix(socket)];
+        listeners.push(Listen { at, protocol: Protocol::Submission, tls: Tls::None, proxy: Vec::new() });
     }
 }
 

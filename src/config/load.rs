@@ -3,8 +3,8 @@
 use super::read::{Section, Value, choice, list, number, one_or_list, text, text_or_number, wrong};
 use super::relay;
 use super::report::{Mark, Report, Source};
-use super::schema::{Config, Limits, Listen, Log, Outbound, Queue, Relay, Route, Sender, Submission, Timeouts, Trust};
-use super::{listen, values};
+use super::schema::{Config, Limits, Listen, Log, Outbound, Queue, Relay, Sender, Submission, Timeouts, Trust};
+use super::{listen, route, values};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -103,6 +103,7 @@ impl Draft {
                 command: minutes(5),
                 data: minutes(3),
                 remote: minutes(10),
+                program: minutes(15),
                 stop: Duration::from_secs(30),
             },
             max_message_size: 50 << 20,
@@ -220,6 +221,7 @@ impl Draft {
             timeouts.set("command", &mut config.timeouts.command, report, span);
             timeouts.set("data", &mut config.timeouts.data, report, span);
             timeouts.set("remote", &mut config.timeouts.remote, report, span);
+            timeouts.set("program", &mut config.timeouts.program, report, span);
             timeouts.set("stop", &mut config.timeouts.stop, report, any_span);
         }
         if let Some(smtp) = top.table("smtp.", report) {
@@ -284,17 +286,7 @@ impl Draft {
             let mut seen = HashSet::new();
             self.config.routes.clear();
             for section in sections {
-                section.refuse_unknown(report);
-                let domain = section.must("domain", report, |v| {
-                    text(v, |name| match values::domain_name(name)?.to_ascii_lowercase() {
-                        again if !seen.insert(again.clone()) => Err(format!("`{again}` has a route already")),
-                        first => Ok(first),
-                    })
-                });
-                let host = section.must("host", report, |v| text(v, values::host_and_port));
-                if let (Some(domain), Some((host, port))) = (domain, host) {
-                    self.config.routes.push(Route { domain, host, port });
-                }
+                self.config.routes.extend(route::route(&section, &self.base, &mut seen, report));
             }
         }
         if let Some(sections) = top.tables("sender.", report) {

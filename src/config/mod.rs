@@ -5,12 +5,13 @@ pub mod load;
 mod read;
 mod relay;
 pub mod report;
+mod route;
 pub mod schema;
 mod values;
 
 pub use load::load;
 pub use report::Report;
-pub use schema::{Config, Endpoint, Listen, Protocol, Relay, RelayTls, Tls};
+pub use schema::{Config, Endpoint, Listen, Program, Protocol, Relay, RelayTls, Site, Tls, Via};
 
 /// Where the file lies when nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/pillarbox/pillarbox.conf";

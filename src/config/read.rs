@@ -57,6 +57,11 @@ impl<'a, 'i> Section<'a, 'i> {
         value
     }
 
+    /// Its place in the document.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
     /// Keeps a place of this section's document.
     pub fn mark(&self, span: Range<usize>) -> Mark {
         self.source.mark(span)

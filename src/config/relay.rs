@@ -3,7 +3,7 @@
 use super::load::resolve;
 use super::read::{Section, choice, text, wrong};
 use super::report::{Mark, Report};
-use super::schema::{Config, Relay, RelayTls};
+use super::schema::{Config, Relay, RelayTls, Site, Via};
 use super::values;
 use std::net::IpAddr;
 use std::path::Path;
@@ -47,7 +47,11 @@ pub fn relay(section: &Section<'_, '_>, base: &Path, others: &[(Relay, Mark)], r
 /// A relay that nothing leads to is a slip of the pen, and its host would be talked to without what stands here.
 pub fn refuse_unused(relays: &[(Relay, Mark)], config: &Config, report: &mut Report) {
     let named = config.queue.smarthost.iter().chain(&config.queue.fallback).map(|(host, port)| (host, *port));
-    let named: Vec<(&String, u16)> = named.chain(config.routes.iter().map(|route| (&route.host, route.port))).collect();
+    let routed = config.routes.iter().filter_map(|route| match &route.via {
+        Via::Host(host, port) | Via::Lmtp(Site::Host(host, port)) => Some((host, *port)),
+        Via::Lmtp(Site::Unix(_)) | Via::Program(_) => None,
+    });
+    let named: Vec<(&String, u16)> = named.chain(routed).collect();
     for (relay, mark) in relays {
         if !named.iter().any(|(host, port)| relay.is(host, *port)) {
             let what = format!("neither `smarthost`, `fallback` nor a route names `{}:{}`", relay.host, relay.port);

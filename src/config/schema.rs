@@ -1,8 +1,9 @@
 //! What can be configured, checked and with every default filled in.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Every key there is, with the tables it stands in.
@@ -19,6 +20,7 @@ pub const KEYS: &[&str] = &[
     "listen.address",
     "listen.protocol",
     "listen.tls",
+    "listen.proxy",
     "tls.certificate",
     "tls.key",
     "auth.plaintext",
@@ -34,6 +36,7 @@ pub const KEYS: &[&str] = &[
     "timeouts.command",
     "timeouts.data",
     "timeouts.remote",
+    "timeouts.program",
     "timeouts.stop",
     "smtp.max_message_size",
     "smtp.relay_networks",
@@ -53,6 +56,9 @@ pub const KEYS: &[&str] = &[
     "queue.per_destination",
     "route.domain",
     "route.host",
+    "route.lmtp",
+    "route.program",
+    "route.user",
     "relay.host",
     "relay.tls",
     "relay.ca",
@@ -110,7 +116,7 @@ pub struct Config {
     pub submission: Submission,
     /// Addresses that are users' own beside those of their mailboxes.
     pub senders: Vec<Sender>,
-    /// Domains that go to a fixed host instead of their MX, keys in lower case.
+    /// Domains whose mail does not go by DNS.
     pub routes: Vec<Route>,
     /// How hosts are talked to that are named here.
     pub relays: Vec<Relay>,
@@ -133,10 +139,12 @@ pub struct Listen {
     pub protocol: Protocol,
     /// Whether and how it is encrypted.
     pub tls: Tls,
+    /// Who may connect, if any are named: proxies, that tell who connects to them (PROXY protocol).
+    pub proxy: Vec<Network>,
 }
 
-/// Where a listener is bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// An IP address and port; port 0 takes a free one.
     Tcp(SocketAddr),
@@ -211,9 +219,24 @@ pub enum Tls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// Any address in it.
-    pub address: std::net::IpAddr,
+    pub address: IpAddr,
     /// Leading bits that count.
     pub bits: u8,
+}
+
+impl Network {
+    /// Is the address in it? An IPv4 address written as an IPv6 one is an IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let same = |ours: u128, theirs: u128, width: u32| {
+            let ignored = width.saturating_sub(u32::from(self.bits));
+            ours.checked_shr(ignored).unwrap_or(0) == theirs.checked_shr(ignored).unwrap_or(0)
+        };
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => same(u32::from(ours).into(), u32::from(theirs).into(), 32),
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => same(ours.into(), theirs.into(), 128),
+            _ => false,
+        }
+    }
 }
 
 /// Bounds on what clients may use.
@@ -246,6 +269,8 @@ pub struct Timeouts {
     pub data: Duration,
     /// For another host, at each step, if RFC 5321 §4.5.3.2 does not want it shorter.
     pub remote: Duration,
+    /// For a program that takes a message.
+    pub program: Duration,
     /// At the end, for messages that are arriving.
     pub stop: Duration,
 }
@@ -293,15 +318,42 @@ pub struct Sender {
     pub addresses: Vec<String>,
 }
 
-/// A domain's fixed host.
+/// Where a domain's mail goes, whatever DNS says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// In lower case.
     pub domain: String,
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// Where its mail goes.
+    pub via: Via,
+}
+
+/// Where the mail of a domain goes that has a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// A name or address, and a port.
+    Host(String, u16),
+    /// A store that speaks LMTP.
+    Lmtp(Site),
+    /// To a program of this host.
+    Program(Arc<Program>),
+}
+
+/// Where a server is, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Site {
+    /// A name or address, and a port.
+    Host(String, u16),
+    /// A socket of this host.
+    Unix(PathBuf),
+}
+
+/// A program that takes messages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Program {
+    /// Its path and its arguments.
+    pub words: Vec<String>,
+    /// Who runs it.
+    pub user: Option<String>,
 }
 
 /// How a host is talked to that the smarthost, the fallback or a route names.
@@ -364,4 +416,17 @@ pub struct Log {
     pub syslog: bool,
     /// The least important level that is written.
     pub level: log::LevelFilter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_no_bits_is_everybody_of_its_family() {
+        let all = |address: &str| Network { address: address.parse().unwrap(), bits: 0 };
+        let (v4, v6) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        assert!(all("0.0.0.0").contains(v4) && !all("0.0.0.0").contains(v6));
+        assert!(all("1::").contains(v6) && !all("1::").contains(v4));
+    }
 }

@@ -223,6 +223,7 @@ pub fn route(delivery: &Delivery, address: &Address) -> Result<Value, Refusal> {
         Route::Local(account) => json!({ "to": "mailbox", "mailbox": account.name }),
         Route::NoUser => json!({ "to": "nobody" }),
         Route::Remote(Hop::Domain(domain)) => json!({ "to": "domain", "domain": domain }),
-        Route::Remote(hop @ (Hop::Host(..) | Hop::Literal(_))) => json!({ "to": "host", "host": hop.to_string() }),
+        Route::Remote(hop @ Hop::Program(_)) => json!({ "to": "program", "program": hop.to_string() }),
+        Route::Remote(hop @ (Hop::Host(..) | Hop::Lmtp(_) | Hop::Literal(_))) => json!({ "to": "host", "host": hop.to_string() }),
     })
 }

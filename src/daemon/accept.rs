@@ -3,7 +3,7 @@
 //! mio tells of a listener only when something new arrives there, so a listener stays on the list of those that are ready
 //! until `accept` says that nothing waits. When descriptors run out all listeners rest for a moment and are then tried again.
 
-use super::limits::{Full, Limits, Ticket};
+use super::limits::{Client, Full, Limits, Ticket};
 use super::listeners::{self, Listener, Plan, Service, Stream};
 use crate::config::{Tls, schema};
 use mio::unix::SourceFd;
@@ -37,6 +37,8 @@ pub struct Arrival {
     pub service: Service,
     /// How.
     pub tls: Tls,
+    /// A proxy, that will tell who is there.
+    pub proxied: bool,
     /// Its right to be there.
     pub ticket: Ticket,
 }
@@ -207,12 +209,17 @@ impl Acceptor {
     fn accept_from(&mut self, at: usize, bounds: &schema::Limits, take: &mut impl FnMut(Arrival)) {
         for _ in 0..AT_ONCE {
             let Some(door) = self.doors.get(at) else { return };
-            let (service, tls, token) = (door.plan.service, door.plan.tls, door.token);
+            let (service, tls, proxied, token) = (door.plan.service, door.plan.tls, door.plan.is_proxied(), door.token);
             match door.listener.accept() {
-                Ok(stream) => match self.limits.admit(bounds, service, stream.client(), &self.waker) {
-                    Ok(ticket) => take(Arrival { stream, service, tls, ticket }),
-                    Err(full) => self.turn_away(stream, service, tls, full),
-                },
+                Ok(stream) if !door.plan.takes(&stream) => self.refuse(&stream, service),
+                Ok(stream) => {
+                    // Who is behind a proxy is counted when that is known.
+                    let client = if proxied { Client::Trusted } else { stream.client() };
+                    match self.limits.admit(bounds, service, client, &self.waker) {
+                        Ok(ticket) => take(Arrival { stream, service, tls, proxied, ticket }),
+                        Err(full) => self.turn_away(stream, service, tls, full),
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.ready.remove(&token);
                     return;
@@ -231,16 +238,19 @@ impl Acceptor {
     }
 
     fn turn_away(&mut self, stream: Stream, service: Service, tls: Tls, full: Full) {
-        let why = match full {
-            Full::All => "limits.sessions",
-            Full::Service => "limits.per_service",
-            Full::Client => "limits.per_network",
-        };
         if self.may_complain() {
-            log::warn!("turned-away service={} peer={} limit={why}", service.name(), stream.peer());
+            log::warn!("turned-away service={} peer={} limit={}", service.name(), stream.peer(), full.limit());
         }
         // A client that waits for a TLS handshake would not understand a line of text.
         stream.dismiss(if tls == Tls::Implicit { b"" } else { service.farewell() });
+    }
+
+    /// Without a word: whoever is no proxy has no business there.
+    fn refuse(&mut self, stream: &Stream, service: Service) {
+        self.limits.count_refused();
+        if self.may_complain() {
+            log::warn!("turned-away service={} peer={} reason=no-proxy", service.name(), stream.peer());
+        }
     }
 
     /// A flood of connections must not become a flood of log lines.

@@ -44,6 +44,17 @@ pub enum Full {
     Client,
 }
 
+impl Full {
+    /// Its key in the configuration.
+    pub fn limit(self) -> &'static str {
+        match self {
+            Full::All => "limits.sessions",
+            Full::Service => "limits.per_service",
+            Full::Client => "limits.per_network",
+        }
+    }
+}
+
 /// All sessions there are.
 #[derive(Debug, Default)]
 pub struct Limits {
@@ -95,7 +106,7 @@ impl Limits {
             Service::Mail(_) => None,
         };
         if let Some(full) = full {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.count_refused();
             return Err(full);
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -105,6 +116,11 @@ impl Limits {
         *counts.services.entry(service).or_default() += 1;
         *counts.clients.entry(client).or_default() += 1;
         Ok(Ticket { limits: self.clone(), service, client, waker: waker.clone() })
+    }
+
+    /// A connection is turned away.
+    pub fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Sessions of a service now.
@@ -128,6 +144,23 @@ impl Limits {
 }
 
 impl Ticket {
+    /// The client is another than who connected, as a proxy tells. An error: that one has as many sessions already as it may
+    /// have.
+    pub fn pass_to(&mut self, client: Client, limits: &schema::Limits) -> Result<(), Full> {
+        let mut counts = self.limits.lock();
+        leave(&mut counts.clients, &self.client);
+        let of_client = counts.clients.entry(client).or_default();
+        let full = client != Client::Trusted && *of_client >= limits.per_network;
+        *of_client += 1;
+        self.client = client;
+        drop(counts);
+        if full {
+            self.limits.count_refused();
+            return Err(Full::Client);
+        }
+        Ok(())
+    }
+
     /// Its session ends by a panic.
     pub fn count_panic(&self) {
         self.limits.panics.fetch_add(1, Ordering::Relaxed);
@@ -184,6 +217,12 @@ mod tests {
         assert_eq!(admit(pop3, "2001:db8::3").err(), Some(Full::Client));
         assert!(admit(pop3, "2001:db8:0:1::3").is_ok());
         assert_eq!(limits.of_service(smtp), 2);
-        assert_eq!(limits.refused.load(Ordering::Relaxed), 4);
+        // Through a proxy: the one behind it counts.
+        let mut passed = admit(pop3, "127.0.0.1").unwrap();
+        assert_eq!(passed.pass_to(Client::of("2001:db8:0:1::4".parse().unwrap()), &bounds), Ok(()));
+        assert_eq!(passed.pass_to(Client::of("2001:db8::4".parse().unwrap()), &bounds), Err(Full::Client));
+        drop(passed);
+        assert_eq!(limits.of_service(pop3), 1);
+        assert_eq!(limits.refused.load(Ordering::Relaxed), 5);
     }
 }

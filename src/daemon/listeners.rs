@@ -1,6 +1,7 @@
 //! Sockets that listen: bound by configuration, kept over a reload, shown in the ready line.
 
 use super::limits::Client;
+use crate::config::schema::Network;
 use crate::config::{Config, Endpoint, Protocol, Tls};
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
@@ -53,8 +54,25 @@ pub struct Plan {
     pub service: Service,
     /// How.
     pub tls: Tls,
+    /// Who alone may connect, as a proxy; none: everybody, for himself.
+    proxies: Vec<Network>,
     /// Another address of the same listener is enough: `[::]` on a host without IPv6.
     optional: bool,
+}
+
+impl Plan {
+    /// Is it for proxies?
+    pub fn is_proxied(&self) -> bool {
+        !self.proxies.is_empty()
+    }
+
+    /// May this one connect?
+    pub fn takes(&self, stream: &Stream) -> bool {
+        match stream {
+            Stream::Tcp(_, from) if self.is_proxied() => self.proxies.iter().any(|proxy| proxy.contains(from.ip())),
+            _ => true,
+        }
+    }
 }
 
 /// All listeners of a configuration, in its order, the control socket last.
@@ -67,12 +85,13 @@ pub fn plan(config: &Config) -> Vec<Plan> {
                 endpoint: endpoint.clone(),
                 service: Service::Mail(listen.protocol),
                 tls: listen.tls,
+                proxies: listen.proxy.clone(),
                 optional: wildcard && listen.at.len() > 1,
             });
         }
     }
     let control = Endpoint::Unix(config.control.clone());
-    plans.push(Plan { endpoint: control, service: Service::Control, tls: Tls::None, optional: false });
+    plans.push(Plan { endpoint: control, service: Service::Control, tls: Tls::None, proxies: Vec::new(), optional: false });
     plans
 }
 
@@ -238,7 +257,7 @@ mod tests {
             Some(path) => Endpoint::Unix(path.into()),
             None => Endpoint::Tcp(text.parse().unwrap()),
         };
-        Plan { endpoint, service: Service::Control, tls: Tls::None, optional: false }
+        Plan { endpoint, service: Service::Control, tls: Tls::None, proxies: Vec::new(), optional: false }
     }
 
     #[test]

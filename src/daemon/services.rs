@@ -1,7 +1,7 @@
 //! What a worker thread does with a connection: from the bare socket to the room of its protocol.
 
 use super::accept::Arrival;
-use super::limits::Ticket;
+use super::limits::{Client, Full, Ticket};
 use super::listeners::{Service, Stream};
 use crate::auth::Gate;
 use crate::config::{Config, Protocol, Tls};
@@ -9,7 +9,7 @@ use crate::ctld;
 use crate::delivery::Delivery;
 use crate::host::Host;
 use crate::mailbox::Store;
-use crate::net::{Connection, Registry, tls::ServerTls};
+use crate::net::{Connection, Peer, Registry, tls::ServerTls};
 use crate::sys::Clock;
 use crate::{imapd, pop3d, smtpd};
 use std::io;
@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(60);
+
+/// A proxy tells at once who is behind it.
+const HEADER: Duration = Duration::from_secs(10);
 
 /// What lives as long as the daemon.
 #[derive(Clone, Debug)]
@@ -118,15 +121,24 @@ impl Job {
 
 /// Runs a session from its first byte to its last.
 pub fn run(job: Job) {
-    let Job { arrival: Arrival { stream, service, tls, ticket }, services, session } = job;
-    let in_session = InSession { session: &session, service, ticket };
-    if let Err(error) = serve(stream, service, tls, &services, &session) {
+    let Job { arrival: Arrival { stream, service, tls, proxied, ticket }, services, session } = job;
+    let mut in_session = InSession { session: &session, service, ticket };
+    let proxy = proxied.then(|| (stream.peer(), &mut in_session.ticket));
+    if let Err(error) = serve(stream, service, tls, proxy, &services, &session) {
         log::info!("session={session} connect-failed service={} error=\"{error}\"", service.name());
     }
     drop(in_session);
 }
 
-fn serve(stream: Stream, service: Service, tls: Tls, services: &Services, session: &str) -> io::Result<()> {
+/// `proxy`: its address, and the place that is to be its client's.
+fn serve(
+    stream: Stream,
+    service: Service,
+    tls: Tls,
+    proxy: Option<(String, &mut Ticket)>,
+    services: &Services,
+    session: &str,
+) -> io::Result<()> {
     let is_tcp = matches!(stream, Stream::Tcp(..));
     let mut connection = match stream {
         Stream::Tcp(stream, peer) => Connection::accepted(stream, peer),
@@ -134,6 +146,17 @@ fn serve(stream: Stream, service: Service, tls: Tls, services: &Services, sessio
     };
     connection.register(&services.registry);
     connection.set_timeout(services.config.timeouts.command);
+    if let Some((proxy, ticket)) = proxy {
+        connection.set_deadline(Some(HEADER));
+        connection.read_proxy_header().map_err(|error| io::Error::other(format!("PROXY of {proxy}: {error}")))?;
+        connection.set_deadline(None);
+        log::debug!("session={session} proxied by={proxy} peer={}", connection.peer());
+        if let Err(full) = pass_to_client(ticket, connection.peer(), services) {
+            log::warn!("turned-away service={} peer={} limit={}", service.name(), connection.peer(), full.limit());
+            let farewell = if tls == Tls::Implicit { b"" } else { service.farewell() };
+            return connection.put(farewell).and_then(|()| connection.flush()).map_err(io::Error::from);
+        }
+    }
     if tls == Tls::Implicit {
         connection.set_deadline(Some(HANDSHAKE));
         connection.accept_tls(&services.tls).map_err(|error| io::Error::other(format!("TLS: {error}")))?;
@@ -149,6 +172,13 @@ fn serve(stream: Stream, service: Service, tls: Tls, services: &Services, sessio
         Service::Control => services.control.serve(connection, session),
     }
     Ok(())
+}
+
+fn pass_to_client(ticket: &mut Ticket, peer: &Peer, services: &Services) -> Result<(), Full> {
+    match peer {
+        Peer::Tcp(address) => ticket.pass_to(Client::of(address.ip()), &services.config.limits),
+        Peer::Unix { .. } => Ok(()),
+    }
 }
 
 /// Holds the session's place to its end, and tells of an end by panic.

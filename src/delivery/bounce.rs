@@ -217,7 +217,9 @@ fn status(notice: &Notice<'_>) -> String {
             let _ = writeln!(text, "Remote-MTA: dns; {}", relay.host);
         }
         let _ = match &trouble.reply {
-            Some(reply) => writeln!(text, "Diagnostic-Code: smtp; {reply}"),
+            Some(reply) if trouble.relay.is_some() => writeln!(text, "Diagnostic-Code: smtp; {reply}"),
+            // Only a program speaks without being a host.
+            Some(reply) => writeln!(text, "Diagnostic-Code: x-unix; {reply}"),
             None if notice.kind == Kind::Delivered => Ok(()),
             None => writeln!(text, "Diagnostic-Code: x-pillarbox; {trouble}"),
         };

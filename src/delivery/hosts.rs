@@ -4,8 +4,8 @@
 //! others, or later, or about another domain.
 
 use super::outcome::Trouble;
+use crate::config::Endpoint;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// One that failed is remembered for so long after its rest, so that a second failure makes it rest longer.
@@ -31,14 +31,14 @@ struct Host {
 /// See the module. Time is that of the clock that never jumps.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    failed: HashMap<SocketAddr, Host>,
+    failed: HashMap<Endpoint, Host>,
     sweep: Duration,
 }
 
 impl Hosts {
     /// May this host be asked? If not, why it could not be reached before.
-    pub(super) fn ask(&mut self, address: SocketAddr, now: Duration) -> Result<(), Box<Trouble>> {
-        match self.failed.get_mut(&address) {
+    pub(super) fn ask(&mut self, address: &Endpoint, now: Duration) -> Result<(), Box<Trouble>> {
+        match self.failed.get_mut(address) {
             Some(host) if host.rests_until > now => Err(host.trouble.clone()),
             Some(host) => {
                 (host.rests_until, host.trial) = (now + TRIAL, true);
@@ -49,17 +49,17 @@ impl Hosts {
     }
 
     /// It answered.
-    pub(super) fn answered(&mut self, address: SocketAddr) {
-        self.failed.remove(&address);
+    pub(super) fn answered(&mut self, address: &Endpoint) {
+        self.failed.remove(address);
     }
 
     /// It did not; `rest`: for how long it is left alone after so many failures.
-    pub(super) fn failed(&mut self, address: SocketAddr, trouble: &Trouble, now: Duration, rest: impl Fn(u32) -> Duration) {
+    pub(super) fn failed(&mut self, address: &Endpoint, trouble: &Trouble, now: Duration, rest: impl Fn(u32) -> Duration) {
         if self.sweep <= now {
             self.failed.retain(|_, host| host.rests_until + REMEMBERED > now);
             self.sweep = now + SWEEP;
         }
-        let before = self.failed.get(&address);
+        let before = self.failed.get(address);
         // Those who began to ask it before it was known to be dead find out the same.
         if before.is_some_and(|host| !host.trial && host.rests_until > now) {
             return;
@@ -67,7 +67,7 @@ impl Hosts {
         let failures = before.map_or(0, |host| host.failures).saturating_add(1);
         let (rests_until, trouble) = (now + rest(failures), Box::new(trouble.clone()));
         let host = Host { rests_until, trial: false, failures, trouble };
-        self.failed.insert(address, host);
+        self.failed.insert(address.clone(), host);
     }
 
     /// All may be asked again.
@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn a_dead_host_rests_and_is_then_asked_by_one() {
         let mut hosts = Hosts::default();
-        let (dead, other) = ("192.0.2.1:25".parse().unwrap(), "192.0.2.1:26".parse().unwrap());
+        let [dead, other] = ["192.0.2.1:25", "192.0.2.1:26"].map(|address| Endpoint::Tcp(address.parse().unwrap()));
+        let (dead, other) = (&dead, &other);
         let trouble = Trouble::own("4.4.1", "gone");
         let rest = |failures: u32| at(10 * u64::from(failures));
         hosts.failed(dead, &trouble, at(100), rest);

@@ -174,7 +174,8 @@ pub(super) fn head(message: &Message) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-fn delivered_to(head: &[u8]) -> Vec<String> {
+/// The values of its Delivered-To fields, in lower case.
+pub(super) fn delivered_to(head: &[u8]) -> Vec<String> {
     let fields = header::fields(head).filter(|field| field.is(head, "Delivered-To"));
     let value = |field: header::Field| header::unfold(head.get(field.value).unwrap_or_default());
     fields.map(value).map(|value| super::mend::address_key(&value)).collect()

@@ -5,7 +5,7 @@ use super::mx::Exchange;
 use super::outcome::Trouble;
 use super::sts::policy::Policy;
 use super::{Hop, Office};
-use crate::config::{Relay, RelayTls};
+use crate::config::{Relay, RelayTls, Site};
 use crate::net::dns::{DnsError, Found, TlsaSet};
 use crate::net::tls::ClientTls;
 use crate::smtp::client::{Credentials, Secrecy};
@@ -65,8 +65,8 @@ impl Manner {
     pub(super) fn of(office: &Office, hop: &Hop) -> Result<Manner, Box<Trouble>> {
         let config = office.config();
         let relay = match hop {
-            Hop::Host(host, port) => config.relays.iter().find(|relay| relay.is(host, *port)),
-            Hop::Domain(_) | Hop::Literal(_) => None,
+            Hop::Host(host, port) | Hop::Lmtp(Site::Host(host, port)) => config.relays.iter().find(|relay| relay.is(host, *port)),
+            Hop::Domain(_) | Hop::Literal(_) | Hop::Lmtp(Site::Unix(_)) | Hop::Program(_) => None,
         };
         let Some(relay) = relay else {
             let line = Secure { tls: office.tls.clone(), mode: RelayTls::May, proof: Proof::Nothing };
@@ -85,6 +85,11 @@ impl Manner {
         };
         let line = Secure { tls, mode: relay.tls, proof };
         Ok(Manner { line, login: relay.login.as_deref().map(login).transpose()? })
+    }
+
+    /// What the line is like where nobody wants more of it.
+    pub(super) fn line(&self) -> Secure {
+        self.line.clone()
     }
 
     /// What the line to one host must be like, which has these addresses; `policy`: its domain's, asked for if nothing goes

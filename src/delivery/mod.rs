@@ -5,8 +5,8 @@
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
 //! * `route`: where an address leads.
-//! * `local`, `remote`: one try, for mailboxes here and for another host, which `mx` finds; `manner`: how it is talked to, `sts`:
-//!   what its domain says of that.
+//! * `local`, `remote`, `program`: one try, for mailboxes here, for another host, which `mx` finds, and for a program; `manner`:
+//!   how a host is talked to, `sts`: what its domain says of that.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back), the rest waits (`schedule`).
 //! * `table`: what waits and for what, and `lanes` to each destination; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
@@ -30,6 +30,7 @@ mod operator;
 mod outcome;
 mod places;
 mod post;
+mod program;
 mod quota;
 mod recover;
 mod remote;
@@ -49,7 +50,8 @@ pub use operator::{ActError, Which};
 pub use post::{Letter, Post};
 pub use rename::RenameError;
 
-use crate::config::Config;
+use crate::config::{Config, Program, Site};
+use crate::host::program::GRACE;
 use crate::host::{Account, Host};
 use crate::mail::{Address, Recipient};
 use crate::mailbox::{Mailbox, MailboxError, Store};
@@ -59,10 +61,10 @@ use crate::net::tls::ClientTls;
 use crate::spool::{Entry, Journal, SpoolError, SpoolId, Unsettled};
 use crate::sys::Clock;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where an address leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +86,10 @@ pub enum Hop {
     Host(String, u16),
     /// An address literal.
     Literal(std::net::IpAddr),
+    /// A store that speaks LMTP.
+    Lmtp(Site),
+    /// No host, but a program of this one.
+    Program(Arc<Program>),
 }
 
 impl fmt::Display for Hop {
@@ -92,6 +98,9 @@ impl fmt::Display for Hop {
             Hop::Domain(domain) => out.write_str(domain),
             Hop::Host(host, port) => write!(out, "{host}:{port}"),
             Hop::Literal(ip) => write!(out, "[{ip}]"),
+            Hop::Lmtp(Site::Host(host, port)) => write!(out, "lmtp:{host}:{port}"),
+            Hop::Lmtp(Site::Unix(path)) => write!(out, "lmtp:unix:{}", path.display()),
+            Hop::Program(program) => out.write_str(&program.words.join(" ")),
         }
     }
 }
@@ -179,6 +188,8 @@ struct Office {
     /// Outcomes that could not be written yet.
     unwritten: Mutex<Vec<crate::spool::Outcome>>,
     stopping: AtomicBool,
+    /// How many programs run.
+    programs: AtomicUsize,
 }
 
 /// A recipient, by its index in the envelope.
@@ -243,6 +254,7 @@ impl Delivery {
             expected: report::Expected::default(),
             unwritten: Mutex::default(),
             stopping: AtomicBool::new(false),
+            programs: AtomicUsize::new(0),
         });
         office.store.tell(Arc::new(report::Registrar::new(&office)));
         let keeper = Arc::downgrade(&office);
@@ -319,15 +331,20 @@ impl Delivery {
         Ok(ids.len())
     }
 
-    /// No new tries; running ones get the time of `timeouts.stop`, then their connections are cut; last checkpoint.
+    /// No new tries; running ones get the time of `timeouts.stop`, then their connections are cut and their programs ended;
+    /// last checkpoint.
     pub fn stop(&self) {
         self.office.stopping.store(true, Ordering::SeqCst);
         self.office.runner.wake();
-        let patience = self.office.config().timeouts.stop;
+        let (patience, begun) = (self.office.config().timeouts.stop, Instant::now());
         if !self.office.outbound.wait_until_empty(patience) {
             self.office.outbound.cut_all();
         }
-        runner::wait_until_idle(&self.office, AFTER_CUT);
+        let for_programs = match self.office.programs.load(Ordering::SeqCst) {
+            0 => Duration::ZERO,
+            _ => patience.saturating_sub(begun.elapsed()) + GRACE,
+        };
+        runner::wait_until_idle(&self.office, for_programs + AFTER_CUT);
         self.office.keeper.wake();
         for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = thread.join();

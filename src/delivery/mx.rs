@@ -2,8 +2,10 @@
 
 use super::Hop;
 use super::outcome::{Trouble, Verdict};
+use crate::config::Site;
 use crate::net::dns::{DnsError, Found, Mx, Resolver};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// Hosts of one domain that are asked in one try.
 const MOST_HOSTS: usize = 8;
@@ -15,6 +17,8 @@ pub(super) struct Exchange {
     pub(super) host: String,
     /// Its address if it needs no look-up.
     pub(super) ip: Option<IpAddr>,
+    /// It is no host, but this socket of ours.
+    pub(super) socket: Option<PathBuf>,
     /// Where it listens.
     pub(super) port: u16,
     /// Nobody can have put it in the place of another: the configuration names it, or DNSSEC vouches for its name.
@@ -23,14 +27,26 @@ pub(super) struct Exchange {
     pub(super) names: Vec<String>,
 }
 
+impl Exchange {
+    /// A host of this name, of which nothing else is known.
+    fn called(host: String, port: u16) -> Exchange {
+        Exchange { host, ip: None, socket: None, port, secure: false, names: Vec::new() }
+    }
+}
+
 /// The hosts of a hop, best first. `hostname` is ours, `port` the one of MX hosts.
 pub(super) fn exchanges(resolver: &Resolver, hop: &Hop, hostname: &str, port: u16) -> Result<Vec<Exchange>, Verdict> {
     match hop {
-        Hop::Host(host, port) => {
+        Hop::Host(host, port) | Hop::Lmtp(Site::Host(host, port)) => {
             let (host, ip) = (host.clone(), host.parse().ok());
-            Ok(vec![Exchange { host, ip, port: *port, secure: true, names: Vec::new() }])
+            Ok(vec![Exchange { ip, secure: true, ..Exchange::called(host, *port) }])
         }
-        Hop::Literal(ip) => Ok(vec![Exchange { host: format!("[{ip}]"), ip: Some(*ip), port, secure: false, names: Vec::new() }]),
+        Hop::Lmtp(Site::Unix(path)) => {
+            Ok(vec![Exchange { socket: Some(path.clone()), ..Exchange::called(hostname.to_owned(), port) }])
+        }
+        // None is asked.
+        Hop::Program(_) => Ok(Vec::new()),
+        Hop::Literal(ip) => Ok(vec![Exchange { ip: Some(*ip), ..Exchange::called(format!("[{ip}]"), port) }]),
         Hop::Domain(domain) => {
             let (hosts, secure, names) = match resolver.mx(domain) {
                 Ok(found) => (choose(found.data, domain, hostname, shuffle)?, found.secure, vec![domain.clone(), found.name]),
@@ -39,7 +55,8 @@ pub(super) fn exchanges(resolver: &Resolver, hop: &Hop, hostname: &str, port: u1
                 Err(DnsError::NoName) => return Err(no_domain(domain)),
                 Err(DnsError::Temporary(why)) => return Err(no_answer(domain, &why)),
             };
-            Ok(hosts.into_iter().map(|host| Exchange { host, ip: None, port, secure, names: names.clone() }).collect())
+            let named = |host| Exchange { secure, names: names.clone(), ..Exchange::called(host, port) };
+            Ok(hosts.into_iter().map(named).collect())
         }
     }
 }

@@ -5,10 +5,10 @@ use super::report::{self, report};
 use super::schedule::{self, Next, Progress};
 use super::{Office, PostError, runner};
 use crate::auth::Shown;
+use crate::config::Endpoint;
 use crate::smtp::client::clean;
 use crate::spool::{Entry, Outcome, Status};
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
 /// The other host of a try.
@@ -17,14 +17,17 @@ pub(super) struct Relay {
     /// Its name, or its literal.
     pub(super) host: String,
     /// Where it was.
-    pub(super) address: SocketAddr,
+    pub(super) address: Endpoint,
     /// How the line to it was encrypted, and what it proved its name by; none: it was not.
     pub(super) tls: Option<String>,
 }
 
 impl fmt::Display for Relay {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}[{}]:{}", self.host, self.address.ip(), self.address.port())
+        match &self.address {
+            Endpoint::Tcp(address) => write!(out, "{}[{}]:{}", self.host, address.ip(), address.port()),
+            unix => unix.fmt(out),
+        }
     }
 }
 
@@ -83,16 +86,12 @@ impl fmt::Display for Trouble {
 /// What a try came to, for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Another host has it.
+    /// Somebody else has it.
     Delivered {
-        /// That host.
-        relay: Box<Relay>,
-        /// What it said.
-        reply: String,
-        /// The status it gave, or one that says no more than that.
-        status: String,
-        /// It sends the reports that were asked for.
-        reports: bool,
+        /// Who, and what they said to it.
+        said: Box<Trouble>,
+        /// What senders hear of it from us who wanted to; none: they hear it from there.
+        report: Option<Kind>,
     },
     /// Not now.
     Deferred(Box<Trouble>),
@@ -124,10 +123,7 @@ pub(super) fn conclude(office: &Arc<Office>, entry: &Entry, local: bool, verdict
     let (mut delivered, mut deferred, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (index, verdict) in verdicts {
         match verdict {
-            Verdict::Delivered { relay, reply, status, reports } => {
-                let reason = format!("The host {} took it.", relay.host);
-                delivered.push((index, reports, Trouble::own(&status, &reason).at(&relay).saying(&reply)));
-            }
+            Verdict::Delivered { said, report } => delivered.push((index, report, said)),
             Verdict::Deferred(trouble) => deferred.push((index, trouble)),
             Verdict::Failed(trouble) => failed.push((index, trouble)),
         }
@@ -137,16 +133,15 @@ pub(super) fn conclude(office: &Arc<Office>, entry: &Entry, local: bool, verdict
     give_up(office, entry, failed, expired);
 }
 
-/// Another host has taken it. Senders who wanted to know get to hear of those hosts that will not tell them themselves.
-fn taken(office: &Arc<Office>, entry: &Entry, delivered: Vec<(u32, bool, Box<Trouble>)>) {
-    if delivered.is_empty() {
-        return;
-    }
+/// Somebody else has taken it. Senders who wanted to know get to hear of those who will not tell them themselves.
+fn taken(office: &Arc<Office>, entry: &Entry, delivered: Vec<(u32, Option<Kind>, Box<Trouble>)>) {
+    // One try goes one way: all have the same kind.
+    let Some(kind) = delivered.first().map(|(_, kind, _)| kind.unwrap_or(Kind::Relayed)) else { return };
     let (mut cases, mut unreported) = (Vec::new(), Vec::new());
-    for (index, reports, said) in delivered {
+    for (index, report, said) in delivered {
         let tls = said.relay.as_ref().and_then(|relay| relay.tls.as_deref()).unwrap_or("none");
         tell(office, entry, index, &format!("delivered tls=\"{tls}\""), said.relay.as_ref(), &said.to_string());
-        if !reports && report::wishes(entry, index).success {
+        if report.is_some() && report::wishes(entry, index).success {
             unreported.push((index, said.clone()));
         }
         cases.push((index, said));
@@ -154,7 +149,7 @@ fn taken(office: &Arc<Office>, entry: &Entry, delivered: Vec<(u32, bool, Box<Tro
     let indices: Vec<u32> = cases.iter().map(|(index, _)| *index).collect();
     let mut outcomes = outcomes(office, entry, texts(&cases), &Status::Delivered);
     if !unreported.is_empty() {
-        match report(office, entry, Kind::Relayed, &unreported, outcomes.clone()) {
+        match report(office, entry, kind, &unreported, outcomes.clone()) {
             Ok(()) => outcomes.clear(),
             // Better no report than the message twice.
             Err(error) => log::error!("msg={} event=report-unsent reason=\"{error}\"", entry.id),
@@ -270,7 +265,8 @@ fn text(trouble: &Trouble) -> String {
     match (&trouble.relay, &trouble.reply) {
         (Some(relay), Some(reply)) => format!("{relay}: {reply}"),
         (Some(relay), None) => format!("{}: {trouble}", relay.address),
-        (None, _) => trouble.to_string(),
+        (None, Some(reply)) => format!("{} It said: {reply}", trouble.reason),
+        (None, None) => trouble.to_string(),
     }
 }
 

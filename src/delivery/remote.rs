@@ -1,5 +1,6 @@
 //! One try for another host: who is asked, in which order, and what became of each recipient.
 
+use super::bounce::Kind;
 use super::lanes::Lane;
 use super::manner::{Manner, Proof, Secure};
 use super::mx::{self, Exchange};
@@ -7,6 +8,7 @@ use super::outcome::{Relay, Trouble, Verdict};
 use super::sts::policy::Policy;
 use super::table::Task;
 use super::{Hop, Office, outcome, runner, schedule};
+use crate::config::Endpoint;
 use crate::mail::Recipient;
 use crate::net::NetError;
 use crate::smtp::client::{Answer, Client, Failure, International, Parcel, Reply, Target, is_international};
@@ -14,7 +16,7 @@ use crate::spool::{Entry, Message};
 use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,7 +148,7 @@ fn deliver(
             utf8: survey.utf8,
             message: &entry.message,
         };
-        let Sent { answers, relay, reports } = match send(office, hop, &parcel, line) {
+        let Sent { answers, relay, report } = match send(office, hop, &parcel, line) {
             Ok(sent) => sent,
             // Of those that were sent before, all is known: only the rest was not tried.
             Err(unreached) if verdicts.is_empty() => return Err(unreached),
@@ -160,7 +162,7 @@ fn deliver(
             }
         };
         for ((index, recipient), answer) in now.into_iter().zip(answers) {
-            match verdict(answer, &relay, reports) {
+            match verdict(answer, &relay, report) {
                 Some(verdict) => verdicts.push((index, verdict)),
                 None => left.push_back((index, recipient)),
             }
@@ -175,8 +177,8 @@ struct Sent {
     /// To each recipient.
     answers: Vec<Answer>,
     relay: Relay,
-    /// That host sends the reports that were asked for.
-    reports: bool,
+    /// What it leaves to us to report.
+    report: Option<Kind>,
 }
 
 /// One transaction, over the open line if it is still alive. Where SMTPUTF8 is needed, and the host at the other end does not
@@ -195,12 +197,22 @@ fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>
         if open.client.was_stale() {
             continue;
         }
-        let (relay, reports) = (open.relay.clone(), open.client.reports());
+        let (relay, report) = (open.relay.clone(), report_of(hop, open.client.reports()));
         match open.client.is_usable() {
             true => *line = Some(open),
             false => open.client.quit(),
         }
-        return Ok(Sent { answers, relay, reports });
+        return Ok(Sent { answers, relay, report });
+    }
+}
+
+/// What we report of mail that a host of this hop has taken, which may send reports itself. By LMTP it is in its mailbox then
+/// (RFC 2033 §1).
+fn report_of(hop: &Hop, reports: bool) -> Option<Kind> {
+    match hop {
+        _ if reports => None,
+        Hop::Lmtp(_) => Some(Kind::Delivered),
+        _ => Some(Kind::Relayed),
     }
 }
 
@@ -247,7 +259,7 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
     let exchanges = mx::exchanges(&office.resolver, hop, &config.hostname, config.queue.smtp_port).map_err(unreached)?;
     let policy = LazyCell::new(|| match hop {
         Hop::Domain(domain) => office.policies.enforced(domain, &config),
-        Hop::Host(..) | Hop::Literal(_) => None,
+        Hop::Host(..) | Hop::Lmtp(_) | Hop::Literal(_) | Hop::Program(_) => None,
     });
     let (mut worst, mut asked) = (None, 0);
     for exchange in &exchanges {
@@ -258,20 +270,21 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
                 continue;
             }
         };
-        for ip in addresses {
+        for address in addresses {
             let late = asked > 0 && office.clock.elapsed() - begun > LONGEST_SEARCH;
             if asked == MOST_ADDRESSES || late || office.is_stopping() {
                 return Err(worst.unwrap_or_else(|| Unreached::Hop(Trouble::own("4.3.2", "This host is being shut down."))));
             }
-            let mut relay = Relay { host: exchange.host.clone(), address: SocketAddr::new(ip, exchange.port), tls: None };
-            if let Err(trouble) = office.hosts().ask(relay.address, office.clock.elapsed()) {
+            let mut relay = Relay { host: exchange.host.clone(), address, tls: None };
+            if let Err(trouble) = office.hosts().ask(&relay.address, office.clock.elapsed()) {
                 log::debug!("relay={relay} event=not-asked hop={hop} reason=\"{trouble}\"");
                 worst = Some(milder(worst, Unreached::Hop(trouble)));
                 continue;
             }
             asked += 1;
             let target = Target {
-                address: relay.address,
+                address: relay.address.clone(),
+                lmtp: matches!(hop, Hop::Lmtp(_)),
                 host: &exchange.host,
                 hostname: &config.hostname,
                 secrecy: secure.secrecy(),
@@ -280,7 +293,7 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
             };
             match Client::open(&target, &office.outbound) {
                 Ok(client) => {
-                    office.hosts().answered(relay.address);
+                    office.hosts().answered(&relay.address);
                     relay.tls = client.cipher().map(|cipher| format!("{cipher}, {}", secure.proof));
                     log::info!("relay={relay} event=connected hop={hop} tls=\"{}\"", relay.tls.as_deref().unwrap_or("none"));
                     if let Some(line) = choose(Line { client, relay }) {
@@ -307,10 +320,14 @@ fn look_up(
     manner: &Manner,
     exchange: &Exchange,
     policy: impl FnOnce() -> Option<Policy>,
-) -> Result<(Vec<IpAddr>, Secure), Unreached> {
+) -> Result<(Vec<Endpoint>, Secure), Unreached> {
+    if let Some(path) = &exchange.socket {
+        return Ok((vec![Endpoint::Unix(path.clone())], manner.line()));
+    }
     let addresses = mx::addresses(&office.resolver, exchange).map_err(|why| unreached(mx::no_answer(&exchange.host, &why)))?;
     let secure = manner.toward(office, exchange, &addresses, policy).map_err(Unreached::Hop)?;
-    Ok((addresses.data, secure))
+    let endpoint = |ip| Endpoint::Tcp(SocketAddr::new(ip, exchange.port));
+    Ok((addresses.data.into_iter().map(endpoint).collect(), secure))
 }
 
 /// Remembers whether a host that would not talk to us was there at all.
@@ -321,9 +338,9 @@ fn note(office: &Office, relay: &Relay, failure: &Failure, unreached: &Unreached
         // Our own doing says nothing of it.
         (Failure::Net(..), Unreached::Hop(_)) if office.is_stopping() => {}
         (Failure::Net(..), Unreached::Hop(trouble)) => {
-            hosts.failed(relay.address, trouble, now, |failures| schedule::rest(&config.queue, failures));
+            hosts.failed(&relay.address, trouble, now, |failures| schedule::rest(&config.queue, failures));
         }
-        _ => hosts.answered(relay.address),
+        _ => hosts.answered(&relay.address),
     }
 }
 
@@ -385,14 +402,14 @@ fn wanted(failure: &Failure, proof: Proof) -> String {
 }
 
 /// What a recipient's answer means; `None`: ask again in the next transaction.
-fn verdict(answer: Answer, relay: &Relay, reports: bool) -> Option<Verdict> {
+fn verdict(answer: Answer, relay: &Relay, report: Option<Kind>) -> Option<Verdict> {
     let own = |status: &str, reason: String| Trouble::own(status, &reason).at(relay);
     let host = &relay.host;
     Some(match answer {
         Answer::Later => return None,
         Answer::Taken(reply) => {
-            let status = reply.status().to_string();
-            Verdict::Delivered { relay: Box::new(relay.clone()), reply: reply.to_string(), status, reports }
+            let said = own(&reply.status().to_string(), format!("The host {host} took it.")).saying(&reply);
+            Verdict::Delivered { said, report }
         }
         Answer::Refused(reply) => said(&reply, relay),
         Answer::Broken(why) => Verdict::Deferred(own("4.4.2", format!("The connection to {host} broke off.")).because(&why)),

@@ -1,7 +1,7 @@
 //! Where an address leads. Aliases and `.forward` will make of this several outcomes for one address.
 
 use super::{Hop, Office, Route};
-use crate::config::Config;
+use crate::config::{Config, Via};
 use crate::host::Account;
 use crate::mail::{Address, Domain};
 use std::io;
@@ -66,7 +66,11 @@ impl Office {
 fn place(config: &Config, domain: &Domain, is_ours: impl Fn(IpAddr) -> bool) -> Place {
     let key = domain.key();
     if let Some(route) = config.routes.iter().find(|route| route.domain == key) {
-        return Place::Elsewhere(Hop::Host(route.host.clone(), route.port));
+        return Place::Elsewhere(match &route.via {
+            Via::Host(host, port) => Hop::Host(host.clone(), *port),
+            Via::Lmtp(site) => Hop::Lmtp(site.clone()),
+            Via::Program(program) => Hop::Program(program.clone()),
+        });
     }
     if config.domains.contains(&key) {
         return Place::Here;

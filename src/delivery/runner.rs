@@ -3,7 +3,7 @@
 
 use super::lanes::{Lane, Limits};
 use super::table::Task;
-use super::{Office, Route, local, outcome, places, remote, schedule};
+use super::{Hop, Office, Route, local, outcome, places, program, remote, schedule};
 use crate::spool::{Entry, SpoolError};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::BTreeMap;
@@ -109,7 +109,7 @@ fn route(office: &Arc<Office>, task: &Task) {
     if let Some(wait) = not_yet(office, &entry) {
         return office.table().wait(task.id, &task.recipients, now + wait);
     }
-    let mut lanes: BTreeMap<Option<super::Hop>, Vec<u32>> = BTreeMap::new();
+    let mut lanes: BTreeMap<Option<Hop>, Vec<u32>> = BTreeMap::new();
     let mut decided = Vec::new();
     for &index in &task.recipients {
         let Some(address) = super::address(&entry, index) else { continue };
@@ -209,6 +209,10 @@ fn work(office: Arc<Office>, mut seat: Seat) {
         let done = catch_unwind(AssertUnwindSafe(|| match &seat.lane {
             Lane::Local => {
                 local::run(&office, task);
+                true
+            }
+            Lane::Remote(Hop::Program(program)) => {
+                program::run(&office, program, task);
                 true
             }
             Lane::Remote(hop) => remote::run(&office, hop, task, &mut line),

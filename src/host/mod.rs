@@ -1,7 +1,8 @@
-//! What needs the operating system's word: accounts, passwords, opening users' files.
+//! What needs the operating system's word: accounts, passwords, opening users' files, running programs.
 
 pub mod direct;
 pub mod password;
+pub mod program;
 pub mod scram;
 pub mod users;
 

@@ -1,8 +1,8 @@
 //! A conversation with a peer, plain or encrypted: lines in, replies out, everything under a deadline.
 //!
 //! [`Connection`] is what servers and clients use. Under it lie `stream` (TCP, Unix sockets and TLS as one), `deflate`,
-//! `deadline`, `buffer`, and two codecs that know nothing of sockets: `lines` and `dot`. [`registry`] knows who is connected, [`dns`]
-//! finds where to connect to, [`https`] fetches a text.
+//! `deadline`, `buffer`, and two codecs that know nothing of sockets: `lines` and `dot`. [`proxy`] reads who is behind a proxy,
+//! [`registry`] knows who is connected, [`dns`] finds where to connect to, [`https`] fetches a text.
 
 mod buffer;
 mod chunk;
@@ -12,6 +12,7 @@ pub mod dns;
 mod dot;
 pub mod https;
 mod lines;
+pub mod proxy;
 pub mod registry;
 mod stream;
 #[cfg(test)]
@@ -26,13 +27,17 @@ pub use registry::Registry;
 use buffer::Input;
 use dot::Unstuff;
 use lines::LineScan;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 use registry::Seat;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -188,6 +193,17 @@ impl Connection {
         Ok(Connection::from_tcp(TcpStream::connect_timeout(&to, within)?)?)
     }
 
+    /// Connects to a socket of this host within the time.
+    pub fn connect_unix(to: &Path, within: Duration) -> Result<Connection, NetError> {
+        let errno = |error: Errno| NetError::from(io::Error::from(error));
+        let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).map_err(errno)?;
+        // Who listens there may let us wait.
+        setsockopt(&socket, sockopt::SendTimeout, &TimeVal::milliseconds(i64::try_from(within.as_millis()).unwrap_or(i64::MAX)))
+            .map_err(errno)?;
+        socket::connect(socket.as_raw_fd(), &UnixAddr::new(to).map_err(errno)?).map_err(errno)?;
+        Ok(Connection::from_unix(UnixStream::from(socket))?)
+    }
+
     fn over((stream, peer): (Stream, Peer)) -> Connection {
         Connection { stream, peer, input: Input::default(), output: Vec::new(), seat: None, quick: QUICK }
     }
@@ -195,6 +211,32 @@ impl Connection {
     /// Who is at the other end.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Reads the header of the PROXY protocol, before anything else is read, and takes a proxy's word for who the peer is. Where
+    /// it names nobody, the peer is the proxy; so it is for a client of the proxy's own loopback, unless that is ours, too:
+    /// whom we trust for being here is here.
+    pub fn read_proxy_header(&mut self) -> Result<(), NetError> {
+        let mut header = Vec::new();
+        loop {
+            match proxy::read(&header) {
+                proxy::Header::More(more) => {
+                    let at = header.len();
+                    header.resize(at + more, 0);
+                    let read = self.stream.read(header.get_mut(at..).unwrap_or_default())?;
+                    header.truncate(at + read);
+                }
+                proxy::Header::Whole(Some(client)) => {
+                    let client = Peer::Tcp(SocketAddr::new(client.ip().to_canonical(), client.port()));
+                    if self.peer.is_here() || !client.is_here() {
+                        self.peer = client;
+                    }
+                    return Ok(());
+                }
+                proxy::Header::Whole(None) => return Ok(()),
+                proxy::Header::Malformed => return Err(NetError::Io(io::Error::new(ErrorKind::InvalidData, "not a header"))),
+            }
+        }
     }
 
     /// How this connection is encrypted; `None`: it is not.
@@ -354,7 +396,7 @@ impl Connection {
             let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
             let mut both = [PollFd::new(self.stream.fd(), PollFlags::POLLIN), PollFd::new(other, PollFlags::POLLIN)];
             match poll(&mut both, timeout) {
-                Err(nix::errno::Errno::EINTR) => continue,
+                Err(Errno::EINTR) => continue,
                 Err(error) => return Err(NetError::Io(error.into())),
                 Ok(_) => {}
             }

@@ -68,7 +68,7 @@ impl Session<'_> {
                 );
                 reply::LOCAL_ERROR
             })?;
-            policy::may_reach(&self.client(), &server.config, &route)?;
+            policy::may_reach(&self.client(), &server.config, &address, &route)?;
             match route {
                 Route::Local(account) if server.post.is_over_quota(&account) => Err(reply::OVER_QUOTA),
                 _ if !self.may_send_more() => Err(reply::SENT_TOO_MUCH),

@@ -1,13 +1,12 @@
 //! May I? Every answer is a permission or the reply that refuses it. Nothing here does anything.
 
 use crate::config::Protocol;
-use crate::config::schema::{Config, Network};
+use crate::config::schema::Config;
 use crate::delivery::Route;
 use crate::mail::{Address, Release, ReversePath};
 use crate::net::Peer;
 use crate::smtp::reply::{self, Reply};
 use crate::sys::Time;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// Who asks, and how.
@@ -120,32 +119,22 @@ pub(super) fn may_add(recipients: usize, config: &Config) -> Result<(), Reply> {
     if recipients >= config.limits.recipients { Err(reply::TOO_MANY_RECIPIENTS) } else { Ok(()) }
 }
 
-/// RCPT, for an address that leads there. Only who has logged in, or whose network we relay for, reaches other hosts.
-pub(super) fn may_reach(client: &Client<'_>, config: &Config, route: &Route) -> Result<(), Reply> {
+/// RCPT, for an address that leads there. Only who has logged in, or whose network we relay for, reaches other hosts; mail for
+/// our domains is for everybody to send, wherever it goes from here.
+pub(super) fn may_reach(client: &Client<'_>, config: &Config, address: &Address, route: &Route) -> Result<(), Reply> {
     match route {
         Route::Local(_) => Ok(()),
         Route::NoUser => Err(reply::NO_USER),
         Route::Remote(_) if client.logged_in || relays_for(config, client.peer) => Ok(()),
+        Route::Remote(_) if config.domains.contains(&address.domain().key()) => Ok(()),
         Route::Remote(_) => Err(reply::NO_RELAY),
     }
 }
 
 fn relays_for(config: &Config, peer: &Peer) -> bool {
     match peer {
-        Peer::Tcp(address) => config.relay_networks.iter().any(|network| contains(network, address.ip())),
+        Peer::Tcp(address) => config.relay_networks.iter().any(|network| network.contains(address.ip())),
         Peer::Unix { .. } => false,
-    }
-}
-
-fn contains(network: &Network, address: IpAddr) -> bool {
-    let same = |ours: u128, theirs: u128, width: u32| {
-        let ignored = width.saturating_sub(u32::from(network.bits));
-        ours.checked_shr(ignored).unwrap_or(0) == theirs.checked_shr(ignored).unwrap_or(0)
-    };
-    match (network.address.to_canonical(), address.to_canonical()) {
-        (IpAddr::V4(ours), IpAddr::V4(theirs)) => same(u32::from(ours).into(), u32::from(theirs).into(), 32),
-        (IpAddr::V6(ours), IpAddr::V6(theirs)) => same(ours.into(), theirs.into(), 128),
-        _ => false,
     }
 }
 
@@ -184,18 +173,12 @@ mod tests {
         for (address, logged_in, relays) in table {
             let peer = peer(address);
             let client = Client { peer: &peer, protocol: Protocol::Smtp, encrypted: false, starttls: true, logged_in };
-            assert_eq!(may_reach(&client, &config, &local()), Ok(()), "{address}");
-            assert_eq!(may_reach(&client, &config, &Route::NoUser), Err(reply::NO_USER), "{address}");
-            assert_eq!(may_reach(&client, &config, &remote()).is_ok(), relays, "{address}");
+            let [ours, theirs] = ["x@here.test", "x@elsewhere.test"].map(|address| address.parse().unwrap());
+            assert_eq!(may_reach(&client, &config, &ours, &local()), Ok(()), "{address}");
+            assert_eq!(may_reach(&client, &config, &ours, &Route::NoUser), Err(reply::NO_USER), "{address}");
+            assert_eq!(may_reach(&client, &config, &theirs, &remote()).is_ok(), relays, "{address}");
+            assert_eq!(may_reach(&client, &config, &ours, &remote()), Ok(()), "{address}");
         }
-    }
-
-    #[test]
-    fn a_network_of_no_bits_is_everybody_of_its_family() {
-        let all = |address: &str| Network { address: address.parse().unwrap(), bits: 0 };
-        let (v4, v6) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
-        assert!(contains(&all("0.0.0.0"), v4) && !contains(&all("0.0.0.0"), v6));
-        assert!(contains(&all("1::"), v6) && !contains(&all("1::"), v4));
     }
 
     #[test]

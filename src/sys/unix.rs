@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Keeps the C allocator to few arenas: with one for every thread, hundreds of sessions would each pin megabytes.
 pub fn limit_arenas(arenas: i32) {
@@ -100,6 +100,39 @@ pub fn acknowledge_now(socket: BorrowedFd<'_>) {
     // SAFETY: the descriptor is open as long as it is borrowed, and the kernel reads `size` bytes of `on`, no more.
     unsafe {
         libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, (&raw const on).cast(), size);
+    }
+}
+
+/// For a program that is not ours: the files it makes are its user's alone, and it may open as many as programs expect.
+pub fn confine(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let limit = || {
+        let mut files = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: these only change numbers of the calling process, and a structure of its own that is large enough.
+        unsafe {
+            libc::umask(0o077);
+            if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut files) == 0 {
+                files.rlim_cur = files.rlim_max.min(1024);
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: what runs between fork and exec makes three system calls, and nothing that takes a lock or memory.
+    unsafe {
+        command.pre_exec(limit);
+    }
+}
+
+/// A descriptor that can be read when this process, a child of ours that was not waited for, has ended.
+pub fn process_handle(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers and gives a descriptor, or -1; the descriptor is nobody else's.
+    unsafe {
+        let found = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        match i32::try_from(found) {
+            Ok(fd) if fd >= 0 => Ok(OwnedFd::from_raw_fd(fd)),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 }
 

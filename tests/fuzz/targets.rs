@@ -20,6 +20,7 @@ use pillarbox::mail::transfer::{Decoder, Encoding};
 use pillarbox::mail::{Address, Domain, RcptDsn, header, mailboxes, parameters, subject, words};
 use pillarbox::mailbox::{FolderName, utf7};
 use pillarbox::net::dns::{Patience, Resolver};
+use pillarbox::net::proxy::{self, Header};
 use pillarbox::net::{Connection, Dots, Line};
 use pillarbox::smtp::command::{Command, ForwardPath, Rcpt};
 use pillarbox::spool::SpoolId;
@@ -49,6 +50,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("users", users_file),
     ("lines", lines),
     ("dots", dots),
+    ("proxy", proxy_header),
     ("spool_id", spool_id),
     ("smtp_command", smtp_command),
     ("config", configuration),
@@ -393,6 +395,20 @@ pub fn dots(input: &[u8]) {
         Dots::Malformed => assert!(!clean, "{text:?}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// A header asks for no byte that is not its own: read on as it asks, it ends, and not later than the whole input does.
+pub fn proxy_header(input: &[u8]) {
+    let mut taken = 0;
+    while let Header::More(more) = proxy::read(&input[..taken]) {
+        assert!(more > 0);
+        taken += more;
+        if taken > input.len() {
+            return;
+        }
+    }
+    // Whatever follows, it was this header.
+    assert!(taken <= 16 + 4096, "{taken}");
 }
 
 /// An id that is read is written as it was, in lower case.

@@ -18,6 +18,7 @@ mod layers;
 mod load;
 mod mailbox;
 mod outbound;
+mod proxy;
 mod queue;
 mod relay;
 mod remote;
@@ -29,6 +30,7 @@ mod sendmail;
 mod shared;
 mod story;
 mod submission;
+mod transport;
 mod waiting;
 
 use std::process::ExitCode;
@@ -45,7 +47,9 @@ fn main() -> ExitCode {
         destinations::tests(),
         outbound::tests(),
         queue::tests(),
+        proxy::tests(),
         submission::tests(),
+        transport::tests(),
         later::tests(),
         conversion::tests(),
         international::tests(),

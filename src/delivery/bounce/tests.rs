@@ -8,7 +8,8 @@ use mailparse::{MailHeaderMap, ParsedMail};
 use std::sync::Arc;
 
 fn relay() -> Relay {
-    Relay { host: "mx.there.example".into(), address: "192.0.2.1:25".parse().unwrap(), tls: None }
+    let address = crate::config::Endpoint::Tcp("192.0.2.1:25".parse().unwrap());
+    Relay { host: "mx.there.example".into(), address, tls: None }
 }
 
 fn recipients(troubles: &[(&str, Box<Trouble>)]) -> Vec<Recipient> {

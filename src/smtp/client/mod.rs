@@ -15,11 +15,11 @@ pub use login::Credentials;
 pub use reply::{Enhanced, Reply, clean};
 pub use transaction::{Answer, International, Parcel};
 
+use crate::config::Endpoint;
 use crate::net::tls::ClientTls;
 use crate::net::{Connection, Line, NetError, Registry};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long a connection may take to come about.
@@ -50,7 +50,9 @@ const REPLY_LINE: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Target<'a> {
     /// Where.
-    pub address: SocketAddr,
+    pub address: Endpoint,
+    /// It speaks LMTP (RFC 2033).
+    pub lmtp: bool,
     /// The host's name, for SNI and reports.
     pub host: &'a str,
     /// The name we give ourselves.
@@ -186,6 +188,8 @@ impl Extensions {
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
+    /// LMTP is spoken (RFC 2033).
+    lmtp: bool,
     extensions: Extensions,
     /// The longest wait.
     patience: Duration,
@@ -212,11 +216,16 @@ impl Client {
     }
 
     fn begin(target: &Target<'_>, registry: &Registry) -> Result<Client, Failure> {
-        let mut connection = Connection::connect(target.address, CONNECT.min(target.patience))
-            .map_err(|error| Failure::Net("while connecting", error))?;
+        let within = CONNECT.min(target.patience);
+        let connection = match &target.address {
+            Endpoint::Tcp(address) => Connection::connect(*address, within),
+            Endpoint::Unix(path) => Connection::connect_unix(path, within),
+        };
+        let mut connection = connection.map_err(|error| Failure::Net("while connecting", error))?;
         connection.register(registry);
         let mut client = Client {
             connection,
+            lmtp: target.lmtp,
             extensions: Extensions::default(),
             patience: target.patience,
             unfinished: false,
@@ -244,7 +253,8 @@ impl Client {
         if banner.code != 220 {
             return Err(unwanted("at the greeting", banner));
         }
-        if names(&banner, hostname) {
+        // A store beside us may well have our name.
+        if !self.lmtp && names(&banner, hostname) {
             return Err(Failure::Ourselves);
         }
         self.introduce(hostname)
@@ -267,15 +277,16 @@ impl Client {
         self.connection.start_tls(tls, host).map_err(Failure::Tls)
     }
 
-    /// EHLO; HELO for hosts that don't know it (RFC 5321 §3.2).
+    /// EHLO; HELO for hosts that don't know it (RFC 5321 §3.2). In LMTP LHLO, and nothing else (RFC 2033 §4.1).
     fn introduce(&mut self, hostname: &str) -> Result<(), Failure> {
-        let reply = self.ask(&format!("EHLO {hostname}\r\n"), "to EHLO", GREETING)?;
+        let (verb, stage) = if self.lmtp { ("LHLO", "to LHLO") } else { ("EHLO", "to EHLO") };
+        let reply = self.ask(&format!("{verb} {hostname}\r\n"), stage, GREETING)?;
         if reply.is_positive() {
             self.extensions = Extensions::of(&reply);
             return Ok(());
         }
-        if !reply.is_permanent() {
-            return Err(unwanted("to EHLO", reply));
+        if self.lmtp || !reply.is_permanent() {
+            return Err(unwanted(stage, reply));
         }
         let reply = self.ask(&format!("HELO {hostname}\r\n"), "to HELO", GREETING)?;
         if reply.is_positive() { Ok(()) } else { Err(unwanted("to HELO", reply)) }

@@ -5,7 +5,7 @@ use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePa
 use crate::net::tls::ServerTls;
 use crate::spool::Message;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -82,7 +82,12 @@ fn open_at(address: SocketAddr, tls: bool) -> Result<Client, Failure> {
 }
 
 fn open_as(address: SocketAddr, secrecy: Secrecy<'_>, login: Option<&Credentials>) -> Result<Client, Failure> {
-    let target = Target { address, host: "mx.example", hostname: "me.example", secrecy, login, patience: DATA_END };
+    open_to(address, false, secrecy, login)
+}
+
+fn open_to(address: SocketAddr, lmtp: bool, secrecy: Secrecy<'_>, login: Option<&Credentials>) -> Result<Client, Failure> {
+    let address = Endpoint::Tcp(address);
+    let target = Target { address, lmtp, host: "mx.example", hostname: "me.example", secrecy, login, patience: DATA_END };
     Client::open(&target, &Registry::default())
 }
 
@@ -491,4 +496,39 @@ fn limits_are_kept() {
     assert!(!client.is_usable(), "a third transaction is not wanted");
     client.quit();
     assert!(server.join().unwrap().remove(0).ends_with("QUIT\r\n"));
+}
+
+/// RFC 2033: LHLO, no chunk, and an answer to the message for each recipient that was accepted.
+#[test]
+fn lmtp_answers_for_each() {
+    let hello = "S 220 me.example LMTP\nC LHLO me.example\nS 250-store\nS 250-CHUNKING\nS 250 PIPELINING\n";
+    let begin = format!("{hello}C MAIL\nC RCPT\nC RCPT\nC RCPT\nC DATA\nS 250 a\nS 250 b\nS 550 c\nS 250 d\nS 354 go\nBODY\n");
+    for (script, answers, usable) in [
+        (format!("{begin}S 250 2.1.5 first\nS 452 4.2.2 full\nC QUIT\nS 221 bye"), "+ 550 452", true),
+        (format!("{begin}S 250 2.1.5 first\nDROP"), "+ 550 B", false),
+        (format!("{begin}S 250 2.1.5 first\nS 421 going"), "+ 550 B", false),
+        (format!("{begin}DROP"), "B 550 B", false),
+        (
+            format!(
+                "{hello}C MAIL\nC RCPT\nC RCPT\nC RCPT\nC DATA\nS 250 a\nS 550 b\nS 550 c\nS 450 d\nS 503 no\nC QUIT\nS 221 bye"
+            ),
+            "550 550 450",
+            true,
+        ),
+        (
+            format!("{hello}C MAIL\nC RCPT\nC RCPT\nC RCPT\nC DATA\nS 250 a\nS 550 b\nS 550 c\nS 450 d\nS 354 go"),
+            "550 550 450",
+            false,
+        ),
+    ] {
+        let (address, server) = server(&[&script]);
+        let mut client = open_to(address, true, Secrecy::None, None).unwrap();
+        assert_eq!((post(&mut client, TEXT.as_bytes(), 3).as_str(), client.is_usable()), (answers, usable), "{script}");
+        client.quit();
+        server.join().unwrap();
+    }
+    // What does not know LHLO is no store: a message would be answered once.
+    let (address, server) = server(&["S 220 mx.example ESMTP\nC LHLO\nS 500 what"]);
+    assert!(open_to(address, true, Secrecy::None, None).unwrap_err().to_string().contains("to LHLO"));
+    assert_eq!(server.join().unwrap()[0], "LHLO me.example\r\n");
 }

@@ -82,6 +82,13 @@ impl Parcel<'_> {
     }
 }
 
+impl Answer {
+    /// By the reply to the message.
+    fn to_message(reply: &Reply) -> Answer {
+        if reply.is_positive() { Answer::Taken(reply.clone()) } else { Answer::Refused(reply.clone()) }
+    }
+}
+
 impl Client {
     /// Sends one message in one transaction and tells what became of each recipient, in order. Afterwards
     /// [`Client::is_usable`] tells whether the connection is.
@@ -157,7 +164,7 @@ impl Client {
         self.hear_nothing("at MAIL")?;
         self.wait(MAIL);
         let opening = self.mail_command(parcel);
-        let chunk = if piped && self.extensions.chunking && plan.is_none() { chunk(parcel.message)? } else { None };
+        let chunk = if piped && self.extensions.chunking && plan.is_none() && !self.lmtp { chunk(parcel.message)? } else { None };
         self.put(opening.as_bytes(), "at MAIL")?;
         if piped {
             let rcpt = |recipient: &&Recipient| self.rcpt_command(recipient, parcel.utf8);
@@ -188,7 +195,10 @@ impl Client {
         }
         let data = if piped { self.reply("to DATA", DATA_BEGIN)? } else { self.ask("DATA\r\n", "to DATA", DATA_BEGIN)? };
         let last = match data.code {
-            354 => self.transmit(parcel, plan)?,
+            354 => match self.transmit(parcel, plan)? {
+                first if self.lmtp && !self.broken => return self.conclude_each(answers, first),
+                last => last,
+            },
             400..600 => data,
             _ => return Err(super::unwanted("to DATA", data)),
         };
@@ -228,6 +238,10 @@ impl Client {
             return self.end_of_message().map(drop);
         }
         if self.reply("to DATA", DATA_BEGIN)?.code == 354 {
+            if self.lmtp {
+                // To a message for nobody there is no reply to wait for.
+                return Err(Failure::Garbled("to DATA", "no recipients, and go-ahead"));
+            }
             self.ask(".\r\n", "to an empty message", DATA_END)?;
         }
         Ok(())
@@ -253,6 +267,20 @@ impl Client {
         let reply = self.end_of_message()?;
         self.unfinished = false;
         Ok(reply)
+    }
+
+    /// In LMTP each recipient that was accepted has a reply of its own, in their order, of which the first has come
+    /// (RFC 2033 §4.2). Where they break off, what was said before holds.
+    fn conclude_each(&mut self, answers: &mut [Option<Answer>], first: Reply) -> Result<(), Failure> {
+        let mut first = Some(first);
+        for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
+            let reply = match first.take() {
+                Some(first) => first,
+                None => self.end_of_message()?,
+            };
+            *answer = Some(Answer::to_message(&reply));
+        }
+        Ok(())
     }
 
     /// The reply on which all depends.
@@ -333,7 +361,7 @@ impl Client {
 /// The message was taken or not; that is the answer to all who have none yet.
 fn conclude(answers: &mut [Option<Answer>], last: &Reply) {
     for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
-        *answer = Some(if last.is_positive() { Answer::Taken(last.clone()) } else { Answer::Refused(last.clone()) });
+        *answer = Some(Answer::to_message(last));
     }
 }
 

@@ -11,11 +11,16 @@ crate::tests![no_login_without_tls, plaintext_always];
 
 /// A daemon at an address of this host that is none of loopback: who connects to it comes from there.
 fn afar(setup: Setup) -> Daemon {
+    Setup { address: own_address(), ..setup }.start()
+}
+
+/// An address of this host that is none of loopback.
+pub fn own_address() -> IpAddr {
     // Nothing is sent; the system tells which address it would send from.
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let found = socket.connect((Ipv4Addr::new(192, 0, 2, 77), 9)).and_then(|()| socket.local_addr());
     match found.map(|address| address.ip()) {
-        Ok(address @ IpAddr::V4(_)) if !address.is_loopback() => Setup { address, ..setup }.start(),
+        Ok(address @ IpAddr::V4(_)) if !address.is_loopback() => address,
         _ => skip("this host has no address but loopback".to_owned()),
     }
 }

@@ -1,7 +1,7 @@
 //! What others do to the daemon, done to it: the rows of ATTACKS.md that concern SMTP, POP3, IMAP, the spool and
 //! local delivery and need more than a dialogue.
 
-mod afar;
+pub mod afar;
 mod composing;
 mod content;
 mod control;
