@@ -12,6 +12,7 @@ pub mod load;
 mod mailboxes;
 mod readers;
 mod sessions;
+mod smuggling;
 
 use crate::runner::Test;
 
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Test> {
         mailboxes::tests(),
         readers::tests(),
         sessions::tests(),
+        smuggling::tests(),
     ]
     .into_iter()
     .flatten()
