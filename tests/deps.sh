@@ -2,7 +2,7 @@
 # Fetches what the tests need; quick when everything is there.
 #
 #   tests/deps.sh             programs for `make check`: client tools, a DNS server
-#   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix, Dovecot, mail programs, strace
+#   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix and other servers, mail programs, strace
 #
 # Client tools are installed when this runs as root, else they are unpacked beside the
 # servers. The servers are never installed: their packages, and the libraries they miss,
@@ -24,8 +24,11 @@ tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 op
 # What only the peers and the benchmarks need.
 peer_tools='strace:strace'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
+# These want to be the only mail server, so each is asked for by itself.
+more_servers='exim4-daemon-light opensmtpd dovecot-lmtpd haproxy'
 # Postfix is among them because bsd-mailx wants a mail server, any.
 programs='postfix mutt bsd-mailx s-nail alpine procmail isync offlineimap3 fetchmail imapfilter'
+clients=msmtp
 
 have() {
     PATH=$PATH:/usr/sbin:/sbin:$root/usr/bin:$root/usr/sbin command -v "$1" >/dev/null 2>&1
@@ -117,5 +120,8 @@ if [ "${1-}" = --peers ]; then
     fetch_unpacked servers $servers
     # shellcheck disable=SC2086
     fetch_unpacked programs $programs
+    for each in $more_servers $clients; do
+        fetch_unpacked "$each" "$each"
+    done
 fi
 exit 0

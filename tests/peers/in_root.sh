@@ -16,14 +16,19 @@ fi
 [ -x "$root/usr/sbin/postfix" ] || { echo "skipped: Postfix is not unpacked (tests/deps.sh --peers)"; exit 77; }
 [ "$(id -u)" = 0 ] || { echo "skipped: a mount namespace needs root"; exit 77; }
 
-if [ ! -e "$etc/passwd" ]; then
-    mkdir -p "$etc.new"
+if ! grep -qs opensmtpq "$etc/passwd"; then
+    rm -rf "$etc" "$etc.new"
+    mkdir -p "$etc.new/exim4"
+    : > "$etc.new/exim4/trusted_configs"
     {
         cat /etc/passwd
         echo 'postfix:x:22101:22101::/var/spool/postfix:/usr/sbin/nologin'
         echo 'dovecot:x:22103:22103::/nonexistent:/usr/sbin/nologin'
         echo 'dovenull:x:22104:22104::/nonexistent:/usr/sbin/nologin'
         echo 'vmail:x:22105:22105::/nonexistent:/usr/sbin/nologin'
+        echo 'Debian-exim:x:22106:22106::/var/spool/exim4:/usr/sbin/nologin'
+        echo 'opensmtpd:x:22107:22107::/var/lib/opensmtpd/empty:/usr/sbin/nologin'
+        echo 'opensmtpq:x:22108:22108::/var/lib/opensmtpd/empty:/usr/sbin/nologin'
     } > "$etc.new/passwd"
     {
         cat /etc/group
@@ -32,6 +37,9 @@ if [ ! -e "$etc/passwd" ]; then
         echo 'dovecot:x:22103:'
         echo 'dovenull:x:22104:'
         echo 'vmail:x:22105:'
+        echo 'Debian-exim:x:22106:'
+        echo 'opensmtpd:x:22107:'
+        echo 'opensmtpq:x:22108:'
     } > "$etc.new/group"
     mv "$etc.new" "$etc"
 fi

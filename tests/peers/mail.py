@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Sends numbered mail and looks whether each message arrived once and unaltered.
 
-    mail.py send PORT RECORD --to ADDRESS... [--count N] [--threads T] [--from ADDRESS] [--tls]
+    mail.py send PORT RECORD --to ADDRESS... [--together] [--count N] [--threads T] [--from ADDRESS] [--tls]
             [--mail PARAMETER...] [--rcpt PARAMETER...]
     mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD [--quoted]   [--header REGEX] [--seven-bit]
     mail.py wait MBOX TEXT...
 
-RECORD remembers what was accepted, a JSON line each. PATTERN holds {user}. --quoted: that server hands
+RECORD remembers what was accepted, a JSON line each; one called big... is of big messages. --together: each message goes to
+all recipients, else they take turns. PATTERN holds {user}. --quoted: that server hands
 out the lines of an mbox as they are, with the > before From. --header: what is in the header of each.
 --seven-bit: each is ASCII, and what it was when it is decoded.
 wait: until the file holds all these texts. All of them wait as long as anything new comes, and a while longer.
@@ -26,12 +27,15 @@ import threading
 import time
 
 # Seconds without anything new after which nothing more is expected: a busy machine may take its time.
-PATIENCE = 120
+PATIENCE = int(os.environ.get("PILLARBOX_PATIENCE", 120))
+
+# Lines of a big message, which are 20 MiB.
+BIG = 320000
 
 
 def body_of(name):
     rng = random.Random(name)
-    size = rng.choice([0, 3, 40, 400, 9000])
+    size = BIG if name.startswith("big") else rng.choice([0, 3, 40, 400, 9000])
     lines = ["%s %d %s" % (name, number, "x" * rng.randint(0, 90)) for number in range(size)]
     for place in range(0, len(lines), 7):
         lines[place] = rng.choice([".", "..", ".dot", "", "From me to you", "Käse"])
@@ -46,14 +50,16 @@ def send(args):
         if args.tls:
             talk.starttls()
         for serial in range(number, args.count, args.threads):
-            to = args.to[serial % len(args.to)]
+            to = args.to if args.together else [args.to[serial % len(args.to)]]
             name = "%s-%d-%d" % (os.path.basename(args.record), os.getpid(), serial)
-            text = "From: %s\r\nTo: %s\r\nSubject: peers\r\nX-Name: %s\r\nMIME-Version: 1.0\r\n" % (args.sender, to, name)
+            text = "From: %s\r\nTo: %s\r\nSubject: peers\r\nX-Name: %s\r\nMIME-Version: 1.0\r\n" % (args.sender, ", ".join(to[:5]), name)
             text += "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
             text += body_of(name).replace("\n", "\r\n") + "\r\n"
-            talk.sendmail(args.sender, [to], text.encode(), ["BODY=8BITMIME"] + args.mail, args.rcpt)
+            refused = talk.sendmail(args.sender, to, text.encode(), ["BODY=8BITMIME"] + args.mail, args.rcpt)
+            if refused:
+                raise smtplib.SMTPRecipientsRefused(refused)
             with lock:
-                record.write(json.dumps({"name": name, "to": to}) + "\n")
+                record.writelines(json.dumps({"name": name, "to": one}) + "\n" for one in to)
         talk.quit()
 
     def guarded(number):
@@ -118,18 +124,19 @@ def messages_of(user, args):
 
 
 def look(wanted, args):
-    """How often each wanted message is there; each is looked at as a whole."""
+    """How often each wanted message is there for each of its users; each is looked at as a whole."""
     count = {}
-    for user in sorted(set(wanted.values())):
+    names = {name for name, _ in wanted}
+    for user in sorted({user for _, user in wanted}):
         for message in messages_of(user, args):
             head, _, body = message.partition(b"\n\n")
             name = re.search(rb"(?m)^X-Name: (\S+)", head)
             name = name.group(1).decode() if name else None
-            if name not in wanted:
+            if name not in names:
                 continue
-            count[name] = count.get(name, 0) + 1
-            if wanted[name] != user:
+            if (name, user) not in wanted:
                 sys.exit("%s came to %s" % (name, user))
+            count[name, user] = count.get((name, user), 0) + 1
             if args.seven_bit:
                 if not message.isascii():
                     sys.exit("%s is not ASCII" % name)
@@ -139,7 +146,7 @@ def look(wanted, args):
                 sys.exit("%s is altered: %s, now %s" % (name, was.hexdigest(), now.hexdigest()))
             if args.header and not re.search(args.header.encode(), head, re.M):
                 sys.exit("%s has another header: %s" % (name, head.decode(errors="replace")))
-    twice = [name for name, times in count.items() if times > 1]
+    twice = ["%s to %s" % one for one, times in count.items() if times > 1]
     if twice:
         sys.exit("arrived more than once: " + " ".join(twice[:5]))
     return count
@@ -147,7 +154,7 @@ def look(wanted, args):
 
 def check(args):
     with open(args.record) as handle:
-        wanted = {entry["name"]: entry["to"].split("@")[0] for entry in map(json.loads, handle)}
+        wanted = {(entry["name"], entry["to"].split("@")[0]) for entry in map(json.loads, handle)}
     before, end = -1, 0
     while True:
         count = look(wanted, args)
@@ -157,7 +164,7 @@ def check(args):
         if len(count) != before:
             before, end = len(count), time.monotonic() + PATIENCE
         if time.monotonic() > end:
-            missing = [name for name in wanted if name not in count]
+            missing = ["%s to %s" % one for one in wanted if one not in count]
             sys.exit("%d of %d never arrived: %s" % (len(missing), len(wanted), " ".join(missing[:5])))
         time.sleep(0.3)
 
@@ -185,6 +192,7 @@ def main():
     sub.add_argument("port", type=int)
     sub.add_argument("record")
     sub.add_argument("--to", nargs="+", required=True)
+    sub.add_argument("--together", action="store_true")
     sub.add_argument("--count", type=int, default=100)
     sub.add_argument("--threads", type=int, default=20)
     sub.add_argument("--from", dest="sender", default="sender@sender.example")

@@ -27,7 +27,7 @@ finish() {
     set +e
     [ $status = 0 ] || [ $status = 77 ] || tell
     stop_all
-    umount -l "$dir/postfix/spool" "$dir/dovecot/spool" 2>/dev/null
+    umount -l "$dir/postfix/spool" "$dir/dovecot/spool" "$dir/over" 2>/dev/null
     rm -rf "$dir"
     exit $status
 }
@@ -37,8 +37,8 @@ tell() {
     "$bin/pillarboxctl" -f "$dir/pillarbox.conf" queue list
     [ -z "$postfix_port" ] || postqueue -c "$dir/postfix/etc" -p
     echo "--- mailboxes"
-    ls -l --full-time "$dir"/{pillarbox/mail,postfix/spool,dovecot/spool} 2>/dev/null
-    for log in "$dir"/{pillarbox.log,postfix/maillog,dovecot/dovecot.log}; do
+    ls -l --full-time "$dir"/{pillarbox/mail,postfix/spool,dovecot/spool,exim/spool,opensmtpd/spool} 2>/dev/null
+    for log in "$dir"/{pillarbox.log,postfix/maillog,dovecot/dovecot.log,exim/log/mainlog,exim/log/paniclog,opensmtpd.log,haproxy.log}; do
         [ -s "$log" ] || continue
         echo "--- ${log#"$dir"/}: what is not everyday, then the end"
         grep -Ev ' info |status=sent|: (connect|disconnect|client=|message-id=|from=<|removed)' "$log" | tail -100
@@ -52,24 +52,91 @@ tell() {
 local_domain=relay.example routed_domain=test.example mail_owner=vmail smtp_tls=starttls
 smtp_port=$(free_port) sink_port=$smtp_port
 
-with_postfix() {
+certificate() {
     openssl req -x509 -newkey rsa:2048 -nodes -keyout "$dir/key.pem" -out "$dir/cert.pem" -days 2 -subj /CN=bench.example 2>/dev/null
-    postfix_extra="smtp_tls_security_level = may
+}
+
+needs() { # packages' programs
+    local each
+    for each in "$@"; do
+        command -v "$each" > /dev/null || { echo "  no $each here (tests/deps.sh --peers)"; exit 77; }
+    done
+}
+
+with_postfix() {
+    certificate
+    # There before it starts: what it has read of a table it does not read again.
+    for_m "@test.example %s" > "$dir/more_mailboxes"
+    postfix_extra="virtual_mailbox_maps = texthash:$dir/postfix/etc/mailboxes texthash:$dir/more_mailboxes
+smtp_tls_security_level = may
 smtpd_tls_security_level = may
 smtpd_tls_cert_file = $dir/cert.pem
 smtpd_tls_key_file = $dir/key.pem
 smtpd_tls_received_header = yes
 minimal_backoff_time = 2s
-queue_run_delay = 2s"
+queue_run_delay = 2s
+message_size_limit = 60000000"
     start_postfix
-    routed_port=$postfix_port
+    routed_port=$postfix_port their_boxes="$dir/postfix/spool/{user}"
     start_pillarbox
+}
+
+with_exim() {
+    needs exim4
+    certificate
+    # It reads them as itself.
+    chgrp Debian-exim "$dir/key.pem"
+    chmod 640 "$dir/key.pem"
+    routed_port=$(free_port) their_boxes="$dir/exim/spool/{user}"
+    "$here/peers/exim_setup.sh" "$dir/exim" /usr/sbin/exim4 "$routed_port" "$sink_port" "$(id -u vmail)" "$(id -g vmail)"
+    for_m ": %s" >> "$dir/exim/users"
+    sed -i -e "1i tls_advertise_hosts = *\ntls_certificate = $dir/cert.pem\ntls_privatekey = $dir/key.pem\ndsn_advertise_hosts = *" \
+        -e 's/F,2h,1m/F,2h,2s/' -e "s,^  domains = test.example\$,&\n  local_parts = lsearch;$dir/exim/users," "$dir/exim/exim.conf"
+    # It keeps its rights only with a file that is named there.
+    echo "$dir/exim/exim.conf" > "$dir/trusted_configs"
+    mount --bind "$dir/trusted_configs" /etc/exim4/trusted_configs
+    # As the child of the first process of this namespace it would not go to the background by itself.
+    "$dir/exim/exim4" -C "$dir/exim/exim.conf" -bdf -q2s -oP "$dir/exim/exim.pid" &
+    wait_for_port "$routed_port"
+    start_pillarbox
+}
+
+with_opensmtpd() {
+    needs smtpd smtpctl
+    # Its paths are compiled in.
+    mount -t tmpfs tmpfs /run
+    mkdir "$dir/over"
+    mount -t tmpfs tmpfs "$dir/over"
+    mkdir "$dir/over/new" "$dir/over/work"
+    mount -t overlay overlay -o "lowerdir=/var,upperdir=$dir/over/new,workdir=$dir/over/work" /var
+    mkdir -p /var/lib/opensmtpd/empty
+    install -d -m 711 /var/spool/smtpd
+    routed_port=$(free_port) their_boxes="$dir/opensmtpd/spool/{user}"
+    "$here/peers/opensmtpd_setup.sh" "$dir/opensmtpd" "$routed_port" "$sink_port" "$(id -u vmail)" "$(id -g vmail)"
+    for_m " $(id -u vmail):$(id -g vmail):$dir/opensmtpd/spool" >> "$dir/opensmtpd/users"
+    for_m "@test.example %s" >> "$dir/opensmtpd/virtual"
+    # It encrypts what it sends. With a certificate of its own Debian's fails in every handshake ("EVP lib"), so it gets none.
+    their_tls='' their_header=''
+    # Nor does it know what the sender calls the message.
+    knows_envid=''
+    smtpd -d -f "$dir/opensmtpd/smtpd.conf" > "$dir/opensmtpd.log" 2>&1 &
+    wait_for_port "$routed_port"
+    start_pillarbox
+}
+
+# A line for each of a hundred more users: the name, and this behind it.
+for_m() { # format
+    local n
+    for n in $(seq 100); do
+        # shellcheck disable=SC2059
+        printf "m$n${1//%s/m$n}\n"
+    done
 }
 
 ours() { for n in $(seq 20); do echo "u$n@relay.example"; done; }
 theirs() { for n in $(seq 20); do echo "u$n@test.example"; done; }
+hundred() { for n in $(seq 100); do echo "m$n@$1"; done; }
 our_boxes="$dir/pillarbox/mail/{user}"
-their_boxes="$dir/postfix/spool/{user}"
 mail() { "$peers/mail.py" "$@"; }
 
 postfix_to_pillarbox() {
@@ -151,6 +218,183 @@ postfix_by_lmtp() {
     # shellcheck disable=SC2046
     mail send "$postfix_port" "$dir/in" --count 200 --to $(ours)
     mail check "$dir/in" --mbox "$our_boxes" --header '\n\s+by pillarbox\.example .* with LMTPS? '
+}
+
+# Everyday mail, one big message, one for a hundred, over TLS, and the reports that were asked for, both ways.
+knows_envid=yes their_tls=--tls their_header='(?i)^Received: from [^\n]*pillarbox\.example[^\n]*\n\s[^\n]*(with e?smtps|using TLSv1)'
+both_ways() {
+    # shellcheck disable=SC2046
+    mail send "$smtp_port" "$dir/out" --count 60 --threads 4 --tls --to $(theirs)
+    mail send "$smtp_port" "$dir/big-out" --count 1 --threads 1 --to u1@test.example
+    # shellcheck disable=SC2046
+    mail send "$smtp_port" "$dir/many-out" --count 1 --threads 1 --together --to $(hundred test.example)
+    # shellcheck disable=SC2046
+    mail send "$routed_port" "$dir/in" --count 60 --threads 4 $their_tls --to $(ours)
+    mail send "$routed_port" "$dir/big-in" --count 1 --threads 1 --to u1@relay.example
+    # shellcheck disable=SC2046
+    mail send "$routed_port" "$dir/many-in" --count 1 --threads 1 --together --to $(hundred relay.example)
+    mail check "$dir/out" --mbox "$their_boxes" ${their_header:+--header "$their_header"}
+    mail check "$dir/big-out" --mbox "$their_boxes"
+    mail check "$dir/many-out" --mbox "$their_boxes"
+    mail check "$dir/in" --mbox "$our_boxes" --header '^Received: from [^ ]+ .*\n\s+by pillarbox\.example .* with ESMTPS '
+    mail check "$dir/big-in" --mbox "$our_boxes"
+    mail check "$dir/many-in" --mbox "$our_boxes"
+    mail send "$smtp_port" "$dir/told-out" --count 1 --threads 1 --from u6@relay.example --to u2@test.example --mail RET=HDRS ENVID=out1 --rcpt NOTIFY=SUCCESS
+    mail send "$routed_port" "$dir/told-in" --count 1 --threads 1 --from u6@test.example --to u2@relay.example --mail RET=HDRS ENVID=in1 --rcpt NOTIFY=SUCCESS
+    mail wait "$dir/pillarbox/mail/u6" 'u2@test.example' 'Action: delivered' ${knows_envid:+out1}
+    mail wait "${their_boxes/\{user\}/u6}" 'Reporting-MTA: dns; pillarbox.example' 'Action: delivered' ${knows_envid:+in1}
+    mail send "$smtp_port" "$dir/no-out" --count 1 --threads 1 --from u7@relay.example --to nobody@test.example
+    mail send "$routed_port" "$dir/no-in" --count 1 --threads 1 --from u7@test.example --to nobody@relay.example
+    mail wait "$dir/pillarbox/mail/u7" 'nobody@test.example' 'Action: failed'
+    mail wait "${their_boxes/\{user\}/u7}" 'nobody@relay.example' '550 5.1.1'
+}
+postfix_both_ways() { with_postfix; both_ways; }
+exim_both_ways() { with_exim; both_ways; }
+opensmtpd_both_ways() { with_opensmtpd; both_ways; }
+
+# Every known way to write the end of a message so that some see it and some do not: smuggle.py tells which.
+smuggled() {
+    local sendmail="$bin/pillarboxctl -f $dir/pillarbox.conf sendmail" domain
+    for domain in relay.example test.example; do
+        "$peers/smuggle.py" send "$smtp_port" "$domain" "$dir/sent-$domain"
+        if grep '"apart": true' "$dir/sent-$domain"; then return 1; fi
+        "$peers/smuggle.py" hand "$sendmail" "$domain" "$dir/handed-$domain"
+    done
+    "$peers/smuggle.py" send "$routed_port" relay.example "$dir/relayed"
+    for record in "$dir"/sent-* "$dir"/handed-* "$dir/relayed"; do
+        "$peers/smuggle.py" check "$record" "$dir/pillarbox/mail/*" "${their_boxes/\{user\}/*}"
+    done
+}
+smuggled_postfix() { with_postfix; smuggled; }
+smuggled_exim() { with_exim; smuggled; }
+smuggled_opensmtpd() { with_opensmtpd; smuggled; }
+
+# Another server's store takes our mail by LMTP, over TCP and over a Unix socket, and answers for each recipient.
+dovecot_by_lmtp() {
+    local port
+    [ -x /usr/lib/dovecot/lmtp ] || { echo "  no Dovecot LMTP here (tests/deps.sh --peers)"; exit 77; }
+    port=$(free_port)
+    dovecot_extra="protocols = imap pop3 lmtp
+auth_username_format = %Ln
+service lmtp {
+  inet_listener lmtp {
+    address = 127.0.0.1
+    port = $port
+  }
+  unix_listener $dir/dovecot/lmtp {
+    mode = 0666
+  }
+}"
+    start_dovecot
+    write_pillarbox_config
+    printf '[[route]]\ndomain = "tcp.example"\nlmtp = "127.0.0.1:%s"\n[[route]]\ndomain = "unix.example"\nlmtp = "unix:%s"\n' \
+        "$port" "$dir/dovecot/lmtp" >> "$dir/pillarbox.conf"
+    start_pillarbox
+    local domain
+    for domain in tcp.example unix.example; do
+        # shellcheck disable=SC2046
+        mail send "$smtp_port" "$dir/out-$domain" --count 100 --to $(for n in $(seq 20); do echo "u$n@$domain"; done)
+        mail send "$smtp_port" "$dir/big-$domain" --count 1 --threads 1 --to "u1@$domain"
+        # One whose mailbox can't be written waits alone.
+        rm -f "$dir/dovecot/spool/m7"
+        mkdir "$dir/dovecot/spool/m7"
+        # shellcheck disable=SC2046
+        mail send "$smtp_port" "$dir/many-$domain" --count 1 --threads 1 --together --to $(hundred "$domain")
+        mail check "$dir/out-$domain" --pop3 "$dovecot_port" secret
+        mail check "$dir/big-$domain" --pop3 "$dovecot_port" secret
+        grep -v "\"m7@" "$dir/many-$domain" > "$dir/most-$domain"
+        mail check "$dir/most-$domain" --pop3 "$dovecot_port" secret
+        rmdir "$dir/dovecot/spool/m7"
+        mail check "$dir/many-$domain" --pop3 "$dovecot_port" secret
+    done
+    mail send "$smtp_port" "$dir/told" --count 1 --threads 1 --from u6@relay.example --to u2@unix.example --rcpt NOTIFY=SUCCESS
+    mail wait "$dir/pillarbox/mail/u6" 'Final-Recipient: rfc822; u2@unix.example' 'Action: delivered'
+}
+
+# Mail goes through programs: procmail delivers, a filter sends on.
+programs_take() {
+    needs procmail formail
+    write_pillarbox_config
+    install -d -o vmail -g vmail "$dir/taken"
+    printf 'MAILDIR=%s\nLOCKSLEEP=1\n:0:\n%s/u1\n' "$dir/taken" "$dir/taken" > "$dir/procmailrc"
+    printf '#!/bin/sh\nformail -bf -I "X-Filtered: yes" | "%s" -f "%s" sendmail -i -f "${SENDER:-<>}" -- "$LOCAL@relay.example"\n' \
+        "$bin/pillarboxctl" "$dir/pillarbox.conf" > "$dir/filter"
+    chmod 755 "$dir/filter"
+    printf '[[route]]\ndomain = "procmail.example"\nprogram = ["/usr/bin/procmail", "-f-", "-m", "%s"]\n[[route]]\ndomain = "filter.example"\nprogram = ["%s"]\n' \
+        "$dir/procmailrc" "$dir/filter" >> "$dir/pillarbox.conf"
+    start_pillarbox
+    mail send "$smtp_port" "$dir/out" --count 60 --to u1@procmail.example
+    mail send "$smtp_port" "$dir/in" --count 40 --to u1@filter.example u2@filter.example
+    mail check "$dir/out" --mbox "$dir/taken/{user}"
+    mail check "$dir/in" --mbox "$our_boxes" --header '^X-Filtered: yes'
+}
+
+# Programs that people send mail with: by submission, or to sendmail.
+submission_clients() {
+    needs msmtp mutt s-nail swaks
+    write_pillarbox_config
+    local port message
+    port=$(free_port)
+    printf '[[listen]]\naddress = "127.0.0.1:%s"\nprotocol = "submission"\n' "$port" >> "$dir/pillarbox.conf"
+    start_pillarbox
+    export HOME=$dir/home LC_ALL=C.UTF-8
+    mkdir "$HOME"
+    message=$(printf 'Von mir.\n.\nFrom Käse\n')
+    printf 'From: u1@relay.example\nTo: u2@relay.example\nSubject: by msmtp\n\n%s\n' "$message" |
+        msmtp --host=127.0.0.1 --port="$port" --tls=on --tls-certcheck=off --auth=plain --user=u1 --passwordeval="echo $password" -f u1@relay.example u2@relay.example
+    # It logs in by a library whose mechanisms are packages of their own; so it hands in to sendmail.
+    printf '%s\n' "$message" | mutt -n -F /dev/null -e "set from=u1@relay.example copy=no use_envelope_from=yes" \
+        -e "set sendmail='$bin/pillarboxctl -f $dir/pillarbox.conf sendmail -oem -oi'" -s 'by mutt' u2@relay.example
+    printf '%s\n' "$message" | s-nail -:/ -S v15-compat -S from=u1@relay.example -S smtp-use-starttls -S tls-verify=ignore -S smtp-auth=login \
+        -S "mta=smtp://u1:$password@127.0.0.1:$port" -s 'by s-nail' u2@relay.example
+    # Without the Perl module for TLS, as a process of this host may.
+    swaks --server "127.0.0.1:$port" --auth PLAIN --auth-user u1 --auth-password "$password" --from u1@relay.example --to u2@relay.example \
+        --header 'Subject: by swaks' --body "$message" > "$dir/swaks.log" 2>&1
+    mail wait "$dir/pillarbox/mail/u2" 'Subject: by msmtp' 'Subject: by mutt' 'Subject: by s-nail' 'Subject: by swaks' 'with ESMTPSA' '>From K'
+}
+
+# haproxy tells who is behind it, in both versions of its protocol.
+behind_haproxy() {
+    needs haproxy
+    write_pillarbox_config
+    local first second ours_first ours_second
+    first=$(free_port) second=$(free_port) ours_first=$(free_port) ours_second=$(free_port)
+    printf '[[listen]]\naddress = "127.0.0.1:%s"\nprotocol = "smtp"\nproxy = ["127.0.0.1"]\n' "$ours_first" >> "$dir/pillarbox.conf"
+    printf '[[listen]]\naddress = "127.0.0.1:%s"\nprotocol = "imap"\ntls = "implicit"\nproxy = ["127.0.0.1"]\n' "$ours_second" >> "$dir/pillarbox.conf"
+    start_pillarbox
+    cat > "$dir/haproxy.cfg" <<CONF
+defaults
+  mode tcp
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+listen smtp
+  bind 127.0.0.1:$first
+  server one 127.0.0.1:$ours_first send-proxy
+listen imaps
+  bind 127.0.0.1:$second
+  server two 127.0.0.1:$ours_second send-proxy-v2
+CONF
+    haproxy -db -f "$dir/haproxy.cfg" > "$dir/haproxy.log" 2>&1 &
+    wait_for_port "$first"
+    python3 - "$first" "$second" "$password" <<'PY'
+import imaplib, smtplib, socket, ssl, sys
+with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), "client.example", 60, ("127.0.0.7", 0)) as talk:
+    talk.starttls()
+    talk.sendmail("sender@sender.example", ["u1@relay.example"], "Subject: by haproxy\r\n\r\nx\r\n")
+class From(imaplib.IMAP4_SSL):
+    def _create_socket(self, timeout):
+        plain = socket.create_connection((self.host, self.port), 60, ("127.0.0.8", 0))
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(plain)
+box = From("127.0.0.1", int(sys.argv[2]))
+box.login("u1", sys.argv[3])
+assert box.select()[1] == [b"1"]
+box.logout()
+PY
+    grep -q 'Received: from client.example (\[127.0.0.7\])' "$dir/pillarbox/mail/u1"
+    grep -q 'imap connect peer=127.0.0.8 tls=TLSv1.3' "$dir/pillarbox.log"
 }
 
 shared_mailbox() {
