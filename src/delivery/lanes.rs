@@ -22,6 +22,9 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// Lanes to be forgotten are looked for so often.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// A lane that was reached is remembered for so long.
+const PROVEN: Duration = Duration::from_secs(24 * 3600);
+
 /// Where a task goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
@@ -62,6 +65,11 @@ impl Limits {
     fn again(self) -> usize {
         (self.workers * 3 / 4).max(1)
     }
+
+    /// Threads for hosts of which it is not known that they answer.
+    fn unproven(self) -> usize {
+        self.workers - self.workers / 8
+    }
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +88,8 @@ struct Track {
     trouble: Option<Box<Trouble>>,
     /// Times in a row that it could not be reached.
     failures: u32,
+    /// When it was reached last, if no try was in vain since.
+    reached: Option<Duration>,
 }
 
 /// All of them. See the module.
@@ -92,6 +102,8 @@ pub(super) struct Lanes {
     remote_threads: usize,
     /// Those of them that were started for mail that comes again.
     again_threads: usize,
+    /// Those of them for lanes that were not reached before.
+    unproven_threads: usize,
     local_threads: usize,
     /// When to look for those to be forgotten.
     sweep: Duration,
@@ -99,7 +111,8 @@ pub(super) struct Lanes {
 
 impl Track {
     fn is_idle(&self, now: Duration) -> bool {
-        let is_known = self.failures > 0 && self.rests_until + REMEMBERED > now;
+        let is_proven = self.reached.is_some_and(|reached| reached + PROVEN > now);
+        let is_known = is_proven || self.failures > 0 && self.rests_until + REMEMBERED > now;
         self.threads == 0 && self.ready.fresh.is_empty() && self.ready.again.is_empty() && !is_known
     }
 }
@@ -143,7 +156,11 @@ impl Lanes {
             let lane = self.turns.of(again).pop_front()?;
             let room = match lane {
                 Lane::Local => self.local_threads < LOCAL_WORKERS,
-                Lane::Remote(_) => self.remote_threads < limits.workers && (!again || self.again_threads < limits.again()),
+                Lane::Remote(_) => {
+                    self.remote_threads < limits.workers
+                        && (!again || self.again_threads < limits.again())
+                        && (self.is_proven(&lane) || self.unproven_threads < limits.unproven())
+                }
             };
             let Some(track) = self.tracks.get_mut(&lane).filter(|_| room) else {
                 // A lane that was forgotten had nothing ready.
@@ -176,9 +193,14 @@ impl Lanes {
         Some(task)
     }
 
+    fn is_proven(&self, lane: &Lane) -> bool {
+        self.tracks.get(lane).is_some_and(|track| track.reached.is_some())
+    }
+
     fn enter(&mut self, lane: &Lane, again: bool) {
         if let Some(track) = self.tracks.get_mut(lane) {
             track.threads += 1;
+            self.unproven_threads += usize::from(*lane != Lane::Local && track.reached.is_none());
             *self.threads_of(lane) += 1;
             self.again_threads += usize::from(is_counted(lane, again));
         }
@@ -208,6 +230,8 @@ impl Lanes {
         self.talks(lane, talking, false);
         let Some(track) = self.tracks.get_mut(lane) else { return };
         track.threads = track.threads.saturating_sub(1);
+        let is_unproven = *lane != Lane::Local && track.reached.is_none();
+        self.unproven_threads = self.unproven_threads.saturating_sub(usize::from(is_unproven));
         if track.is_idle(now) {
             self.tracks.remove(lane);
         }
@@ -230,8 +254,11 @@ impl Lanes {
     }
 
     /// A lane was reached.
-    pub(super) fn reached(&mut self, lane: &Lane) {
+    pub(super) fn reached(&mut self, lane: &Lane, now: Duration) {
         if let Some(track) = self.tracks.get_mut(lane) {
+            if track.reached.replace(now).is_none() {
+                self.unproven_threads = self.unproven_threads.saturating_sub(track.threads);
+            }
             track.failures = 0;
             track.rests_until = Duration::ZERO;
             track.trouble = None;
@@ -247,6 +274,9 @@ impl Lanes {
             track.rests_until = until;
         }
         track.trouble = Some(Box::new(trouble.clone()));
+        if track.reached.take().is_some() {
+            self.unproven_threads += track.threads;
+        }
         let mut tasks = Vec::new();
         for again in [false, true] {
             let ready = track.ready.of(again);

@@ -86,10 +86,10 @@ fn enter(office: &Office, message: &Unsettled) {
     let mut table = office.table();
     for waiting in &message.waiting {
         let (recipient, due) = ([waiting.index], runner::due_in_table(office, waiting.due));
-        match waiting.tries {
-            _ if waiting.held => table.hold(message.id, &recipient),
-            0 => table.wait(message.id, &recipient, due),
-            _ => table.defer(message.id, &recipient, due),
+        match waiting.held {
+            true => table.hold(message.id, &recipient),
+            // Whether it was tried or not: new mail goes first.
+            false => table.defer(message.id, &recipient, due),
         }
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Optio
     let (lane, talked) = (Lane::Remote(hop.clone()), line.is_some());
     match deliver(office, hop, &entry, survey, named(&entry, &task.recipients), line) {
         Ok(verdicts) => {
-            office.table().lanes.reached(&lane);
+            office.table().lanes.reached(&lane, office.clock.elapsed());
             outcome::conclude(office, &entry, false, verdicts);
         }
         Err(Unreached::Verdict(verdict)) => {

@@ -16,6 +16,9 @@
 //! Mail that was deferred comes *again*. It stands back for new mail, everywhere: most of it is for hosts that don't answer,
 //! and each of these keeps a thread for as long as it is waited for. So it has queues of its own, and a part of the threads is
 //! never for it; however much of it is due, new mail for a host that answers leaves at once.
+//!
+//! New mail, too, may be for hosts that never answer, and for thousands of them. So a part of the threads is only for lanes
+//! that were reached before, since the last try in vain.
 
 use super::lanes::{Both, Lane, Lanes, Limits};
 use super::outcome::Trouble;

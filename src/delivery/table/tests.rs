@@ -103,7 +103,7 @@ fn a_lane_that_could_not_be_reached_rests() {
     let second = table.take_due(at(17)).unwrap();
     let back = table.ready(lane("a"), second, at(17)).map(|(task, trouble)| (plain(task), trouble));
     assert_eq!(back, Some((task(10, &[0]), trouble())));
-    table.lanes.reached(&lane("a"));
+    table.lanes.reached(&lane("a"), at(0));
     assert_eq!(table.lanes.failures(&lane("a")), 0);
 }
 
@@ -197,4 +197,49 @@ fn only_what_is_still_at_that_run_is_put_back() {
     table.put_back(&first, at(9));
     assert_eq!(table.recipients(id(1)), [1, 2, 3]);
     assert_eq!(table.take_due(at(100)).map(plain), Some(task(1, &[3])));
+}
+
+/// Hosts that never answer leave threads to those that did.
+#[test]
+fn threads_are_kept_for_lanes_that_were_reached() {
+    let mut table = Table::default();
+    let limits = Limits { workers: 16, per_lane: 2 };
+    let mut counter = 0;
+    let mut begin = |table: &mut Table, name: &str| {
+        counter += 1;
+        table.ready(lane(name), task(counter, &[0]), at(0));
+        table.begin(limits).map(|(lane, _)| lane)
+    };
+    assert_eq!(begin(&mut table, "living"), Some(lane("living")));
+    table.lanes.reached(&lane("living"), at(0));
+    table.lanes.leave(&lane("living"), false, false, at(0));
+    for number in 0..14 {
+        let name = format!("mute{number}");
+        assert_eq!(begin(&mut table, &name), Some(lane(&name)));
+    }
+    assert_eq!(begin(&mut table, "mute14"), None);
+    assert_eq!(begin(&mut table, "living"), Some(lane("living")));
+    // One of them answers after all, and its thread counts no more.
+    table.lanes.reached(&lane("mute0"), at(1));
+    assert_eq!(table.begin(limits).map(|(lane, _)| lane), Some(lane("mute14")));
+    // Where a try was in vain, nothing is known any more.
+    table.rest(&lane("living"), &trouble(), at(2), at(3));
+    table.lanes.leave(&lane("living"), false, false, at(2));
+    table.lanes.leave(&lane("mute0"), false, false, at(2));
+    table.ready(lane("living"), task(100, &[0]), at(4));
+    assert_eq!(table.begin(limits), None);
+    table.lanes.leave(&lane("mute1"), false, false, at(4));
+    assert_eq!(table.begin(limits).map(|(lane, _)| lane), Some(lane("living")));
+}
+
+#[test]
+fn a_lane_that_was_reached_is_not_remembered_for_ever() {
+    let mut table = Table::default();
+    table.ready(lane("a"), task(1, &[0]), at(0));
+    table.begin(LIMITS).unwrap();
+    table.lanes.reached(&lane("a"), at(0));
+    table.lanes.leave(&lane("a"), false, false, at(0));
+    assert_eq!(table.lanes.counts()[0], 1);
+    table.lanes.leave(&lane("a"), false, false, at(24 * 3600));
+    assert_eq!(table.lanes.counts()[0], 0);
 }
