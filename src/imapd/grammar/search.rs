@@ -74,6 +74,8 @@ pub enum Key {
     Younger(u32),
     /// In fields of this name.
     Header(Vec<u8>, Vec<u8>),
+    /// The same of a field with addresses, which may also be as an envelope has them.
+    Addresses(String, Vec<u8>),
     Body(Vec<u8>),
     /// In the header or the body.
     Text(Vec<u8>),
@@ -318,7 +320,8 @@ fn with_argument(word: &str, cursor: &mut Cursor<'_>) -> Parsed<Key> {
         "SMALLER" => Key::Smaller(cursor.number64()?),
         "OLDER" => Key::Older(cursor.nz_number()?),
         "YOUNGER" => Key::Younger(cursor.nz_number()?),
-        "BCC" | "CC" | "FROM" | "SUBJECT" | "TO" => Key::Header(word.as_bytes().to_vec(), text(cursor)?),
+        "BCC" | "CC" | "FROM" | "TO" => Key::Addresses(word.to_owned(), text(cursor)?),
+        "SUBJECT" => Key::Header(word.as_bytes().to_vec(), text(cursor)?),
         "HEADER" => {
             let name = text(cursor)?;
             cursor.space()?;
@@ -378,6 +381,7 @@ mod tests {
             Step::Key(Key::Header(name, text)) => {
                 format!("{}={}", String::from_utf8_lossy(&name), String::from_utf8_lossy(&text))
             }
+            Step::Key(Key::Addresses(name, text)) => format!("{name}={}", String::from_utf8_lossy(&text)),
             Step::Key(key) => format!("{key:?}"),
             step => format!("{step:?}"),
         };

@@ -3,6 +3,7 @@
 
 use crate::imapd::grammar::Set;
 use crate::imapd::grammar::search::{Key, Relation, Step, Which};
+use crate::mail::mailboxes::{self, Entry};
 use crate::mail::sent::Sent;
 use crate::mail::{casemap, date, header, words};
 use crate::mailbox::{Flags, Keywords, Summary};
@@ -69,6 +70,7 @@ enum Test {
     EmailId(String),
     Sent(Relation, Date),
     Field(String, Needle),
+    Addresses(String, Needle),
     Body(Needle),
     Text(Needle),
 }
@@ -143,7 +145,9 @@ impl Program {
                 Test::NotAfter(time) => message.date <= *time,
                 Test::NotBefore(time) => message.date >= *time,
                 Test::ModSeq(modseq) => message.modseq >= *modseq,
-                Test::EmailId(_) | Test::Sent(..) | Test::Field(..) | Test::Body(_) | Test::Text(_) => return None,
+                Test::EmailId(_) | Test::Sent(..) | Test::Field(..) | Test::Addresses(..) | Test::Body(_) | Test::Text(_) => {
+                    return None;
+                }
             })
         }));
     }
@@ -177,10 +181,15 @@ impl Program {
                     let own = *sent.get_or_insert_with(|| sent_day(bytes));
                     *answer = Some(own.is_some_and(|own| lies(own, *relation, *day)));
                 }
-                Test::Field(name, needle) => {
+                Test::Field(name, needle) | Test::Addresses(name, needle) => {
                     let found = header::fields(bytes).filter(|field| field.is(bytes, name)).any(|field| {
+                        let field = bytes.get(field.value).unwrap_or_default();
                         value.clear();
-                        push_value(bytes.get(field.value).unwrap_or_default(), &mut value);
+                        push_value(field, &mut value);
+                        if !needle.is_in(&value) && matches!(test, Test::Addresses(..)) {
+                            value.clear();
+                            push_addresses(field, &mut value);
+                        }
                         needle.is_in(&value)
                     });
                     *answer = Some(found);
@@ -251,7 +260,7 @@ impl Program {
 
     /// Does what is not known yet take the header?
     pub fn wants_header(&self, known: &Known) -> bool {
-        let header = |test: &Test| matches!(test, Test::Sent(..) | Test::Field(..) | Test::Text(_));
+        let header = |test: &Test| matches!(test, Test::Sent(..) | Test::Field(..) | Test::Addresses(..) | Test::Text(_));
         self.tests.iter().zip(&known.answers).any(|(test, answer)| header(test) && answer.is_none())
     }
 
@@ -328,6 +337,7 @@ fn test(key: &Key, context: &Context<'_>) -> Test {
             Ok(name) if !name.is_empty() => Test::Field(name.to_owned(), Needle::new(&text(bytes))),
             _ => Test::Always(false),
         },
+        Key::Addresses(name, bytes) => Test::Addresses(name.clone(), Needle::new(&text(bytes))),
         Key::Body(bytes) => looked_for(bytes, Test::Body),
         Key::Text(bytes) => looked_for(bytes, Test::Text),
         Key::ModSeq(modseq) => Test::ModSeq(*modseq),
@@ -365,6 +375,22 @@ fn push_header(bytes: &[u8], key: &mut Vec<u8>) {
         key.get_mut(start..).unwrap_or_default().make_ascii_uppercase();
         key.push(b':');
         push_value(bytes.get(field.value).unwrap_or_default(), key);
+        key.push(b'\n');
+    }
+}
+
+/// Adds the addresses of a list as `name <local@domain>`, one a line, if comments, quotes or blanks make them something else in
+/// the text of the field (RFC 9051 §6.4.4: what is looked for is in the envelope).
+fn push_addresses(value: &[u8], key: &mut Vec<u8>) {
+    let blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+    let apart = |at: usize| blank(value.get(at + 1)) || at > 0 && blank(value.get(at - 1));
+    if memchr::memchr3(b'(', b'"', b'\\', value).is_none() && !memchr::memchr2_iter(b'@', b'.', value).any(apart) {
+        return;
+    }
+    for entry in mailboxes::parse(value) {
+        let Entry::Mailbox(mailbox) = entry else { continue };
+        let name = mailbox.name.unwrap_or_default();
+        push_value(&[&name[..], b" <", &mailbox.local, b"@", &mailbox.domain, b">"].concat(), key);
         key.push(b'\n');
     }
 }

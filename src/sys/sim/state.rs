@@ -214,7 +214,9 @@ impl State {
         let now = self.tick();
         let lost = changes.iter().filter_map(|(path, _)| self.names.get(path).copied());
         let touched: Vec<u64> = lost.chain(changes.iter().filter_map(|(_, number)| *number)).collect();
-        touched.iter().filter_map(|number| Some(self.inodes.get_mut(number)?.ctime = now)).for_each(drop);
+        for number in touched {
+            self.inodes.entry(number).and_modify(|inode| inode.ctime = now);
+        }
         let change = NameChange { dir: at.parent().unwrap_or(Path::new("")).to_owned(), changes };
         apply_names(&mut self.names, &change);
         self.renames.push(change);
