@@ -44,7 +44,8 @@ impl Session<'_> {
     fn add_part(&self, composition: &mut Composition, view: &View, wanted: &MessageUrl, url: &[u8]) -> Result<(), Refusal> {
         let of_url = |error| of_url(url, error);
         let summary = view.message(Uid(wanted.uid)).map_err(of_url)?.ok_or_else(|| bad_url(url, "there is no such message"))?;
-        let source = Source::new(view, &summary, None, None);
+        let mut source = Source::new(view, &summary, None, None);
+        source.rev2 = self.enabled.rev2;
         match source.find(&wanted.part, &wanted.text).map_err(of_url)? {
             Found::Nothing => return Err(bad_url(url, "the message has no such part").into()),
             Found::Made(made) => {

@@ -56,7 +56,7 @@ impl<'a> Source<'a> {
             Some(structure) => structure,
             None => self.view.structure(self.summary.uid)?,
         };
-        Ok(self.structure.get_or_init(|| structure))
+        Ok(self.structure.get_or_init(|| if self.rev2 { structure } else { structure.without_global() }))
     }
 
     /// ENVELOPE, ready to send.

@@ -162,6 +162,29 @@ impl Structure {
         scanner.finish()
     }
 
+    /// As who does not know IMAP4rev2 sees it: message/global is a leaf.
+    #[must_use]
+    pub fn without_global(self) -> Structure {
+        if !self.parts.iter().any(Part::is_global) {
+            return self;
+        }
+        let (mut parts, mut places, mut closed) = (Vec::new(), Vec::new(), None);
+        for (index, part) in self.parts.into_iter().enumerate() {
+            places.push(parts.len());
+            if closed.is_some() && part.parent >= closed {
+                continue;
+            }
+            let (is_global, parent) = (part.is_global(), part.parent.and_then(|parent| places.get(parent).copied()));
+            closed = is_global.then_some(index);
+            parts.push(if is_global {
+                Part { kind: Kind::Leaf, envelope: Vec::new(), parent, ..part }
+            } else {
+                Part { parent, ..part }
+            });
+        }
+        Structure { parts, ..self }
+    }
+
     /// Where its text is.
     pub fn outline(&self) -> Outline {
         let root = self.parts.first();

@@ -133,6 +133,9 @@ fn a_global_message_has_parts_to_who_knows_of_it() {
     assert_eq!(leaf, format!("{front}{end}"));
     assert_eq!(message, format!("{front} (NIL \"in\" {nobody}) {inside} 11{end}"));
     assert_eq!(structure.part(&[1, 2, 1]), Some(5));
+    let closed = structure.without_global();
+    assert_eq!(closed.parts, Structure::of(&wire(&mixed)).parts);
+    assert_eq!(closed.part(&[1, 2, 1]), None);
     // It may be encoded (RFC 6532 §3.7), and who does not look into it finds a leaf.
     let ([leaf, message], _) = taken_apart(&global.replace("global\n", "global\nContent-Transfer-Encoding: base64\n"));
     assert_eq!((leaf.as_str(), message.as_str()), (&*message, "(\"message\" \"global\" NIL NIL NIL \"base64\" 117)"));
