@@ -79,10 +79,8 @@ pub struct Notify {
 impl Xtext {
     /// Reads encoded text; what it stands for must be printable, blanks included, and not empty.
     pub fn parse(text: &str) -> Result<Xtext, BadParameter> {
-        match decode(text) {
-            Some(decoded) if !decoded.is_empty() && decoded.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
-                Ok(Xtext(text.into()))
-            }
+        match readable(text) {
+            Some(decoded) if decoded.is_ascii() => Ok(Xtext(text.into())),
             _ => Err(BadParameter),
         }
     }
@@ -102,7 +100,7 @@ impl Xtext {
 
     /// What it stands for.
     pub fn decode(&self) -> String {
-        decode(&self.0).unwrap_or_default()
+        readable(&self.0).unwrap_or_default()
     }
 }
 
@@ -111,19 +109,26 @@ pub fn is_xtext(text: &str) -> bool {
     decode(text).is_some()
 }
 
-fn decode(text: &str) -> Option<String> {
+/// What xtext stands for, if that is printable, in ASCII or UTF-8, and not empty.
+fn readable(text: &str) -> Option<String> {
+    let decoded = String::from_utf8(decode(text)?).ok()?;
+    let printable = |char: char| matches!(char, ' '..='~') || is_beyond_ascii(char);
+    (!decoded.is_empty() && decoded.chars().all(printable)).then_some(decoded)
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
     let hex = |byte: Option<u8>| match byte? {
         digit @ b'0'..=b'9' => Some(digit - b'0'),
         digit @ b'A'..=b'F' => Some(digit - b'A' + 10),
         _ => None,
     };
-    let mut out = String::with_capacity(text.len());
+    let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'+' => out.push(char::from(hex(bytes.next())? << 4 | hex(bytes.next())?)),
+            b'+' => out.push(hex(bytes.next())? << 4 | hex(bytes.next())?),
             b'=' => return None,
-            b'!'..=b'~' => out.push(char::from(byte)),
+            b'!'..=b'~' => out.push(byte),
             _ => return None,
         }
     }
@@ -142,7 +147,8 @@ impl OriginalRecipient {
         match original.is_utf8() {
             true if !address.is_empty() && address.chars().all(printable) => {}
             true => return Err(BadParameter),
-            false => drop(Xtext::parse(address)?),
+            // Postfix 3.7 writes an address in UTF-8 so, by its bytes: `rfc822;j+C3+B6rg@example.org`.
+            false => drop(readable(address).ok_or(BadParameter)?),
         }
         Ok(original)
     }
@@ -158,7 +164,15 @@ impl OriginalRecipient {
         let told = match self.is_utf8() {
             true if utf8 => without_unitext(address).map_or(Cow::from(&**address), |address| address.to_string().into()),
             true => unitext(address, |char| !char.is_ascii()),
-            false => decode(address).unwrap_or_default().into(),
+            false => match readable(address) {
+                Some(text) if text.is_ascii() => text.into(),
+                // Only the other type may have such an address. What is none stays as it is.
+                Some(text) => match text.parse() {
+                    Ok(address) => return told(&address, utf8),
+                    Err(_) => Cow::from(&**address),
+                },
+                None => Cow::default(),
+            },
         };
         format!("{kind}; {told}")
     }
@@ -414,6 +428,8 @@ mod tests {
             &["ORCPT=rfc 822;bob"],
             &["ORCPT=rfc822;bob+0D+0A.x"],
             &["ORCPT=rfc822;b=b"],
+            &["ORCPT=rfc822;b+E4@c.example"],
+            &["ORCPT=rfc822;b+C2+85@c.example"],
             &[&long_original],
         ] {
             assert_eq!(rcpt(words), Err(BadParameter), "{words:?}");
@@ -459,6 +475,11 @@ mod tests {
         for text in [r"utf-8;a\x{0D}\x{0A}Bcc:b@c", r"utf-8;a\b@c", r"utf-8;a\x{D800}@c", r"utf-8;a\x{110000}@c", "utf-8;a+2Bb"] {
             assert_eq!(original(text).1, text.replace(';', "; "));
         }
+        // Their bytes in the type that is for ASCII: passed on so, told by the right one.
+        let (written, told, ascii_told) = original("rfc822;j+C3+B6+2Bx@c.example");
+        assert_eq!(written, "rfc822;j+C3+B6+2Bx@c.example");
+        assert_eq!((&*told, &*ascii_told), ("utf-8; j\u{f6}+x@c.example", r"utf-8; j\x{F6}\x{2B}x@c.example"));
+        assert_eq!(original("rfc822;j+C3+B6+20x").1, "rfc822; j+C3+B6+20x");
         for text in ["utf-8;", "utf-8;\u{f6} @b", "utf-8;a\u{85}@b", "rfc822;\u{f6}@b"] {
             assert_eq!(RcptDsn::default().take("ORCPT", Some(text)), Err(BadParameter), "{text}");
         }
