@@ -2,13 +2,13 @@
 """Sends numbered mail and looks whether each message arrived once and unaltered.
 
     mail.py send PORT RECORD --to ADDRESS... [--together] [--count N] [--threads T] [--from ADDRESS] [--tls]
-            [--mail PARAMETER...] [--rcpt PARAMETER...]
+            [--subject TEXT] [--mail PARAMETER...] [--rcpt PARAMETER...]
     mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD [--quoted]   [--header REGEX] [--seven-bit]
     mail.py wait MBOX TEXT...
 
 RECORD remembers what was accepted, a JSON line each; one called big... is of big messages. --together: each message goes to
-all recipients, else they take turns. PATTERN holds {user}. --quoted: that server hands
-out the lines of an mbox as they are, with the > before From. --header: what is in the header of each.
+all recipients, else they take turns. PATTERN holds {user}, without what stands behind a +. --quoted: that server hands
+out the lines of an mbox as they are, with the > before From. --header: what else is in the header of each.
 --seven-bit: each is ASCII, and what it was when it is decoded.
 wait: until the file holds all these texts. All of them wait as long as anything new comes, and a while longer.
 """
@@ -52,14 +52,14 @@ def send(args):
         for serial in range(number, args.count, args.threads):
             to = args.to if args.together else [args.to[serial % len(args.to)]]
             name = "%s-%d-%d" % (os.path.basename(args.record), os.getpid(), serial)
-            text = "From: %s\r\nTo: %s\r\nSubject: peers\r\nX-Name: %s\r\nMIME-Version: 1.0\r\n" % (args.sender, ", ".join(to[:5]), name)
-            text += "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
-            text += body_of(name).replace("\n", "\r\n") + "\r\n"
+            head = "From: %s\nTo: %s\nSubject: %s\nX-Name: %s\n" % (args.sender, ", ".join(to[:5]), args.subject, name)
+            head += "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n"
+            text = (head + "\n" + body_of(name) + "\n").replace("\n", "\r\n")
             refused = talk.sendmail(args.sender, to, text.encode(), ["BODY=8BITMIME"] + args.mail, args.rcpt)
             if refused:
                 raise smtplib.SMTPRecipientsRefused(refused)
             with lock:
-                record.writelines(json.dumps({"name": name, "to": one}) + "\n" for one in to)
+                record.writelines(json.dumps({"name": name, "to": one, "head": head}) + "\n" for one in to)
         talk.quit()
 
     def guarded(number):
@@ -141,6 +141,8 @@ def look(wanted, args):
                 if not message.isascii():
                     sys.exit("%s is not ASCII" % name)
                 body = email.message_from_bytes(message).get_payload(decode=True).replace(b"\r\n", b"\n")
+            elif wanted[name, user].encode() not in head + b"\n":
+                sys.exit("%s has not the header that was sent: %s" % (name, head.decode(errors="replace")))
             if body.rstrip(b"\n") != body_of(name).encode().rstrip(b"\n"):
                 was, now = hashlib.sha256(body_of(name).encode()), hashlib.sha256(body)
                 sys.exit("%s is altered: %s, now %s" % (name, was.hexdigest(), now.hexdigest()))
@@ -154,7 +156,7 @@ def look(wanted, args):
 
 def check(args):
     with open(args.record) as handle:
-        wanted = {(entry["name"], entry["to"].split("@")[0]) for entry in map(json.loads, handle)}
+        wanted = {(entry["name"], re.split("[+@]", entry["to"])[0]): entry["head"] for entry in map(json.loads, handle)}
     before, end = -1, 0
     while True:
         count = look(wanted, args)
@@ -197,6 +199,7 @@ def main():
     sub.add_argument("--threads", type=int, default=20)
     sub.add_argument("--from", dest="sender", default="sender@sender.example")
     sub.add_argument("--tls", action="store_true")
+    sub.add_argument("--subject", default="peers")
     sub.add_argument("--mail", nargs="+", default=[], help="parameters of MAIL")
     sub.add_argument("--rcpt", nargs="+", default=[], help="parameters of RCPT")
     sub = commands.add_parser("check")

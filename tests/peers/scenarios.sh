@@ -67,6 +67,7 @@ with_postfix() {
     certificate
     # There before it starts: what it has read of a table it does not read again.
     for_m "@test.example %s" > "$dir/more_mailboxes"
+    echo 'käse@test.example käse' >> "$dir/more_mailboxes"
     postfix_extra="virtual_mailbox_maps = texthash:$dir/postfix/etc/mailboxes texthash:$dir/more_mailboxes
 smtp_tls_security_level = may
 smtpd_tls_security_level = may
@@ -90,6 +91,7 @@ with_exim() {
     routed_port=$(free_port) their_boxes="$dir/exim/spool/{user}"
     "$here/peers/exim_setup.sh" "$dir/exim" /usr/sbin/exim4 "$routed_port" "$sink_port" "$(id -u vmail)" "$(id -g vmail)"
     for_m ": %s" >> "$dir/exim/users"
+    echo 'käse: käse' >> "$dir/exim/users"
     sed -i -e "1i tls_advertise_hosts = *\ntls_certificate = $dir/cert.pem\ntls_privatekey = $dir/key.pem\ndsn_advertise_hosts = *" \
         -e 's/F,2h,1m/F,2h,2s/' -e "s,^  domains = test.example\$,&\n  local_parts = lsearch;$dir/exim/users," "$dir/exim/exim.conf"
     # It keeps its rights only with a file that is named there.
@@ -117,8 +119,8 @@ with_opensmtpd() {
     for_m "@test.example %s" >> "$dir/opensmtpd/virtual"
     # It encrypts what it sends. With a certificate of its own Debian's fails in every handshake ("EVP lib"), so it gets none.
     their_tls='' their_header=''
-    # Nor does it know what the sender calls the message.
-    knows_envid=''
+    # Nor does it know what the sender calls the message, or addresses in UTF-8.
+    knows_envid='' knows_utf8=''
     smtpd -d -f "$dir/opensmtpd/smtpd.conf" > "$dir/opensmtpd.log" 2>&1 &
     wait_for_port "$routed_port"
     start_pillarbox
@@ -220,7 +222,7 @@ postfix_by_lmtp() {
     mail check "$dir/in" --mbox "$our_boxes" --header '\n\s+by pillarbox\.example .* with LMTPS? '
 }
 
-# Everyday mail, one big message, one for a hundred, over TLS, and the reports that were asked for, both ways.
+# Everyday mail, one big message, one for a hundred, over TLS, the reports that were asked for, and mail in UTF-8, both ways.
 knows_envid=yes their_tls=--tls their_header='(?i)^Received: from [^\n]*pillarbox\.example[^\n]*\n\s[^\n]*(with e?smtps|using TLSv1)'
 both_ways() {
     # shellcheck disable=SC2046
@@ -247,6 +249,33 @@ both_ways() {
     mail send "$routed_port" "$dir/no-in" --count 1 --threads 1 --from u7@test.example --to nobody@relay.example
     mail wait "$dir/pillarbox/mail/u7" 'nobody@test.example' 'Action: failed'
     mail wait "${their_boxes/\{user\}/u7}" 'nobody@relay.example' '550 5.1.1'
+    if [ -n "$knows_utf8" ]; then utf8_both_ways; else utf8_comes_back; fi
+}
+
+# Addresses and headers in UTF-8 (SMTPUTF8, RFC 6531), and the reports of such mail.
+knows_utf8=yes
+utf8() { mail send "$@" --threads 1 --subject 'Grüße von Jörg' --mail SMTPUTF8; }
+utf8_both_ways() {
+    local their_box="${their_boxes/\{user\}/käse}"
+    utf8 "$smtp_port" "$dir/utf8-out" --count 5 --tls --from jörg@bücher.example --to käse@test.example
+    utf8 "$routed_port" "$dir/utf8-in" --count 5 --tls --from jörg@bücher.example --to u8+käse@relay.example
+    mail check "$dir/utf8-out" --mbox "$their_boxes" --header '(?i)^Received: from [^\n]*pillarbox\.example[^\n]*\n(\s[^\n]*\n)*\s[^\n]* with utf8e?smtps'
+    mail wait "$their_box" 'From jörg@bücher.example '
+    mail check "$dir/utf8-in" --mbox "$our_boxes" \
+        --header '^Return-Path: <jörg@bücher\.example>\nDelivered-To: u8\+käse@relay\.example\nReceived: .*\n\s+by pillarbox\.example .* with UTF8SMTPS '
+    # To a sender at the other, whose own address is in UTF-8; and from there.
+    utf8 "$routed_port" "$dir/utf8-told" --count 1 --from käse@test.example --to u8+öl@relay.example --rcpt NOTIFY=SUCCESS
+    mail wait "$their_box" 'Reporting-MTA: dns; pillarbox.example' 'Action: delivered'
+    utf8 "$smtp_port" "$dir/utf8-no-out" --count 1 --from u9+ö@relay.example --to niemand-ö@test.example
+    utf8 "$routed_port" "$dir/utf8-no-in" --count 1 --from käse@test.example --to niemand-ö@relay.example
+    mail wait "$dir/pillarbox/mail/u9" 'niemand-ö@test.example' 'Action: failed' 'Subject: Grüße von Jörg'
+    mail wait "$their_box" 'niemand-ö@relay.example' '550 5.1.1'
+}
+utf8_comes_back() {
+    utf8 "$smtp_port" "$dir/utf8-address" --count 1 --from u8@relay.example --to käse@test.example
+    utf8 "$smtp_port" "$dir/utf8-header" --count 1 --from u9@relay.example --to u9@test.example
+    mail wait "$dir/pillarbox/mail/u8" 'Final-Recipient: utf-8; käse@test.example' 'Status: 5.6.7' 'it does not offer SMTPUTF8'
+    mail wait "$dir/pillarbox/mail/u9" 'u9@test.example' 'Status: 5.6.9' 'it does not offer SMTPUTF8' 'Subject: Grüße von Jörg'
 }
 postfix_both_ways() { with_postfix; both_ways; }
 exim_both_ways() { with_exim; both_ways; }
