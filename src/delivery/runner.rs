@@ -135,8 +135,10 @@ fn route(office: &Arc<Office>, task: &Task) {
 }
 
 /// Its sender wants it to leave later (RFC 4865 §4.2): when to look again. That time is of the wall clock, which may be set
-/// meanwhile, so it is looked at now and then. It is no due time: those that lie far ahead are due at once.
+/// meanwhile, so it is looked at now and then. It is no due time: those that lie far ahead are due at once. What comes without
+/// such a wish never waits here, even if it came, by a clock that was set back since, at a time that lies ahead.
 pub(super) fn not_yet(office: &Office, entry: &Entry) -> Option<Duration> {
+    entry.envelope.release.as_ref()?;
     let left = entry.begins().since(office.clock.now());
     (!left.is_zero()).then(|| left.min(LONGEST_SLEEP))
 }

@@ -50,6 +50,11 @@ pub(super) struct House {
 impl House {
     /// Host me.example, with these settings.
     pub(super) fn new(settings: &str) -> House {
+        House::new_by(Arc::new(SystemClock::default()), settings)
+    }
+
+    /// The same, by this clock.
+    pub(super) fn new_by(clock: Arc<dyn Clock>, settings: &str) -> House {
         let domains = if settings.contains("domains") { "" } else { "domains = [\"me.example\", \"second.example\"]\n" };
         let text = format!("hostname = \"me.example\"\n{domains}mail = \"/mail\"\nspool = \"/spool\"\n{settings}");
         let mut config = config::load::from_text("test", &text, Path::new("/"), &[]).unwrap_or_else(|report| panic!("{report}"));
@@ -60,12 +65,16 @@ impl House {
         for dir in ["/mail", "/spool"] {
             disk.make_dir(Path::new(dir), 0o755).unwrap();
         }
-        House::open(disk, Arc::new(config))
+        House::open_by(clock, disk, Arc::new(config))
     }
 
     /// Starts on what a disk holds.
     pub(super) fn open(disk: SimDisk, config: Arc<Config>) -> House {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        House::open_by(Arc::new(SystemClock::default()), disk, config)
+    }
+
+    /// The same, by this clock.
+    pub(super) fn open_by(clock: Arc<dyn Clock>, disk: SimDisk, config: Arc<Config>) -> House {
         let any: Arc<dyn Disk> = Arc::new(disk.clone());
         let options = Options { dir: Path::new("/spool/journal").join(&config.hostname), segment_size: 1 << 20, min_free: 0 };
         let journal = open_journal(&any, &clock, &options);
