@@ -1,5 +1,7 @@
-//! What the line to another host must be like, and that nothing goes over one that is not.
+//! What the line to another host must be like, and that nothing goes over one that is not; what name servers may say of where
+//! it goes.
 
+mod answers;
 mod certificates;
 mod dane;
 mod host;
@@ -12,7 +14,7 @@ use std::net::SocketAddr;
 use zone::Zone;
 
 pub fn tests() -> Vec<crate::runner::Test> {
-    dane::tests().into_iter().chain(sts::tests()).collect()
+    dane::tests().into_iter().chain(sts::tests()).chain(answers::tests()).collect()
 }
 
 /// A daemon that asks this name server and finds SMTP at `port`.
