@@ -22,6 +22,7 @@ use pillarbox::mailbox::{FolderName, utf7};
 use pillarbox::net::dns::{Patience, Resolver};
 use pillarbox::net::proxy::{self, Header};
 use pillarbox::net::{Connection, Dots, Line};
+use pillarbox::smtp::client::reply::Parser;
 use pillarbox::smtp::command::{Command, ForwardPath, Rcpt};
 use pillarbox::spool::SpoolId;
 use pillarbox::sys::SystemClock;
@@ -53,6 +54,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("proxy", proxy_header),
     ("spool_id", spool_id),
     ("smtp_command", smtp_command),
+    ("smtp_reply", smtp_reply),
     ("config", configuration),
     ("dns", dns),
     ("folder_name", folder_name),
@@ -448,6 +450,32 @@ pub fn smtp_command(input: &[u8]) {
             Ok(Command::Auth { mechanism, .. }) => clean(mechanism),
             Ok(_) => {}
             Err(error) => drop(error.reply()),
+        }
+    }
+}
+
+/// A reply is made of the lines since the one before, of one code, and told on one short line, which is such a reply itself.
+pub fn smtp_reply(input: &[u8]) {
+    let (mut parser, mut lines) = (Parser::default(), Vec::new());
+    for line in input.split(|byte| *byte == b'\n') {
+        lines.push(line);
+        match parser.push(line) {
+            Ok(Some(reply)) => {
+                let code = reply.code.to_string();
+                assert!(lines.iter().all(|line| line.starts_with(code.as_bytes())) && (200..600).contains(&reply.code));
+                assert!(reply.lines.len() == lines.len() && lines.len() <= 200);
+                assert!(reply.lines.iter().all(|text| text.len() <= 512));
+                let told = reply.to_string();
+                assert!(told.len() < 1000 && told.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{told:?}");
+                let again = Parser::default().push(told.as_bytes()).unwrap().unwrap();
+                assert_eq!((again.code, again.enhanced), (reply.code, reply.enhanced), "{told:?}");
+                lines.clear();
+            }
+            Ok(None) => assert_eq!(line.get(3), Some(&b'-')),
+            Err(_) => {
+                parser = Parser::default();
+                lines.clear();
+            }
         }
     }
 }
