@@ -111,6 +111,8 @@ struct Model {
     timed: bool,
     /// Mail and state log of one moment.
     copies: Vec<[Vec<u8>; 2]>,
+    /// They were put back, behind an index that may know marks which the log does not.
+    restored: bool,
     /// Another program wrote since the engine last looked.
     foreign: bool,
     next: u64,
@@ -160,6 +162,7 @@ impl Model {
             backups: Vec::new(),
             timed: seed % 2 == 1,
             copies: Vec::new(),
+            restored: false,
             foreign: false,
             next: 1,
             seed,

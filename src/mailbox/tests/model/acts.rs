@@ -179,8 +179,8 @@ impl Model {
             self.maybe.extend(hidden.into_iter().map(|n| (n, Marks::default())));
         }
         self.blind |= index < 2;
-        // What a kill leaves of the marks is in the state log, but for what only the index has.
-        let vague = self.blind && !clean;
+        // What a kill leaves of the marks is in the state log, but for what only the index has; and so is what a clean end leaves.
+        let vague = self.blind && (!clean || self.restored);
         self.disk = self.disk.after_kill();
         let ledger = self.world.ledger.again();
         let passed = self.world.clock.elapsed();
@@ -190,6 +190,9 @@ impl Model {
             0 => drop(self.disk.remove(Path::new(INDEX))),
             1 => self.damage_index(),
             _ => {}
+        }
+        if vague {
+            self.alive.values_mut().for_each(|known| known.vague = true);
         }
         if meddle {
             self.killed = !clean;
@@ -252,7 +255,7 @@ impl Model {
         // Nothing else is left of what was done since.
         self.must = self.numbers();
         self.forgotten.extend(self.must.iter());
-        (self.blind, self.in_place) = (true, true);
+        (self.blind, self.in_place, self.restored) = (true, true, true);
         self.alive.clear();
         self.maybe.clear();
         self.recent.clear();
