@@ -46,6 +46,10 @@ impl Mailbox {
                 inner.next = inner.next.max(base.last + 1);
             }
         }
+        if unknown > 0 {
+            // The log is about to tell a later time. A copy of it from then must tell also what was passed over.
+            log.put(Fact::Ceiling(inner.next.saturating_sub(1)));
+        }
         inner.modseq = inner.modseq.max(log.sum.modseq);
         inner.unproven = log.sum.intents.keys().copied().collect();
         inner.log = Some(log);

@@ -3,6 +3,7 @@
 
 use super::strangers::{append, overwrite, replace, split};
 use super::*;
+use crate::mailbox::{Change, Flags, Marks};
 use std::collections::BTreeMap;
 
 const STATE: &str = "/w/spool/state/alice/INBOX";
@@ -399,6 +400,30 @@ fn a_snapshot_of_the_disk_gives_no_number_again() {
         stage.look();
         assert_eq!(stage.world.inbox("alice").view().unwrap().vanished_since(modseq), None);
     }
+}
+
+/// Numbers were passed over at a start, and none was given yet when the backup was made. It is put back at once, and the daemon
+/// starts as much later again.
+#[test]
+fn a_backup_tells_what_was_passed_over_before_it() {
+    let mut stage = Stage::new();
+    stage.live_on(Life::IsKilled);
+    stage.pass(Duration::from_secs(1_000));
+    let (_, uid) = stage.look()[0];
+    let seen = Marks { flags: Flags::SEEN, ..Marks::default() };
+    stage.world.inbox("alice").mark(&[Uid(uid)], Change::Add, seen, None).unwrap();
+    stage.world.store.checkpoint();
+    let (mail, state) = (stage.mail(), stage.state());
+    // The log tells the time up to a minute ahead.
+    (0..200).for_each(|_| stage.deliver());
+    stage.look();
+    stage.restore(&state);
+    replace(&stage.disk, &mail);
+    put(&stage.disk, INDEX, None);
+    stage.live_on(Life::IsKilled);
+    stage.pass(Duration::from_secs(1_000));
+    stage.deliver();
+    stage.look();
 }
 
 /// The directory with all state of a user is taken away under a daemon at work.
