@@ -188,6 +188,8 @@ impl Mailbox {
             scan.messages.len()
         );
         log.put(Fact::Validity(validity));
+        // It tells the time from the beginning, though nobody may look for long: see `unknown_to`.
+        log.put(Fact::Modseq(u64::try_from(self.shared.clock.now().seconds()).unwrap_or(0).saturating_mul(1_000_000)));
         if let Some((_, last)) = adopted {
             let rows = scan.messages.iter().filter_map(|message| Some((message.uid.filter(|uid| *uid > 0)?, message.key)));
             log.put_rows(&rows.collect::<Vec<_>>());

@@ -38,11 +38,11 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Stage {
+    fn empty() -> Stage {
         let disk = SimDisk::default();
         disk.set_time(Time::from_seconds(START));
         let world = World::sim(&disk);
-        let mut stage = Stage {
+        Stage {
             disk,
             world,
             shown: BTreeMap::new(),
@@ -52,7 +52,11 @@ impl Stage {
             live_state: Backup::new(),
             passed: Duration::ZERO,
             next: 1,
-        };
+        }
+    }
+
+    fn new() -> Stage {
+        let mut stage = Stage::empty();
         stage.deliver();
         stage.deliver();
         stage.look();
@@ -423,6 +427,27 @@ fn a_backup_tells_what_was_passed_over_before_it() {
     stage.live_on(Life::IsKilled);
     stage.pass(Duration::from_secs(1_000));
     stage.deliver();
+    stage.look();
+}
+
+/// Nobody had looked into it yet.
+#[test]
+fn a_backup_of_a_mailbox_that_was_only_delivered_to_gives_no_number_again() {
+    let mut stage = Stage::empty();
+    stage.deliver();
+    stage.world.store.checkpoint();
+    let (mail, state) = (stage.mail(), stage.state());
+    (0..20).for_each(|_| stage.deliver());
+    stage.look();
+    stage.live_on(Life::IsKilled);
+    (0..20).for_each(|_| stage.deliver());
+    stage.look();
+    stage.pass(Duration::from_secs(300));
+    put(&stage.disk, INDEX, None);
+    stage.restore(&state);
+    replace(&stage.disk, &mail);
+    stage.live_on(Life::IsKilled);
+    (0..20).for_each(|_| stage.deliver());
     stage.look();
 }
 
