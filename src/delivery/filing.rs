@@ -10,7 +10,7 @@
 //! message that is being moved is in one of the two, and in both at no time after recovery has dealt with it. Until then its
 //! mailbox knows that it is leaving, and nobody moves it a second time.
 
-use super::places::{Target, copy_of, removed, settle, take_back};
+use super::places::{Target, copy_of, give_up, removed, settle, take_back};
 use super::runner::InHand;
 use super::{Office, Post};
 use crate::host::Account;
@@ -353,10 +353,7 @@ impl Batch {
         let filed = office.within_quota(&self.account, more, || self.put(&entries));
         if let Err(error) = &filed {
             log::warn!("event=taken-back user={} folder={} reason=\"{error}\"", self.account.name, self.target.folder());
-            take_back(office, &entries)?;
-            // Untold, nobody moves them for a week, nothing worse.
-            let stays = self.source.as_ref().map_or(Ok(()), |source| source.stay(&self.removals));
-            stays.unwrap_or_else(|error| log::warn!("event=stay-untold user={} reason=\"{error}\"", self.account.name));
+            give_up(office, &entries)?;
         }
         office.keeper.stir();
         Ok(filed?)

@@ -55,7 +55,7 @@ pub(super) fn serve(office: &Office, entry: &Entry, index: u32, place: &Place) {
         Ok(true) => office.table().settled(entry.id, &[index]),
         Ok(false) => office.table().wait(entry.id, &[index], office.clock.elapsed() + Duration::from_secs(1)),
         // The folder was deleted, with all that is in it and what was to come. What was to be moved there stays where it is.
-        Err(MailboxError::Nonexistent | MailboxError::Gone) => give_up(office, entry),
+        Err(MailboxError::Nonexistent | MailboxError::Gone) => drop(give_up(office, std::slice::from_ref(entry))),
         Err(error) => later(office, entry, index, &error),
     }
     office.keeper.stir();
@@ -70,18 +70,21 @@ fn put(office: &Office, entry: &Entry, index: u32, place: &Place) -> Result<bool
     Ok(true)
 }
 
-fn give_up(office: &Office, entry: &Entry) {
-    if take_back(office, std::slice::from_ref(entry)).is_err() {
-        return;
-    }
-    for place in entry.envelope.recipients.iter().filter_map(|recipient| recipient.place.as_deref()) {
-        let Some(message) = leaving(place) else { continue };
+/// Takes back what a session began, all of it; what was to leave a mailbox for it stays there. An error: as of [`take_back`].
+pub(super) fn give_up(office: &Office, entries: &[Entry]) -> Result<(), FileError> {
+    take_back(office, entries)?;
+    let places = entries.iter().flat_map(|entry| &entry.envelope.recipients).filter_map(|recipient| recipient.place.as_deref());
+    let leaving: Vec<(&Place, Identity)> = places.filter_map(|place| Some((place, leaving(place)?))).collect();
+    for group in leaving.chunk_by(|(one, _), (other, _)| (&one.user, &one.folder) == (&other.user, &other.folder)) {
+        let Some((place, _)) = group.first() else { continue };
+        let messages: Vec<Identity> = group.iter().map(|(_, message)| *message).collect();
         let source = office.owner(place).map_err(MailboxError::from).and_then(|owner| office.store.by_id(&owner, &place.folder));
-        if let Err(error) = source.and_then(|source| source.stay(&[message])) {
-            // Nobody moves it for a week, nothing worse.
-            log::warn!("event=stay-untold user={} folder={} uid={} reason=\"{error}\"", place.user, place.folder, message.uid.0);
+        if let Err(error) = source.and_then(|source| source.stay(&messages)) {
+            // Nobody moves them for a week, nothing worse.
+            log::warn!("event=stay-untold user={} folder={} reason=\"{error}\"", place.user, place.folder);
         }
     }
+    Ok(())
 }
 
 /// What is to leave this place.

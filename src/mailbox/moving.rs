@@ -3,7 +3,7 @@
 
 use super::inbox::Mailbox;
 use super::lock::Patience;
-use super::state::Fact;
+use super::state::{Fact, Sum};
 use super::{Identity, MailboxError};
 use crate::sys::{File, Lock, Open};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -38,29 +38,32 @@ impl Mailbox {
     /// These are about to be in another folder as well, durably, and to be removed here. From now on nobody else moves them,
     /// even if this daemon stops and another goes on: it tells [`MailboxError::Busy`] for one that is leaving already.
     pub fn leave(&self, messages: &[Identity]) -> Result<(), MailboxError> {
-        let mut inner = self.enter();
-        self.look(&mut inner)?;
         let now = self.shared.clock.now();
-        self.in_turn(&mut inner, |inner| {
-            let log = inner.log.as_mut().ok_or(MailboxError::Gone)?;
-            if messages.iter().any(|message| log.sum.is_leaving(message.uid.0, now)) {
-                return Err(MailboxError::Busy);
+        self.tell_in_turn(|sum| {
+            let uids = messages.iter().map(|message| message.uid.0);
+            match uids.clone().any(|uid| sum.is_leaving(uid, now)) {
+                true => Err(MailboxError::Busy),
+                false => Ok(Some(Fact::Leaving(now, uids.collect()))),
             }
-            log.put(Fact::Leaving(now, messages.iter().map(|message| message.uid.0).collect()));
-            Ok(())
         })
     }
 
     /// They stay after all.
     pub fn stay(&self, messages: &[Identity]) -> Result<(), MailboxError> {
+        self.tell_in_turn(|sum| {
+            let uids = messages.iter().map(|message| message.uid.0).filter(|uid| sum.leaving.contains_key(uid));
+            let uids: Vec<u32> = uids.collect();
+            Ok((!uids.is_empty()).then(|| Fact::Staying(uids.into_iter().collect())))
+        })
+    }
+
+    fn tell_in_turn(&self, fact: impl FnOnce(&Sum) -> Result<Option<Fact>, MailboxError>) -> Result<(), MailboxError> {
         let mut inner = self.enter();
         self.look(&mut inner)?;
         self.in_turn(&mut inner, |inner| {
             let log = inner.log.as_mut().ok_or(MailboxError::Gone)?;
-            let leaving: Vec<u32> =
-                messages.iter().map(|message| message.uid.0).filter(|uid| log.sum.leaving.contains_key(uid)).collect();
-            if !leaving.is_empty() {
-                log.put(Fact::Staying(leaving.into_iter().collect()));
+            if let Some(fact) = fact(&log.sum)? {
+                log.put(fact);
             }
             Ok(())
         })
