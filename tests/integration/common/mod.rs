@@ -3,11 +3,13 @@
 mod clients;
 mod daemon;
 mod dns;
+mod listening;
 mod sink;
 
 pub use clients::{Imap, Pop3, Smtp, Talk, base64, letter};
 pub use daemon::{Daemon, PASSWORD, Setup, pillarboxctl, with_input};
 pub use dns::NameServer;
+pub use listening::Listening;
 pub use sink::Sink;
 
 use crate::runner::skip;

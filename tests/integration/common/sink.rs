@@ -1,11 +1,9 @@
 //! The host at the other end: takes mail by SMTP and remembers it, or answers as a test wants.
 
-use super::clients::Talk;
+use super::listening::Listening;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 /// What came in one transaction.
@@ -26,10 +24,10 @@ type Policy = dyn Fn(&str) -> Option<String> + Send + Sync;
 pub struct Sink {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    _listening: Listening,
 }
 
 struct Shared {
-    stop: AtomicBool,
     policy: Mutex<Arc<Policy>>,
     arrived: Mutex<Vec<Arrived>>,
     seen: Mutex<Vec<String>>,
@@ -49,24 +47,10 @@ impl Sink {
     /// The same, at an address.
     pub fn at(address: SocketAddr, policy: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Sink {
         let listener = TcpListener::bind(address).unwrap();
-        let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            stop: AtomicBool::new(false),
-            policy: Mutex::new(Arc::new(policy)),
-            arrived: Mutex::default(),
-            seen: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { policy: Mutex::new(Arc::new(policy)), arrived: Mutex::default(), seen: Mutex::default() });
         let ours = shared.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if ours.stop.load(Ordering::SeqCst) {
-                    break;
-                }
-                let ours = ours.clone();
-                thread::spawn(move || ours.session(stream));
-            }
-        });
-        Sink { address, shared }
+        let listening = Listening::on(listener, move |stream| ours.session(stream));
+        Sink { address: listening.address, shared, _listening: listening }
     }
 
     /// Answers differently from now on.
@@ -82,13 +66,6 @@ impl Sink {
     /// All command lines so far, `CONNECT` for each connection.
     pub fn seen(&self) -> Vec<String> {
         self.shared.seen.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        drop(Talk::connect(self.address));
     }
 }
 

@@ -1,22 +1,20 @@
 //! A mail host that may have a certificate, and knows what came by which kind of line.
 
-use crate::common::Talk;
+use crate::common::Listening;
 use pillarbox::net::tls::ServerTls;
 use pillarbox::net::{Connection, Line};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 pub struct Host {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    _listening: Listening,
 }
 
 #[derive(Default)]
 struct Shared {
-    stop: AtomicBool,
     tls: Mutex<Option<ServerTls>>,
     /// What it says behind its 220 of STARTTLS, in plaintext.
     injected: Mutex<&'static str>,
@@ -30,16 +28,8 @@ impl Host {
         let listener = TcpListener::bind(address).unwrap();
         let shared = Arc::new(Shared { tls: Mutex::new(tls), ..Shared::default() });
         let ours = shared.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if ours.stop.load(Ordering::SeqCst) {
-                    break;
-                }
-                let ours = ours.clone();
-                thread::spawn(move || ours.session(Connection::from_tcp(stream).ok()?));
-            }
-        });
-        Host { address, shared }
+        let listening = Listening::on(listener, move |stream| ours.session(Connection::from_tcp(stream).ok()?));
+        Host { address, shared, _listening: listening }
     }
 
     /// Has another certificate from now on, or none.
@@ -55,13 +45,6 @@ impl Host {
     /// For each message so far the name by which it was called; `None`: it came in plaintext.
     pub fn given(&self) -> Vec<Option<String>> {
         self.shared.given.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        drop(Talk::connect(self.address));
     }
 }
 

@@ -1,21 +1,19 @@
 //! A host that hands out a policy by HTTPS, or something else.
 
-use crate::common::Talk;
+use crate::common::Listening;
 use pillarbox::net::tls::ServerTls;
 use pillarbox::net::{Connection, Line};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 pub struct PolicyHost {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    _listening: Listening,
 }
 
 struct Shared {
-    stop: AtomicBool,
     tls: ServerTls,
     /// All that it says; empty: it says nothing, and does not close.
     answer: String,
@@ -37,30 +35,15 @@ pub fn policy(mode: &str, mx: &[&str]) -> String {
 impl PolicyHost {
     pub fn start(address: SocketAddr, tls: ServerTls, answer: String) -> PolicyHost {
         let listener = TcpListener::bind(address).unwrap();
-        let shared = Arc::new(Shared { stop: AtomicBool::new(false), tls, answer, asked: Mutex::default() });
+        let shared = Arc::new(Shared { tls, answer, asked: Mutex::default() });
         let ours = shared.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if ours.stop.load(Ordering::SeqCst) {
-                    break;
-                }
-                let ours = ours.clone();
-                thread::spawn(move || ours.session(Connection::from_tcp(stream).ok()?));
-            }
-        });
-        PolicyHost { address, shared }
+        let listening = Listening::on(listener, move |stream| ours.session(Connection::from_tcp(stream).ok()?));
+        PolicyHost { address, shared, _listening: listening }
     }
 
     /// Paths so far, each with the name by which the host was called.
     pub fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().unwrap().clone()
-    }
-}
-
-impl Drop for PolicyHost {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        drop(Talk::connect(self.address));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A host that fails in one way, at one step, until it is mended; then it takes mail like any other.
 
-use crate::common::{Talk, fixed_port, wait_for};
+use crate::common::{Listening, fixed_port, wait_for};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,13 +77,13 @@ pub struct Given {
 pub struct Server {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    listening: Option<Listening>,
 }
 
 struct Shared {
     failure: (At, How),
     dialect: Dialect,
     failing: AtomicBool,
-    stopping: AtomicBool,
     connections: Mutex<usize>,
     given: Mutex<Vec<Given>>,
 }
@@ -94,11 +94,10 @@ impl Server {
             failure: (at, how),
             dialect,
             failing: AtomicBool::new(true),
-            stopping: AtomicBool::new(false),
             connections: Mutex::default(),
             given: Mutex::default(),
         };
-        let mut server = Server { address: SocketAddr::from(([127, 0, 0, 1], 0)), shared: Arc::new(shared) };
+        let mut server = Server { address: SocketAddr::from(([127, 0, 0, 1], 0)), shared: Arc::new(shared), listening: None };
         if at == At::Connect {
             server.address.set_port(fixed_port());
         } else {
@@ -111,15 +110,7 @@ impl Server {
         let listener = wait_for("a port to listen at", 20, || TcpListener::bind(self.address).ok());
         self.address = listener.local_addr().unwrap();
         let shared = self.shared.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if shared.stopping.load(Ordering::SeqCst) {
-                    break;
-                }
-                let shared = shared.clone();
-                thread::spawn(move || shared.session(stream));
-            }
-        });
+        self.listening = Some(Listening::on(listener, move |stream| shared.session(stream)));
     }
 
     /// From now on it does what it should.
@@ -136,13 +127,6 @@ impl Server {
     /// All that came.
     pub fn given(&self) -> Vec<Given> {
         self.shared.given.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        drop(Talk::connect(self.address));
     }
 }
 
