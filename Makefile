@@ -3,7 +3,20 @@
 PREFIX     = /usr/local
 SYSCONFDIR = /etc
 CARGO      = cargo
+SBINDIR    = $(PREFIX)/sbin
+BINDIR     = $(PREFIX)/bin
+LIBDIR     = $(PREFIX)/lib
 MANDIR     = $(PREFIX)/share/man
+UNITDIR    = $(SYSCONFDIR)/systemd/system
+# Where the programs are that are installed.
+BUILT      = target/release
+
+CONFDIR    = $(SYSCONFDIR)/pillarbox
+PROGRAMS   = pillarbox pillarboxctl
+PAGES      = $(notdir $(wildcard man/*))
+MANDIRS    = $(addprefix $(MANDIR)/man,$(sort $(subst .,,$(suffix $(PAGES)))))
+# Below /etc, and not to be changed by hand.
+ETC        = init.d/pillarbox fail2ban/filter.d/pillarbox.conf fail2ban/jail.d/pillarbox.conf
 
 # The demo takes the release build if there is one; else a debug build is ready sooner.
 DEMO_PROFILE = $(if $(wildcard target/release/pillarbox),release,dev)
@@ -60,24 +73,22 @@ toolchain:
 	@command -v cc >/dev/null || { echo "A C compiler is missing: install gcc or clang (Debian: apt install gcc)" >&2; exit 1; }
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8
-	install -m 755 target/release/pillarbox target/release/pillarboxctl $(DESTDIR)$(PREFIX)/sbin
-	ln -sf pillarboxctl $(DESTDIR)$(PREFIX)/sbin/sendmail
-	ln -sf ../sbin/pillarboxctl $(DESTDIR)$(PREFIX)/bin/mailq
-	install -m 644 man/*.1 $(DESTDIR)$(MANDIR)/man1
-	install -m 644 man/*.5 $(DESTDIR)$(MANDIR)/man5
-	install -m 644 man/*.7 $(DESTDIR)$(MANDIR)/man7
-	install -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8
-	install -d $(DESTDIR)$(SYSCONFDIR)/pillarbox $(DESTDIR)$(SYSCONFDIR)/init.d
-	install -m 755 etc/init.d/pillarbox $(DESTDIR)$(SYSCONFDIR)/init.d
-	test -e $(DESTDIR)$(SYSCONFDIR)/pillarbox/pillarbox.conf || install -m 644 etc/pillarbox.conf $(DESTDIR)$(SYSCONFDIR)/pillarbox
+	install -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(LIBDIR) $(UNITDIR) $(MANDIRS) $(CONFDIR) $(addprefix $(SYSCONFDIR)/,$(dir $(ETC))))
+	install -m 755 $(addprefix $(BUILT)/,$(PROGRAMS)) $(DESTDIR)$(SBINDIR)
+	ln -sf pillarboxctl $(DESTDIR)$(SBINDIR)/sendmail
+	ln -sf ../sbin/pillarboxctl $(DESTDIR)$(LIBDIR)/sendmail
+	ln -sf ../sbin/pillarboxctl $(DESTDIR)$(BINDIR)/mailq
+	for page in $(PAGES); do install -m 644 man/$$page $(DESTDIR)$(MANDIR)/man$${page##*.}; done
+	for file in $(ETC); do install -m $$(test -x etc/$$file && echo 755 || echo 644) etc/$$file $(DESTDIR)$(SYSCONFDIR)/$$file; done
+	sed 's,/usr/sbin,$(SBINDIR),' etc/pillarbox.service > $(DESTDIR)$(UNITDIR)/pillarbox.service
+	test -e $(DESTDIR)$(CONFDIR)/pillarbox.conf || install -m 644 etc/pillarbox.conf $(DESTDIR)$(CONFDIR)
 
 # Mail, users and configuration stay.
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/pillarbox $(DESTDIR)$(PREFIX)/sbin/pillarboxctl
-	rm -f $(DESTDIR)$(PREFIX)/sbin/sendmail $(DESTDIR)$(PREFIX)/bin/mailq
-	rm -f $(DESTDIR)$(MANDIR)/man1/mailq.1 $(DESTDIR)$(MANDIR)/man5/pillarbox.conf.5 $(DESTDIR)$(MANDIR)/man5/pillarbox-mailbox.5 $(DESTDIR)$(MANDIR)/man7/pillarbox-imap.7 $(DESTDIR)$(SYSCONFDIR)/init.d/pillarbox
-	cd $(DESTDIR)$(MANDIR)/man8 && rm -f pillarbox.8 pillarboxctl.8 sendmail.8
+	cd $(DESTDIR)$(SBINDIR) && rm -f $(PROGRAMS) sendmail
+	rm -f $(DESTDIR)$(LIBDIR)/sendmail $(DESTDIR)$(BINDIR)/mailq $(DESTDIR)$(UNITDIR)/pillarbox.service
+	for page in $(PAGES); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
+	cd $(DESTDIR)$(SYSCONFDIR) && rm -f $(ETC)
 
 clean:
 	$(CARGO) clean

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what the tests need; quick when everything is there.
 #
-#   tests/deps.sh             programs for `make check`: client tools, a DNS server
+#   tests/deps.sh             programs for `make check`: client tools, a DNS server, mandoc, fail2ban's filters
 #   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix and other servers, mail programs, strace
 #
 # Client tools are installed when this runs as root, else they are unpacked beside the
@@ -20,7 +20,7 @@ trap 'rm -f "$log"' EXIT
 note() { printf 'deps: %s\n' "$*"; }
 
 # program:package, for what `make check` runs.
-tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 openssl:openssl'
+tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 openssl:openssl mandoc:mandoc'
 # What only the peers and the benchmarks need.
 peer_tools='strace:strace'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
@@ -114,6 +114,7 @@ fetch_unpacked() { # name packages...
 }
 
 fetch_tools "$tools"
+fetch_unpacked fail2ban fail2ban
 if [ "${1-}" = --peers ]; then
     fetch_tools "$peer_tools"
     # shellcheck disable=SC2086

@@ -92,30 +92,6 @@ fn every_key_is_read() {
     }
 }
 
-fn page_exists(name: &str) -> bool {
-    fs::exists(format!("{}/man/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
-}
-
-#[test]
-fn the_pages_are_clean() {
-    if Command::new("mandoc").arg("-V").output().is_err() {
-        println!("skipped: mandoc is not there");
-        return;
-    }
-    let pages = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/man")).unwrap().map(|entry| entry.unwrap().path());
-    let output = Command::new("mandoc").arg("-Tlint").args(pages).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    // It looks for the pages in the system, where ours need not be installed.
-    let missing = |line: &&str| {
-        let name = line
-            .split_once("referenced manual not found: Xr ")
-            .map(|(_, name)| name.split(" (").next().unwrap().replace(' ', "."));
-        !name.is_some_and(|name| page_exists(&name))
-    };
-    let left: Vec<&str> = said.lines().filter(missing).filter(|line| !line.is_empty()).collect();
-    assert!(left.is_empty(), "{}", left.join("\n"));
-}
-
 #[test]
 fn facts_of_the_state_log() {
     let source = fs::read_to_string(format!("{}/src/mailbox/state.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();

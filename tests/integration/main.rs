@@ -12,6 +12,8 @@ mod destinations;
 mod dialogue;
 mod dialogues;
 mod fuzz;
+mod init;
+mod install;
 mod international;
 mod later;
 mod layers;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
         scram::tests(),
         compress::tests(),
         sendmail::tests(),
+        install::tests(),
+        init::tests(),
         fuzz::tests(),
         layers::tests(),
         mailbox::tests(),
