@@ -1,13 +1,16 @@
 //! What needs the operating system's word: accounts, passwords, opening users' files, running programs.
 
+pub mod asuser;
 pub mod direct;
 pub mod password;
 pub mod program;
 pub mod scram;
+pub mod system;
 pub mod users;
 
 pub use direct::Direct;
 pub use scram::ScramKeys;
+pub use system::System;
 
 use crate::sys::{File, Open};
 use std::fmt::Debug;
@@ -26,6 +29,13 @@ pub struct Account {
     pub gid: u32,
     /// Home directory; virtual users have none.
     pub home: Option<PathBuf>,
+}
+
+impl Account {
+    /// Is it one of the system's? Else it is in a users file only, and its files are the daemon's.
+    pub fn is_system(&self) -> bool {
+        self.home.is_some()
+    }
 }
 
 /// Who can answer for the operating system: [`Direct`] with the daemon's own identity.

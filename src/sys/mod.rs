@@ -3,6 +3,8 @@
 //! Every timer of the daemon asks a [`Clock`], every file operation of spool and mailbox goes through a
 //! [`Disk`]. So tests can move time by hand, and can stop the machine at any file operation.
 
+#[cfg(test)]
+pub mod apart;
 pub mod beneath;
 pub mod clock;
 pub mod disk;

@@ -1,6 +1,8 @@
 //! The system calls that no safe crate offers. The only `unsafe` of the program.
 #![allow(unsafe_code)]
 
+pub mod crypt;
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 

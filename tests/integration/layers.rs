@@ -125,7 +125,7 @@ fn files_are_short() {
 fn unsafe_stands_in_one_place() {
     let src = top().join("src");
     for file in sources(&src) {
-        if file == src.join("sys/unix.rs") {
+        if file == src.join("sys/unix.rs") || file.starts_with(src.join("sys/unix")) {
             continue;
         }
         for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {

@@ -1,0 +1,342 @@
+//! What is done as a user of the system: their files opened, their folders made, their `.forward` read.
+//!
+//! Each function here first becomes that user, and there is no way back. So they are for a process of root's that was forked
+//! for this one act and ends after it. What comes of it, a descriptor or some bytes, is handed to who asked. Paths are checked
+//! against the user's own places here, for who asked may be in an attacker's hands.
+//!
+//! Mailboxes lie in a directory that users can't write to, but a group can (`/var/mail` is 2775 root:mail, the directory of
+//! folders 1771 and of the same group). The process takes this group on, and nothing else: a new mailbox is the user's from its
+//! first moment on, and root's rights make nothing and open nothing in a place where others may have put something.
+
+use super::Account;
+use crate::sys::{Disk, Open, RealDisk};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, getgrouplist, setgroups, setresgid, setresuid};
+use std::ffi::CString;
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Of new mailboxes: for the user, and the group they lie in (Debian Policy §11.6).
+const MODE: u32 = 0o660;
+/// Of folders' directories. Others' programs of that group make dotlocks there.
+const DIR_MODE: u32 = 0o2770;
+/// More is not a `.forward`.
+const MOST_FORWARD: u64 = 64 << 10;
+
+/// Where the files of users are.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// Each one's INBOX, under their name.
+    pub mail: PathBuf,
+    /// Each one's directory of folders, under their name.
+    pub folders: PathBuf,
+}
+
+impl Roots {
+    /// In these two directories of the configuration.
+    pub fn new(mail: &Path, spool: &Path) -> Roots {
+        Roots { mail: mail.to_owned(), folders: spool.join("folders") }
+    }
+
+    /// The directory, and the way from there, if this is the path of a mailbox that the account can have.
+    fn place(&self, account: &Account, path: &Path) -> io::Result<(&Path, PathBuf)> {
+        if path == self.mail.join(&account.name) {
+            return Ok((&self.mail, account.name.clone().into()));
+        }
+        let way = self.in_folders(account, path)?;
+        if way.components().count() < 2 {
+            return Err(not_theirs(account, path));
+        }
+        Ok((&self.folders, way))
+    }
+
+    /// The way from the directory of all folders to a path in this account's own.
+    fn in_folders(&self, account: &Account, path: &Path) -> io::Result<PathBuf> {
+        let way = path.strip_prefix(&self.folders).map_err(|_| not_theirs(account, path))?;
+        let mut parts = way.components();
+        let is_theirs = parts.next().is_some_and(|first| first.as_os_str() == account.name.as_str());
+        if is_theirs && way.components().all(|part| matches!(part, Component::Normal(_))) {
+            Ok(way.to_owned())
+        } else {
+            Err(not_theirs(account, path))
+        }
+    }
+}
+
+fn not_theirs(account: &Account, path: &Path) -> io::Error {
+    let what = format!("{} is no mailbox of {}", path.display(), account.name);
+    io::Error::new(ErrorKind::PermissionDenied, what)
+}
+
+/// Becomes the account with all its groups, as a login does; for good.
+pub fn become_user(account: &Account) -> io::Result<()> {
+    let gid = Gid::from_raw(account.gid);
+    let name = CString::new(account.name.as_str())?;
+    become_one(account.uid, gid, &getgrouplist(&name, gid)?)
+}
+
+/// Becomes the account, in no group but that of this directory, if the group may write there.
+fn become_owner(account: &Account, dir: &Path) -> io::Result<()> {
+    let meta = std::fs::metadata(dir)?;
+    let gid = Gid::from_raw(if meta.mode() & 0o020 == 0 { account.gid } else { meta.gid() });
+    become_one(account.uid, gid, &[gid])
+}
+
+fn become_one(uid: u32, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+    let uid = Uid::from_raw(uid);
+    setgroups(groups)?;
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
+}
+
+/// Opens a mailbox of the account's; a new one is its owner's and its directory's group's. What is not a plain file of the
+/// user's own, with one name, is not given to anybody.
+pub fn open_mailbox(roots: &Roots, account: &Account, path: &Path, how: Open) -> io::Result<File> {
+    let (dir, way) = roots.place(account, path)?;
+    become_owner(account, dir)?;
+    umask(Mode::empty());
+    let (flags, mode) = match how {
+        Open::Read => (OFlag::O_RDONLY, 0),
+        Open::Write => (OFlag::O_RDWR, 0),
+        Open::Create(_) => (OFlag::O_RDWR | OFlag::O_CREAT, MODE),
+        Open::CreateNew(_) => (OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, MODE),
+    };
+    let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let how = OpenHow::new().flags(flags).mode(Mode::from_bits_truncate(mode)).resolve(resolve);
+    // The way to the directory is the administrator's, links and all.
+    let dir = nix::fcntl::open(dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let file = File::from(openat2(&dir, &way, how)?);
+    let meta = file.metadata()?;
+    let refuse = |why| Err(io::Error::new(ErrorKind::PermissionDenied, format!("{}: {why}", path.display())));
+    match meta {
+        meta if !meta.is_file() => refuse("not a regular file"),
+        meta if meta.nlink() != 1 => refuse("it has more than one name"),
+        meta if meta.uid() != account.uid => refuse("it belongs to another user"),
+        _ => Ok(file),
+    }
+}
+
+/// Makes a directory for folders of the account's, and those above it.
+pub fn make_folders(roots: &Roots, account: &Account, path: &Path) -> io::Result<()> {
+    let way = roots.in_folders(account, path)?;
+    become_owner(account, &roots.folders)?;
+    umask(Mode::empty());
+    RealDisk.beneath(&roots.folders).make_dir(&roots.folders.join(way), DIR_MODE)
+}
+
+/// What stands in the account's `.forward`. None: there is no such file. Of the errors [`ErrorKind::InvalidData`] tells that the
+/// file is not one to be obeyed; the others, a home directory that is not there among them, may be over later.
+pub fn forward_of(account: &Account) -> io::Result<Option<Vec<u8>>> {
+    let Some(home) = &account.home else { return Ok(None) };
+    become_user(account)?;
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", home.display()));
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let dir = nix::fcntl::open(home, flags, Mode::empty()).map_err(|error| named(error.into()))?;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = match openat(&dir, ".forward", flags, Mode::empty()).map_err(io::Error::from) {
+        Ok(file) => File::from(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(named(error)),
+    };
+    let refused = |why: &str| io::Error::new(ErrorKind::InvalidData, format!("{}/.forward: {why}", home.display()));
+    if let Some(why) = unfit(account, &file.metadata()?) {
+        return Err(refused(why));
+    }
+    let mut text = Vec::new();
+    file.take(MOST_FORWARD + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MOST_FORWARD {
+        return Err(refused("it is too long"));
+    }
+    Ok(Some(text))
+}
+
+/// Why a file's word is not its user's.
+fn unfit(account: &Account, file: &Metadata) -> Option<&'static str> {
+    match file {
+        file if !file.is_file() => Some("not a regular file"),
+        file if file.uid() != account.uid && file.uid() != 0 => Some("it belongs to another user"),
+        file if file.mode() & 0o002 != 0 => Some("everybody can write to it"),
+        file if file.mode() & 0o020 != 0 && file.gid() != account.gid => {
+            Some("a group can write to it that is not the user's own")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::apart::apart;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::process::Command;
+
+    const MAIL: u32 = 40_008;
+
+    fn account(name: &str, uid: u32, home: Option<&Path>) -> Account {
+        Account { name: name.into(), uid, gid: uid, home: home.map(Path::to_owned) }
+    }
+
+    fn set(path: &Path, mode: u32, uid: u32, gid: u32) {
+        chown(path, Some(uid), Some(gid)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn facts(path: &Path) -> (u32, u32, u32) {
+        let meta = fs::symlink_metadata(path).unwrap();
+        (meta.mode() & 0o7777, meta.uid(), meta.gid())
+    }
+
+    /// The two directories as they are on a host, somewhere else.
+    fn world() -> (tempfile::TempDir, Roots) {
+        let dir = tempfile::tempdir().unwrap();
+        set(dir.path(), 0o755, 0, 0);
+        let roots = Roots::new(&dir.path().join("mail"), dir.path());
+        fs::create_dir(&roots.mail).unwrap();
+        fs::create_dir(&roots.folders).unwrap();
+        set(&roots.mail, 0o2775, 0, MAIL);
+        set(&roots.folders, 0o1771, 40_007, MAIL);
+        (dir, roots)
+    }
+
+    #[test]
+    fn a_new_mailbox_is_its_users() {
+        apart("host::asuser::tests::a_new_mailbox_is_its_users", 1, |_| {
+            let (_dir, roots) = world();
+            let path = roots.mail.join("alice");
+            let alice = account("alice", 40_001, None);
+            assert_eq!(open_mailbox(&roots, &alice, &path, Open::Create(0o600)).map(drop).map_err(|e| e.kind()), Ok(()));
+            assert_eq!(facts(&path), (0o660, 40_001, MAIL));
+            // Nothing of root's is left.
+            assert!(setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_err());
+            assert!(File::open("/etc/shadow").is_err());
+            assert!(File::create(roots.folders.parent().unwrap().join("x")).is_err());
+        });
+    }
+
+    #[test]
+    fn modes_of_old_mailboxes_stay() {
+        apart("host::asuser::tests::modes_of_old_mailboxes_stay", 1, |_| {
+            let (_dir, roots) = world();
+            let path = roots.mail.join("alice");
+            fs::write(&path, "From x\n").unwrap();
+            set(&path, 0o600, 40_001, 40_001);
+            let file = open_mailbox(&roots, &account("alice", 40_001, None), &path, Open::Create(0o600)).unwrap();
+            assert_eq!((file.metadata().unwrap().len(), facts(&path)), (7, (0o600, 40_001, 40_001)));
+        });
+    }
+
+    #[test]
+    fn what_is_planted_in_a_mailboxs_place_is_refused() {
+        let names = ["link", "hard", "dir", "others", "twice", "fifo"];
+        apart("host::asuser::tests::what_is_planted_in_a_mailboxs_place_is_refused", 3 * names.len(), |case| {
+            let (dir, roots) = world();
+            let at = |name: &str| roots.mail.join(name);
+            fs::write(dir.path().join("secret"), "root's").unwrap();
+            set(&dir.path().join("secret"), 0o666, 0, 0);
+            symlink(dir.path().join("secret"), at("link")).unwrap();
+            fs::hard_link(dir.path().join("secret"), at("hard")).unwrap();
+            fs::create_dir(at("dir")).unwrap();
+            fs::write(at("others"), "").unwrap();
+            set(&at("others"), 0o666, 40_002, MAIL);
+            fs::write(at("twice"), "").unwrap();
+            set(&at("twice"), 0o660, 40_001, MAIL);
+            fs::hard_link(at("twice"), dir.path().join("twice")).unwrap();
+            assert!(Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+            set(&at("fifo"), 0o666, 40_001, MAIL);
+            let (name, how) = (names[case / 3], [Open::Write, Open::Create(0o600), Open::Read][case % 3]);
+            assert!(open_mailbox(&roots, &account(name, 40_001, None), &at(name), how).is_err(), "{name} {how:?}");
+        });
+    }
+
+    #[test]
+    fn only_the_users_own_places_are_opened() {
+        let roots = Roots::new(Path::new("/var/mail"), Path::new("/spool"));
+        let alice = account("alice", 40_001, None);
+        let place = |path: &str| roots.place(&alice, Path::new(path)).map(|(dir, way)| dir.join(way)).ok();
+        for path in ["/var/mail/alice", "/spool/folders/alice/Sent.mbox", "/spool/folders/alice/a/b/c.mbox"] {
+            assert_eq!(place(path), Some(path.into()));
+        }
+        let wrong = ["/var/mail/bob", "/var/mail", "/var/mail/alice/x", "/spool/folders", "/spool/folders/alice", "/etc/shadow"];
+        let crooked = ["/spool/folders/bob/x.mbox", "/spool/folders/alice/../bob/x", "/spool/folders/alicex/y", "alice", ""];
+        let more = ["/var/mail/../mail/bob", "/spool/folders/../journal/x", "/spool/state/alice/user", "/spool/folders/alice/.."];
+        for path in wrong.into_iter().chain(crooked).chain(more) {
+            assert_eq!(place(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn folders_are_made_and_opened_as_the_user() {
+        apart("host::asuser::tests::folders_are_made_and_opened_as_the_user", 5, |case| {
+            let (_dir, roots) = world();
+            let alice = account("alice", 40_001, None);
+            let [top, bob] = ["alice", "bob"].map(|name| roots.folders.join(name));
+            for (dir, uid) in [(&bob, 40_002), (&top, 40_001)].into_iter().take(1 + case.min(1)) {
+                fs::create_dir(dir).unwrap();
+                set(dir, 0o2770, uid, MAIL);
+            }
+            match case {
+                0 => {
+                    make_folders(&roots, &alice, &top.join("a/b")).unwrap();
+                    for dir in [&top, &top.join("a"), &top.join("a/b")] {
+                        assert_eq!(facts(dir), (0o2770, 40_001, MAIL), "{}", dir.display());
+                    }
+                }
+                1 => {
+                    let path = top.join("c.mbox");
+                    open_mailbox(&roots, &alice, &path, Open::Create(0o600)).unwrap();
+                    assert_eq!(facts(&path), (0o660, 40_001, MAIL));
+                }
+                2 => assert!(make_folders(&roots, &alice, &bob.join("x")).is_err()),
+                case => {
+                    symlink(&bob, top.join("bob")).unwrap();
+                    // Where the user could go, if it were not for the link.
+                    set(&bob, 0o777, 40_002, MAIL);
+                    let path = top.join("bob/x.mbox");
+                    assert!(case == 3 || make_folders(&roots, &alice, &path).is_err());
+                    assert!(case == 4 || open_mailbox(&roots, &alice, &path, Open::Create(0o600)).is_err());
+                    assert_eq!(fs::read_dir(&bob).unwrap().count(), 0);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_forward_is_read_as_its_user_and_only_if_it_is_theirs() {
+        apart("host::asuser::tests::a_forward_is_read_as_its_user_and_only_if_it_is_theirs", 10, |case| {
+            let (dir, _roots) = world();
+            let home = |name: &str, mode: u32, uid: u32, gid: u32| {
+                let home = dir.path().join(name);
+                fs::create_dir(&home).unwrap();
+                fs::write(home.join(".forward"), "elsewhere@example.org\n").unwrap();
+                set(&home.join(".forward"), mode, uid, gid);
+                set(&home, 0o755, 40_001, 40_001);
+                home
+            };
+            let refused = Err(ErrorKind::InvalidData);
+            let (home, expected) = match case {
+                0 => (home("a", 0o600, 40_001, 40_001), Ok(true)),
+                1 => (home("b", 0o664, 40_001, 40_001), Ok(true)),
+                2 => (home("c", 0o644, 0, 0), Ok(true)),
+                3 => (home("d", 0o644, 40_002, 40_002), refused),
+                4 => (home("e", 0o666, 40_001, 40_001), refused),
+                5 => (home("f", 0o664, 40_001, MAIL), refused),
+                6 => (home("secret", 0o600, 40_002, 40_002), Err(ErrorKind::PermissionDenied)),
+                7 => (dir.path().join("missing"), Err(ErrorKind::NotFound)),
+                8 => {
+                    let home = home("long", 0o600, 40_001, 40_001);
+                    fs::write(home.join(".forward"), vec![b'x'; 70_000]).unwrap();
+                    (home, refused)
+                }
+                _ => (dir.path().to_owned(), Ok(false)),
+            };
+            let read = forward_of(&account("alice", 40_001, Some(&home)));
+            assert_eq!(read.map(|text| text.is_some()).map_err(|error| error.kind()), expected, "{}", home.display());
+            assert_eq!(forward_of(&account("virtual", 40_001, None)).unwrap(), None);
+        });
+    }
+}
