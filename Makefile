@@ -41,6 +41,12 @@ check-peers: toolchain
 	$(CARGO) build --release --locked
 	tests/peers/run.sh
 
+# The Debian package, installed over Postfix on a host of its own.
+check-system: toolchain
+	tests/deps.sh --system
+	$(CARGO) build --release --locked
+	tests/system/run.sh $(BUILT)
+
 # Figures beside Postfix and Dovecot.
 bench: toolchain
 	tests/deps.sh --peers
@@ -90,7 +96,11 @@ uninstall:
 	for page in $(PAGES); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
 	cd $(DESTDIR)$(SYSCONFDIR) && rm -f $(ETC)
 
+# A Debian package, in target.
+deb: all
+	etc/debian/build.sh $(BUILT) target
+
 clean:
 	$(CARGO) clean
 
-.PHONY: all demo check check-peers bench soak deps toolchain install uninstall clean
+.PHONY: all demo check check-peers check-system bench soak deps toolchain install uninstall deb clean

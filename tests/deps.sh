@@ -3,6 +3,7 @@
 #
 #   tests/deps.sh             programs for `make check`: client tools, a DNS server, mandoc, fail2ban's filters
 #   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix and other servers, mail programs, strace
+#   tests/deps.sh --system    and for `make check-system`: debootstrap, lintian
 #
 # Client tools are installed when this runs as root, else they are unpacked beside the
 # servers. The servers are never installed: their packages, and the libraries they miss,
@@ -26,6 +27,8 @@ peer_tools='strace:strace'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
 # These want to be the only mail server, so each is asked for by itself.
 more_servers='exim4-daemon-light opensmtpd dovecot-lmtpd haproxy'
+# For a whole host with our package.
+system_tools='debootstrap:debootstrap lintian:lintian'
 # Postfix is among them because bsd-mailx wants a mail server, any.
 programs='postfix mutt bsd-mailx s-nail alpine procmail isync offlineimap3 fetchmail imapfilter'
 clients=msmtp
@@ -115,6 +118,9 @@ fetch_unpacked() { # name packages...
 
 fetch_tools "$tools"
 fetch_unpacked fail2ban fail2ban
+if [ "${1-}" = --system ]; then
+    fetch_tools "$system_tools"
+fi
 if [ "${1-}" = --peers ]; then
     fetch_tools "$peer_tools"
     # shellcheck disable=SC2086

@@ -1,0 +1,215 @@
+#!/bin/bash
+# What happens on the host that run.sh made, as its first process: see there.
+set -Eeuo pipefail
+
+ln -s /proc/self/fd /dev/fd
+ip link set lo up
+trap 'echo "  line $LINENO failed: $BASH_COMMAND"' ERR
+trap finish EXIT
+
+finish() {
+    local status=$?
+    trap - ERR
+    set +e
+    if [ $status != 0 ]; then
+        cat /check/apt.log
+        echo "--- mailboxes"
+        ls -la --full-time /var/mail
+        echo "--- queue"
+        pillarboxctl queue list
+        echo "--- configuration"
+        grep -v '^ *#' /etc/pillarbox/pillarbox.conf | grep .
+        echo "--- log"
+        tail -100 /var/log/mail.log
+    fi
+    exit $status
+}
+
+fails() { ! "$@"; }
+
+# Waits until a command succeeds; cron wakes up once a minute.
+wait_for() {
+    local n
+    for ((n = 0; n < 1800; n++)); do
+        "$@" && return
+        sleep 0.05
+    done
+    echo "  waited in vain: $*"
+    return 1
+}
+
+as() { # user command...
+    local user=$1
+    shift
+    (cd / && exec runuser -u "$user" -- env HOME="/home/$user" "$@")
+}
+
+# The mail of a user who logs in by IMAP, or the number of messages by POP3.
+by_imap() { curl -sS "imap://127.0.0.1/$3" -u "$1:$2"; }
+by_pop3() { curl -sS "pop3://127.0.0.1/" -u "$1:$2" | wc -l; }
+
+# Has bob a message with this in it?
+bob_has() { grep -qs -- "$1" /var/mail/bob; }
+comes() { wait_for bob_has "$1"; }
+
+queue_is_empty() { [ "$(pillarboxctl queue list)" = 'The queue is empty.' ]; }
+
+letter() { printf 'Subject: %s\n\nText of %s.\n' "$1" "$1"; }
+
+postfix_at_work() {
+    local user
+    for user in alice bob carol; do
+        useradd --create-home --shell /bin/bash "$user"
+        echo "$user:secret of $user" | chpasswd
+    done
+    rsyslogd
+    printf 'root: alice\nsupport: bob\n' >> /etc/aliases
+    newaliases
+    postfix start > /dev/null 2>&1
+    letter before | sendmail alice bob
+    wait_for grep -qs 'Text of before' /var/mail/alice
+    comes 'Text of before'
+    cp -a /var/mail /check/mail
+    cp -a /etc/aliases /check/aliases
+}
+
+# apt puts it in the place of Postfix, and asks nothing.
+installed_over_postfix() {
+    apt-get -qq -y install --no-install-recommends /check/pillarbox.deb < /dev/null > /check/apt.log 2>&1 || { cat /check/apt.log; return 1; }
+    fails pgrep -x master > /dev/null
+    fails test "$(dpkg-query -W -f '${db:Status-Status}' postfix)" = installed
+    service pillarbox status > /dev/null
+    diff -r /check/mail /var/mail
+    cmp /check/aliases /etc/aliases
+    pillarboxctl status --json | grep -q '"hostname": *"mail.example.test"'
+    grep -qx 'domains  = \["example.test", "mail.example.test", "localhost"\]' /etc/pillarbox/pillarbox.conf
+    # It is not root who listens to the network.
+    pgrep -u pillarbox -x pillarbox > /dev/null
+}
+
+# They are the daemon's own, not those of the system, so it has to own their mailboxes.
+users_are_added() {
+    local user
+    for user in alice bob carol; do
+        echo "secret of $user" | pillarboxctl user add "$user"
+    done
+    chown pillarbox /var/mail/*
+}
+
+# Everything of this host that sends mail by itself.
+programs_hand_mail_in() {
+    letter cron | as alice sendmail -FCronDaemon -i -B8BITMIME -oem bob
+    letter lib | as alice /usr/lib/sendmail -t -i bob
+    printf 'To: bob\nSubject: header\n\nText of header.\n' | as alice sendmail -t -oi -odi
+    echo 'Text of mailx.' | as alice mailx -s mailx bob
+    echo 'Text of mutt.' | as alice mutt -s mutt bob
+    as alice php -r 'exit(mail("bob", "php", "Text of php.") ? 0 : 1);'
+    for each in cron lib header mailx mutt php; do
+        comes "Text of $each\."
+    done
+    [ "$(grep -c '^From alice@' /var/mail/bob)" = 6 ]
+}
+
+# What cron runs says something: its owner gets that by mail.
+cron_reports() {
+    echo 'echo "Text of a job."' > /home/bob/job
+    echo '* * * * * sh job; crontab -r' | crontab -u bob -
+    cron
+    comes 'Text of a job\.'
+    grep -q '^Subject: Cron <bob@mail> sh job' /var/mail/bob
+}
+
+users_log_in() {
+    local id
+    [ "$(by_pop3 alice 'secret of alice')" = 1 ]
+    by_imap bob 'secret of bob' 'INBOX;UID=1' | grep -q 'Text of before'
+    fails by_imap bob wrong 'INBOX;UID=1' 2> /dev/null
+    fails by_pop3 root '' > /dev/null 2>&1
+    grep -q 'auth failed user=bob peer=127.0.0.1 service=imap' /var/log/mail.log
+    # fail2ban sees in the log of this host what it should.
+    fail2ban-regex -o ip /var/log/mail.log pillarbox | grep -qx 127.0.0.1
+}
+
+# Another host, at work at the same time: the next one by our queue, with one user.
+elsewhere() {
+    mkdir -p /check/elsewhere
+    cat > /check/elsewhere/conf <<END
+hostname = "elsewhere.test"
+user     = ""
+users    = ["users"]
+spool    = "spool"
+mail     = "mail"
+[[listen]]
+address  = "127.0.0.1:2525"
+protocol = "smtp"
+END
+    [ -s /check/elsewhere/users ] || echo secret | pillarboxctl -f /check/elsewhere/conf user add dave
+    pillarbox -f /check/elsewhere/conf
+}
+
+queue_outlives_a_reboot() {
+    local n
+    printf '\n[[route]]\ndomain = "elsewhere.test"\nhost   = "127.0.0.1:2525"\n' >> /etc/pillarbox/pillarbox.conf
+    pillarboxctl reload
+    for ((n = 0; n < 100; n++)); do
+        letter "far-$n" | sendmail -f alice dave@elsewhere.test
+    done
+    pillarboxctl queue list --json | grep -o '"id": *"[^"]*"' | sort > /check/queue
+    [ "$(wc -l < /check/queue)" = 100 ]
+    service pillarbox stop > /dev/null
+    fails pgrep -x pillarbox > /dev/null
+    # /run is empty after a boot.
+    find /run -mindepth 1 -delete
+    service pillarbox start > /dev/null
+    pillarboxctl queue list --json | grep -o '"id": *"[^"]*"' | sort | cmp - /check/queue
+    elsewhere
+    pillarboxctl queue flush > /dev/null
+    wait_for queue_is_empty
+    for ((n = 0; n < 100; n++)); do
+        [ "$(grep -cx "Subject: far-$n" /check/elsewhere/mail/dave)" = 1 ]
+    done
+}
+
+# A newer package: the daemon is another one, and what waits still waits.
+upgraded() {
+    cp -a /etc/pillarbox /check/etc
+    cp -a /var/mail/bob /check/bob
+    local version
+    version=$(dpkg-query -W -f '${Version}' pillarbox)
+    kill "$(cat /check/elsewhere/spool/pid)"
+    letter waits | sendmail -f alice dave@elsewhere.test
+    dpkg -i /check/newer.deb > /check/apt.log 2>&1
+    dpkg --compare-versions "$(dpkg-query -W -f '${Version}' pillarbox)" gt "$version"
+    service pillarbox status > /dev/null
+    diff -r /check/etc /etc/pillarbox
+    cmp /check/bob /var/mail/bob
+    [ "$(pillarboxctl queue list --json | grep -c dave@elsewhere.test)" = 1 ]
+    letter after-upgrade | as alice sendmail bob
+    comes 'Text of after-upgrade'
+}
+
+# What is removed is the program. What is purged is the configuration.
+removed() {
+    cp -a /var/mail /check/mail.last
+    apt-get -qq -y remove pillarbox < /dev/null > /check/apt.log 2>&1
+    fails pgrep -x pillarbox > /dev/null
+    [ ! -e /usr/sbin/sendmail ] && [ -e /etc/pillarbox/pillarbox.conf ]
+    # The init script is configuration, and stays.
+    service pillarbox stop > /dev/null
+    apt-get -qq -y purge pillarbox < /dev/null > /check/apt.log 2>&1
+    grep -q 'mail is kept in /var/mail and in /var/spool/pillarbox' /check/apt.log
+    [ ! -e /etc/pillarbox ] && [ ! -e /etc/init.d/pillarbox ] && [ ! -e /etc/fail2ban/filter.d/pillarbox.conf ]
+    diff -r /check/mail.last /var/mail
+    cmp /check/aliases /etc/aliases
+    [ -n "$(find /var/spool/pillarbox/journal -name '*.mbox')" ]
+    getent passwd pillarbox > /dev/null
+}
+
+steps='postfix_at_work installed_over_postfix users_are_added programs_hand_mail_in users_log_in queue_outlives_a_reboot cron_reports
+    upgraded removed'
+for step in $steps; do
+    begun=$(date +%s%N)
+    "$step"
+    tenths=$((($(date +%s%N) - begun) / 100000000))
+    printf '%s ... ok (%d.%d s)\n' "$step" $((tenths / 10)) $((tenths % 10))
+done
