@@ -80,7 +80,7 @@ fn give(office: &Office, program: &Program, entry: &Entry, address: &Address) ->
         begun.elapsed() >= config.timeouts.program
     };
     office.programs.fetch_add(1, Ordering::SeqCst);
-    let job = Run { words: &program.words, user: program.user.as_deref(), environment: &environment, input };
+    let job = Run { words: &program.words, user: program.user.as_deref(), account: None, environment: &environment, input };
     let ran = run_program(job, is_over);
     office.programs.fetch_sub(1, Ordering::SeqCst);
     let seconds = begun.elapsed().as_secs_f32();

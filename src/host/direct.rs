@@ -1,6 +1,8 @@
 //! Answers with the daemon's own identity: no root, accounts from users files.
 
+use super::line::{self, Job, Line};
 use super::password::{Checker, Hash};
+use super::program::End;
 use super::scram::ScramKeys;
 use super::{Account, Host, users};
 use crate::sys::{Disk, File, Open, Stat};
@@ -19,6 +21,8 @@ pub struct Direct {
     files: Vec<UsersFile>,
     uid: u32,
     gid: u32,
+    /// Who runs the commands of the alias file, if we are root.
+    alias_user: Option<String>,
 }
 
 /// A users file and what was in it when we last looked.
@@ -52,9 +56,14 @@ impl Direct {
         let empty = || RwLock::new(Loaded { stat: None, users: Vec::new(), all_scram: false });
         let files = users.iter().map(|path| UsersFile { path: path.clone(), loaded: empty() }).collect();
         let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-        let direct = Direct { disk, checker: Checker::new()?, files, uid, gid };
+        let direct = Direct { disk, checker: Checker::new()?, files, uid, gid, alias_user: None };
         direct.reload()?;
         Ok(direct)
+    }
+
+    /// Commands of the alias file run as this account. Without root, they run as who we are, as all else.
+    pub fn with_alias_user(self, name: &str) -> Direct {
+        Direct { alias_user: (self.uid == 0).then(|| name.to_owned()), ..self }
     }
 
     /// Something of a user's keys, from the first file that knows the name (in lower case). No name takes longer than another.
@@ -174,6 +183,18 @@ impl Host for Direct {
             self.disk.make_dir(above, 0o711)?;
         }
         self.disk.beneath(root).make_dir(path, 0o2770)
+    }
+
+    fn forward_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
+        line::read_forward(account)
+    }
+
+    fn run_line(&self, line: &Line, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
+        line::run_command(line, job, self.alias_user.as_deref(), is_over)
+    }
+
+    fn open_line(&self, line: &Line) -> io::Result<Option<Arc<dyn File>>> {
+        line::open_file(line)
     }
 
     fn reload(&self) -> io::Result<()> {

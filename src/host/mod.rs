@@ -2,6 +2,7 @@
 
 pub mod asuser;
 pub mod direct;
+pub mod line;
 pub mod password;
 pub mod program;
 pub mod scram;
@@ -9,10 +10,12 @@ pub mod system;
 pub mod users;
 
 pub use direct::Direct;
+pub use line::{Job, Line, LineOf};
 pub use scram::ScramKeys;
 pub use system::System;
 
 use crate::sys::{File, Open};
+use program::End;
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,6 +60,19 @@ pub trait Host: Send + Sync + Debug {
     /// Makes a directory for a user's folders, as that user, and those between `root` and it; they get mode 2770. One that is
     /// there is fine; a symbolic link is not.
     fn make_folders(&self, account: &Account, root: &Path, path: &Path) -> io::Result<()>;
+    /// A user's `.forward`, read as that user. None: there is none. See [`line::read_forward`] for what errors mean.
+    fn forward_of(&self, _account: &Account) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+    /// Runs the command of a line as its owner, until it ends or `is_over` tells that it has to; gives what it wrote, the
+    /// beginning of it. An error: it did not run at all.
+    fn run_line(&self, _line: &Line, _job: Job<'_>, _is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Opens the file that a line names, as its owner, to append to it. None: it is `/dev/null`.
+    fn open_line(&self, _line: &Line) -> io::Result<Option<Arc<dyn File>>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Reads again what may have changed.
     fn reload(&self) -> io::Result<()>;
 }

@@ -36,6 +36,8 @@ pub struct Run<'a> {
     pub words: &'a [String],
     /// Who runs it; none: who we are, or nobody.
     pub user: Option<&'a str>,
+    /// The account that runs it, in its home; then nobody else is to be named.
+    pub account: Option<&'a super::Account>,
     /// Beside what every program gets.
     pub environment: &'a [(&'a str, String)],
     /// Its standard input, from the beginning.
@@ -57,10 +59,13 @@ pub enum End {
 /// run at all.
 pub fn run(run: Run<'_>, mut is_over: impl FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
     let Some((path, arguments)) = run.words.split_first() else { return Err(io::ErrorKind::InvalidInput.into()) };
-    let account = Account::of(run.user)?;
+    let account = match run.account {
+        Some(account) => Account::at_home(account)?,
+        None => Account::of(run.user)?,
+    };
     let (output, theirs) = pipe2(OFlag::O_CLOEXEC)?;
     let mut command = Command::new(path);
-    command.args(arguments).env_clear().current_dir("/").process_group(0);
+    command.args(arguments).env_clear().current_dir(run.account.map_or("/", |_| &account.home)).process_group(0);
     command.envs([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("SHELL", "/bin/sh"), ("LANG", "C.UTF-8")]);
     command.envs([("USER", &account.name), ("LOGNAME", &account.name), ("HOME", &account.home)]);
     command.envs(run.environment.iter().map(|(name, value)| (name, value)));
@@ -169,6 +174,18 @@ struct Account {
 }
 
 impl Account {
+    /// Somebody who has a mailbox here. Never root.
+    fn at_home(account: &super::Account) -> io::Result<Account> {
+        let (own, uid) = (geteuid(), Uid::from_raw(account.uid));
+        if uid.is_root() || (uid != own && !own.is_root()) {
+            let why = format!("the daemon can't run programs as `{}`", account.name);
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        let home = account.home.as_ref().map_or_else(|| "/".to_owned(), |home| home.to_string_lossy().into_owned());
+        let change_to = (uid != own).then(|| (uid, Gid::from_raw(account.gid)));
+        Ok(Account { name: account.name.clone(), home, change_to })
+    }
+
     fn of(user: Option<&str>) -> io::Result<Account> {
         let own = geteuid();
         let Some(name) = user.or(own.is_root().then_some(NOBODY)) else {
@@ -200,7 +217,7 @@ mod tests {
         input.rewind().unwrap();
         let words = ["/bin/sh", "-c", script].map(str::to_owned);
         let environment = [("SENDER", "a@b.test".to_owned())];
-        let job = Run { words: &words, user: None, environment: &environment, input };
+        let job = Run { words: &words, user: None, account: None, environment: &environment, input };
         let over = || {
             rounds = rounds.saturating_sub(1);
             rounds == 0
@@ -256,7 +273,7 @@ mod tests {
             (&["/bin/true"], Some("no-such-account"), "there is no account"),
         ] {
             let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
-            let job = Run { words: &words, user, environment: &[], input: tempfile::tempfile().unwrap() };
+            let job = Run { words: &words, user, account: None, environment: &[], input: tempfile::tempfile().unwrap() };
             let error = run(job, || false).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
