@@ -10,7 +10,8 @@
 //! message that is being moved is in one of the two, and in both at no time after recovery has dealt with it. Until then its
 //! mailbox knows that it is leaving, and nobody moves it a second time.
 
-use super::places::{Target, copy_of, give_up, removed, settle, take_back};
+use super::clerk::settle;
+use super::places::{Target, copy_of, give_up, removed, take_back};
 use super::runner::InHand;
 use super::{Office, Post};
 use crate::host::Account;

@@ -5,8 +5,10 @@
 use super::Hop;
 use super::outcome::Trouble;
 use super::table::Task;
+use crate::config::schema::Queue;
 use crate::spool::SpoolId;
 use std::collections::{HashMap, VecDeque};
+use std::thread::Thread;
 use std::time::Duration;
 
 /// Tasks that lie ready, of new mail and of mail that comes again, before more is taken from those that wait: these take
@@ -61,6 +63,11 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// As configured.
+    pub(super) fn of(queue: &Queue) -> Limits {
+        Limits { workers: queue.workers.max(1), per_lane: queue.per_destination.max(1) }
+    }
+
     /// Threads for mail that comes again.
     fn again(self) -> usize {
         (self.workers * 3 / 4).max(1)
@@ -80,6 +87,10 @@ struct Track {
     threads: usize,
     /// Threads of these that talk to a host.
     talking: usize,
+    /// Those of them that have nothing to do, and wait a moment for more.
+    lingering: Vec<Thread>,
+    /// Of these, so many were called and did not come yet.
+    called: usize,
     /// More threads than so many were turned away.
     most: Option<usize>,
     /// Not before.
@@ -141,6 +152,10 @@ impl Lanes {
         let again = task.again;
         push(track.ready.of(again), task);
         *self.ready.of(again) += 1;
+        if let Some(thread) = track.lingering.pop() {
+            track.called += 1;
+            thread.unpark();
+        }
         if !std::mem::replace(track.turn.of(again), true) {
             self.turns.of(again).push_back(lane.clone());
         }
@@ -173,10 +188,9 @@ impl Lanes {
                 *track.turn.of(again) = false;
                 continue;
             }
-            let most = if lane == Lane::Local { LOCAL_WORKERS } else { limits.per_lane };
-            let free = track.threads < most.min(track.most.unwrap_or(most));
+            let is_staffed = self.is_staffed(&lane, limits);
             self.turns.of(again).push_back(lane.clone());
-            if !free {
+            if is_staffed {
                 continue;
             }
             let task = self.pop(&lane, again)?;
@@ -184,6 +198,37 @@ impl Lanes {
             return Some((lane, task));
         }
         None
+    }
+
+    /// Does no other thread have to come for what lies ready for a lane? There may be no more, or those come that were called.
+    pub(super) fn is_staffed(&self, lane: &Lane, limits: Limits) -> bool {
+        let most = if *lane == Lane::Local { LOCAL_WORKERS } else { limits.per_lane };
+        self.tracks.get(lane).is_some_and(|track| {
+            let ready = track.ready.fresh.len() + track.ready.again.len();
+            track.threads >= most.min(track.most.unwrap_or(most)) || track.called >= ready
+        })
+    }
+
+    /// A thread of a lane has nothing to do and waits to be called. False: there is work elsewhere.
+    pub(super) fn linger(&mut self, lane: &Lane, thread: Thread) -> bool {
+        let Some(track) = self.tracks.get_mut(lane).filter(|_| self.ready.fresh + self.ready.again == 0) else { return false };
+        track.lingering.push(thread);
+        true
+    }
+
+    /// Was it called?
+    pub(super) fn is_called(&self, lane: &Lane, thread: &Thread) -> bool {
+        self.tracks.get(lane).is_none_or(|track| track.lingering.iter().all(|other| other.id() != thread.id()))
+    }
+
+    /// It waits no longer, called or not.
+    pub(super) fn end_linger(&mut self, lane: &Lane, thread: &Thread) {
+        let Some(track) = self.tracks.get_mut(lane) else { return };
+        let before = track.lingering.len();
+        track.lingering.retain(|other| other.id() != thread.id());
+        if track.lingering.len() == before {
+            track.called = track.called.saturating_sub(1);
+        }
     }
 
     /// A ready task of this lane.

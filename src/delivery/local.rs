@@ -1,6 +1,6 @@
 //! Mailboxes here: the first round that a letter makes before its sender reads 250, and later tries by the queue-runner.
 
-use super::lanes::Lane;
+use super::lanes::{Lane, Limits};
 use super::outcome::{self, Trouble, Verdict};
 use super::places::{self, Target};
 use super::runner::{self, InHand};
@@ -59,16 +59,19 @@ pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[S
             Err(error) => decided.push((index, Verdict::own_trouble(&error))),
         }
     }
-    if !(later.is_empty() && hops.is_empty()) {
-        let mut table = office.table();
-        if !later.is_empty() {
-            table.ready(Lane::Local, Task::new(entry.id, later), begin);
-        }
-        for (hop, recipients) in hops {
-            table.ready(Lane::Remote(hop), Task::new(entry.id, recipients), begin);
+    let mut ways: Vec<(Lane, Vec<u32>)> = hops.into_iter().map(|(hop, recipients)| (Lane::Remote(hop), recipients)).collect();
+    ways.extend((!later.is_empty()).then_some((Lane::Local, later)));
+    if !ways.is_empty() {
+        let limits = Limits::of(&office.config().queue);
+        let (mut table, mut wake) = (office.table(), false);
+        for (lane, recipients) in ways {
+            table.ready(lane.clone(), Task::new(entry.id, recipients), begin);
+            wake |= table.needs_runner(entry.id, &lane, limits, begin);
         }
         drop(table);
-        office.runner.wake();
+        if wake {
+            office.runner.wake();
+        }
     }
     outcome::conclude(office, entry, true, decided);
 }

@@ -10,13 +10,15 @@
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back), the rest waits (`schedule`).
 //! * `table`: what waits and for what, and `lanes` to each destination; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
-//! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping.
+//! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping. `clerk`: writes
+//!   down what other hosts have taken.
 //! * `operator`: what pillarboxctl asks for.
 //!
 //! The journal knows which recipients are unsettled; the table knows those that somebody still has to serve. The difference
 //! is the local copies that lie in a mailbox and wait for the next checkpoint: nobody may deliver these again.
 
 mod bounce;
+mod clerk;
 mod enclosure;
 mod filing;
 mod hosts;
@@ -182,6 +184,7 @@ struct Office {
     hosts: Mutex<hosts::Hosts>,
     runner: runner::Wake,
     keeper: keeper::Wake,
+    clerk: clerk::Clerk,
     recovery: recover::Recovery,
     /// Copies here of which senders want to hear.
     expected: report::Expected,
@@ -235,6 +238,7 @@ impl Delivery {
     ) -> Delivery {
         let (runner, woken) = runner::Wake::new();
         let (keeper, kept) = keeper::Wake::new();
+        let (clerk, notes) = clerk::Clerk::new();
         let file = config.spool.join("mta-sts").join(config.hostname.to_ascii_lowercase());
         let office = Arc::new(Office {
             policies: sts::Policies::new(clock.clone(), resolver.clone(), file),
@@ -250,6 +254,7 @@ impl Delivery {
             hosts: Mutex::default(),
             runner,
             keeper,
+            clerk,
             recovery: recover::Recovery::default(),
             expected: report::Expected::default(),
             unwritten: Mutex::default(),
@@ -260,7 +265,8 @@ impl Delivery {
         let keeper = Arc::downgrade(&office);
         office.store.on_work(move || keeper.upgrade().iter().for_each(|office| office.keeper.stir()));
         recover::begin(&office, &office.journal.ids());
-        let threads = [runner::start(&office, woken), keeper::start(&office, kept)].into_iter().flatten().collect();
+        let threads = [runner::start(&office, woken), keeper::start(&office, kept), clerk::start(&office, notes)];
+        let threads = threads.into_iter().flatten().collect();
         Delivery { post: Arc::new(Post::new(office.clone())), office, threads: Mutex::new(threads) }
     }
 
@@ -346,6 +352,7 @@ impl Delivery {
         };
         runner::wait_until_idle(&self.office, for_programs + AFTER_CUT);
         self.office.keeper.wake();
+        self.office.clerk.dismiss();
         for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = thread.join();
         }

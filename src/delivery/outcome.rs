@@ -9,7 +9,7 @@ use crate::config::Endpoint;
 use crate::smtp::client::clean;
 use crate::spool::{Entry, Outcome, Status};
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The other host of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,10 +155,8 @@ fn taken(office: &Arc<Office>, entry: &Entry, delivered: Vec<(u32, Option<Kind>,
             Err(error) => log::error!("msg={} event=report-unsent reason=\"{error}\"", entry.id),
         }
     }
-    if let Err(error) = office.journal.settle(&outcomes) {
-        // Nobody may send it again: the outcome is kept until it can be written.
-        log::error!("msg={} event=outcome-unwritten reason=\"{error}\"", entry.id);
-        office.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
+    if !outcomes.is_empty() {
+        office.clerk.note(office, outcomes);
     }
     office.table().settled(entry.id, &indices);
     office.keeper.stir();

@@ -1,6 +1,7 @@
 //! Recipients that name a place in a mailbox: what a session began ([`filing`](super::filing)), and the queue-runner ends if
 //! the session or the machine stopped.
 
+use super::clerk::settle;
 use super::filing::FileError;
 use super::schedule::{self, Next, Progress};
 use super::{Office, runner};
@@ -134,17 +135,6 @@ fn later(office: &Office, entry: &Entry, index: u32, error: &MailboxError) {
 pub(super) fn removed(office: &Office, entry: &Entry, index: u32) -> Outcome {
     let (time, text) = (office.clock.now(), "moved from there".to_owned());
     Outcome { id: entry.id, recipients: vec![index], status: Status::Delivered, time, text }
-}
-
-/// Nobody is to serve these any more. True if the journal knows.
-pub(super) fn settle(office: &Office, outcomes: Vec<Outcome>) -> bool {
-    let told = office.journal.settle(&outcomes);
-    if let Err(error) = &told {
-        log::error!("event=outcomes-unwritten count={} reason=\"{error}\"", outcomes.len());
-        office.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
-        office.keeper.stir();
-    }
-    told.is_ok()
 }
 
 /// All of these messages, or none: they are not to go anywhere. An error: after a crash they may.

@@ -2,13 +2,13 @@
 //! on demand and end when nothing is left for them.
 
 use super::lanes::{Lane, Limits};
-use super::table::Task;
+use super::table::{Table, Task};
 use super::{Hop, Office, Route, local, outcome, places, program, remote, schedule};
 use crate::spool::{Entry, SpoolError};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,10 @@ pub(super) const OWN_TROUBLE: Duration = Duration::from_secs(30);
 
 /// Bytes of a delivery thread's stack.
 const STACK: usize = 512 * 1024;
+
+/// For so long a line is kept open without a message to send. It is for times of much traffic: short, since the thread is
+/// missed elsewhere.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// Messages sent over one connection.
 const MOST_PER_CONNECTION: u32 = 100;
@@ -85,8 +89,7 @@ fn begin(office: &Office) -> Option<(Lane, Task)> {
     if office.is_stopping() {
         return None;
     }
-    let config = office.config();
-    let limits = Limits { workers: config.queue.workers.max(1), per_lane: config.queue.per_destination.max(1) };
+    let limits = Limits::of(&office.config().queue);
     office.table().begin(limits)
 }
 
@@ -229,11 +232,33 @@ fn work(office: Arc<Office>, mut seat: Seat) {
         let mut table = office.table();
         table.lanes.talks(&seat.lane, seat.talking, line.is_some());
         seat.talking = line.is_some();
-        seat.task = if office.is_stopping() || done.is_ok_and(|go_on| !go_on) { None } else { table.more(&seat.lane) };
+        let go_on = done.is_ok_and(|go_on| go_on) && !office.is_stopping();
+        seat.task = go_on.then(|| table.more(&seat.lane)).flatten();
+        if go_on && line.is_some() && seat.task.is_none() {
+            seat.task = linger(&office, table, &seat.lane);
+        }
     }
     // The place is free for others while QUIT is said; table and journal are let go.
     drop((seat, office));
     remote::hang_up(line);
+}
+
+/// Waits a moment for another task of a lane, so that the line to its host need not be opened again for it.
+fn linger<'a>(office: &'a Office, mut table: MutexGuard<'a, Table>, lane: &Lane) -> Option<Task> {
+    let (thread, end) = (thread::current(), Instant::now() + LINGER);
+    if !table.lanes.linger(lane, thread.clone()) {
+        return None;
+    }
+    loop {
+        drop(table);
+        // It may be woken for nothing: others unpark this thread too.
+        thread::park_timeout(end.saturating_duration_since(Instant::now()));
+        table = office.table();
+        if table.lanes.is_called(lane, &thread) || Instant::now() >= end {
+            table.lanes.end_linger(lane, &thread);
+            return table.more(lane);
+        }
+    }
 }
 
 /// The time of a due entry in the journal, on the clock that never jumps. One further away than the longest wait is due now.

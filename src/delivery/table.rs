@@ -185,6 +185,15 @@ impl Table {
         next.map(|Reverse((due, _))| *due).min()
     }
 
+    /// A message was made ready for a lane: is there something for the queue-runner to do? Not if it lies ready there, a thread
+    /// will come for it, and nothing else is due.
+    pub(super) fn needs_runner(&self, id: SpoolId, lane: &Lane, limits: Limits, now: Duration) -> bool {
+        let waits = |slot: &Slot| matches!(slot.state, State::Waiting(_));
+        !self.lanes.is_staffed(lane, limits)
+            || self.jobs.get(&id).is_some_and(|slots| slots.iter().any(waits))
+            || self.next_look().is_some_and(|due| due <= now)
+    }
+
     /// A ready task for a new thread, in turn of the lanes; new mail first.
     pub(super) fn begin(&mut self, limits: Limits) -> Option<(Lane, Task)> {
         let (lane, mut task) = self.lanes.begin(limits)?;

@@ -226,9 +226,15 @@ impl Journal {
     /// Writes lines to a log; those for which there is no room are answered, or put back.
     /// Returned are the jobs that were written and still have somebody waiting.
     fn write_lines(&self, writer: &mut Writer, number: u64, jobs: Vec<LineJob>) -> Vec<LineJob> {
-        let reserved = lock(&self.table).segments.get(&number).map_or(0, |facts| facts.reserved);
+        let promised = lock(&self.table).segments.get(&number).map_or(0, |facts| facts.reserved + facts.spare);
         let wanted: u64 = jobs.iter().map(|job| job.bytes.len() as u64).sum();
-        let roomy = writer.log_room(number, wanted + reserved);
+        let roomy = match writer.log_room(number, wanted + promised) {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                let promised = lock(&self.table).end_spare(number);
+                writer.log_room(number, wanted + promised)
+            }
+        };
         let mut kept = Vec::with_capacity(jobs.len());
         for job in jobs {
             match &roomy {

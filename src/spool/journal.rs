@@ -20,6 +20,9 @@ use std::time::Duration;
 /// For so long plenty of free space is taken for granted. What comes in meanwhile and has no room is refused when it is written.
 const TRUST: Duration = Duration::from_millis(500);
 
+/// Bytes of a log that are made ready to be promised, beyond what somebody asks for.
+const SPARE: u64 = 32 << 10;
+
 /// What the journal needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -165,23 +168,30 @@ impl Journal {
 
     /// Makes sure that one outcome for each unsettled recipient of this message can be written even if the disk fills up.
     pub fn reserve(&self, id: SpoolId) -> Result<(), SpoolError> {
-        let mut writer = lock(&self.writer);
-        let (segment, room, count) = {
-            let table = lock(&self.table);
-            let live = table.entries.get(&id).ok_or(SpoolError::Unknown(id))?;
-            let count = live.waiting.len() - live.waiting.len().min(live.reserved as usize);
-            let promised = table.segments.get(&live.segment).map_or(0, |facts| facts.reserved);
-            let queued: usize = table.lines.get(&live.segment).into_iter().flatten().map(|job| job.bytes.len()).sum();
-            (live.segment, promised + queued as u64 + outcome_room(count), count)
-        };
-        writer.log_room(segment, room)?;
-        let mut table = lock(&self.table);
-        let Some(live) = table.entries.get_mut(&id) else { return Ok(()) };
-        live.reserved = live.reserved.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-        if let Some(facts) = table.segments.get_mut(&segment) {
-            facts.reserved += outcome_room(count);
+        let promise = |table: &mut Table| table.reserve(id).ok_or(SpoolError::Unknown(id));
+        // Nearly always there is some to spare: who delivers does not wait for the writer, who is held through every sync.
+        if promise(&mut lock(&self.table))? {
+            return Ok(());
         }
-        Ok(())
+        let mut writer = lock(&self.writer);
+        let (segment, promised, wanted) = {
+            let mut table = lock(&self.table);
+            let live = table.entries.get(&id).ok_or(SpoolError::Unknown(id))?;
+            let (segment, wanted) = (live.segment, outcome_room(live.waiting.len()));
+            let queued: usize = table.lines.get(&segment).into_iter().flatten().map(|job| job.bytes.len()).sum();
+            (segment, table.end_spare(segment) + queued as u64, wanted)
+        };
+        let mut spare = wanted + SPARE;
+        if writer.log_room(segment, promised + spare).is_err() {
+            spare = wanted;
+            writer.log_room(segment, promised + spare)?;
+        }
+        let mut table = lock(&self.table);
+        if let Some(facts) = table.segments.get_mut(&segment) {
+            facts.spare = spare;
+        }
+        // Nothing is settled or moved while the writer is held.
+        promise(&mut table).map(drop)
     }
 
     /// Reads a message that is not settled yet. Its checksum is verified.

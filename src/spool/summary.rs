@@ -151,9 +151,13 @@ impl Journal {
 
     /// The new log takes the place of the old one. All lines must be durable.
     fn install(&self, writer: &mut Writer, number: u64, snapshot: &Snapshot, new: LogFile) -> io::Result<()> {
-        let Some(reserved) = lock(&self.table).segments.get(&number).map(|facts| facts.reserved) else {
-            new.discard(&*self.disk);
-            return Ok(());
+        let reserved = {
+            let mut table = lock(&self.table);
+            if !table.segments.contains_key(&number) {
+                new.discard(&*self.disk);
+                return Ok(());
+            }
+            table.end_spare(number)
         };
         let length = new.end();
         writer.replace_log(number, new, snapshot.from, reserved)?;

@@ -25,6 +25,8 @@ pub(super) struct Facts {
     pub bytes: u64,
     /// Bytes of its log that are promised.
     pub reserved: u64,
+    /// Bytes of its log for which there is room too, and that may be promised without another look.
+    pub spare: u64,
     /// Its log begins with a summary that says all.
     pub summarised: bool,
     /// Something in it can't be read; it is left alone.
@@ -152,6 +154,28 @@ impl Table {
             facts.reserved = facts.reserved.saturating_sub(u64::from(live.reserved) * log::LINE);
         }
         Some(live)
+    }
+
+    /// Promises room for one outcome for each waiting recipient of a message, out of what is spare. False: there is too little.
+    /// None: there is no such message.
+    pub fn reserve(&mut self, id: SpoolId) -> Option<bool> {
+        let live = self.entries.get_mut(&id)?;
+        let Some(facts) = self.segments.get_mut(&live.segment) else { return Some(false) };
+        let count = u32::try_from(live.waiting.len()).unwrap_or(u32::MAX).saturating_sub(live.reserved);
+        let bytes = u64::from(count) * log::LINE;
+        let Some(spare) = facts.spare.checked_sub(bytes) else { return Some(false) };
+        facts.spare = spare;
+        facts.reserved += bytes;
+        live.reserved += count;
+        Some(true)
+    }
+
+    /// Bytes of a segment's log that are promised, or may be. From here on no more is promised without another look.
+    pub fn end_spare(&mut self, number: u64) -> u64 {
+        self.segments.get_mut(&number).map_or(0, |facts| {
+            facts.spare = 0;
+            facts.reserved
+        })
     }
 
     /// Puts a line in the queue for which nobody waits.

@@ -243,3 +243,46 @@ fn a_lane_that_was_reached_is_not_remembered_for_ever() {
     table.lanes.leave(&lane("a"), false, false, at(24 * 3600));
     assert_eq!(table.lanes.counts()[0], 0);
 }
+
+#[test]
+fn the_runner_is_woken_only_for_what_no_thread_comes_for() {
+    let mut table = Table::default();
+    let needs = |table: &mut Table, counter| {
+        table.ready(lane("a"), task(counter, &[0]), at(1));
+        table.needs_runner(id(counter), &lane("a"), LIMITS, at(1))
+    };
+    assert!(needs(&mut table, 1) && needs(&mut table, 2));
+    let begun: Vec<_> = std::iter::from_fn(|| table.begin(LIMITS)).collect();
+    assert_eq!(begun.len(), LIMITS.per_lane);
+    assert!(!needs(&mut table, 3), "both threads are there");
+    table.wait(id(9), &[0], at(1));
+    assert!(needs(&mut table, 4), "another is due");
+    assert!(table.take_due(at(1)).is_some());
+    assert!(!needs(&mut table, 5));
+    table.rest(&lane("a"), &trouble(), at(1), at(60));
+    assert!(needs(&mut table, 6), "the lane rests, it waits for the end of that");
+}
+
+#[test]
+fn a_thread_that_lingers_is_called() {
+    let mut table = Table::default();
+    table.ready(lane("a"), task(1, &[0]), at(1));
+    assert!(table.begin(LIMITS).is_some());
+    let me = std::thread::current();
+    assert!(table.lanes.linger(&lane("a"), me.clone()));
+    assert!(!table.lanes.is_called(&lane("a"), &me));
+    table.ready(lane("a"), task(2, &[0]), at(1));
+    assert!(table.lanes.is_called(&lane("a"), &me));
+    assert!(!table.needs_runner(id(2), &lane("a"), LIMITS, at(1)), "it comes for the one");
+    table.ready(lane("a"), task(3, &[0]), at(1));
+    assert!(table.needs_runner(id(3), &lane("a"), LIMITS, at(1)), "nobody comes for the other");
+    table.lanes.end_linger(&lane("a"), &me);
+    assert!(table.more(&lane("a")).is_some() && table.needs_runner(id(3), &lane("a"), LIMITS, at(1)));
+    // While something lies ready nobody lingers, and who was not called goes all the same.
+    assert!(!table.lanes.linger(&lane("a"), me.clone()));
+    assert!(table.more(&lane("a")).is_some() && table.lanes.linger(&lane("a"), me.clone()));
+    table.lanes.end_linger(&lane("a"), &me);
+    assert!(table.lanes.is_called(&lane("a"), &me) && table.more(&lane("a")).is_none());
+    table.ready(lane("a"), task(4, &[0]), at(1));
+    assert!(table.needs_runner(id(4), &lane("a"), LIMITS, at(1)));
+}

@@ -226,12 +226,40 @@ fn a_clean_end_spares_the_next_start_the_segments() {
     assert_eq!(open(&disk).unsettled().len(), 2);
 }
 
+/// What could be promised may be used up before it is; then it is promised no more.
+#[test]
+fn what_is_promised_late_is_there_too() {
+    let text = "x".repeat(500);
+    let mut promised = Vec::new();
+    for marks in 0..60 {
+        let disk = SimDisk::default();
+        let journal = open(&disk);
+        let ids: Vec<SpoolId> = (0..100).map(|_| put(&journal, 1, b"x").unwrap().id).collect();
+        journal.reserve(ids[0]).unwrap();
+        disk.set_capacity(Some(0));
+        for mark in 0..marks * 2 {
+            let status = Status::Deferred { until: Time(mark) };
+            journal.settle(&[Outcome { text: text.clone(), ..outcome(ids[99], &[0], status) }]).unwrap();
+        }
+        let reserved: Vec<SpoolId> = ids[..99].iter().copied().filter(|&id| journal.reserve(id).is_ok()).collect();
+        for &id in &reserved {
+            journal.settle(&[Outcome { text: text.clone(), ..outcome(id, &[0], Status::Failed) }]).unwrap();
+        }
+        let left = open(&disk.after_power_cut(1));
+        assert!(reserved.contains(&ids[0]) && reserved.iter().all(|&id| left.waiting(id).is_none()));
+        promised.push(reserved.len());
+    }
+    assert!(promised[0] > 60 && promised[59] < 20, "{promised:?}");
+}
+
 #[test]
 fn outcomes_can_be_written_when_the_disk_is_full() {
     let disk = SimDisk::default();
     let journal = open(&disk);
-    let ids: Vec<SpoolId> = (0..30).map(|n| put(&journal, 4, &text(n, 100)).unwrap().id).collect();
+    let ids: Vec<SpoolId> = (0..100).map(|n| put(&journal, 4, &text(n, 100)).unwrap().id).collect();
     let mut reserved = Vec::new();
+    // What was made ready beyond that is promised to others, as far as it goes.
+    journal.reserve(ids[0]).unwrap();
     disk.set_capacity(Some(0));
     for &id in &ids {
         match journal.reserve(id) {

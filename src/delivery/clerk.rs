@@ -1,0 +1,66 @@
+//! The clerk: a thread that tells the journal what other hosts have taken. Who sends goes on with the next message meanwhile,
+//! and one sync serves all that came in during the one before.
+
+use super::Office;
+use crate::spool::Outcome;
+use crossbeam_channel::{Receiver, SendError, Sender, bounded};
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// Messages of which outcomes may wait for the one sync: after a power cut those are sent again. Who has more waits.
+const MOST_WAITING: usize = 32;
+
+/// The way to the clerk.
+#[derive(Debug)]
+pub(super) struct Clerk(Sender<Vec<Outcome>>);
+
+impl Clerk {
+    /// With what the thread waits on.
+    pub(super) fn new() -> (Clerk, Receiver<Vec<Outcome>>) {
+        let (sender, receiver) = bounded(MOST_WAITING);
+        (Clerk(sender), receiver)
+    }
+
+    /// These are to be written down, soon. Nobody is to serve them any more.
+    pub(super) fn note(&self, office: &Office, outcomes: Vec<Outcome>) {
+        if let Err(SendError(outcomes)) = self.0.send(outcomes) {
+            settle(office, outcomes);
+        }
+    }
+
+    /// After what was noted before, it may go home.
+    pub(super) fn dismiss(&self) {
+        let _ = self.0.send(Vec::new());
+    }
+}
+
+/// Starts the clerk.
+pub(super) fn start(office: &Arc<Office>, notes: Receiver<Vec<Outcome>>) -> Option<JoinHandle<()>> {
+    let office = office.clone();
+    let work = move || {
+        while let Ok(mut outcomes) = notes.recv() {
+            let mut dismissed = outcomes.is_empty();
+            for more in notes.try_iter().take(MOST_WAITING) {
+                dismissed |= more.is_empty();
+                outcomes.extend(more);
+            }
+            settle(&office, outcomes);
+            if dismissed {
+                return;
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("clerk".to_owned()).spawn(work);
+    thread.map_err(|error| log::error!("event=no-thread name=clerk reason=\"{error}\"")).ok()
+}
+
+/// Nobody is to serve these any more. True if the journal knows; else they are kept, and the keeper tells it again.
+pub(super) fn settle(office: &Office, outcomes: Vec<Outcome>) -> bool {
+    let told = office.journal.settle(&outcomes);
+    if let Err(error) = &told {
+        log::error!("event=outcomes-unwritten count={} reason=\"{error}\"", outcomes.len());
+        office.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
+        office.keeper.stir();
+    }
+    told.is_ok()
+}
