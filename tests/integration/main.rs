@@ -30,6 +30,7 @@ mod scram;
 mod search;
 mod sendmail;
 mod shared;
+mod small;
 mod story;
 mod submission;
 mod transport;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         conversion::tests(),
         international::tests(),
         shared::tests(),
+        small::tests(),
         attacks::tests(),
         waiting::tests(),
         search::tests(),
