@@ -9,6 +9,7 @@ pub mod beneath;
 pub mod clock;
 pub mod disk;
 pub mod exit;
+pub mod sandbox;
 #[cfg(test)]
 pub mod sim;
 pub mod unix;
