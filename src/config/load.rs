@@ -3,7 +3,7 @@
 use super::read::{Section, Value, choice, list, number, one_or_list, text, text_or_number, wrong};
 use super::relay;
 use super::report::{Mark, Report, Source};
-use super::schema::{Config, Limits, Listen, Log, Outbound, Queue, Relay, Sender, Submission, Timeouts, Trust};
+use super::schema::{Config, Limits, Listen, Log, Outbound, Queue, Relay, Sender, Submission, Timeouts, Trust, UserDatabase};
 use super::{listen, route, values};
 use std::collections::HashSet;
 use std::io;
@@ -61,6 +61,7 @@ struct Draft {
     base: PathBuf,
     config: Config,
     hostname: Option<String>,
+    users: Option<(Vec<UserDatabase>, Mark)>,
     domains: Option<Vec<String>>,
     control: Option<PathBuf>,
     pid_file: Option<Option<PathBuf>>,
@@ -78,8 +79,9 @@ impl Draft {
         let config = Config {
             hostname: String::new(),
             domains: Vec::new(),
-            users: vec![base.join("users")],
+            users: vec![UserDatabase::File(base.join("users"))],
             user: "pillarbox".into(),
+            min_uid: 1000,
             postmaster: "root".into(),
             spool: "/var/spool/pillarbox".into(),
             mail: "/var/mail".into(),
@@ -131,6 +133,7 @@ impl Draft {
             base: base.to_owned(),
             config,
             hostname: None,
+            users: None,
             domains: None,
             control: None,
             pid_file: None,
@@ -171,8 +174,13 @@ impl Draft {
         top.set("domains", &mut self.domains, report, |v| {
             list(v, |item| text(item, |name| Ok(values::domain_name(name)?.to_ascii_lowercase()))).map(Some)
         });
-        top.set("users", &mut config.users, report, |v| one_or_list(v, |item| text(item, |given| users_file(base, given))));
+        top.set("users", &mut self.users, report, |v| {
+            Ok(Some((one_or_list(v, |item| text(item, |given| user_database(base, given)))?, top.mark(v.span()))))
+        });
         top.set("user", &mut config.user, report, |v| text(v, |name| Ok(name.to_owned())));
+        top.set("min_uid", &mut config.min_uid, report, |v| {
+            number(v, 0..=i64::from(u32::MAX)).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+        });
         top.set("postmaster", &mut config.postmaster, report, |v| {
             text(v, |name| match name.contains(char::is_whitespace) || name.is_empty() {
                 true => Err("expected the name of a user, or an address".into()),
@@ -313,6 +321,15 @@ impl Draft {
     fn finish(self, report: &mut Report) -> Config {
         let mut config = self.config;
         config.hostname = self.hostname.unwrap_or_else(host_name);
+        if let Some((users, mark)) = self.users {
+            config.users = users;
+            if config.user.is_empty() && config.has_system_users() {
+                report.add_at(
+                    &mark,
+                    "users of the system need a daemon that root starts, and `user` to name the account it then runs as",
+                );
+            }
+        }
         config.domains = self.domains.unwrap_or_else(|| vec![config.hostname.to_ascii_lowercase()]);
         let run = if config.user.is_empty() { config.spool.clone() } else { PathBuf::from("/run/pillarbox") };
         config.control = self.control.unwrap_or_else(|| run.join("ctl.sock"));
@@ -359,12 +376,10 @@ pub(super) fn resolve(base: &Path, given: &str) -> Result<PathBuf, String> {
     if given.is_empty() { Err("expected a path".into()) } else { Ok(base.join(given)) }
 }
 
-fn users_file(base: &Path, given: &str) -> Result<PathBuf, String> {
+fn user_database(base: &Path, given: &str) -> Result<UserDatabase, String> {
     match given {
-        "system" => {
-            Err("system users are not served by this version; name a users file, such as \"/etc/pillarbox/users\"".into())
-        }
-        path => resolve(base, path),
+        "system" => Ok(UserDatabase::System),
+        path => resolve(base, path).map(UserDatabase::File),
     }
 }
 

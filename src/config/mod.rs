@@ -11,7 +11,7 @@ mod values;
 
 pub use load::load;
 pub use report::Report;
-pub use schema::{Config, Endpoint, Listen, Program, Protocol, Relay, RelayTls, Site, Tls, Via};
+pub use schema::{Config, Endpoint, Listen, Program, Protocol, Relay, RelayTls, Site, Tls, UserDatabase, Via};
 
 /// Where the file lies when nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/pillarbox/pillarbox.conf";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ pub const KEYS: &[&str] = &[
     "domains",
     "users",
     "user",
+    "min_uid",
     "postmaster",
     "spool",
     "mail",
@@ -80,10 +81,12 @@ pub struct Config {
     pub hostname: String,
     /// Domains whose mail is delivered here, in lower case.
     pub domains: Vec<String>,
-    /// Users files, in order; the first that knows a name decides.
-    pub users: Vec<PathBuf>,
+    /// Where users are found, in order; the first that knows a name decides.
+    pub users: Vec<UserDatabase>,
     /// The account the daemon runs as; empty keeps the caller's.
     pub user: String,
+    /// System users with a lower uid never log in.
+    pub min_uid: u32,
     /// Who gets the mail for `postmaster`.
     pub postmaster: String,
     /// Journal, state, folders.
@@ -128,6 +131,30 @@ pub struct Config {
     pub outbound: Outbound,
     /// Of the log.
     pub log: Log,
+}
+
+/// Where users are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserDatabase {
+    /// The accounts of this host.
+    System,
+    /// A users file.
+    File(PathBuf),
+}
+
+impl Config {
+    /// The users files.
+    pub fn users_files(&self) -> impl Iterator<Item = &Path> {
+        self.users.iter().filter_map(|database| match database {
+            UserDatabase::File(path) => Some(path.as_path()),
+            UserDatabase::System => None,
+        })
+    }
+
+    /// Are accounts of this host users?
+    pub fn has_system_users(&self) -> bool {
+        self.users.contains(&UserDatabase::System)
+    }
 }
 
 /// One listener.

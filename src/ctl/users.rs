@@ -1,9 +1,10 @@
 //! `pillarboxctl user …`: works on the first users file of the configuration. A running daemon sees the change at once.
 
 use super::{Failure, say};
-use crate::config::Config;
+use crate::config::{Config, UserDatabase};
 use crate::host::users::{self, Secrets, UsersError};
 use crate::sys::exit;
+use crate::sys::unix::crypt::accounts;
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{User, geteuid};
 use std::fs;
@@ -40,28 +41,41 @@ pub fn remove(config: &Config, name: &str) -> Result<(), Failure> {
     edit(first_file(config)?, |text| users::remove(text, name))
 }
 
-/// Prints the names of all users files; a name that an earlier file has is not told twice.
+/// Prints the names of all users of files, and of the system's who may log in if they have a password; each once.
 pub fn list(config: &Config) -> Result<(), Failure> {
     let mut names: Vec<String> = Vec::new();
-    for path in &config.users {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(named(path, &error)),
+    for database in &config.users {
+        let found = match database {
+            UserDatabase::System => names_of_system(config.min_uid),
+            UserDatabase::File(path) => names_in(path)?,
         };
-        let parsed = users::parse(&text).map_err(|error| Failure::new(exit::CONFIG, format!("{}: {error}", path.display())))?;
-        for user in parsed.users {
-            if !names.contains(&user.name) {
-                names.push(user.name);
+        for name in found {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
     }
     say(&names.iter().map(|name| format!("{name}\n")).collect::<String>())
 }
 
+fn names_of_system(min_uid: u32) -> Vec<String> {
+    let may_log_in = |(name, uid): &(String, u32)| *uid >= min_uid.max(1) && users::is_name(name);
+    accounts().into_iter().filter(may_log_in).map(|(name, _)| name).collect()
+}
+
+fn names_in(path: &Path) -> Result<Vec<String>, Failure> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(named(path, &error)),
+    };
+    let parsed = users::parse(&text).map_err(|error| Failure::new(exit::CONFIG, format!("{}: {error}", path.display())))?;
+    Ok(parsed.users.into_iter().map(|user| user.name).collect())
+}
+
 fn first_file(config: &Config) -> Result<&Path, Failure> {
-    let first = config.users.first();
-    first.map(|path| path.as_path()).ok_or_else(|| Failure::new(exit::CONFIG, "the configuration names no users file"))
+    let none = "the configuration names no users file; the system's own users are added by adduser(8), and changed by passwd(1)";
+    config.users_files().next().ok_or_else(|| Failure::new(exit::CONFIG, none))
 }
 
 fn edit(path: &Path, change: impl FnOnce(&str) -> Result<String, UsersError>) -> Result<(), Failure> {

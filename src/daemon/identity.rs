@@ -71,6 +71,9 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
         return Err(Failure::new(exit::CONFIG, what));
     }
     make(&config.mail, 0o775, identity)?;
+    if config.has_system_users() {
+        prepare_for_users(&config.mail, &config.spool.join("folders"), identity)?;
+    }
     let sockets = config.listen.iter().flat_map(|listen| &listen.at).filter_map(|endpoint| match endpoint {
         Endpoint::Unix(path) => Some(path),
         Endpoint::Tcp(_) => None,
@@ -84,7 +87,7 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
 /// The first users file, empty, if it is not there: a fresh daemon starts without any user.
 pub fn prepare_users(config: &Config, identity: Option<&Identity>) -> Result<(), Failure> {
     use std::os::unix::fs::OpenOptionsExt;
-    let Some(path) = config.users.first() else { return Ok(()) };
+    let Some(path) = config.users_files().next() else { return Ok(()) };
     match fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {
             log::warn!("users-file-made path={} (empty: add users with pillarboxctl user add)", path.display());
@@ -93,6 +96,26 @@ pub fn prepare_users(config: &Config, identity: Option<&Identity>) -> Result<(),
         // A file that is there is fine; one that can't be made is told of when it is read.
         Err(_) => Ok(()),
     }
+}
+
+/// Where users' own files are made, as those users ([`crate::host::asuser`]): their directories let the group `mail` do that. The
+/// mail directory is left as it is, unless it is one that we once made for ourselves alone.
+fn prepare_for_users(mail: &Path, folders: &Path, identity: Option<&Identity>) -> Result<(), Failure> {
+    let group = Group::from_name("mail").map_err(|error| named(Path::new("group mail"), &error.into()))?;
+    let group =
+        group.ok_or_else(|| Failure::new(exit::CONFIG, "there is no group `mail`, which the mailboxes of system users need"))?;
+    make(folders, 0o711, identity)?;
+    let ours = identity.map(|identity| identity.gid.as_raw());
+    for (path, mode) in [(mail, 0o2775), (folders, 0o1771)] {
+        let meta = fs::metadata(path).map_err(|error| named(path, &error))?;
+        if Some(meta.gid()) == ours {
+            chown(path, None, Some(group.gid.as_raw())).map_err(|error| named(path, &error))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| named(path, &error))?;
+        }
+    }
+    // Who makes a folder there, as a user, can't sync what is above.
+    let above = folders.parent().unwrap_or(folders);
+    fs::File::open(above).and_then(|above| above.sync_all()).map_err(|error| named(above, &error))
 }
 
 fn make(path: &Path, mode: u32, identity: Option<&Identity>) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use super::{Failure, logger};
 use crate::auth::Gate;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
-use crate::host::{Direct, Host};
+use crate::host::{Chain, Host};
 use crate::mailbox::Store;
 use crate::net::{Registry, dns::Resolver, tls::ServerTls};
 use crate::spool::{self, Journal};
@@ -71,6 +71,10 @@ pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<(), Fa
     raise_open_files();
 
     let identity = Identity::wanted(&config)?;
+    if config.has_system_users() {
+        let what = "system users are not served by this version; name a users file, such as \"/etc/pillarbox/users\"";
+        return Err(Failure::new(exit::CONFIG, what));
+    }
     identity::prepare_directories(&config, identity.as_ref())?;
     identity::prepare_users(&config, identity.as_ref())?;
     let pid_file = config.pid_file.as_deref().map(PidFile::create).transpose()?;
@@ -134,7 +138,7 @@ impl Daemon {
         let config = Arc::new(config);
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let host = Direct::new(disk.clone(), &config.users).map_err(|error| Failure::new(exit::CONFIG, error))?;
+        let host = Chain::open(&disk, &config).map_err(|error| Failure::new(exit::CONFIG, error))?;
         let host: Arc<dyn Host> = Arc::new(host);
         let dir: PathBuf = config.spool.join("journal").join(config.hostname.to_ascii_lowercase());
         let journal = spool::Options { dir, segment_size: SEGMENT, min_free: config.limits.min_free };
@@ -290,6 +294,7 @@ fn keep_what_needs_a_restart(new: &mut Config, old: &Config) -> Vec<&'static str
     keep! {
         "users": users,
         "user": user,
+        "min_uid": min_uid,
         "spool": spool,
         "mail": mail,
         "pid_file": pid_file,

@@ -1,6 +1,7 @@
 //! What needs the operating system's word: accounts, passwords, opening users' files, running programs.
 
 pub mod asuser;
+pub mod chain;
 pub mod direct;
 pub mod line;
 pub mod password;
@@ -9,6 +10,7 @@ pub mod scram;
 pub mod system;
 pub mod users;
 
+pub use chain::Chain;
 pub use direct::Direct;
 pub use line::{Job, Line, LineOf};
 pub use scram::ScramKeys;

@@ -1,4 +1,4 @@
-//! What the system keeps of passwords: its own hashing, crypt(3), and the entries of shadow(5).
+//! What the system keeps of its users: passwords, by its own hashing, crypt(3), and the entries of shadow(5); and who they are.
 //!
 //! The hashing is looked for when the program runs, so that no library has to be there where nobody asks for it, and so that
 //! it knows every method that this system's own `passwd` may have used: yescrypt, gost-yescrypt, SHA-512, bcrypt, and older ones.
@@ -107,6 +107,21 @@ unsafe fn shadow_of(entry: &libc::spwd) -> Shadow {
     let [changed, most_days, inactive_days, expires] =
         [entry.sp_lstchg, entry.sp_max, entry.sp_inact, entry.sp_expire].map(|days| Some(days).filter(|days| *days >= 0));
     Shadow { hash, changed, most_days, inactive_days, expires }
+}
+
+/// The names and uids of all accounts that the system tells of. Only for a process that has one thread.
+pub fn accounts() -> Vec<(String, u32)> {
+    let mut found = Vec::new();
+    // SAFETY: no other thread walks the accounts. Each entry is null at the end, or good until the next is asked for, and its
+    // name a string that ends; the name is copied.
+    unsafe {
+        libc::setpwent();
+        while let Some(entry) = libc::getpwent().as_ref() {
+            found.push((CStr::from_ptr(entry.pw_name).to_string_lossy().into_owned(), entry.pw_uid));
+        }
+        libc::endpwent();
+    }
+    found
 }
 
 #[cfg(test)]
