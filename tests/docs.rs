@@ -92,6 +92,78 @@ fn every_key_is_read() {
     }
 }
 
+/// A line of etc/pillarbox.conf without the mark that switches it off; comments stay.
+fn switched_on(line: &str) -> &str {
+    let key =
+        line.strip_prefix('#').filter(|line| line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| is_key(key)));
+    key.unwrap_or(line)
+}
+
+fn is_key(text: &str) -> bool {
+    text.trim_end().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// The file that is installed names every key, with a value that can be used; where it says so, with the default.
+#[test]
+fn keys_of_the_installed_file() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/pillarbox.conf");
+    let plain = fs::read_to_string(file).unwrap();
+    let all: String = plain.lines().map(|line| switched_on(line).to_owned() + "\n").collect();
+    let mut named = BTreeSet::new();
+    for (key, value) in &all.parse::<toml::Table>().unwrap() {
+        let tables = value.as_array().into_iter().flatten().chain([value]).filter_map(toml::Value::as_table);
+        let below: Vec<String> = tables.flat_map(|table| table.keys().map(|inner| format!("{key}.{inner}"))).collect();
+        named.extend(if value.is_table() || !below.is_empty() { below } else { vec![key.clone()] });
+    }
+    let there: BTreeSet<String> = pillarbox::config::schema::KEYS.iter().map(|key| (*key).to_owned()).collect();
+    assert_eq!(named, there);
+
+    let read = |text: &str| pillarbox::config::load::from_text("pillarbox.conf", text, Path::new("/etc/pillarbox"), &[]);
+    let (shown, default) = (read(&all).unwrap_or_else(|report| panic!("{report}")), read("").unwrap());
+    assert_eq!(read(&plain).unwrap(), default);
+    assert_eq!(shown.limits, default.limits);
+    assert_eq!(shown.timeouts, default.timeouts);
+    assert_eq!(shown.queue, default.queue);
+    assert_eq!(shown.submission, default.submission);
+    assert_eq!(shown.log, default.log);
+    let scalars = |config: &pillarbox::config::Config| {
+        let paths = [config.spool.clone(), config.mail.clone(), config.control.clone()];
+        let words = [config.user.clone(), config.postmaster.clone()];
+        (
+            paths,
+            words,
+            config.users.clone(),
+            config.pid_file.clone(),
+            config.max_message_size,
+            config.plaintext_always,
+            config.unauthenticate,
+            config.trust_ad,
+        )
+    };
+    assert_eq!(scalars(&shown), scalars(&default));
+}
+
+/// Who comes from elsewhere is told of keys, tables and commands that there are.
+#[test]
+fn names_in_the_page_on_migration() {
+    let help = help(env!("CARGO_BIN_EXE_pillarboxctl"));
+    let text = page("pillarbox-migrate.7");
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(".Ic "))
+        .map(|name| name.trim_end_matches([' ', ',', ';', '.']))
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let is_key = pillarbox::config::schema::KEYS
+            .iter()
+            .any(|key| *key == name || key.split_once('.').is_some_and(|(table, _)| table == name));
+        let (family, verb) = name.split_once(' ').unwrap_or(("no family", name));
+        let is_command = help.lines().any(|line| line.trim_start().starts_with(family) && line.contains(verb));
+        assert!(is_key || is_command, "there is no {name}");
+    }
+}
+
 #[test]
 fn facts_of_the_state_log() {
     let source = fs::read_to_string(format!("{}/src/mailbox/state.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();

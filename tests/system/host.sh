@@ -45,7 +45,7 @@ as() { # user command...
 }
 
 # The mail of a user who logs in by IMAP, or the number of messages by POP3.
-by_imap() { curl -sS "imap://127.0.0.1/$3" -u "$1:$2"; }
+by_imap() { curl -sS -u "$1:$2" "imap://127.0.0.1/$3" "${@:4}"; }
 by_pop3() { curl -sS "pop3://127.0.0.1/" -u "$1:$2" | wc -l; }
 
 # Has bob a message with this in it?
@@ -54,7 +54,7 @@ comes() { wait_for bob_has "$1"; }
 
 queue_is_empty() { [ "$(pillarboxctl queue list)" = 'The queue is empty.' ]; }
 
-letter() { printf 'Subject: %s\n\nText of %s.\n' "$1" "$1"; }
+letter() { printf 'From: alice\nSubject: %s\n\nText of %s.\n' "$1" "$1"; }
 
 postfix_at_work() {
     local user
@@ -128,6 +128,25 @@ users_log_in() {
     grep -q 'auth failed user=bob peer=127.0.0.1 service=imap' /var/log/mail.log
     # fail2ban sees in the log of this host what it should.
     fail2ban-regex -o ip /var/log/mail.log pillarbox | grep -qx 127.0.0.1
+}
+
+# As pillarbox-migrate(7) says: its own example, carried out.
+maildir_comes_in() {
+    mkdir -p /home/alice/Maildir/{,.Work.2026/}{cur,new,tmp}
+    letter in-the-maildir > '/home/alice/Maildir/cur/1700000001.1.old:2,FS'
+    letter new-there > /home/alice/Maildir/new/1700000002.2.old
+    letter at-work > '/home/alice/Maildir/.Work.2026/cur/1700000003.3.old:2,RS'
+    find /home/alice/Maildir -type f -exec touch -d '2023-11-14 22:13:20' {} +
+    zcat /usr/share/man/man7/pillarbox-migrate.7.gz | sed -n '/^IMAPStore/,/^CopyArrival/p' > /home/alice/.mbsyncrc
+    echo 'secret of alice' > /home/alice/.password
+    chown -R alice: /home/alice
+    for n in 1 2; do
+        as alice mbsync -q all 2> /check/mbsync || { cat /check/mbsync; return 1; }
+        [ "$(by_imap alice 'secret of alice' '' -X 'STATUS INBOX (MESSAGES UNSEEN)')" = $'* STATUS "INBOX" (MESSAGES 3 UNSEEN 2)\r' ]
+    done
+    by_imap alice 'secret of alice' 'Work/2026' -X 'FETCH 1 (FLAGS INTERNALDATE)' > /check/fetched
+    grep -q 'Answered' /check/fetched && grep -q '14-Nov-2023 22:13:20' /check/fetched
+    by_imap alice 'secret of alice' 'Work/2026;UID=1' | grep -q 'Text of at-work'
 }
 
 # Another host, at work at the same time: the next one by our queue, with one user.
@@ -205,7 +224,7 @@ removed() {
     getent passwd pillarbox > /dev/null
 }
 
-steps='postfix_at_work installed_over_postfix users_are_added programs_hand_mail_in users_log_in queue_outlives_a_reboot cron_reports
+steps='postfix_at_work installed_over_postfix users_are_added programs_hand_mail_in users_log_in maildir_comes_in queue_outlives_a_reboot cron_reports
     upgraded removed'
 for step in $steps; do
     begun=$(date +%s%N)

@@ -10,7 +10,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 system=$top/target/system
-packages='postfix rsyslog cron bsd-mailx mutt procmail php-cli curl fail2ban iproute2 procps ca-certificates lsb-base'
+packages='postfix rsyslog cron bsd-mailx mutt procmail php-cli curl isync fail2ban iproute2 procps ca-certificates lsb-base'
 
 skip() { echo "check-system: skipped: $*"; exit 0; }
 
