@@ -1,9 +1,7 @@
 #!/bin/bash
-# What happens on the host that run.sh made, as its first process: see there.
+# What happens on the host that run.sh made: see there.
 set -Eeuo pipefail
 
-ln -s /proc/self/fd /dev/fd
-ip link set lo up
 trap 'echo "  line $LINENO failed: $BASH_COMMAND"' ERR
 trap finish EXIT
 
@@ -62,10 +60,10 @@ postfix_at_work() {
         useradd --create-home --shell /bin/bash "$user"
         echo "$user:secret of $user" | chpasswd
     done
-    rsyslogd
+    pgrep -x rsyslogd > /dev/null || rsyslogd
     printf 'root: alice\nsupport: bob\n' >> /etc/aliases
     newaliases
-    postfix start > /dev/null 2>&1
+    service postfix start > /dev/null
     letter before | sendmail alice bob
     wait_for grep -qs 'Text of before' /var/mail/alice
     comes 'Text of before'
@@ -114,7 +112,7 @@ programs_hand_mail_in() {
 cron_reports() {
     echo 'echo "Text of a job."' > /home/bob/job
     echo '* * * * * sh job; crontab -r' | crontab -u bob -
-    cron
+    service cron start > /dev/null
     comes 'Text of a job\.'
     grep -q '^Subject: Cron <bob@mail> sh job' /var/mail/bob
 }
@@ -177,8 +175,8 @@ queue_outlives_a_reboot() {
     [ "$(wc -l < /check/queue)" = 100 ]
     service pillarbox stop > /dev/null
     fails pgrep -x pillarbox > /dev/null
-    # /run is empty after a boot.
-    find /run -mindepth 1 -delete
+    # After a boot there is nothing.
+    rm -rf /run/pillarbox
     service pillarbox start > /dev/null
     pillarboxctl queue list --json | grep -o '"id": *"[^"]*"' | sort | cmp - /check/queue
     elsewhere
