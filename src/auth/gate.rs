@@ -3,7 +3,7 @@
 use super::throttle::Throttle;
 use crate::host::{Account, Host, ScramKeys};
 use crate::net::Peer;
-use crate::sys::Clock;
+use crate::sys::{Clock, counters};
 use ring::hmac;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,6 +98,12 @@ impl Gate {
             Err(Refusal::TooMany) => "refused",
             Err(Refusal::Broken(_)) => "impossible",
         };
+        let counter = match &outcome {
+            Ok(_) => &counters::LOGINS_OK,
+            Err(Refusal::Wrong) => &counters::LOGINS_FAILED,
+            Err(Refusal::TooMany | Refusal::Broken(_)) => &counters::LOGINS_REFUSED,
+        };
+        counter.count();
         let name = Shown(name);
         match outcome {
             Ok(account) => {

@@ -1,9 +1,10 @@
 //! The operator's tool, and what every Unix program hands its mail to.
 //!
 //! `call` speaks with the daemon through its control socket, `show` puts the answers into words, `users` works on the users
-//! file itself, `sendmail` hands in mail by SMTP through a Unix socket.
+//! file itself, `check` looks whether all is well, `sendmail` hands in mail by SMTP through a Unix socket.
 
 mod call;
+mod check;
 mod sendmail;
 mod show;
 mod users;
@@ -11,6 +12,7 @@ mod users;
 use crate::config::{self, Config};
 use crate::sys::exit;
 use getopts::{Options, ParsingStyle};
+use serde::Serialize;
 use show::List;
 use std::ffi::OsString;
 use std::fmt;
@@ -46,6 +48,9 @@ const USAGE: &str = "\
 usage: pillarboxctl [-f FILE] COMMAND
 
     status [--json]                 how the daemon is
+    check [--json]                  what is wrong with this host, and what to do
+    log                             what is logged
+    log LEVEL [MODULE]              log more or less, until it reads its configuration again
     reload                          make it read its configuration again
     queue list [--json]             what waits to be delivered
     queue show ID                   all about one message
@@ -112,13 +117,16 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
     }
     let json = words.contains(&"--json");
     let plain: Vec<&str> = words.iter().copied().filter(|word| *word != "--json").collect();
-    if json && !matches!(plain.as_slice(), ["status"] | ["queue", "list"]) {
-        return Err(usage("--json goes with status and queue list"));
+    if json && !matches!(plain.as_slice(), ["status"] | ["check"] | ["queue", "list"]) {
+        return Err(usage("--json goes with status, check and queue list"));
     }
     let config = || load(file.as_deref());
     let ask = |request: &str| call::ask(&config()?.control, request);
     match plain.as_slice() {
         ["status"] => show::status(&ask("status")?, json),
+        ["log"] => show::log_levels(&ask("log")?),
+        ["log", rest @ ..] if matches!(rest.len(), 1 | 2) => ask(&format!("log {}", rest.join(" "))).map(drop),
+        ["check"] => check::run(file.as_deref(), json),
         ["reload"] => ask("reload").map(drop),
         ["queue", "list"] => (if json { List::Json } else { List::Plain }).print(&config()?.control, |_| true),
         ["queue", "show", id] => show::message(&ask(&format!("queue show {id}"))?),
@@ -161,4 +169,10 @@ fn say(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// The same, as JSON.
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(exit::SOFTWARE, error))?;
+    say(&format!("{text}\n"))
 }

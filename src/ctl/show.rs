@@ -1,6 +1,6 @@
 //! The daemon's answers, for people and (as JSON) for programs.
 
-use super::{Failure, call, say};
+use super::{Failure, call, print_json, say};
 use crate::sys::exit;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
@@ -18,15 +18,37 @@ pub fn status(status: &Value, json: bool) -> Result<(), Failure> {
         ("host", text(&status["hostname"]).to_owned()),
         ("process", number(&status["pid"]).to_string()),
         ("running for", span(number(&status["uptime"]))),
+        ("memory", format!("{}, {}", size(number(&status["memory"])), counted(number(&status["threads"]), "thread"))),
         ("sessions", sessions(&status["sessions"])),
         ("accepted", number(&status["accepted"]).to_string()),
         ("turned away", number(&status["refused"]).to_string()),
+        ("logins", counters(status, &["logins_ok", "logins_failed", "logins_refused"])),
+        ("messages", counters(status, &["messages_received", "messages_refused"])),
+        (
+            "recipients",
+            counters(status, &["recipients_delivered", "recipients_relayed", "recipients_deferred", "recipients_failed"]),
+        ),
+        ("reports", counters(status, &["reports_sent"])),
         ("queue", queue_in_words(&status["queue"])),
     ];
     if number(&status["bugs"]) > 0 {
         rows.push(("bugs", format!("{} (see the log)", number(&status["bugs"]))));
     }
     say(&rows.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect::<String>())
+}
+
+/// `3 ok, 1 failed`
+fn counters(status: &Value, names: &[&str]) -> String {
+    let word =
+        |name: &str| format!("{} {}", number(&status["counters"][name]), name.split_once('_').map_or(name, |(_, word)| word));
+    names.iter().map(|name| word(name)).collect::<Vec<_>>().join(", ")
+}
+
+/// `pillarboxctl log`.
+pub fn log_levels(levels: &Value) -> Result<(), Failure> {
+    let named = |module: &str| if module.is_empty() { "all".to_owned() } else { clean(module) };
+    let levels = levels.as_object().into_iter().flatten();
+    say(&levels.map(|(module, level)| format!("{:<16} {}\n", named(module), text(level))).collect::<String>())
 }
 
 fn sessions(sessions: &Value) -> String {
@@ -230,11 +252,6 @@ pub fn route(route: &Value) -> Result<(), Failure> {
     }
 }
 
-fn print_json(value: &Value) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(exit::SOFTWARE, error))?;
-    say(&format!("{text}\n"))
-}
-
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
@@ -284,7 +301,7 @@ fn local(time: &Value, format: &str) -> String {
 }
 
 /// Four digits and a unit at most.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let mut shown = bytes;
     let mut tenths = None;
     let mut units = ["", "K", "M", "G", "T"].iter();

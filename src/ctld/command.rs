@@ -4,16 +4,19 @@ use crate::delivery::Which;
 use crate::mail::{Address, Domain, ReversePath};
 use crate::mailbox::FolderName;
 use crate::spool::SpoolId;
+use log::LevelFilter;
 
 /// A request.
 ///
 /// ```abnf
-/// request = ( "status" / "reload" / "queue list" / "queue show " id / "queue flush" [ " " which ]
+/// request = ( "status" / "reload" / "log" [ " " level [ " " module ] ] / "queue list" / "queue show " id / "queue flush" [ " " which ]
 ///           / "queue " ( "hold " / "release " / "remove " ) which / "route " address / "adopt " host
 ///           / "mailbox list " user / "mailbox " ( "check " / "rebuild " / "compact " ) user [ " " folder ] ) CRLF
 /// which   = id / domain / sender
 /// sender  = address / "<" [ address ] ">"
 /// id      = 16HEXDIG "-" 1*16HEXDIG
+/// level   = "off" / "error" / "warn" / "info" / "debug" / "trace"
+/// module  = 1*( ALPHA / "_" / ":" )
 /// host    = 1*255( ALPHA / DIGIT / "." / "-" / "_" )   ; not first a dot
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub enum Command {
     Status,
     /// Read the configuration again.
     Reload,
+    /// What is logged?
+    LogLevels,
+    /// Log this from now on; of one module, or all.
+    LogLevel(LevelFilter, Option<String>),
     /// What waits?
     List,
     /// All about one message.
@@ -56,6 +63,8 @@ impl Command {
         match (verb, rest) {
             ("status", "") => Ok(Command::Status),
             ("reload", "") => Ok(Command::Reload),
+            ("log", "") => Ok(Command::LogLevels),
+            ("log", rest) => Command::parse_log(rest),
             ("route", address) => match address.parse() {
                 Ok(address) => Ok(Command::Route(address)),
                 Err(_) => Err("that is not an address such as user@example.org".to_owned()),
@@ -65,6 +74,16 @@ impl Command {
             ("mailbox", rest) => Command::parse_mailbox(rest),
             ("queue", rest) => Command::parse_queue(rest),
             _ => Err("unknown request".to_owned()),
+        }
+    }
+
+    fn parse_log(text: &str) -> Result<Command, String> {
+        let (level, module) = text.split_once(' ').map_or((text, None), |(level, module)| (level, Some(module)));
+        let level = level.parse().map_err(|_| "a level is off, error, warn, info, debug or trace".to_owned())?;
+        let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'_' | b':'));
+        match module {
+            Some(name) if !is_name(name) => Err("that is not the name of a module".to_owned()),
+            _ => Ok(Command::LogLevel(level, module.map(str::to_owned))),
         }
     }
 
@@ -116,7 +135,13 @@ impl Command {
     pub fn is_act(&self) -> bool {
         !matches!(
             self,
-            Command::Status | Command::List | Command::Show(_) | Command::Route(_) | Command::Folders(_) | Command::Check(..)
+            Command::Status
+                | Command::LogLevels
+                | Command::List
+                | Command::Show(_)
+                | Command::Route(_)
+                | Command::Folders(_)
+                | Command::Check(..)
         )
     }
 }
@@ -148,6 +173,9 @@ mod tests {
         let id: SpoolId = "57a3b1c09d3e1f22-2a".parse().unwrap();
         for (line, command) in [
             ("status", Command::Status),
+            ("log", Command::LogLevels),
+            ("log debug", Command::LogLevel(LevelFilter::Debug, None)),
+            ("log off mailbox::lock", Command::LogLevel(LevelFilter::Off, Some("mailbox::lock".to_owned()))),
             ("queue list", Command::List),
             ("queue show 57a3b1c09d3e1f22-2a", Command::Show(id)),
             ("queue flush", Command::Flush(Which::All)),
@@ -181,6 +209,10 @@ mod tests {
             "queue remove <a.test>",
             "queue remove a@",
             "QUEUE LIST",
+            "log loud",
+            "log debug ",
+            "log debug a b",
+            "log debug A",
             "route",
             "route a",
             "mailbox",

@@ -23,6 +23,7 @@ use crate::delivery::Delivery;
 use crate::host::Host;
 use crate::mailbox::Store;
 use crate::net::Connection;
+use log::LevelFilter;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -34,6 +35,10 @@ pub trait Supervisor: Send + Sync + Debug {
     fn reload(&self) -> Result<(), String>;
     /// How the daemon is.
     fn status(&self) -> Status;
+    /// The least important level that is logged, of all modules (an empty name) and of some.
+    fn log_levels(&self) -> BTreeMap<String, String>;
+    /// Changes it until the configuration is read again. An error: there is no such module.
+    fn set_log_level(&self, level: LevelFilter, module: Option<&str>) -> Result<(), String>;
 }
 
 /// How the daemon is.
@@ -47,6 +52,10 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since the start.
     pub uptime: u64,
+    /// Bytes of memory in use.
+    pub memory: u64,
+    /// Threads.
+    pub threads: u64,
     /// Sessions now, by service.
     pub sessions: BTreeMap<&'static str, usize>,
     /// Sessions since the start.
@@ -55,6 +64,8 @@ pub struct Status {
     pub refused: u64,
     /// Sessions that ended by a bug since the start.
     pub bugs: u64,
+    /// What was done since the start: see [`crate::sys::counters`].
+    pub counters: BTreeMap<&'static str, u64>,
 }
 
 /// What all control sessions share.

@@ -85,6 +85,11 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
             Ok(()) => Ok(Value::Null),
             Err(what) => Err(Refusal::new(exit::CONFIG, what)),
         },
+        Command::LogLevels => Ok(server.supervisor.log_levels().into_iter().collect()),
+        Command::LogLevel(level, module) => match server.supervisor.set_log_level(*level, module.as_deref()) {
+            Ok(()) => Ok(Value::Null),
+            Err(what) => Err(Refusal::new(exit::USAGE, what)),
+        },
         // Written while it is read: see [`converse`].
         Command::List => Ok(Value::Null),
         Command::Show(id) => queue::show(delivery, viewer, *id),

@@ -2,9 +2,13 @@
 
 use super::limits::Limits;
 use super::listeners::Service;
+use super::logger;
 use crate::config::{Config, Protocol};
 use crate::ctld::{Status, Supervisor};
+use crate::sys::counters;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use log::LevelFilter;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -52,11 +56,29 @@ impl Supervisor for Desk {
             version: env!("CARGO_PKG_VERSION"),
             hostname: self.hostname.clone(),
             pid: std::process::id(),
+            memory: of_process("VmRSS").saturating_mul(1024),
+            threads: of_process("Threads"),
             uptime: self.started.elapsed().as_secs(),
             sessions: services.into_iter().chain([Service::Control]).map(count).collect(),
             accepted: self.limits.accepted.load(Ordering::Relaxed),
             refused: self.limits.refused.load(Ordering::Relaxed),
             bugs: self.limits.panics.load(Ordering::Relaxed),
+            counters: counters::all().collect(),
         }
     }
+
+    fn log_levels(&self) -> BTreeMap<String, String> {
+        logger::levels()
+    }
+
+    fn set_log_level(&self, level: LevelFilter, module: Option<&str>) -> Result<(), String> {
+        logger::change_level(level, module)
+    }
+}
+
+/// A figure of proc(5)'s self/status: what it says there, without its unit. Zero where it can't be read.
+fn of_process(what: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

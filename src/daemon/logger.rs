@@ -3,15 +3,97 @@
 use crate::config::schema;
 use env_logger::{Builder, Target};
 use jiff::{Timestamp, Zoned};
-use log::{Level, LevelFilter};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 /// RFC 3164: the facility `mail`, times eight.
 const MAIL: u8 = 2 << 3;
+
+/// Modules that can have a level of their own, with all below them: the rooms, as the map in `lib.rs` names them.
+const ROOMS: &[&str] = &[
+    "auth", "config", "ctl", "ctld", "daemon", "delivery", "host", "imapd", "mail", "mailbox", "net", "pop3d", "smtp", "smtpd",
+    "spool", "sys",
+];
+
+/// What is logged now.
+static LEVELS: RwLock<Levels> = RwLock::new(Levels { all: LevelFilter::Off, modules: BTreeMap::new() });
+
+#[derive(Debug)]
+struct Levels {
+    /// Of modules that are not named.
+    all: LevelFilter,
+    modules: BTreeMap<String, LevelFilter>,
+}
+
+impl Levels {
+    /// Of the code at a place, such as `pillarbox::mailbox::lock`: that of the innermost module that has one.
+    fn of(&self, place: &str) -> LevelFilter {
+        let mut inside = place.strip_prefix("pillarbox::").unwrap_or("");
+        while !inside.is_empty() && !self.modules.is_empty() {
+            if let Some(level) = self.modules.get(inside) {
+                return *level;
+            }
+            inside = inside.rsplit_once("::").map_or("", |(above, _)| above);
+        }
+        self.all
+    }
+
+    /// What no module logs is not even put together.
+    fn apply(&self) {
+        log::set_max_level(self.modules.values().copied().fold(self.all, std::cmp::max));
+    }
+}
+
+/// Passes on what the levels let through.
+#[derive(Debug)]
+struct Logger(env_logger::Logger);
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= now().of(metadata.target()) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+fn now() -> RwLockReadGuard<'static, Levels> {
+    LEVELS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The levels in force, by module; the empty name stands for all others.
+pub fn levels() -> BTreeMap<String, String> {
+    let (now, word) = (now(), |level: &LevelFilter| level.as_str().to_ascii_lowercase());
+    let modules = now.modules.iter().map(|(name, level)| (name.clone(), word(level)));
+    [(String::new(), word(&now.all))].into_iter().chain(modules).collect()
+}
+
+/// Changes the level of a module, or (without one) of all, until the configuration is read again.
+pub fn change_level(level: LevelFilter, module: Option<&str>) -> Result<(), String> {
+    let mut levels = LEVELS.write().unwrap_or_else(PoisonError::into_inner);
+    match module {
+        None => *levels = Levels { all: level, modules: BTreeMap::new() },
+        Some(name) if name.split(':').next().is_some_and(|room| ROOMS.contains(&room)) => {
+            levels.modules.insert(name.to_owned(), level);
+        }
+        Some(name) => return Err(format!("there is no module {name}, but {}", ROOMS.join(", "))),
+    }
+    levels.apply();
+    Ok(())
+}
 
 /// Starts the log. `verbose` makes it that many levels more talkative than the configuration says.
 pub fn start(config: &schema::Log, foreground: bool, verbose: usize) {
@@ -34,7 +116,7 @@ pub fn start(config: &schema::Log, foreground: bool, verbose: usize) {
         });
     }
     // An error would mean that a log is there already, as in a test.
-    let _ = builder.try_init();
+    let _ = log::set_boxed_logger(Box::new(Logger(builder.build())));
     set_level(config, verbose);
 }
 
@@ -42,7 +124,8 @@ pub fn start(config: &schema::Log, foreground: bool, verbose: usize) {
 pub fn set_level(config: &schema::Log, verbose: usize) {
     let levels = [LevelFilter::Error, LevelFilter::Warn, LevelFilter::Info, LevelFilter::Debug, LevelFilter::Trace];
     let at = levels.iter().position(|level| *level == config.level).unwrap_or(2);
-    log::set_max_level(levels.get(at + verbose).copied().unwrap_or(LevelFilter::Trace));
+    // All modules: there is no error.
+    let _ = change_level(levels.get(at + verbose).copied().unwrap_or(LevelFilter::Trace), None);
 }
 
 fn severity(level: Level) -> u8 {
@@ -111,6 +194,33 @@ impl Write for Syslog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modules_are_those_that_there_are() {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        let rooms = std::fs::read_dir(source).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir());
+        let mut rooms: Vec<String> = rooms.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        rooms.retain(|room| room != "bin");
+        rooms.sort();
+        assert_eq!(rooms, ROOMS);
+    }
+
+    #[test]
+    fn the_innermost_module_counts() {
+        let modules = [("mailbox", LevelFilter::Debug), ("mailbox::lock", LevelFilter::Off)];
+        let modules = modules.into_iter().map(|(name, level)| (name.to_owned(), level)).collect();
+        let levels = Levels { all: LevelFilter::Info, modules };
+        for (place, level) in [
+            ("pillarbox::smtpd::data", LevelFilter::Info),
+            ("pillarbox::mailbox", LevelFilter::Debug),
+            ("pillarbox::mailbox::scan::x", LevelFilter::Debug),
+            ("pillarbox::mailbox::lock::x", LevelFilter::Off),
+            ("pillarbox::mailboxes", LevelFilter::Info),
+            ("rustls::mailbox", LevelFilter::Info),
+        ] {
+            assert_eq!(levels.of(place), level, "{place}");
+        }
+    }
 
     #[test]
     fn nothing_breaks_out_of_a_line() {

@@ -11,6 +11,7 @@ use crate::host::Account;
 use crate::mail::header;
 use crate::mailbox::{MailboxError, Uid};
 use crate::spool::{Entry, Message};
+use crate::sys::counters;
 use std::collections::BTreeMap;
 use std::io;
 use std::slice;
@@ -134,6 +135,7 @@ fn deliver(
         office.expected.forget(entry.id, index);
     }
     let uid = delivered.map_err(|error| refused(&error))?;
+    counters::RECIPIENTS_DELIVERED.count();
     log::info!(
         "msg={} event=delivered to=<{}> mailbox={} uid={} delay={:.1}",
         entry.id,

@@ -28,6 +28,8 @@ pub(super) struct Facts {
     pub(super) received: usize,
     /// Values of its Delivered-To fields, as keys of addresses.
     pub(super) delivered_to: Vec<String>,
+    /// Value of its Message-ID, or of that it gets; empty: it has none.
+    pub(super) message_id: String,
 }
 
 /// Finds the end of a header that comes in pieces, looking at each line once.
@@ -71,6 +73,7 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
             has_date = true;
         } else if is("Message-ID") {
             has_id = true;
+            facts.message_id = String::from_utf8_lossy(header::unfold(value).trim_ascii()).into_owned();
         }
         let secret = mending.submission.is_some() && (is("Bcc") || is("Resent-Bcc"));
         if secret || is_spool(name) {
@@ -87,6 +90,7 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
         }
         if !(has_id && is_header) {
             out.extend_from_slice(format!("Message-ID: {}\n", missing.message_id).as_bytes());
+            facts.message_id.clone_from(&missing.message_id);
         }
         if !is_header && !head.is_empty() {
             out.push(b'\n');
@@ -130,7 +134,7 @@ mod tests {
         let kept = "Received: a\n\tb\nodd line\nDelivered-To:\n Bob@Example\n";
         let (text, facts) = mended(head, false);
         assert_eq!(text, format!("Received: us\nBcc: x\n{kept}Bcc : y\n z\nX-Spooled: 1\n"));
-        assert_eq!(facts, Facts { received: 1, delivered_to: vec!["bob@example".into()] });
+        assert_eq!(facts, Facts { received: 1, delivered_to: vec!["bob@example".into()], message_id: String::new() });
         let (text, _) = mended(head, true);
         assert_eq!(text, format!("Received: us\nDate: today\nMessage-ID: <1@here>\n{kept}X-Spooled: 1\n"));
         let (text, _) = mended("message-id: a\nDATE: b\n", true);

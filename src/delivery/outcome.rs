@@ -8,6 +8,7 @@ use crate::auth::Shown;
 use crate::config::Endpoint;
 use crate::smtp::client::clean;
 use crate::spool::{Entry, Outcome, Status};
+use crate::sys::counters;
 use std::fmt;
 use std::sync::Arc;
 
@@ -137,6 +138,7 @@ pub(super) fn conclude(office: &Arc<Office>, entry: &Entry, local: bool, verdict
 fn taken(office: &Arc<Office>, entry: &Entry, delivered: Vec<(u32, Option<Kind>, Box<Trouble>)>) {
     // One try goes one way: all have the same kind.
     let Some(kind) = delivered.first().map(|(_, kind, _)| kind.unwrap_or(Kind::Relayed)) else { return };
+    counters::RECIPIENTS_RELAYED.add(delivered.len());
     let (mut cases, mut unreported) = (Vec::new(), Vec::new());
     for (index, report, said) in delivered {
         let tls = said.relay.as_ref().and_then(|relay| relay.tls.as_deref()).unwrap_or("none");
@@ -201,6 +203,7 @@ fn wait(office: &Arc<Office>, entry: &Entry, local: bool, deferred: Vec<Case>) -
         // After a crash it would be tried too early, nothing worse.
         log::warn!("msg={} event=deferral-unwritten reason=\"{error}\"", entry.id);
     }
+    counters::RECIPIENTS_DEFERRED.add(again.len());
     if !late.is_empty() {
         warn(office, entry, late);
     }
@@ -245,6 +248,7 @@ fn give_up(office: &Arc<Office>, entry: &Entry, failed: Vec<Case>, expired: Vec<
         office.table().wait(entry.id, &indices, due);
         return office.runner.wake();
     }
+    counters::RECIPIENTS_FAILED.add(all.len());
     for (cases, event) in [(&failed, "failed"), (&expired, "expired")] {
         for (index, trouble) in cases {
             tell(office, entry, *index, event, trouble.relay.as_ref(), &trouble.to_string());

@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// Bytes a header may have.
 const MOST_HEADER: usize = 256 * 1024;
 
+/// Characters of a Message-ID in the log.
+const LONGEST_SHOWN: usize = 250;
+
 /// Received fields that make a loop (RFC 5321 §6.3).
 const MOST_HOPS: usize = 100;
 
@@ -104,8 +107,9 @@ impl Letter {
         };
         let entry = draft.commit(settles)?;
         let id = entry.id;
-        log::debug!(
-            "msg={id} event=queued from=<{}> recipients={} size={}",
+        log::info!(
+            "msg={id} event=queued message-id={} from=<{}> recipients={} size={}",
+            Shown(&self.facts.message_id.chars().take(LONGEST_SHOWN).collect::<String>()),
             Shown(&entry.envelope.reverse_path.to_string()),
             entry.envelope.recipients.len(),
             entry.message.len()

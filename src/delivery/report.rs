@@ -15,6 +15,7 @@ use crate::mail::{Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePa
 use crate::mailbox::Ledger;
 use crate::smtp::client::{is_convertible, is_international};
 use crate::spool::{Entry, Journal, Message, Outcome, SpoolError, SpoolId};
+use crate::sys::counters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
@@ -74,6 +75,7 @@ pub(super) fn report(
     let text = fit(entry, notice, stays_here).map_err(|error| PostError::Io(error.to_string()))?;
     letter.write_all(&text).map_err(|error| PostError::Io(error.to_string()))?;
     let report = letter.send_settling(settles)?;
+    counters::REPORTS_SENT.count();
     log::info!("msg={} event=reported to=<{}> report={report}", entry.id, Shown(&sender.to_string()));
     Ok(())
 }

@@ -123,6 +123,22 @@ impl Resolver {
         Ok(found.into_iter().filter_map(|data| if let Data::Text(text) = data { Some(text) } else { None }).collect())
     }
 
+    /// The names of an address (RFC 1035 §3.5, RFC 3596 §2.5), in lower case. Follows CNAMEs.
+    pub fn names(&self, address: IpAddr) -> Result<Vec<String>, DnsError> {
+        let name = match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let [a, b, c, d] = address.octets();
+                format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+            }
+            IpAddr::V6(address) => {
+                let nibbles = address.octets().into_iter().rev().map(|byte| format!("{:x}.{:x}.", byte & 15, byte >> 4));
+                format!("{}ip6.arpa", nibbles.collect::<String>())
+            }
+        };
+        let found = self.lookup(&name, Rtype::PTR)?.data;
+        Ok(found.into_iter().filter_map(|data| if let Data::Pointer(name) = data { Some(name) } else { None }).collect())
+    }
+
     /// IPv6 and IPv4 addresses, in this order. Follows CNAMEs; `NoData` if neither kind exists. An address stands for
     /// itself, `localhost` for the loopback addresses (RFC 6761 §6.3). `Temporary` only if nothing was found and a question
     /// stayed open. They are secure if all that were found are.

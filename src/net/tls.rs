@@ -3,8 +3,12 @@
 mod binding;
 mod certificate;
 mod dane;
+mod der;
+mod facts;
 #[cfg(test)]
 mod tests;
+
+pub use facts::Facts;
 
 use super::TlsInfo;
 use super::dns::TlsaSet;

@@ -9,6 +9,7 @@ use crate::mail::Envelope;
 use crate::net::{Dots, NetError};
 use crate::smtp::reply::{self, Reply};
 use crate::spool::SpoolId;
+use crate::sys::counters;
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
@@ -65,6 +66,7 @@ impl Session<'_> {
         };
         let Facts { sender, recipients } = facts;
         log::info!("session={} smtp message id={id} from=<{}> recipients={recipients} bytes={bytes}", self.name, Shown(sender));
+        counters::MESSAGES_RECEIVED.count();
         self.tally.messages += 1;
         self.tally.recipients += recipients;
         self.forgive();
@@ -108,6 +110,7 @@ impl Session<'_> {
     }
 
     pub(super) fn refused(&self, refusal: Reply, why: &str) -> Outcome {
+        counters::MESSAGES_REFUSED.count();
         log::info!("session={} smtp message refused code={} reason={why:?}", self.name, refusal.code());
         Outcome::Say(refusal)
     }
@@ -119,6 +122,7 @@ impl Session<'_> {
             PostError::Loop => self.refused(reply::LOOP, "loop"),
             PostError::HeaderTooBig => self.refused(reply::HEADER_TOO_BIG, "header too big"),
             PostError::Io(error) => {
+                counters::MESSAGES_REFUSED.count();
                 log::error!("session={} smtp message not taken error={error:?}", self.name);
                 Outcome::Say(reply::LOCAL_ERROR)
             }

@@ -8,6 +8,7 @@ use crate::mail::{Address, Domain, Envelope, Origin, Recipient, ReversePath};
 use crate::net::Peer;
 use crate::smtp::command::{ForwardPath, Mail, Rcpt};
 use crate::smtp::reply::{self, Reply};
+use crate::sys::counters;
 use std::io;
 use std::time::Duration;
 
@@ -128,6 +129,7 @@ impl Session<'_> {
     }
 
     fn refuse(&self, verb: &str, address: String, refusal: Reply) -> Reply {
+        counters::ADDRESSES_REFUSED.count();
         let (session, address) = (self.name, Shown(&address));
         log::info!(
             "session={session} smtp {verb} refused address=<{address}> code={} reason={:?}",

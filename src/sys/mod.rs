@@ -7,6 +7,7 @@
 pub mod apart;
 pub mod beneath;
 pub mod clock;
+pub mod counters;
 pub mod disk;
 pub mod exit;
 pub mod sandbox;

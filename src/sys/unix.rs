@@ -105,6 +105,17 @@ pub fn acknowledge_now(socket: BorrowedFd<'_>) {
     }
 }
 
+/// Does something keep the system's clock right, as far as the kernel knows? None: it does not say.
+pub fn clock_is_kept() -> Option<bool> {
+    let mut state = std::mem::MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: a structure of zeros is a valid one that asks for no change; the kernel fills it in and keeps no pointer to it.
+    match unsafe { libc::adjtimex(state.as_mut_ptr()) } {
+        libc::TIME_ERROR => Some(false),
+        0.. => Some(true),
+        _ => None,
+    }
+}
+
 /// For a program that is not ours: the files it makes are its user's alone, and it may open as many as programs expect.
 pub fn confine(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;

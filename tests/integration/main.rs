@@ -3,6 +3,7 @@
 //! They drive the real programs over loopback, with directories of their own and ports that were free.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin;
 mod attacks;
 mod common;
 mod compress;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         restart::tests(),
         destinations::tests(),
         outbound::tests(),
+        admin::tests(),
         queue::tests(),
         proxy::tests(),
         submission::tests(),

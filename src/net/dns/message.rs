@@ -7,7 +7,7 @@ use domain::base::name::{ParsedName, ToName};
 use domain::base::record::ParsedRecord;
 use domain::base::wire::ParseError;
 use domain::base::{Message, MessageBuilder, Name, Rtype};
-use domain::rdata::{A, Aaaa, AllRecordData, Cname, Soa, Txt};
+use domain::rdata::{A, Aaaa, AllRecordData, Cname, Ptr, Soa, Txt};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(super) enum Data {
     Alias(String),
     Mx(Mx),
     Address(IpAddr),
+    /// PTR: the name of an address.
+    Pointer(String),
     /// TXT, its strings put together.
     Text(Vec<u8>),
     Tlsa(Tlsa),
@@ -40,7 +42,7 @@ impl Data {
         match self {
             Data::Text(text) => text.len(),
             Data::Tlsa(tlsa) => tlsa.data.len(),
-            Data::Alias(_) | Data::Mx(_) | Data::Address(_) => 0,
+            Data::Alias(_) | Data::Mx(_) | Data::Address(_) | Data::Pointer(_) => 0,
         }
     }
 }
@@ -174,6 +176,7 @@ fn data_of(record: &ParsedRecord<'_, &[u8]>, kind: Rtype) -> Result<Option<Data>
             let mx = found.data();
             Data::Mx(Mx { preference: mx.preference(), exchange: text(mx.exchange()) })
         }),
+        Rtype::PTR => record.to_record::<Ptr<ParsedName<_>>>()?.map(|found| Data::Pointer(text(found.data().ptrdname()))),
         Rtype::TXT => record.to_record::<Txt<_>>()?.map(|found| Data::Text(found.data().iter().flatten().copied().collect())),
         Rtype::TLSA => match record.to_any_record::<AllRecordData<_, ParsedName<_>>>()?.into_data() {
             AllRecordData::Unknown(found) => {

@@ -191,6 +191,23 @@ fn temporary<T: std::fmt::Debug>(result: Result<T, DnsError>) -> String {
 }
 
 #[test]
+fn names_of_addresses() {
+    let server = Server::start(|asked| {
+        assert_eq!(asked.kind, Rtype::PTR);
+        let pointer = Says::Raw("1.2.0.192.in-addr.arpa", Rtype::PTR, b"\x04Mail\x01x\x04test\x00".to_vec());
+        match asked.name.as_str() {
+            "1.2.0.192.in-addr.arpa" => vec![answer(asked, Rcode::NOERROR, &[pointer])],
+            _ => vec![answer(asked, Rcode::NXDOMAIN, &[Says::Soa(60, 60)])],
+        }
+    });
+    let resolver = resolver(&[&server]);
+    for address in ["192.0.2.1", "::ffff:192.0.2.1"] {
+        assert_eq!(resolver.names(address.parse().unwrap()), Ok(vec!["mail.x.test".to_owned()]));
+    }
+    assert_eq!(resolver.names("2001:db8::1".parse().unwrap()), Err(DnsError::NoName));
+}
+
+#[test]
 fn exchangers_in_order() {
     let server = Server::start(|asked| {
         assert!(asked.edns);

@@ -1,5 +1,6 @@
 //! What a login can be bound to, so that it is worth nothing on another connection (RFC 5056).
 
+use super::der::value;
 use ring::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
 use rustls::Connection;
 
@@ -30,21 +31,6 @@ fn signature_hash(certificate: &[u8]) -> Option<&'static Algorithm> {
         b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d" | b"\x2a\x86\x48\xce\x3d\x04\x03\x04" => &SHA512,
         _ => return None,
     })
-}
-
-/// A DER value of this tag at the front, and what follows it.
-fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&[found, first], rest) = der.split_first_chunk()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x83 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 3))?;
-            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-        }
-        _ => return None,
-    };
-    (found == tag).then_some(())?;
-    rest.split_at_checked(length)
 }
 
 #[cfg(test)]
