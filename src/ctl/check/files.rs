@@ -167,8 +167,8 @@ fn room(config: &Config, findings: &mut Findings) {
                 continue;
             }
         };
-        let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
-        let (files, free_files) = (u64::from(found.files()), u64::from(found.files_available()));
+        let free = found.blocks_available().saturating_mul(found.fragment_size());
+        let (files, free_files) = (found.files(), found.files_available());
         let what = format!("{} free for {shown}", size(free));
         let advice = "make room: mail is refused while there is less than limits.min_free";
         match free {
