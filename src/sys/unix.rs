@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod crypt;
+pub mod packet;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
