@@ -14,15 +14,25 @@ use toml::de::DeTable;
 /// Reads a configuration: the file, then each `key=value` on top of it. Without a file name the standard one is read if it is there.
 /// Relative paths in it are relative to the file's directory.
 pub fn load(file: Option<&Path>, options: &[String]) -> Result<Config, Report> {
+    from_content(file, &content(file)?, options)
+}
+
+/// What stands in the file.
+pub fn content(file: Option<&Path>) -> Result<String, Report> {
+    let path = file.unwrap_or(Path::new(super::DEFAULT_FILE));
+    match std::fs::read_to_string(path) {
+        Ok(content) => Ok(content),
+        Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(Report::of(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// As [`load`], with what [`content`] gave.
+pub fn from_content(file: Option<&Path>, content: &str, options: &[String]) -> Result<Config, Report> {
     let path = file.unwrap_or(Path::new(super::DEFAULT_FILE));
     let name = path.display().to_string();
-    let content = match std::fs::read_to_string(path) {
-        Ok(content) => content,
-        Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Report::of(format!("{name}: {error}"))),
-    };
     let absolute = std::path::absolute(path).map_err(|error| Report::of(format!("{name}: {error}")))?;
-    from_text(&name, &content, absolute.parent().unwrap_or(Path::new("/")), options)
+    from_text(&name, content, absolute.parent().unwrap_or(Path::new("/")), options)
 }
 
 /// Reads a configuration from memory. `name` stands in errors, `base` is where relative paths begin.

@@ -9,7 +9,7 @@ mod route;
 pub mod schema;
 mod values;
 
-pub use load::load;
+pub use load::{content, from_content, load};
 pub use report::Report;
 pub use schema::{Config, Endpoint, Listen, Program, Protocol, Relay, RelayTls, Site, Tls, UserDatabase, Via};
 

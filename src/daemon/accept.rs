@@ -109,10 +109,15 @@ impl Acceptor {
     /// From now on exactly these plans are served. A listener that is there already stays; one that has to be bound and can't
     /// be leaves all as it was.
     pub fn serve(&mut self, plans: &[Plan]) -> io::Result<()> {
+        self.serve_bound(plans, listeners::bind)
+    }
+
+    /// The same; `bind` makes those that are new.
+    pub fn serve_bound(&mut self, plans: &[Plan], bind: impl Fn(&Plan) -> io::Result<Option<Listener>>) -> io::Result<()> {
         let kept = self.keep(plans);
         let mut bound = Vec::new();
         for (plan, _) in plans.iter().zip(&kept).filter(|(_, kept)| kept.is_none()) {
-            let listener = listeners::bind(plan)?;
+            let listener = bind(plan)?;
             if let Some(listener) = &listener {
                 let token = Token(self.next_token + bound.len());
                 self.poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;

@@ -8,7 +8,7 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, Sockadd
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -207,6 +207,35 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 impl Listener {
+    /// One that another process has bound for this plan.
+    pub fn adopt(plan: &Plan, socket: OwnedFd) -> io::Result<Listener> {
+        match &plan.endpoint {
+            Endpoint::Tcp(_) => {
+                let listener = TcpListener::from(socket);
+                let shown = Endpoint::Tcp(listener.local_addr()?);
+                Ok(Listener { socket: Socket::Tcp(listener), shown })
+            }
+            Endpoint::Unix(path) => {
+                let file = identity(path)?;
+                let socket = Socket::Unix(UnixListener::from(socket), path.clone(), file);
+                Ok(Listener { socket, shown: plan.endpoint.clone() })
+            }
+        }
+    }
+
+    /// The socket alone, for another process to adopt. The path of a Unix socket stays.
+    pub fn give(self) -> io::Result<OwnedFd> {
+        let socket = match &self.socket {
+            Socket::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Socket::Unix(listener, ..) => listener.as_fd().try_clone_to_owned(),
+        };
+        if socket.is_ok() {
+            // This one stays open, in a process that has little left to do.
+            std::mem::forget(self);
+        }
+        socket
+    }
+
     /// Where it really is: a port 0 is filled in.
     pub fn shown(&self) -> &Endpoint {
         &self.shown

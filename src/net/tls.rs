@@ -47,15 +47,20 @@ pub struct ServerTls {
 impl ServerTls {
     /// Loads certificate chain and key (PEM). An error names the file.
     pub fn load(certificate: &Path, key: &Path) -> io::Result<ServerTls> {
+        let read = |path: &Path| std::fs::read(path).map_err(|error| invalid(format!("{}: {error}", path.display())));
+        ServerTls::from_pem((certificate, &read(certificate)?), (key, &read(key)?))
+    }
+
+    /// The same, of what stands in these files.
+    pub fn from_pem((certificate, chain): (&Path, &[u8]), (key, secret): (&Path, &[u8])) -> io::Result<ServerTls> {
         let of = |path: &Path, error: &dyn std::fmt::Display| invalid(format!("{}: {error}", path.display()));
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| of(certificate, &error))?;
+        let chain =
+            CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>().map_err(|error| of(certificate, &error))?;
         if chain.is_empty() {
             return Err(of(certificate, &"no certificate in it"));
         }
         let end_point = chain.first().and_then(|certificate| binding::end_point(certificate));
-        let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| of(key, &error))?;
+        let secret = PrivateKeyDer::from_pem_slice(secret).map_err(|error| of(key, &error))?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(invalid)?
