@@ -31,9 +31,9 @@ impl Ready {
 }
 
 /// Runs the daemon: here, or in a process of its own of which only the start is waited for. Gives the code to end with.
-pub fn launch(options: &Options, daemon: impl FnOnce(Ready) -> Result<(), Failure>) -> Result<u8, Failure> {
+pub fn launch(options: &Options, daemon: impl FnOnce(Ready) -> Result<u8, Failure>) -> Result<u8, Failure> {
     if options.foreground {
-        return daemon(Ready { launcher: None, keep_stderr: true }).map(|()| exit::OK);
+        return daemon(Ready { launcher: None, keep_stderr: true });
     }
     let system = |error: io::Error| Failure::new(exit::OSERR, error);
     let (told, tell) = UnixStream::pair().map_err(system)?;
@@ -51,7 +51,7 @@ pub fn launch(options: &Options, daemon: impl FnOnce(Ready) -> Result<(), Failur
                 // If the launcher has gone long ago nobody reads this.
                 let _ = (&failed).write_all(&[failure.code]);
             }
-            done.map(|()| exit::OK)
+            done
         }
     }
 }
@@ -66,7 +66,7 @@ fn wait_for(mut told: UnixStream) -> u8 {
 }
 
 /// Whoever reads the launcher's output to its end must not wait for us, and no file system be kept busy.
-fn leave_terminal(keep_stderr: bool) {
+pub fn leave_terminal(keep_stderr: bool) {
     let _ = std::env::set_current_dir("/");
     let Ok(nothing) = fs::File::options().read(true).write(true).open("/dev/null") else { return };
     let _ = nix::unistd::dup2_stdin(&nothing);
@@ -89,6 +89,8 @@ impl Ready {
 pub struct PidFile {
     path: PathBuf,
     file: Arc<dyn File>,
+    /// It stays when this is dropped: it is another process's.
+    is_left: bool,
 }
 
 impl PidFile {
@@ -108,14 +110,24 @@ impl PidFile {
             if here.is_ok_and(|here| file.stat().is_ok_and(|ours| ours.file == here)) {
                 file.set_len(0).map_err(named)?;
                 file.write_at(&[IoSlice::new(format!("{}\n", std::process::id()).as_bytes())], 0).map_err(named)?;
-                return Ok(PidFile { path: path.to_owned(), file });
+                return Ok(PidFile { path: path.to_owned(), file, is_left: false });
             }
         }
     }
 }
 
+impl PidFile {
+    /// For a process that was forked: closes the file. It is the other process's.
+    pub fn leave(mut self) {
+        self.is_left = true;
+    }
+}
+
 impl Drop for PidFile {
     fn drop(&mut self) {
+        if self.is_left {
+            return;
+        }
         // In a directory of root's it can only be emptied.
         let _ = self.file.set_len(0);
         let _ = fs::remove_file(&self.path);

@@ -84,17 +84,14 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
     Ok(())
 }
 
-/// The first users file, empty, if it is not there: a fresh daemon starts without any user.
-pub fn prepare_users(config: &Config, identity: Option<&Identity>) -> Result<(), Failure> {
+/// The first users file, empty, if it is not there: a fresh daemon starts without any user. It is the caller's: what is in it is no
+/// business of a daemon that has given up its rights.
+pub fn prepare_users(config: &Config) {
     use std::os::unix::fs::OpenOptionsExt;
-    let Some(path) = config.users_files().next() else { return Ok(()) };
-    match fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => {
-            log::warn!("users-file-made path={} (empty: add users with pillarboxctl user add)", path.display());
-            own(path, identity)
-        }
-        // A file that is there is fine; one that can't be made is told of when it is read.
-        Err(_) => Ok(()),
+    let Some(path) = config.users_files().next() else { return };
+    // A file that is there is fine; one that can't be made is told of when it is read.
+    if fs::File::options().write(true).create_new(true).mode(0o600).open(path).is_ok() {
+        log::warn!("users-file-made path={} (empty: add users with pillarboxctl user add)", path.display());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The daemon: accepts connections, hands them to the rooms of their protocols, starts and stops everything.
 //!
 //! `supervise` tells the story from start to stop. `options`: the command line. `background`: leaving the terminal, and the
-//! file with the process number. `identity`: whom the daemon runs as. `listeners`, `limits` and `accept`: the loop that lets
+//! file with the process number. `identity`: whom the daemon runs as. `monitor`: the process that stays root. `listeners`, `limits` and `accept`: the loop that lets
 //! connections in. `workers`: the threads that run them. `services`: what a thread does with a connection. `desk`: what operators may ask. `logger`: the log.
 
 mod accept;
@@ -11,6 +11,7 @@ mod identity;
 mod limits;
 mod listeners;
 mod logger;
+mod monitor;
 mod options;
 mod services;
 mod supervise;
@@ -51,7 +52,7 @@ pub fn main() -> ExitCode {
 }
 
 fn start(words: &[String]) -> Result<u8, Failure> {
-    let options =
+    let mut options =
         Options::parse(words).map_err(|what| Failure::new(exit::USAGE, format!("{what}\n{}", options::usage().trim_end())))?;
     if options.help || options.version {
         let text = if options.help { options::usage() } else { format!("pillarbox {}\n", env!("CARGO_PKG_VERSION")) };
@@ -65,5 +66,7 @@ fn start(words: &[String]) -> Result<u8, Failure> {
         let _ = writeln!(io::stdout(), "configuration ok");
         return Ok(exit::OK);
     }
+    // It is read again after leaving the directory that this is relative to.
+    options.file = options.file.map(|file| std::path::absolute(&file).unwrap_or(file));
     background::launch(&options, |ready| supervise::run(&options, config, ready))
 }

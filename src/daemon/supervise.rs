@@ -1,14 +1,16 @@
 //! The daemon's life: start, run, reload, stop.
 //!
-//! Everything that needs root happens first: limits, listeners, certificate. Then it becomes the account it is to run as,
-//! and only then opens journal and mailboxes and starts threads. It says that it is ready when all that is done.
+//! Everything that needs root happens first: limits, listeners, certificate. If it is to run as another account, this process
+//! stays as its `monitor`, and another one goes on: it becomes that account, and only then opens journal and mailboxes and
+//! starts threads. It says that it is ready when all that is done.
 
 use super::accept::{Acceptor, Turn};
 use super::background::{PidFile, Ready};
 use super::desk::{Ask, Desk};
 use super::identity::{self, Identity};
 use super::limits::Limits;
-use super::listeners;
+use super::listeners::{self, Listener};
+use super::monitor::{self, Part};
 use super::options::Options;
 use super::services::{self, Foundation, Job, Services};
 use super::workers::Workers;
@@ -16,14 +18,17 @@ use super::{Failure, logger};
 use crate::auth::Gate;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
-use crate::host::{Chain, Host};
+use crate::host::{Chain, Host, Monitor};
 use crate::mailbox::Store;
 use crate::net::{Registry, dns::Resolver, tls::ServerTls};
 use crate::spool::{self, Journal};
 use crate::sys::{Clock, Disk, RealDisk, SystemClock, exit, unix};
 use crossbeam_channel::Receiver;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Pid, getpid, getppid};
 use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +46,8 @@ struct Daemon {
     options: Options,
     base: Foundation,
     host: Arc<dyn Host>,
+    /// Who does what needs root.
+    monitor: Option<Arc<Monitor>>,
     services: Arc<Services>,
     acceptor: Acceptor,
     workers: Workers<Job>,
@@ -58,8 +65,8 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// Starts, tells `ready`, serves until told to stop, stops.
-pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<(), Failure> {
+/// Starts, tells `ready`, serves until told to stop, stops. Gives the code to end with.
+pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<u8, Failure> {
     unix::limit_arenas(ARENAS);
     crate::mail::date::load_zone();
     logger::start(&config.log, options.foreground, options.verbose);
@@ -71,31 +78,70 @@ pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<(), Fa
     raise_open_files();
 
     let identity = Identity::wanted(&config)?;
-    if config.has_system_users() {
-        let what = "system users are not served by this version; name a users file, such as \"/etc/pillarbox/users\"";
+    if identity.is_none() && config.has_system_users() {
+        let what = "users of the system need a daemon that root starts and that runs as another account: see `user`";
         return Err(Failure::new(exit::CONFIG, what));
     }
     identity::prepare_directories(&config, identity.as_ref())?;
-    identity::prepare_users(&config, identity.as_ref())?;
+    identity::prepare_users(&config);
     let pid_file = config.pid_file.as_deref().map(PidFile::create).transpose()?;
+    let Some(identity) = identity else {
+        run_daemon(options, config, None, ready)?;
+        drop(pid_file);
+        return Ok(exit::OK);
+    };
+    let parent = getpid();
+    match monitor::part(options, &config, pid_file, ready)? {
+        Part::Monitor(code) => Ok(code),
+        Part::Daemon(socket, ready) => {
+            let failed = |error| Failure::new(exit::OSERR, error);
+            let monitor = Arc::new(Monitor::new(Arc::new(RealDisk), socket).map_err(failed)?);
+            run_daemon(options, config, Some(Ward { identity, monitor, parent }), ready).map(|()| exit::OK)
+        }
+    }
+}
+
+/// What a daemon needs that gives its rights up.
+struct Ward {
+    identity: Identity,
+    monitor: Arc<Monitor>,
+    /// The monitor's process.
+    parent: Pid,
+}
+
+impl Ward {
+    /// Becomes who it is to be. From then on it ends when its monitor does.
+    fn give_up_rights(&self, config: &Config) -> Result<(), Failure> {
+        let failed = |error| Failure::new(exit::OSERR, format!("cannot run as `{}`: {error}", config.user));
+        self.identity.become_it().map_err(failed)?;
+        // To change the account forgets this, so it is said now.
+        set_pdeathsig(Signal::SIGTERM).map_err(failed)?;
+        match getppid() == self.parent {
+            true => Ok(()),
+            false => Err(Failure::new(exit::OSERR, "the monitor has ended")),
+        }
+    }
+}
+
+fn run_daemon(options: &Options, config: Config, ward: Option<Ward>, ready: Ready) -> Result<(), Failure> {
     let limits = Arc::new(Limits::default());
     let mut acceptor = Acceptor::new(limits.clone()).map_err(|error| Failure::new(exit::OSERR, error))?;
     acceptor.serve(&listeners::plan(&config)).map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
     let tls = config.tls.as_ref().map(|_| load_tls(&config)).transpose()?;
-    if let Some(identity) = &identity {
-        identity.become_it().map_err(|error| Failure::new(exit::OSERR, format!("cannot run as `{}`: {error}", config.user)))?;
-    }
+    ward.as_ref().map_or(Ok(()), |ward| ward.give_up_rights(&config))?;
 
     let tls = tls.map_or_else(|| load_tls(&config), Ok)?;
-    let (desk, asked) = Desk::new(&config, limits.clone(), acceptor.waker());
-    let mut daemon = Daemon::open(options, config, tls, Arc::new(desk), asked, acceptor, limits)?;
+    let monitor = ward.map(|ward| ward.monitor);
+    let mut daemon = Daemon::open(options, config, tls, monitor, acceptor, limits)?;
     let shown = daemon.acceptor.shown();
     log::info!("started version={} pid={} {shown}", env!("CARGO_PKG_VERSION"), std::process::id());
+    if let Some(monitor) = &daemon.monitor {
+        monitor.tell_ready().map_err(|error| Failure::new(exit::OSERR, error))?;
+    }
     ready.tell(&shown);
     daemon.serve();
     daemon.stop();
     log::info!("stopped");
-    drop(pid_file);
     Ok(())
 }
 
@@ -130,16 +176,18 @@ impl Daemon {
         options: &Options,
         config: Config,
         tls: Arc<ServerTls>,
-        desk: Arc<Desk>,
-        asked: Receiver<Ask>,
+        monitor: Option<Arc<Monitor>>,
         acceptor: Acceptor,
         limits: Arc<Limits>,
     ) -> Result<Daemon, Failure> {
         let config = Arc::new(config);
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let host = Chain::open(&disk, &config).map_err(|error| Failure::new(exit::CONFIG, error))?;
-        let host: Arc<dyn Host> = Arc::new(host);
+        let host: Arc<dyn Host> = match &monitor {
+            Some(monitor) => monitor.clone(),
+            None => Arc::new(Chain::open(&disk, &config).map_err(|error| Failure::new(exit::CONFIG, error))?),
+        };
+        let (desk, asked) = Desk::new(&config, limits.clone(), acceptor.waker());
         let dir: PathBuf = config.spool.join("journal").join(config.hostname.to_ascii_lowercase());
         let journal = spool::Options { dir, segment_size: SEGMENT, min_free: config.limits.min_free };
         let journal = Journal::open(disk.clone(), clock.clone(), journal)
@@ -161,7 +209,7 @@ impl Daemon {
             store,
             delivery: Arc::new(delivery),
             registry: Registry::default(),
-            desk,
+            desk: Arc::new(desk),
         };
         let next_session = u64::try_from(base.clock.now().seconds()).unwrap_or(0) << 16;
         Ok(Daemon {
@@ -169,6 +217,7 @@ impl Daemon {
             services: Arc::new(Services::new(&base, config, tls)),
             base,
             host,
+            monitor,
             acceptor,
             workers: Workers::new(services::run),
             limits,
@@ -228,19 +277,46 @@ impl Daemon {
     }
 
     fn try_reload(&mut self) -> Result<(), String> {
-        let mut config =
-            config::load(self.options.file.as_deref(), &self.options.settings).map_err(|report| report.to_string())?;
-        for key in keep_what_needs_a_restart(&mut config, &self.services.config) {
-            log::warn!("reload key={key} (changed; that needs a restart)");
-        }
-        let tls = load_tls(&config).map_err(|failure| failure.what)?;
+        let (config, tls) = self.read_again()?;
         self.host.reload().map_err(|error| error.to_string())?;
-        self.acceptor.serve(&listeners::plan(&config)).map_err(|error| error.to_string())?;
+        let plans = listeners::plan(&config);
+        match &self.monitor {
+            None => self.acceptor.serve(&plans),
+            Some(monitor) => self.acceptor.serve_bound(&plans, |plan| {
+                let bound = monitor.bind(&plan.endpoint.to_string())?;
+                bound.map(|socket| Listener::adopt(plan, socket)).transpose()
+            }),
+        }
+        .map_err(|error| error.to_string())?;
+        if let Some(monitor) = &self.monitor {
+            monitor.adopt().map_err(|error| error.to_string())?;
+        }
         logger::set_level(&config.log, self.options.verbose);
         let config = Arc::new(config);
         self.base.delivery.reload(config.clone());
         self.services = Arc::new(Services::new(&self.base, config, tls));
         Ok(())
+    }
+
+    /// The configuration as it is now, and its certificate, which only the monitor may be able to read.
+    fn read_again(&self) -> Result<(Config, Arc<ServerTls>), String> {
+        let (file, settings) = (self.options.file.as_deref(), &self.options.settings);
+        let bundle = self.monitor.as_ref().map(|monitor| monitor.reload()).transpose().map_err(|error| error.to_string())?;
+        let config = match &bundle {
+            Some(bundle) => config::from_content(file, &bundle.text, settings),
+            None => config::load(file, settings),
+        };
+        let mut config = config.map_err(|report| report.to_string())?;
+        for key in keep_what_needs_a_restart(&mut config, &self.services.config) {
+            log::warn!("reload key={key} (changed; that needs a restart)");
+        }
+        let tls = match (&config.tls, bundle.and_then(|bundle| bundle.tls)) {
+            (Some((certificate, key)), Some((chain, secret))) => ServerTls::from_pem((certificate, &chain), (key, &secret))
+                .map(Arc::new)
+                .map_err(|error| format!("certificate: {error}"))?,
+            _ => load_tls(&config).map_err(|failure| failure.what)?,
+        };
+        Ok((config, tls))
     }
 
     /// No more accepting; farewells; what is arriving may finish; then the queue, then the last checkpoint.
@@ -281,7 +357,7 @@ impl Daemon {
 }
 
 /// What can't change while it runs stays as it is; gives the keys that were to change.
-fn keep_what_needs_a_restart(new: &mut Config, old: &Config) -> Vec<&'static str> {
+pub fn keep_what_needs_a_restart(new: &mut Config, old: &Config) -> Vec<&'static str> {
     let mut changed = Vec::new();
     macro_rules! keep {
         ($($key:literal: $($field:ident).+),+ $(,)?) => {

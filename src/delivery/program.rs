@@ -5,7 +5,9 @@ use super::outcome::{self, Trouble, Verdict};
 use super::table::Task;
 use super::{Office, local, runner};
 use crate::config::Program;
-use crate::host::program::{End, Run, run as run_program};
+use crate::host::Job;
+use crate::host::line::harmless;
+use crate::host::program::End;
 use crate::mail::mboxrd::{FromWire, ToWire};
 use crate::mail::{Address, ReversePath};
 use crate::smtp::client::{Enhanced, clean};
@@ -72,7 +74,7 @@ fn give(office: &Office, program: &Program, entry: &Entry, address: &Address) ->
     let environment = facts.map(|(name, value)| (name, harmless(&value)));
     let begun = Instant::now();
     let mut stopping = None;
-    let is_over = || {
+    let mut is_over = || {
         if office.is_stopping() {
             let since: &mut Instant = stopping.get_or_insert_with(Instant::now);
             return since.elapsed() >= config.timeouts.stop;
@@ -80,8 +82,7 @@ fn give(office: &Office, program: &Program, entry: &Entry, address: &Address) ->
         begun.elapsed() >= config.timeouts.program
     };
     office.programs.fetch_add(1, Ordering::SeqCst);
-    let job = Run { words: &program.words, user: program.user.as_deref(), account: None, environment: &environment, input };
-    let ran = run_program(job, is_over);
+    let ran = office.host.run_program(program, Job { environment: &environment, input }, &mut is_over);
     office.programs.fetch_sub(1, Ordering::SeqCst);
     let seconds = begun.elapsed().as_secs_f32();
     match ran {
@@ -148,12 +149,6 @@ fn clean_lines(said: &[u8]) -> String {
     let mut text = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     text.truncate(MOST_TOLD);
     text
-}
-
-/// A value that means nothing to a shell, however carelessly a script handles it.
-fn harmless(value: &str) -> String {
-    let safe = |char: &char| char.is_alphanumeric() || "!@%-_=+:,./".contains(*char);
-    value.chars().map(|char| if safe(&char) { char } else { '_' }).collect()
 }
 
 /// The message with LF line ends, as a mailbox would have it but without its `From ` line.

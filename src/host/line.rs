@@ -44,6 +44,15 @@ impl Line {
     }
 }
 
+/// The names of all facts of an envelope that a command is told of.
+pub const FACTS: [&str; 4] = ["SENDER", "RECIPIENT", "LOCAL", "DOMAIN"];
+
+/// A value that means nothing to a shell, however carelessly a script handles it.
+pub fn harmless(value: &str) -> String {
+    let safe = |char: &char| char.is_alphanumeric() || "!@%-_=+:,./".contains(*char);
+    value.chars().map(|char| if safe(&char) { char } else { '_' }).collect()
+}
+
 /// What a command gets beside what every program gets.
 #[derive(Debug)]
 pub struct Job<'a> {

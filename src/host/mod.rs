@@ -4,6 +4,7 @@ pub mod asuser;
 pub mod chain;
 pub mod direct;
 pub mod line;
+pub mod monitor;
 pub mod password;
 pub mod program;
 pub mod scram;
@@ -13,11 +14,13 @@ pub mod users;
 pub use chain::Chain;
 pub use direct::Direct;
 pub use line::{Job, Line, LineOf};
+pub use monitor::Monitor;
 pub use scram::ScramKeys;
 pub use system::System;
 
+use crate::config::Program;
 use crate::sys::{File, Open};
-use program::End;
+use program::{End, Run};
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,7 +46,8 @@ impl Account {
     }
 }
 
-/// Who can answer for the operating system: [`Direct`] with the daemon's own identity.
+/// Who can answer for the operating system: [`Direct`] with the daemon's own identity, [`Monitor`] by asking a process of
+/// root's.
 pub trait Host: Send + Sync + Debug {
     /// Looks an account up; names are compared in lower case.
     fn account(&self, name: &str) -> io::Result<Option<Account>>;
@@ -74,6 +78,12 @@ pub trait Host: Send + Sync + Debug {
     /// Opens the file that a line names, as its owner, to append to it. None: it is `/dev/null`.
     fn open_line(&self, _line: &Line) -> io::Result<Option<Arc<dyn File>>> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Runs a program of the configuration, as [`Host::run_line`] runs a command: as the account that is named there, or as who
+    /// we are.
+    fn run_program(&self, program: &Program, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
+        let (words, user) = (&program.words, program.user.as_deref());
+        program::run(Run { words, user, account: None, environment: job.environment, input: job.input }, is_over)
     }
     /// Reads again what may have changed.
     fn reload(&self) -> io::Result<()>;

@@ -20,6 +20,7 @@ mod later;
 mod layers;
 mod load;
 mod mailbox;
+mod monitor;
 mod outbound;
 mod proxy;
 mod queue;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         shared::tests(),
         small::tests(),
         attacks::tests(),
+        monitor::tests(),
         waiting::tests(),
         search::tests(),
         scram::tests(),

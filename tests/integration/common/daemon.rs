@@ -5,6 +5,7 @@ use crate::runner::note;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -42,6 +43,8 @@ pub struct Setup {
     pub spool: Option<PathBuf>,
     /// Where the mailboxes are to be.
     pub mail: Option<PathBuf>,
+    /// Whom it is to run as, by name, if not as who runs the test. That takes root.
+    pub user: Option<String>,
 }
 
 impl Default for Setup {
@@ -56,6 +59,7 @@ impl Default for Setup {
             open_files: None,
             spool: None,
             mail: None,
+            user: None,
         }
     }
 }
@@ -89,6 +93,13 @@ impl Setup {
         let (spool, mail) = (self.spool.clone().unwrap_or_else(|| at("spool")), self.mail.clone().unwrap_or_else(|| at("mail")));
         fs::create_dir_all(&spool).unwrap();
         fs::create_dir_all(&mail).unwrap();
+        if let Some(user) = &self.user {
+            let user = nix::unistd::User::from_name(user).unwrap().unwrap();
+            for own in [&spool, &mail] {
+                nix::unistd::chown(own, Some(user.uid), Some(user.gid)).unwrap();
+            }
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        }
         let free = vec![None; LISTENERS.len()];
         let daemon = Daemon { addresses: free.clone(), pinned: free, child: None, spool, mail, dir, setup: self };
         daemon.write_config();
@@ -290,17 +301,18 @@ impl Daemon {
     /// The configuration, with more lines at its end.
     pub fn config_text(&self, more: &str) -> String {
         let mut text = format!(
-            "hostname = {:?}\ndomains = {:?}\nusers = [{:?}]\nuser = \"\"\npostmaster = {:?}\nspool = {:?}\nmail = {:?}\npid_file = {:?}\n",
+            "hostname = {:?}\ndomains = {:?}\nusers = [{:?}]\nuser = {:?}\npostmaster = {:?}\nspool = {:?}\nmail = {:?}\npid_file = {:?}\n",
             self.setup.hostname,
             self.setup.domains,
             self.path("users"),
+            self.setup.user.as_deref().unwrap_or(""),
             self.setup.users.first().map_or("root", String::as_str),
             self.spool,
             self.mail,
             self.path("pid"),
         );
-        if self.setup.spool.is_some() {
-            // Another daemon may have the same one.
+        if self.setup.spool.is_some() || self.setup.user.is_some() {
+            // Another daemon may have the same spool, and another account has another default.
             text += &format!("control = {:?}\n", self.path("ctl.sock"));
         }
         for ((_, protocol, tls), address) in LISTENERS.iter().zip(&self.pinned) {
@@ -325,6 +337,11 @@ impl Daemon {
     /// SIGTERM, and waits for its end.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.wait_for_end()
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         wait_for("the daemon's end", 60, || child.try_wait().unwrap())
     }

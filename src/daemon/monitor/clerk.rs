@@ -1,0 +1,255 @@
+//! What the monitor answers, and on what grounds: its own configuration and the system's word, never what stands in a question.
+
+use super::children::Kind;
+use crate::config::{self, Config, Program, Via};
+use crate::daemon::options::Options;
+use crate::daemon::{background, listeners, logger, supervise};
+use crate::host::asuser::{self, Roots};
+use crate::host::line::{FACTS, harmless};
+use crate::host::monitor::wire::{Answer, Environment, Question};
+use crate::host::program::{Run, run};
+use crate::host::{Account, Chain, Host};
+use crate::sys::unix::packet;
+use crate::sys::{Disk, RealDisk};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A child that takes longer is stuck, on a file system that does not answer, say.
+const LIMIT: Duration = Duration::from_secs(30);
+/// A certificate that is bigger is none.
+const MOST_PEM: u64 = 1 << 20;
+
+/// An answer, and the descriptors that go with it.
+type Reply = io::Result<(Answer, Vec<OwnedFd>)>;
+
+/// A question that has come, with where its answer goes.
+#[derive(Debug)]
+pub struct Asked {
+    pub question: Question,
+    socket: OwnedFd,
+    /// What a program is to read.
+    input: Option<File>,
+}
+
+impl Asked {
+    /// None: something else came with it than has to.
+    pub fn new(question: Question, descriptors: Vec<OwnedFd>) -> Option<Asked> {
+        let mut descriptors = descriptors.into_iter();
+        let socket = descriptors.next()?;
+        let input = matches!(question, Question::RunProgram(..)).then(|| descriptors.next().map(File::from));
+        let input = match input {
+            Some(input) => Some(input.filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()))?),
+            None => None,
+        };
+        descriptors.next().is_none().then_some(Asked { question, socket, input })
+    }
+
+    /// Gives the answer; `wait` until there is room for it.
+    pub fn reply(&self, answer: &Answer, files: &[OwnedFd], wait: bool) -> io::Result<()> {
+        let files: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
+        packet::send(self.socket.as_fd(), &answer.encode(), &files, wait)
+    }
+
+    /// Nobody waits for the answer any more, or whoever does wants what was begun to end.
+    pub fn is_given_up(&self) -> bool {
+        packet::is_closed(&self.socket)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Clerk {
+    options: Options,
+    /// What the daemon works by.
+    config: Config,
+    /// What it was last given, and may not have taken up.
+    candidate: Config,
+    host: Arc<dyn Host>,
+    roots: Roots,
+}
+
+impl Clerk {
+    /// An error: a users file can't be read.
+    pub fn new(options: &Options, config: &Config) -> io::Result<Clerk> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        Ok(Clerk {
+            options: options.clone(),
+            config: config.clone(),
+            candidate: config.clone(),
+            host: Arc::new(Chain::open(&disk, config)?),
+            roots: Roots::new(&config.mail, &config.spool),
+        })
+    }
+
+    /// The kind of child that has to answer this. None: it is answered at once.
+    pub fn kind_of(&self, question: &Question) -> Option<Kind> {
+        match question {
+            Question::Ready | Question::AllHaveScram | Question::Reload | Question::Adopt => None,
+            // Where the system keeps its users may be far away.
+            Question::Account(_) | Question::Scram(_) => self.config.has_system_users().then_some(Kind::Quick),
+            Question::Verify(..) => Some(Kind::Password),
+            Question::RunProgram(..) => Some(Kind::Program),
+            Question::OpenMailbox(..) | Question::MakeFolders(..) | Question::Forward(_) | Question::Bind(_) => Some(Kind::Quick),
+        }
+    }
+
+    /// How long a child may take.
+    pub fn time_for(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::Quick | Kind::Password => LIMIT,
+            // It ends the program itself, long before that.
+            Kind::Program => self.config.timeouts.program.saturating_add(2 * LIMIT),
+        }
+    }
+
+    /// Reads users files that have changed: children would else do that, each for itself.
+    pub fn prepare(&self, question: &Question) {
+        if let (Question::Verify(name, _), false) = (question, self.config.has_system_users()) {
+            // An error there is the child's, too.
+            let _ = self.host.account(name);
+        }
+    }
+
+    /// Answers what [`Clerk::kind_of`] leaves to this process.
+    pub fn answer_now(&mut self, question: &Question) -> Reply {
+        match question {
+            Question::Ready => {
+                if !self.options.foreground {
+                    background::leave_terminal(!self.config.log.syslog);
+                }
+                plain(Answer::Done)
+            }
+            Question::Account(name) => plain(Answer::Account(self.host.account(name)?)),
+            Question::Scram(name) => plain(Answer::Scram(self.host.scram(name)?)),
+            Question::AllHaveScram => plain(Answer::Flag(self.host.all_have_scram())),
+            Question::Reload => self.reload(),
+            Question::Adopt => {
+                self.config = self.candidate.clone();
+                logger::set_level(&self.config.log, self.options.verbose);
+                plain(Answer::Done)
+            }
+            _ => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Answers all else, in a process of its own: it may become somebody else for that.
+    pub fn answer(&self, asked: &Asked) -> Reply {
+        match &asked.question {
+            Question::Account(name) => plain(Answer::Account(self.host.account(name)?)),
+            Question::Scram(name) => plain(Answer::Scram(self.host.scram(name)?)),
+            Question::Verify(name, password) => plain(Answer::Account(self.host.verify(name, password)?)),
+            Question::OpenMailbox(name, path, how) => {
+                let file = asuser::open_mailbox(&self.roots, &self.system_account(name)?, path, *how)?;
+                Ok((Answer::Done, vec![file.into()]))
+            }
+            Question::MakeFolders(name, path) => {
+                asuser::make_folders(&self.roots, &self.system_account(name)?, path)?;
+                plain(Answer::Done)
+            }
+            Question::Forward(name) => plain(Answer::Content(asuser::forward_of(&self.system_account(name)?)?)),
+            Question::RunProgram(program, facts) => self.run_program(asked, program, facts),
+            Question::Bind(address) => self.bind(address),
+            _ => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// One of the system's. The files of others are the daemon's own.
+    fn system_account(&self, name: &str) -> io::Result<Account> {
+        let account = self.host.account(name)?.filter(Account::is_system);
+        account.ok_or_else(|| refused(format!("{name:?} is no user of the system")))
+    }
+
+    /// One that stands in the configuration, with all its words, as who is named there or as the daemon.
+    fn run_program(&self, asked: &Asked, program: &Program, facts: &Environment) -> Reply {
+        let is_configured =
+            self.config.routes.iter().any(|route| matches!(&route.via, Via::Program(known) if **known == *program));
+        if !is_configured {
+            return Err(refused(format!("the configuration names no program {:?}", program.words)));
+        }
+        let environment = checked(facts)?;
+        let input = asked.input.as_ref().ok_or(ErrorKind::InvalidInput)?.try_clone()?;
+        let until = Instant::now() + self.config.timeouts.program.saturating_add(LIMIT);
+        let is_over = || asked.is_given_up() || Instant::now() >= until;
+        let user = Some(program.user.as_deref().unwrap_or(&self.config.user));
+        let (end, said) = run(Run { words: &program.words, user, account: None, environment: &environment, input }, is_over)?;
+        plain(Answer::Ran(end, said))
+    }
+
+    /// The text of the configuration, certificate and key. What can't change while the daemon runs stays as it is.
+    fn reload(&mut self) -> Reply {
+        let file = self.options.file.as_deref();
+        let told = |report: config::Report| io::Error::new(ErrorKind::InvalidData, report.to_string());
+        let text = config::content(file).map_err(told)?;
+        let mut config = config::from_content(file, &text, &self.options.settings).map_err(told)?;
+        supervise::keep_what_needs_a_restart(&mut config, &self.config);
+        let mut files = vec![in_memory(text.as_bytes())?];
+        if let Some((certificate, key)) = &config.tls {
+            files.push(in_memory(&pem(certificate)?)?);
+            files.push(in_memory(&pem(key)?)?);
+        }
+        self.candidate = config;
+        Ok((Answer::Done, files))
+    }
+
+    /// Only where the configuration says.
+    fn bind(&self, address: &str) -> Reply {
+        let plans = listeners::plan(&self.candidate);
+        let plan = plans.iter().find(|plan| plan.endpoint.to_string() == address);
+        let plan = plan.ok_or_else(|| refused(format!("the configuration does not listen at {address:?}")))?;
+        let bound = listeners::bind(plan)?.map(listeners::Listener::give).transpose()?;
+        Ok((Answer::Done, bound.into_iter().collect()))
+    }
+}
+
+fn plain(answer: Answer) -> Reply {
+    Ok((answer, Vec::new()))
+}
+
+/// What no daemon of ours would ask.
+fn refused(why: String) -> io::Error {
+    io::Error::new(ErrorKind::PermissionDenied, Refused(why))
+}
+
+/// Is this such an error? (A file of a user's that may not be opened is none.)
+pub fn is_refusal(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Refused>())
+}
+
+#[derive(Debug)]
+struct Refused(String);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// The facts as they may be told: no other name, which a shell or a library might obey, and no value that is more than it seems.
+fn checked(facts: &Environment) -> io::Result<Vec<(&'static str, String)>> {
+    let check = |(name, value): &(String, String)| {
+        let name = FACTS.into_iter().find(|known| known == name).filter(|_| harmless(value) == *value);
+        name.map(|name| (name, value.clone())).ok_or_else(|| refused("an environment that is none of ours".into()))
+    };
+    facts.iter().map(check).collect()
+}
+
+fn pem(path: &Path) -> io::Result<Vec<u8>> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("certificate: {}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MOST_PEM).read_to_end(&mut bytes)).map_err(named)?;
+    Ok(bytes)
+}
+
+/// A file that lies nowhere.
+fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create(c"pillarbox", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file.into())
+}

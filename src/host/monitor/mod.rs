@@ -1,0 +1,238 @@
+//! Asks the monitor: the process with root's rights that started the daemon, and answers for the operating system.
+//!
+//! The daemon has given up all rights but its own. It can ask for the account of a name, whether a password is right, and for
+//! what is done in a user's name; what that is, the monitor decides by its own configuration, never by what it is told here. So
+//! whoever takes the daemon over can ask, and not command.
+//!
+//! A question is one packet, and brings one end of a fresh pair of sockets: that is where the answer comes, so that answers need
+//! no order, and one that does not come holds nobody up but who asked. The files of virtual users are the daemon's own, and are
+//! opened without asking.
+
+pub mod wire;
+
+use super::program::{End, GRACE};
+use super::{Account, Direct, Host, Job, ScramKeys};
+use crate::config::Program;
+use crate::sys::unix::packet;
+use crate::sys::{Disk, File, Open, disk::RealFile};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+use nix::unistd::{getegid, geteuid};
+use std::fs;
+use std::io::{self, ErrorKind, Read, Seek};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wire::{Answer, MOST_ANSWER, MOST_QUESTION, Question};
+
+/// An answer that takes longer does not come any more. Passwords wait for each other.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a program's time is up.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Monitor {
+    socket: OwnedFd,
+    /// For what is the daemon's own.
+    own: Direct,
+}
+
+/// What is needed to take up a new configuration.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The text of the configuration file.
+    pub text: String,
+    /// Certificate and key, in PEM, if the configuration names some.
+    pub tls: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Monitor {
+    /// The daemon's end of the socket.
+    pub fn new(disk: Arc<dyn Disk>, socket: OwnedFd) -> io::Result<Monitor> {
+        setsockopt(&socket, sockopt::SendTimeout, &TimeVal::milliseconds(PATIENCE.as_millis().try_into().unwrap_or(i64::MAX)))?;
+        Ok(Monitor { socket, own: Direct::new(disk, &[])? })
+    }
+
+    /// Tells that the daemon serves.
+    pub fn tell_ready(&self) -> io::Result<()> {
+        self.done(&Question::Ready).map(drop)
+    }
+
+    /// The configuration as it is now. An error tells what is wrong with it.
+    pub fn reload(&self) -> io::Result<Bundle> {
+        let mut files = self.done(&Question::Reload)?.into_iter().map(fs::File::from);
+        let text = String::from_utf8(content(files.next())?).map_err(|_| unheard())?;
+        let tls = match (files.next(), files.next()) {
+            (None, None) => None,
+            (certificate, key) => Some((content(certificate)?, content(key)?)),
+        };
+        Ok(Bundle { text, tls })
+    }
+
+    /// A socket that listens at an address of that configuration. None: this host has no such address.
+    pub fn bind(&self, address: &str) -> io::Result<Option<OwnedFd>> {
+        Ok(self.done(&Question::Bind(address.to_owned()))?.pop())
+    }
+
+    /// Tells that this configuration is in force.
+    pub fn adopt(&self) -> io::Result<()> {
+        self.done(&Question::Adopt).map(drop)
+    }
+
+    /// Sends a question and what it brings. Gives the socket where the answer comes.
+    fn send(&self, question: &Question, with: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+        let bytes = question.encode();
+        if bytes.len() > MOST_QUESTION {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        let (ours, theirs) = packet::pair()?;
+        let descriptors: Vec<BorrowedFd<'_>> = [theirs.as_fd()].into_iter().chain(with).collect();
+        packet::send(self.socket.as_fd(), &bytes, &descriptors, true)?;
+        Ok(ours)
+    }
+
+    fn ask(&self, question: &Question) -> io::Result<(Answer, Vec<OwnedFd>)> {
+        let socket = self.send(question, None)?;
+        if !wait(socket.as_fd(), PATIENCE)? {
+            return Err(io::Error::new(ErrorKind::TimedOut, "the monitor does not answer"));
+        }
+        answer(&socket)
+    }
+
+    fn done(&self, question: &Question) -> io::Result<Vec<OwnedFd>> {
+        match self.ask(question)? {
+            (Answer::Done, descriptors) => Ok(descriptors),
+            _ => Err(unheard()),
+        }
+    }
+
+    fn find(&self, question: &Question, name: &str) -> io::Result<Option<Account>> {
+        match self.ask(question)? {
+            (Answer::Account(None), _) => Ok(None),
+            (Answer::Account(Some(account)), _) if account.name.eq_ignore_ascii_case(name) => {
+                Ok(Some(match account.is_system() {
+                    true => account,
+                    false => Account { uid: geteuid().as_raw(), gid: getegid().as_raw(), ..account },
+                }))
+            }
+            _ => Err(unheard()),
+        }
+    }
+}
+
+impl Host for Monitor {
+    fn account(&self, name: &str) -> io::Result<Option<Account>> {
+        self.find(&Question::Account(name.to_owned()), name)
+    }
+
+    fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>> {
+        self.find(&Question::Verify(name.to_owned(), password.to_owned()), name)
+    }
+
+    fn scram(&self, name: &str) -> io::Result<Option<ScramKeys>> {
+        match self.ask(&Question::Scram(name.to_owned()))? {
+            (Answer::Scram(keys), _) => Ok(keys),
+            _ => Err(unheard()),
+        }
+    }
+
+    fn all_have_scram(&self) -> bool {
+        matches!(self.ask(&Question::AllHaveScram), Ok((Answer::Flag(true), _)))
+    }
+
+    fn open_mailbox(&self, account: &Account, root: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        if !account.is_system() {
+            return self.own.open_mailbox(account, root, path, how);
+        }
+        let file = self.done(&Question::OpenMailbox(account.name.clone(), path.to_owned(), how))?.pop().ok_or_else(unheard)?;
+        Ok(Arc::new(RealFile(file.into())))
+    }
+
+    fn make_folders(&self, account: &Account, root: &Path, path: &Path) -> io::Result<()> {
+        if !account.is_system() {
+            return self.own.make_folders(account, root, path);
+        }
+        self.done(&Question::MakeFolders(account.name.clone(), path.to_owned())).map(drop)
+    }
+
+    fn forward_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
+        if !account.is_system() {
+            return self.own.forward_of(account);
+        }
+        match self.ask(&Question::Forward(account.name.clone()))? {
+            (Answer::Content(content), _) => Ok(content),
+            _ => Err(unheard()),
+        }
+    }
+
+    fn run_program(&self, program: &Program, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
+        let facts = job.environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let socket = self.send(&Question::RunProgram(program.clone(), facts), Some(job.input.as_fd()))?;
+        drop(job.input);
+        let mut told: Option<Instant> = None;
+        while !wait(socket.as_fd(), LOOK)? {
+            match told {
+                // No more is to come from here: that is how the program's end is asked for.
+                None if is_over() => {
+                    shutdown(socket.as_raw_fd(), Shutdown::Write)?;
+                    told = Some(Instant::now());
+                }
+                Some(since) if since.elapsed() > GRACE + PATIENCE => {
+                    return Err(io::Error::new(ErrorKind::TimedOut, "the monitor does not answer"));
+                }
+                _ => {}
+            }
+        }
+        match answer(&socket)? {
+            (Answer::Ran(end, said), _) => Ok((end, said)),
+            _ => Err(unheard()),
+        }
+    }
+
+    /// The monitor reads what has changed when it is asked.
+    fn reload(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The answer that has come.
+fn answer(socket: &OwnedFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
+    let (bytes, descriptors) = packet::receive(socket.as_fd(), MOST_ANSWER)?.ok_or_else(unheard)?;
+    match Answer::parse(&bytes).ok_or_else(unheard)? {
+        Answer::Failed(fault) => Err(fault.into()),
+        answer => Ok((answer, descriptors)),
+    }
+}
+
+fn unheard() -> io::Error {
+    io::Error::other("the monitor gave no answer")
+}
+
+/// Until there is something to read, or the end. False: the time is over.
+fn wait(socket: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(socket, PollFlags::POLLIN)], timeout) {
+            Ok(0) if left.is_zero() => return Ok(false),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// All of a file that came with an answer.
+fn content(file: Option<fs::File>) -> io::Result<Vec<u8>> {
+    let mut file = file.ok_or_else(unheard)?;
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

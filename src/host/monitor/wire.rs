@@ -1,0 +1,485 @@
+//! What daemon and monitor say to each other: a packet each. Both sides believe nothing: a packet that is not exactly of this
+//! form means nothing.
+//!
+//! The first byte tells what it is. The fields follow, each with its length before it, four bytes in the order of this machine.
+
+use crate::config::Program;
+use crate::host::program::End;
+use crate::host::{Account, ScramKeys};
+use crate::sys::Open;
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// Bytes of a question.
+pub const MOST_QUESTION: usize = 64 << 10;
+/// Bytes of an answer.
+pub const MOST_ANSWER: usize = 96 << 10;
+
+/// What the daemon may ask. With each comes the end of a socket for the answer.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Tells that the daemon is ready.
+    Ready,
+    /// [`crate::host::Host::account`].
+    Account(String),
+    /// [`crate::host::Host::verify`]: a name and a password.
+    Verify(String, Vec<u8>),
+    /// [`crate::host::Host::scram`].
+    Scram(String),
+    /// [`crate::host::Host::all_have_scram`].
+    AllHaveScram,
+    /// [`crate::host::Host::open_mailbox`], of the system's user of this name; brings a descriptor.
+    OpenMailbox(String, PathBuf, Open),
+    /// [`crate::host::Host::make_folders`].
+    MakeFolders(String, PathBuf),
+    /// [`crate::host::Host::forward_of`].
+    Forward(String),
+    /// [`crate::host::Host::run_program`], with this environment; a second descriptor brings the message.
+    RunProgram(Program, Environment),
+    /// The configuration as it is now, with certificate and key.
+    Reload,
+    /// A socket that listens at this address of the configuration that was asked for last; brings a descriptor.
+    Bind(String),
+    /// That configuration is in force.
+    Adopt,
+}
+
+/// Facts for a program, by name.
+pub type Environment = Vec<(String, String)>;
+
+/// More words, or facts, than there are.
+const MOST_WORDS: u32 = 1024;
+
+/// What the monitor answers. Which one belongs to which question stands there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is done. Descriptors may come with it.
+    Done,
+    /// Yes or no.
+    Flag(bool),
+    /// An account, if there is one.
+    Account(Option<Account>),
+    /// Keys, if there are some.
+    Scram(Option<ScramKeys>),
+    /// What is in a file, if there is one.
+    Content(Option<Vec<u8>>),
+    /// How a program ended, and what it wrote.
+    Ran(End, Vec<u8>),
+    /// It can't be done.
+    Failed(Fault),
+}
+
+/// An error that can be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The system's number for it.
+    number: Option<i32>,
+    kind: ErrorKind,
+    what: String,
+}
+
+/// The kinds of error that are told as such.
+const KINDS: [ErrorKind; 10] = [
+    ErrorKind::Other,
+    ErrorKind::NotFound,
+    ErrorKind::PermissionDenied,
+    ErrorKind::AlreadyExists,
+    ErrorKind::InvalidInput,
+    ErrorKind::InvalidData,
+    ErrorKind::TimedOut,
+    ErrorKind::NotADirectory,
+    ErrorKind::Unsupported,
+    ErrorKind::UnexpectedEof,
+];
+
+/// More of a fault is not told.
+const MOST_TOLD: usize = 8 << 10;
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        let what = error.to_string().chars().filter(|char| *char != '\0').take(MOST_TOLD).collect();
+        Fault { number: error.raw_os_error(), kind: error.kind(), what }
+    }
+}
+
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> io::Error {
+        match fault.number {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::new(fault.kind, fault.what),
+        }
+    }
+}
+
+/// A packet that is being written.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn new(tag: u8) -> Writer {
+        Writer(vec![tag])
+    }
+
+    fn field(mut self, bytes: &[u8]) -> Writer {
+        // More than fits into a packet is refused when it is sent.
+        self.0.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_ne_bytes());
+        self.0.extend(bytes);
+        self
+    }
+
+    fn number(self, number: u32) -> Writer {
+        self.field(&number.to_ne_bytes())
+    }
+
+    fn path(self, path: &OsStr) -> Writer {
+        self.field(path.as_bytes())
+    }
+
+    fn optional(self, text: Option<&str>) -> Writer {
+        match text {
+            Some(text) => self.number(1).field(text.as_bytes()),
+            None => self.number(0),
+        }
+    }
+
+    fn texts<'a>(self, texts: impl ExactSizeIterator<Item = &'a String>) -> Writer {
+        let begun = self.number(u32::try_from(texts.len()).unwrap_or(u32::MAX));
+        texts.fold(begun, |begun, text| begun.field(text.as_bytes()))
+    }
+}
+
+/// A packet that is being read. None: it is not as it should be.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn field(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let (field, rest) = rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+        self.0 = rest;
+        Some(field)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let text = std::str::from_utf8(self.field()?).ok()?;
+        (!text.contains('\0')).then(|| text.to_owned())
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        Some(u32::from_ne_bytes(self.field()?.try_into().ok()?))
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.number()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn path(&mut self) -> Option<PathBuf> {
+        let bytes = self.field()?;
+        (!bytes.contains(&0)).then(|| std::ffi::OsString::from_vec(bytes.to_vec()).into())
+    }
+
+    fn signed(&mut self) -> Option<i32> {
+        Some(i32::from_ne_bytes(self.field()?.try_into().ok()?))
+    }
+
+    fn texts(&mut self) -> Option<Vec<String>> {
+        let count = self.number().filter(|count| *count <= MOST_WORDS)?;
+        (0..count).map(|_| self.text()).collect()
+    }
+
+    fn optional<T>(&mut self, value: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        match self.flag()? {
+            false => Some(None),
+            true => value(self).map(Some),
+        }
+    }
+}
+
+/// Reads a whole packet.
+fn whole<'a, T>(bytes: &'a [u8], most: usize, read: impl FnOnce(u8, &mut Reader<'a>) -> Option<T>) -> Option<T> {
+    let (tag, rest) = bytes.split_first().filter(|_| bytes.len() <= most)?;
+    let mut reader = Reader(rest);
+    let value = read(*tag, &mut reader)?;
+    reader.0.is_empty().then_some(value)
+}
+
+/// The mode of new files is the monitor's to know.
+const MODE: u32 = 0o600;
+const WAYS: [Open; 4] = [Open::Read, Open::Write, Open::Create(MODE), Open::CreateNew(MODE)];
+
+fn way_number(how: Open) -> u32 {
+    match how {
+        Open::Read => 0,
+        Open::Write => 1,
+        Open::Create(_) => 2,
+        Open::CreateNew(_) => 3,
+    }
+}
+
+impl Question {
+    /// As a packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let writer = match self {
+            Question::Ready => Writer::new(b'r'),
+            Question::Account(name) => Writer::new(b'a').field(name.as_bytes()),
+            Question::Verify(name, password) => Writer::new(b'v').field(name.as_bytes()).field(password),
+            Question::Scram(name) => Writer::new(b's').field(name.as_bytes()),
+            Question::AllHaveScram => Writer::new(b'S'),
+            Question::OpenMailbox(name, path, how) => {
+                Writer::new(b'o').field(name.as_bytes()).path(path.as_os_str()).number(way_number(*how))
+            }
+            Question::MakeFolders(name, path) => Writer::new(b'm').field(name.as_bytes()).path(path.as_os_str()),
+            Question::Forward(name) => Writer::new(b'F').field(name.as_bytes()),
+            Question::RunProgram(program, facts) => Writer::new(b'p')
+                .texts(program.words.iter())
+                .optional(program.user.as_deref())
+                .texts(facts.iter().map(|(name, _)| name))
+                .texts(facts.iter().map(|(_, value)| value)),
+            Question::Reload => Writer::new(b'R'),
+            Question::Bind(address) => Writer::new(b'b').field(address.as_bytes()),
+            Question::Adopt => Writer::new(b'A'),
+        };
+        writer.0
+    }
+
+    /// None: it is not of this form.
+    pub fn parse(bytes: &[u8]) -> Option<Question> {
+        whole(bytes, MOST_QUESTION, |tag, fields| {
+            Some(match tag {
+                b'r' => Question::Ready,
+                b'a' => Question::Account(fields.text()?),
+                b'v' => Question::Verify(fields.text()?, fields.field()?.to_vec()),
+                b's' => Question::Scram(fields.text()?),
+                b'S' => Question::AllHaveScram,
+                b'o' => {
+                    let (name, path) = (fields.text()?, fields.path()?);
+                    Question::OpenMailbox(name, path, *WAYS.get(usize::try_from(fields.number()?).ok()?)?)
+                }
+                b'm' => Question::MakeFolders(fields.text()?, fields.path()?),
+                b'F' => Question::Forward(fields.text()?),
+                b'p' => {
+                    let program = Program { words: fields.texts()?, user: fields.optional(Reader::text)? };
+                    let (names, values) = (fields.texts()?, fields.texts()?);
+                    let facts = (names.len() == values.len()).then(|| names.into_iter().zip(values).collect())?;
+                    Question::RunProgram(program, facts)
+                }
+                b'R' => Question::Reload,
+                b'b' => Question::Bind(fields.text()?),
+                b'A' => Question::Adopt,
+                _ => return None,
+            })
+        })
+    }
+
+    /// For the log: never a password.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Question::Ready => "ready",
+            Question::Account(_) => "account",
+            Question::Verify(..) => "verify",
+            Question::Scram(_) => "scram",
+            Question::AllHaveScram => "all-have-scram",
+            Question::OpenMailbox(..) => "open-mailbox",
+            Question::MakeFolders(..) => "make-folders",
+            Question::Forward(_) => "forward",
+            Question::RunProgram(..) => "run-program",
+            Question::Reload => "reload",
+            Question::Bind(_) => "bind",
+            Question::Adopt => "adopt",
+        }
+    }
+}
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl Answer {
+    /// As a packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let writer = match self {
+            Answer::Done => Writer::new(b'd'),
+            Answer::Flag(flag) => Writer::new(b'f').number(u32::from(*flag)),
+            Answer::Account(None) => Writer::new(b'a').number(0),
+            Answer::Account(Some(account)) => {
+                let known = Writer::new(b'a').number(1).field(account.name.as_bytes()).number(account.uid).number(account.gid);
+                match &account.home {
+                    Some(home) => known.number(1).path(home.as_os_str()),
+                    None => known.number(0),
+                }
+            }
+            Answer::Scram(None) => Writer::new(b's').number(0),
+            Answer::Scram(Some(keys)) => Writer::new(b's').number(1).field(keys.to_string().as_bytes()),
+            Answer::Content(None) => Writer::new(b'c').number(0),
+            Answer::Content(Some(bytes)) => Writer::new(b'c').number(1).field(bytes),
+            Answer::Ran(end, said) => {
+                let (how, number) = match end {
+                    End::Exit(status) => (0, *status),
+                    End::Signal(signal) => (1, *signal),
+                    End::Late => (2, 0),
+                };
+                Writer::new(b'x').number(how).field(&number.to_ne_bytes()).field(said)
+            }
+            Answer::Failed(Fault { number, kind, what }) => {
+                let kind = KINDS.iter().position(|known| known == kind).unwrap_or(0);
+                let failed = Writer::new(b'e').number(u32::try_from(kind).unwrap_or(0)).field(what.as_bytes());
+                match number {
+                    Some(number) => failed.number(1).field(&number.to_ne_bytes()),
+                    None => failed.number(0),
+                }
+            }
+        };
+        writer.0
+    }
+
+    /// None: it is not of this form.
+    pub fn parse(bytes: &[u8]) -> Option<Answer> {
+        whole(bytes, MOST_ANSWER, |tag, fields| {
+            Some(match tag {
+                b'd' => Answer::Done,
+                b'f' => Answer::Flag(fields.flag()?),
+                b'a' => Answer::Account(fields.optional(|fields| {
+                    let (name, uid, gid) = (fields.text()?, fields.number()?, fields.number()?);
+                    Some(Account { name, uid, gid, home: fields.optional(Reader::path)? })
+                })?),
+                b's' => Answer::Scram(fields.optional(|fields| ScramKeys::parse(&fields.text()?))?),
+                b'c' => Answer::Content(fields.optional(|fields| Some(fields.field()?.to_vec()))?),
+                b'x' => {
+                    let end = match (fields.number()?, fields.signed()?) {
+                        (0, status) => End::Exit(status),
+                        (1, signal) => End::Signal(signal),
+                        (2, 0) => End::Late,
+                        _ => return None,
+                    };
+                    Answer::Ran(end, fields.field()?.to_vec())
+                }
+                b'e' => {
+                    let kind = *KINDS.get(usize::try_from(fields.number()?).ok()?)?;
+                    let what = fields.text()?;
+                    let number = fields.optional(Reader::signed)?;
+                    Answer::Failed(Fault { number, kind, what })
+                }
+                _ => return None,
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn path() -> impl Strategy<Value = PathBuf> {
+        "[^\0]{0,40}".prop_map(PathBuf::from)
+    }
+
+    fn questions() -> impl Strategy<Value = Question> {
+        let name = || "[^\0]{0,40}";
+        prop_oneof![
+            Just(Question::Ready),
+            Just(Question::AllHaveScram),
+            Just(Question::Reload),
+            Just(Question::Adopt),
+            name().prop_map(Question::Account),
+            name().prop_map(Question::Scram),
+            name().prop_map(Question::Bind),
+            (name(), any::<Vec<u8>>()).prop_map(|(name, password)| Question::Verify(name, password)),
+            (name(), path(), 0..4usize).prop_map(|(name, path, how)| Question::OpenMailbox(name, path, WAYS[how])),
+            (name(), path()).prop_map(|(name, path)| Question::MakeFolders(name, path)),
+            name().prop_map(Question::Forward),
+            (
+                proptest::collection::vec(name(), 0..5),
+                proptest::option::of(name()),
+                proptest::collection::vec((name(), name()), 0..5)
+            )
+                .prop_map(|(words, user, facts)| Question::RunProgram(Program { words, user }, facts)),
+        ]
+    }
+
+    fn answers() -> impl Strategy<Value = Answer> {
+        let account = ("[^\0]{0,40}", any::<u32>(), any::<u32>(), proptest::option::of(path()))
+            .prop_map(|(name, uid, gid, home)| Account { name, uid, gid, home });
+        let keys = (1..9u32, proptest::collection::vec(any::<u8>(), 1..20)).prop_map(|(iterations, salt)| {
+            let iterations = std::num::NonZeroU32::new(iterations).unwrap();
+            ScramKeys { salt, iterations, stored: [1; 32], server: [2; 32] }
+        });
+        let fault = (proptest::option::of(any::<i32>()), 0..KINDS.len(), "[^\0]{0,40}").prop_map(|(number, kind, what)| Fault {
+            number,
+            kind: KINDS[kind],
+            what,
+        });
+        prop_oneof![
+            Just(Answer::Done),
+            any::<bool>().prop_map(Answer::Flag),
+            proptest::option::of(account).prop_map(Answer::Account),
+            proptest::option::of(keys).prop_map(Answer::Scram),
+            proptest::option::of(any::<Vec<u8>>()).prop_map(Answer::Content),
+            (0..3, any::<i32>(), any::<Vec<u8>>()).prop_map(|(how, number, said)| match how {
+                0 => Answer::Ran(End::Exit(number), said),
+                1 => Answer::Ran(End::Signal(number), said),
+                _ => Answer::Ran(End::Late, said),
+            }),
+            fault.prop_map(Answer::Failed),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_is_understood_and_nothing_shorter_or_longer(question in questions(), answer in answers(), more: u8) {
+            let packet = question.encode();
+            prop_assert!(Question::parse(&packet) == Some(question));
+            for cut in 0..packet.len() {
+                prop_assert!(Question::parse(&packet[..cut]).is_none());
+            }
+            prop_assert!(Question::parse(&[&packet[..], &[more]].concat()).is_none());
+            let packet = answer.encode();
+            prop_assert_eq!(Answer::parse(&packet), Some(answer));
+            for cut in 0..packet.len() {
+                prop_assert_eq!(Answer::parse(&packet[..cut]), None);
+            }
+            prop_assert!(Answer::parse(&[&packet[..], &[more]].concat()).is_none());
+        }
+
+        /// Whatever is understood of garbage says the same again.
+        #[test]
+        fn garbage_is_read_without_harm(bytes: Vec<u8>, question in questions(), at: prop::sample::Index, byte: u8) {
+            let mut bent = question.encode();
+            let at = at.index(bent.len());
+            bent[at] = byte;
+            for packet in [&bytes, &bent] {
+                if let Some(question) = Question::parse(packet) {
+                    prop_assert_eq!(&question.encode(), packet);
+                }
+                if let Some(answer) = Answer::parse(packet) {
+                    prop_assert_eq!(Answer::parse(&answer.encode()), Some(answer));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn errors_stay_what_they_are() {
+        let again = |error: io::Error| {
+            let told = Answer::parse(&Answer::Failed(error.into()).encode()).unwrap();
+            let Answer::Failed(fault) = told else { panic!("{told:?}") };
+            io::Error::from(fault)
+        };
+        assert_eq!(again(io::Error::from_raw_os_error(libc::ELOOP)).raw_os_error(), Some(libc::ELOOP));
+        let told = again(io::Error::new(ErrorKind::InvalidData, "not for \u{fc}s"));
+        assert_eq!((told.kind(), told.to_string().as_str()), (ErrorKind::InvalidData, "not for \u{fc}s"));
+        assert!(again(io::Error::other("\u{fc}".repeat(100_000))).to_string().len() <= 2 * MOST_TOLD);
+        assert!(Question::parse(&Question::Account("x".repeat(MOST_QUESTION)).encode()).is_none());
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        assert!(!format!("{:?}", Question::Verify("alice".into(), b"secret".to_vec())).contains("secret"));
+    }
+}
