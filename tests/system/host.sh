@@ -85,13 +85,17 @@ installed_over_postfix() {
     pgrep -u pillarbox -x pillarbox > /dev/null
 }
 
-# They are the daemon's own, not those of the system, so it has to own their mailboxes.
-users_are_added() {
-    local user
-    for user in alice bob carol; do
-        echo "secret of $user" | pillarboxctl user add "$user"
-    done
-    chown pillarbox /var/mail/*
+# Who and what mode, as in alice:mail:660.
+owner() { stat -c %U:%G:%a "$1"; }
+
+mailboxes_belong_to_users() {
+    letter first | sendmail carol bob
+    wait_for grep -qs 'Text of first' /var/mail/carol
+    [ "$(owner /var/mail/carol)" = carol:mail:660 ]
+    # What another mail system has made stays as it was made.
+    comes 'Text of first'
+    [ "$(owner /var/mail/bob)" = "$(owner /check/mail/bob)" ]
+    echo x | as bob mailx | grep -q first
 }
 
 # Everything of this host that sends mail by itself.
@@ -124,6 +128,14 @@ users_log_in() {
     fails by_imap bob wrong 'INBOX;UID=1' 2> /dev/null
     fails by_pop3 root '' > /dev/null 2>&1
     grep -q 'auth failed user=bob peer=127.0.0.1 service=imap' /var/log/mail.log
+    # Who is locked out of the host is locked out here.
+    useradd --create-home eve
+    echo 'eve:secret of eve' | chpasswd
+    by_pop3 eve 'secret of eve' > /dev/null
+    usermod --lock eve
+    fails by_pop3 eve 'secret of eve' > /dev/null 2>&1
+    usermod --unlock --expiredate 2020-01-01 eve
+    fails by_pop3 eve 'secret of eve' > /dev/null 2>&1
     # fail2ban sees in the log of this host what it should.
     fail2ban-regex -o ip /var/log/mail.log pillarbox | grep -qx 127.0.0.1
 }
@@ -145,6 +157,91 @@ maildir_comes_in() {
     by_imap alice 'secret of alice' 'Work/2026' -X 'FETCH 1 (FLAGS INTERNALDATE)' > /check/fetched
     grep -q 'Answered' /check/fetched && grep -q '14-Nov-2023 22:13:20' /check/fetched
     by_imap alice 'secret of alice' 'Work/2026;UID=1' | grep -q 'Text of at-work'
+}
+
+# A .forward as people have it.
+procmail_sorts() {
+    echo '"|exec /usr/bin/procmail || exit 75"' > /home/carol/.forward
+    printf ':0:\n* ^Subject: sorted\nsorted\n' > /home/carol/.procmailrc
+    chown carol: /home/carol/.forward /home/carol/.procmailrc
+    letter sorted | as alice sendmail carol
+    letter plain | as alice sendmail carol
+    wait_for grep -qs 'Text of sorted' /home/carol/sorted
+    wait_for grep -qs 'Text of plain' /var/mail/carol
+    [ "$(stat -c %U /home/carol/sorted)" = carol ]
+    fails grep -q 'Text of sorted' /var/mail/carol
+    rm /home/carol/.forward
+}
+
+aliases_are_as_they_were() {
+    letter by-alias | as alice sendmail support
+    comes 'Text of by-alias'
+    newaliases
+    printf 'team: alice, bob\n' >> /etc/aliases
+    cp -a /etc/aliases /check/aliases
+    newaliases
+    letter to-all | sendmail team
+    comes 'Text of to-all'
+    wait_for grep -q 'Text of to-all' /var/mail/alice
+}
+
+# With the daemon down mail is taken all the same.
+without_the_daemon() {
+    service pillarbox stop > /dev/null
+    letter dropped | as alice sendmail bob
+    fails bob_has 'Text of dropped'
+    service pillarbox start > /dev/null
+    comes 'Text of dropped'
+}
+
+# What could stand at the place of carol's mailbox, put there by who may write to /var/mail.
+plant() {
+    case $1 in
+        symlink) ln -s /home/alice/victim "$2" ;;
+        nowhere) ln -s /etc/made-up "$2" ;;
+        shadow) ln -s /etc/shadow "$2" ;;
+        hardlink) ln /home/alice/victim "$2" ;;
+        own-hardlink) ln /home/carol/victim "$2" ;;
+        foreign) install -o bob -g mail -m 666 /dev/null "$2" ;;
+        directory) mkdir "$2" && chown carol: "$2" ;;
+        fifo) mkfifo "$2" && chown carol: "$2" ;;
+        dotlock) mv /check/carol "${2%.lock}" && echo 1 > "$2" ;;
+    esac
+}
+
+waits_for_carol() { pillarboxctl queue list | grep -q "to carol@"; }
+
+# Mail waits until the obstacle is gone, and nobody else's does; nothing else is touched.
+mailbox_is_attacked() {
+    local obstacle place
+    echo 'of alice' > /home/alice/victim
+    chown alice: /home/alice/victim
+    install -o carol /dev/null /home/carol/victim
+    sha256sum /home/*/victim /etc/shadow > /check/victims
+    mv /var/mail/carol /check/carol
+    for obstacle in symlink nowhere shadow hardlink own-hardlink foreign directory fifo dotlock; do
+        place=/var/mail/carol
+        [ $obstacle != dotlock ] || place=/var/mail/carol.lock
+        plant $obstacle $place
+        letter "against-$obstacle" | as alice sendmail carol bob
+        comes "Text of against-$obstacle\."
+        wait_for waits_for_carol
+        wait_for grep -q "event=deferred .*to=<carol@" /var/log/mail.log
+        rm -r $place
+        true > /var/log/mail.log
+    done
+    # One that was left over by who is gone is none.
+    echo 4000000 > /var/mail/carol.lock
+    touch -d '10 minutes ago' /var/mail/carol.lock
+    pillarboxctl queue flush > /dev/null
+    wait_for queue_is_empty
+    for obstacle in symlink nowhere shadow hardlink own-hardlink foreign directory fifo dotlock; do
+        [ "$(grep -c "Text of against-$obstacle\." /var/mail/carol)" = 1 ]
+    done
+    sha256sum --quiet -c /check/victims
+    [ ! -e /etc/made-up ]
+    grep -q 'Text of first' /var/mail/carol
+    [ "$(owner /var/mail/carol)" = carol:mail:660 ]
 }
 
 # Another host, at work at the same time: the next one by our queue, with one user.
@@ -187,6 +284,31 @@ queue_outlives_a_reboot() {
     done
 }
 
+# 100 users at a time, and the daemon with all that belongs to it stays below 32 MiB.
+hundred_sessions() {
+    python3 - <<'END'
+import glob, imaplib
+
+sessions = []
+for n in range(100):
+    session = imaplib.IMAP4("127.0.0.1")
+    session.login("alice", "secret of alice")
+    session.select()
+    session.send(b"idle IDLE\r\n")
+    assert session.readline().startswith(b"+")
+    sessions.append(session)
+
+def of(process):
+    with open(process + "/smaps_rollup") as lines:
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+ours = [path[:-5] for path in glob.glob("/proc/[0-9]*/comm") if open(path).read() == "pillarbox\n"]
+kib = sum(map(of, ours))
+print(f"  100 sessions in IDLE: {len(ours)} processes, {kib / 1024:.1f} MiB")
+assert kib < 32 * 1024
+END
+}
+
 # A newer package: the daemon is another one, and what waits still waits.
 upgraded() {
     cp -a /etc/pillarbox /check/etc
@@ -216,14 +338,26 @@ removed() {
     apt-get -qq -y purge pillarbox < /dev/null > /check/apt.log 2>&1
     grep -q 'mail is kept in /var/mail and in /var/spool/pillarbox' /check/apt.log
     [ ! -e /etc/pillarbox ] && [ ! -e /etc/init.d/pillarbox ] && [ ! -e /etc/fail2ban/filter.d/pillarbox.conf ]
-    diff -r /check/mail.last /var/mail
+    diff -r -x '.lock-*' /check/mail.last /var/mail
     cmp /check/aliases /etc/aliases
     [ -n "$(find /var/spool/pillarbox/journal -name '*.mbox')" ]
+    [ -z "$(find /var/mail -name '.*' -type f)" ]
     getent passwd pillarbox > /dev/null
 }
 
-steps='postfix_at_work installed_over_postfix users_are_added programs_hand_mail_in users_log_in maildir_comes_in queue_outlives_a_reboot cron_reports
-    upgraded removed'
+# And back again: what Pillarbox has left in the mailboxes is mail to others.
+postfix_again() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends postfix bsd-mailx < /dev/null > /check/apt.log 2>&1
+    cmp /check/aliases /etc/aliases
+    service postfix status > /dev/null || service postfix start > /dev/null
+    letter again | sendmail bob
+    comes 'Text of again'
+    echo x | as bob mailx | grep -q "^\"/var/mail/bob\": $(grep -c '^Subject: ' /var/mail/bob) messages"
+}
+
+steps='postfix_at_work installed_over_postfix mailboxes_belong_to_users programs_hand_mail_in hundred_sessions users_log_in maildir_comes_in
+    mailbox_is_attacked
+    queue_outlives_a_reboot cron_reports upgraded removed postfix_again'
 for step in $steps; do
     begun=$(date +%s%N)
     "$step"
