@@ -309,6 +309,22 @@ assert kib < 32 * 1024
 END
 }
 
+nothing_runs_of() { ! kill -0 "$@" 2> /dev/null; }
+
+# Killed, all of it ends; systemd starts it again by itself.
+comes_back_after_a_kill() {
+    local before each
+    before=$(pgrep -x pillarbox)
+    kill -9 "$(cat /run/pillarbox/pid)"
+    for each in $before; do
+        wait_for nothing_runs_of "$each"
+    done
+    [ -d /run/systemd/system ] || service pillarbox start > /dev/null
+    wait_for pillarboxctl status > /check/status 2>&1
+    letter risen | as alice sendmail bob
+    comes 'Text of risen'
+}
+
 # A newer package: the daemon is another one, and what waits still waits.
 upgraded() {
     cp -a /etc/pillarbox /check/etc
@@ -357,7 +373,7 @@ postfix_again() {
 
 steps='postfix_at_work installed_over_postfix mailboxes_belong_to_users programs_hand_mail_in hundred_sessions users_log_in maildir_comes_in
     mailbox_is_attacked
-    queue_outlives_a_reboot cron_reports upgraded removed postfix_again'
+    comes_back_after_a_kill queue_outlives_a_reboot cron_reports upgraded removed postfix_again'
 for step in $steps; do
     begun=$(date +%s%N)
     "$step"
