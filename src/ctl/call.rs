@@ -35,7 +35,8 @@ pub fn ask_for_each(control: &Path, request: &str, mut take: impl FnMut(&Value) 
     Err(Failure::new(exit::TEMPFAIL, "the daemon's answer has no end"))
 }
 
-fn begin(control: &Path, request: &str) -> Result<BufReader<UnixStream>, Failure> {
+/// Sends the request; the answer is to be read.
+pub fn begin(control: &Path, request: &str) -> Result<BufReader<UnixStream>, Failure> {
     if request.contains(char::is_control) {
         return Err(Failure::new(exit::USAGE, "control characters can't be asked for"));
     }
@@ -46,7 +47,8 @@ fn begin(control: &Path, request: &str) -> Result<BufReader<UnixStream>, Failure
     Ok(BufReader::new(socket))
 }
 
-fn result(answer: &[u8]) -> Result<Value, Failure> {
+/// What a whole answer says.
+pub fn result(answer: &[u8]) -> Result<Value, Failure> {
     let mut answer = read(answer)?;
     if answer["ok"] == true {
         return Ok(answer["result"].take());
@@ -55,7 +57,8 @@ fn result(answer: &[u8]) -> Result<Value, Failure> {
     Err(Failure::new(code.unwrap_or(exit::TEMPFAIL), answer["error"].as_str().unwrap_or("the daemon refuses")))
 }
 
-fn read(json: &[u8]) -> Result<Value, Failure> {
+/// One line of it.
+pub fn read(json: &[u8]) -> Result<Value, Failure> {
     let wrong = |error| Failure::new(exit::SOFTWARE, format!("the daemon's answer makes no sense: {error}"));
     serde_json::from_slice(json).map_err(wrong)
 }

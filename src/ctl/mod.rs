@@ -1,12 +1,14 @@
 //! The operator's tool, and what every Unix program hands its mail to.
 //!
 //! `call` speaks with the daemon through its control socket, `show` puts the answers into words, `users` works on the users
-//! file itself, `check` looks whether all is well, `sendmail` hands in mail by SMTP through a Unix socket.
+//! file itself, `check` looks whether all is well, `transfer` brings mail in and out, `sendmail` hands in mail by SMTP through a
+//! Unix socket.
 
 mod call;
 mod check;
 mod sendmail;
 mod show;
+mod transfer;
 mod users;
 
 use crate::config::{self, Config};
@@ -61,6 +63,8 @@ usage: pillarboxctl [-f FILE] COMMAND
     mailbox check USER [FOLDER]     what is wrong with a mailbox
     mailbox rebuild USER [FOLDER]   mend that
     mailbox compact USER [FOLDER]   take back the room of removed messages
+    import USER SOURCE [FOLDER]     bring in mail: a Maildir, mbox files, imaps://NAME@HOST
+    export USER DIRECTORY [--mbox]  write all mail of a user as Maildir, or as mbox files
     adopt HOST                      take over the mail of another host that is off for good
     user add|passwd NAME            the password comes from standard input
     user remove NAME
@@ -117,8 +121,8 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
     }
     let json = words.contains(&"--json");
     let plain: Vec<&str> = words.iter().copied().filter(|word| *word != "--json").collect();
-    if json && !matches!(plain.as_slice(), ["status"] | ["check"] | ["queue", "list"]) {
-        return Err(usage("--json goes with status, check and queue list"));
+    if json && !matches!(plain.as_slice(), ["status"] | ["check"] | ["queue", "list"] | ["import" | "export", ..]) {
+        return Err(usage("--json does not go with that"));
     }
     let config = || load(file.as_deref());
     let ask = |request: &str| call::ask(&config()?.control, request);
@@ -149,6 +153,10 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["mailbox", "compact", rest @ ..] if matches!(rest.len(), 1 | 2) => {
             show::compacted(&ask(&format!("mailbox compact {}", rest.join(" ")))?)
         }
+        ["import", user, source] => transfer::import(&config()?, user, source, None, json),
+        ["import", user, source, folder] => transfer::import(&config()?, user, source, Some(folder), json),
+        ["export", user, dir] => transfer::export(&config()?, user, dir, false, json),
+        ["export", user, dir, "--mbox"] => transfer::export(&config()?, user, dir, true, json),
         ["adopt", host] => show::adopted(&ask(&format!("adopt {host}"))?),
         ["user", "list"] => users::list(&config()?),
         ["user", "add", name] => users::add(&config()?, name),

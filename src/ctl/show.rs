@@ -286,7 +286,7 @@ fn times(count: u64) -> String {
     }
 }
 
-fn counted(count: u64, what: &str) -> String {
+pub(super) fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
@@ -328,7 +328,7 @@ fn span(seconds: u64) -> String {
 }
 
 /// A terminal obeys control characters; what peers and letters say must not command it.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 

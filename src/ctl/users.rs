@@ -122,6 +122,12 @@ fn check(password: Vec<u8>) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// A password of somebody else's, once: from a terminal without echo, else the first line.
+pub fn ask_secret(prompt: &str) -> Result<Vec<u8>, Failure> {
+    let stdin = io::stdin();
+    check(if stdin.is_terminal() { without_echo(prompt)? } else { read_line(&mut stdin.lock())? })
+}
+
 fn read_line(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     input.take(LONGEST as u64 + 3).read_until(b'\n', &mut line)?;

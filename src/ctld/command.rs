@@ -11,7 +11,7 @@ use log::LevelFilter;
 /// ```abnf
 /// request = ( "status" / "reload" / "log" [ " " level [ " " module ] ] / "queue list" / "queue show " id / "queue flush" [ " " which ]
 ///           / "queue " ( "hold " / "release " / "remove " ) which / "route " address / "adopt " host
-///           / "mailbox list " user / "mailbox " ( "check " / "rebuild " / "compact " ) user [ " " folder ] ) CRLF
+///           / "mailbox list " user / ( "import " / "export " ) user / "mailbox " ( "check " / "rebuild " / "compact " ) user [ " " folder ] ) CRLF
 /// which   = id / domain / sender
 /// sender  = address / "<" [ address ] ">"
 /// id      = 16HEXDIG "-" 1*16HEXDIG
@@ -45,6 +45,10 @@ pub enum Command {
     Route(Address),
     /// Take over the journal of another host.
     Adopt(String),
+    /// Mail for this user follows.
+    Import(String),
+    /// Send all mail of this user.
+    Export(String),
     /// Which folders has this user?
     Folders(String),
     /// What is wrong with a mailbox of a user? None: the INBOX.
@@ -71,6 +75,8 @@ impl Command {
             },
             ("adopt", host) if is_host(host) => Ok(Command::Adopt(host.to_owned())),
             ("adopt", _) => Err("that is not the name of a host".to_owned()),
+            ("import", user) if !user.is_empty() => Ok(Command::Import(user.to_owned())),
+            ("export", user) if !user.is_empty() => Ok(Command::Export(user.to_owned())),
             ("mailbox", rest) => Command::parse_mailbox(rest),
             ("queue", rest) => Command::parse_queue(rest),
             _ => Err("unknown request".to_owned()),
@@ -125,6 +131,8 @@ impl Command {
             Command::List
                 | Command::Show(_)
                 | Command::Remove(_)
+                | Command::Import(_)
+                | Command::Export(_)
                 | Command::Check(..)
                 | Command::Rebuild(..)
                 | Command::Compact(..)
@@ -191,6 +199,8 @@ mod tests {
             ("mailbox check alice", Command::Check("alice".to_owned(), None)),
             ("mailbox rebuild al A/b c", Command::Rebuild("al".to_owned(), FolderName::parse("A/b c").ok())),
             ("mailbox compact al A/b c", Command::Compact("al".to_owned(), FolderName::parse("A/b c").ok())),
+            ("import alice", Command::Import("alice".to_owned())),
+            ("export alice", Command::Export("alice".to_owned())),
             ("adopt old.test", Command::Adopt("old.test".to_owned())),
             ("route \"a b\"@c.test", Command::Route("\"a b\"@c.test".parse().unwrap())),
         ] {
@@ -215,6 +225,8 @@ mod tests {
             "log debug A",
             "route",
             "route a",
+            "import",
+            "export ",
             "mailbox",
             "mailbox list",
             "mailbox list ",

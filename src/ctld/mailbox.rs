@@ -52,7 +52,8 @@ pub fn compact(server: &Server, viewer: &Viewer, user: &str, folder: Option<&Fol
     Ok(json!({ "moved": moved, "freed": freed }))
 }
 
-fn account(server: &Server, viewer: &Viewer, user: &str) -> Result<Account, Refusal> {
+/// The account of that name, for who may have all of its mail.
+pub fn account(server: &Server, viewer: &Viewer, user: &str) -> Result<Account, Refusal> {
     if !viewer.is_owner(user) {
         return Err(Refusal::new(exit::NOPERM, "only root, or the account itself, may do that"));
     }

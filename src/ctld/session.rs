@@ -4,6 +4,7 @@ use super::Server;
 use super::command::Command;
 use super::mailbox;
 use super::queue::{self, Viewer};
+use super::transfer;
 use crate::delivery::Delivery;
 use crate::net::{Connection, Line, NetError, Peer};
 use crate::spool::SpoolError;
@@ -58,17 +59,31 @@ fn converse(server: &Server, connection: &mut Connection, session: &str) -> Resu
         connection.set_deadline(None);
         return queue::list(&server.delivery, &viewer, connection);
     }
+    if let Ok(Command::Import(user) | Command::Export(user)) = &request {
+        log::info!("session={session} control uid={} request=\"{}\"", uid.unwrap_or(u32::MAX), line.escape_ascii());
+        connection.set_deadline(None);
+        return match (mailbox::account(server, &viewer, user), &request) {
+            (Err(refusal), _) => put_answer(connection, Err(refusal)),
+            (Ok(account), Ok(Command::Import(_))) => transfer::import(server, &account, connection),
+            (Ok(account), _) => transfer::export(server, &account, connection),
+        };
+    }
     let result = request.and_then(|command| {
         if command.is_act() {
             log::info!("session={session} control uid={} request=\"{}\"", uid.unwrap_or(u32::MAX), line.escape_ascii());
         }
         answer(server, &viewer, &command)
     });
+    connection.set_deadline(None);
+    put_answer(connection, result)
+}
+
+/// One line.
+pub fn put_answer(connection: &mut Connection, result: Result<Value, Refusal>) -> Result<(), NetError> {
     let answer = match result {
         Ok(result) => json!({ "ok": true, "result": result }),
         Err(refusal) => json!({ "ok": false, "code": refusal.code, "error": refusal.error }),
     };
-    connection.set_deadline(None);
     connection.put(answer.to_string().as_bytes())?;
     connection.put(b"\r\n")?;
     connection.flush()
@@ -91,7 +106,7 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
             Err(what) => Err(Refusal::new(exit::USAGE, what)),
         },
         // Written while it is read: see [`converse`].
-        Command::List => Ok(Value::Null),
+        Command::List | Command::Import(_) | Command::Export(_) => Ok(Value::Null),
         Command::Show(id) => queue::show(delivery, viewer, *id),
         Command::Flush(which) => Ok(json!({ "messages": delivery.flush(which) })),
         Command::Hold(which) => queue::act(delivery, viewer, which, Delivery::hold),

@@ -5,6 +5,7 @@
 
 mod admin;
 mod attacks;
+mod carry;
 mod common;
 mod compress;
 mod conversion;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         destinations::tests(),
         outbound::tests(),
         admin::tests(),
+        carry::tests(),
         queue::tests(),
         proxy::tests(),
         submission::tests(),
