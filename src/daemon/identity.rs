@@ -6,8 +6,11 @@ use crate::sys::exit;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist, setgid, setgroups, setuid};
 use std::ffi::CString;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::Path;
+
+/// The group of `pillarbox-drop`, which is set-gid.
+const DROP_GROUP: &str = "pillarbox-drop";
 
 /// An account to change to.
 #[derive(Clone, Debug)]
@@ -70,6 +73,7 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
         let what = format!("{} can be written by everybody; say chmod o-w {0}", config.spool.display());
         return Err(Failure::new(exit::CONFIG, what));
     }
+    prepare_drop(&config.spool.join("drop"), owner, identity)?;
     make(&config.mail, 0o775, identity)?;
     if config.has_system_users() {
         prepare_for_users(&config.mail, &config.spool.join("folders"), identity)?;
@@ -84,10 +88,25 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
     Ok(())
 }
 
+/// Where mail is left while no daemon runs. By its group `pillarbox-drop` lets everybody put files there, and count them;
+/// without that group, and without root who could give it, only the daemon's own account can.
+fn prepare_drop(path: &Path, owner: Uid, identity: Option<&Identity>) -> Result<(), Failure> {
+    make(path, 0o700, identity)?;
+    let group = Group::from_name(DROP_GROUP).ok().flatten().filter(|_| geteuid().is_root());
+    let Some(group) = group else { return Ok(()) };
+    // The account could have put something else there, to be given rights by us.
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let dir = fs::File::options().read(true).custom_flags(flags).open(path).map_err(|error| named(path, &error))?;
+    if dir.metadata().is_ok_and(|stat| stat.uid() == owner.as_raw()) {
+        let given = fchown(&dir, None, Some(group.gid.as_raw()));
+        given.and_then(|()| dir.set_permissions(fs::Permissions::from_mode(0o1770))).map_err(|error| named(path, &error))?;
+    }
+    Ok(())
+}
+
 /// The first users file, empty, if it is not there: a fresh daemon starts without any user. It is the caller's: what is in it is no
 /// business of a daemon that has given up its rights.
 pub fn prepare_users(config: &Config) {
-    use std::os::unix::fs::OpenOptionsExt;
     let Some(path) = config.users_files().next() else { return };
     // A file that is there is fine; one that can't be made is told of when it is read.
     if fs::File::options().write(true).create_new(true).mode(0o600).open(path).is_ok() {

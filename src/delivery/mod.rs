@@ -4,6 +4,7 @@
 //!   makes its `first_round`: local copies at once, the rest to the queue-runner.
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
+//! * `pickup`: what was left for us while we were not there.
 //! * `route`: where an address leads.
 //! * `local`, `remote`, `program`: one try, for mailboxes here, for another host, which `mx` finds, and for a program; `manner`:
 //!   how a host is talked to, `sts`: what its domain says of that.
@@ -30,6 +31,7 @@ mod mend;
 mod mx;
 mod operator;
 mod outcome;
+mod pickup;
 mod places;
 mod post;
 mod program;
@@ -49,6 +51,7 @@ mod trace;
 
 pub use filing::{Batch, FileError, Filed};
 pub use operator::{ActError, Which};
+pub use pickup::MOST_RECIPIENTS;
 pub use post::{Letter, Post};
 pub use rename::RenameError;
 
@@ -185,6 +188,7 @@ struct Office {
     runner: runner::Wake,
     keeper: keeper::Wake,
     clerk: clerk::Clerk,
+    pickup: pickup::Wake,
     recovery: recover::Recovery,
     /// Copies here of which senders want to hear.
     expected: report::Expected,
@@ -255,6 +259,7 @@ impl Delivery {
             runner,
             keeper,
             clerk,
+            pickup: pickup::Wake::new(),
             recovery: recover::Recovery::default(),
             expected: report::Expected::default(),
             unwritten: Mutex::default(),
@@ -264,8 +269,10 @@ impl Delivery {
         office.store.tell(Arc::new(report::Registrar::new(&office)));
         let keeper = Arc::downgrade(&office);
         office.store.on_work(move || keeper.upgrade().iter().for_each(|office| office.keeper.stir()));
+        pickup::give_back(&office, &office.journal.name());
         recover::begin(&office, &office.journal.ids());
-        let threads = [runner::start(&office, woken), keeper::start(&office, kept), clerk::start(&office, notes)];
+        let threads =
+            [runner::start(&office, woken), keeper::start(&office, kept), clerk::start(&office, notes), pickup::start(&office)];
         let threads = threads.into_iter().flatten().collect();
         Delivery { post: Arc::new(Post::new(office.clone())), office, threads: Mutex::new(threads) }
     }
@@ -332,6 +339,7 @@ impl Delivery {
     /// number of messages.
     pub fn adopt(&self, host: &str) -> Result<usize, SpoolError> {
         let ids = self.office.journal.adopt(host)?;
+        pickup::give_back(&self.office, host.as_bytes());
         recover::begin(&self.office, &ids);
         self.office.runner.wake();
         Ok(ids.len())
@@ -342,6 +350,7 @@ impl Delivery {
     pub fn stop(&self) {
         self.office.stopping.store(true, Ordering::SeqCst);
         self.office.runner.wake();
+        self.office.pickup.wake();
         let (patience, begun) = (self.office.config().timeouts.stop, Instant::now());
         if !self.office.outbound.wait_until_empty(patience) {
             self.office.outbound.cut_all();

@@ -93,11 +93,20 @@ impl Letter {
 
     /// Commits, delivers what is local, wakes the queue-runner for the rest; then it is true to say 250.
     pub fn send(self) -> Result<SpoolId, PostError> {
-        self.send_settling(Vec::new())
+        self.finish(Vec::new(), || ())
+    }
+
+    /// The same; does something between the commit and the first delivery.
+    pub(super) fn send_then(self, committed: impl FnOnce()) -> Result<SpoolId, PostError> {
+        self.finish(Vec::new(), committed)
     }
 
     /// The same, for a letter that is itself the outcome of another: both are committed in one act.
-    pub(super) fn send_settling(mut self, settles: Vec<Outcome>) -> Result<SpoolId, PostError> {
+    pub(super) fn send_settling(self, settles: Vec<Outcome>) -> Result<SpoolId, PostError> {
+        self.finish(settles, || ())
+    }
+
+    fn finish(mut self, settles: Vec<Outcome>, committed: impl FnOnce()) -> Result<SpoolId, PostError> {
         if let Some(head) = self.head.take() {
             self.write_head(&head, head.len());
         }
@@ -106,6 +115,7 @@ impl Letter {
             (wrong, _) => return Err(wrong.unwrap_or(PostError::Io("letter without draft".into()))),
         };
         let entry = draft.commit(settles)?;
+        committed();
         let id = entry.id;
         log::info!(
             "msg={id} event=queued message-id={} from=<{}> recipients={} size={}",

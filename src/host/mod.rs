@@ -20,6 +20,7 @@ pub use system::System;
 
 use crate::config::Program;
 use crate::sys::{File, Open};
+use nix::unistd::{Uid, User};
 use program::{End, Run};
 use std::fmt::Debug;
 use std::io;
@@ -44,6 +45,12 @@ impl Account {
     pub fn is_system(&self) -> bool {
         self.home.is_some()
     }
+}
+
+/// Under which name a process of this host is known: that of its user id, whether or not it has a mailbox here.
+pub fn login_name(uid: u32) -> String {
+    let account = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    account.map_or_else(|| format!("uid-{uid}"), |account| account.name)
 }
 
 /// Who can answer for the operating system: [`Direct`] with the daemon's own identity, [`Monitor`] by asking a process of

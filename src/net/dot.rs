@@ -7,9 +7,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Connection, NetError};
+use super::{Connection, Dots, NetError};
 use memchr::{memchr_iter, memchr3};
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
 /// Wire form to lines ended by LF.
 #[derive(Debug)]
@@ -60,6 +60,16 @@ impl Unstuff {
     /// Was there a bare CR, a bare LF or a NUL? What was decoded since is worth nothing.
     pub(super) fn is_malformed(&self) -> bool {
         self.malformed
+    }
+
+    /// What a message came to that was read to its end; `failed`: why the sink took no more of it.
+    pub(super) fn verdict(&self, limit: u64, failed: Option<io::Error>) -> Dots {
+        match failed {
+            _ if self.malformed => Dots::Malformed,
+            _ if self.size > limit => Dots::TooBig,
+            Some(error) => Dots::Sink(error),
+            None => Dots::Whole,
+        }
     }
 
     /// Decodes the next block in place, up to the end of the message if it holds it.
@@ -129,6 +139,26 @@ impl Unstuff {
     fn run(&mut self, rest: &[u8]) -> usize {
         self.state = State::Text;
         memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len())
+    }
+}
+
+/// As [`Connection::read_dots`], from what is no connection. An error, too, if that ends before the message does.
+pub fn read_dots(input: &mut impl BufRead, limit: u64, sink: &mut dyn Write) -> io::Result<Dots> {
+    let mut unstuff = Unstuff::new();
+    let mut failed = None;
+    loop {
+        let mut block = input.fill_buf()?.to_vec();
+        if block.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let step = unstuff.push(&mut block);
+        if !unstuff.is_malformed() && unstuff.size() <= limit && failed.is_none() {
+            failed = sink.write_all(block.get(..step.kept).unwrap_or_default()).err();
+        }
+        input.consume(step.used);
+        if step.end {
+            return Ok(unstuff.verdict(limit, failed));
+        }
     }
 }
 

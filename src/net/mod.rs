@@ -20,7 +20,7 @@ mod tests;
 pub mod tls;
 
 pub use chunk::Unwire;
-pub use dot::DotWriter;
+pub use dot::{DotWriter, read_dots};
 pub use lines::is_of_http;
 pub use registry::Registry;
 
@@ -321,12 +321,7 @@ impl Connection {
                 break;
             }
         }
-        Ok(match failed {
-            _ if unstuff.is_malformed() => Dots::Malformed,
-            _ if unstuff.size() > limit => Dots::TooBig,
-            Some(error) => Dots::Sink(error),
-            None => Dots::Whole,
-        })
+        Ok(unstuff.verdict(limit, failed))
     }
 
     /// Reads exactly so many bytes and gives them to `take`, block by block. A session that is told to leave meanwhile still

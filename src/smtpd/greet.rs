@@ -18,7 +18,7 @@ impl Session<'_> {
         let mut text = format!("{} at your service", config.hostname);
         if extended {
             let client = self.client();
-            let _ = write!(text, "\nLIMITS RCPTMAX={}", config.limits.recipients);
+            let _ = write!(text, "\nLIMITS RCPTMAX={}", policy::most_recipients(self.connection.peer(), config));
             let _ = write!(text, "\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nDSN\nENHANCEDSTATUSCODES", config.max_message_size);
             if !self.is_lmtp() {
                 text.push_str("\nCHUNKING");

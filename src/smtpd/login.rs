@@ -5,9 +5,9 @@ use super::session::{Outcome, Session};
 use crate::auth::sasl::{self, Exchange, Mechanism, SaslError, Step};
 use crate::auth::{Candidate, Denied, Login};
 use crate::config::Protocol;
+use crate::host::login_name;
 use crate::net::{Line, NetError, Peer};
 use crate::smtp::reply::{self, Reply};
-use nix::unistd::{Uid, User};
 
 /// A process of this host is known by its user id and need not log in. One that speaks LMTP is another server: whoever it
 /// runs as did not write what it brings.
@@ -18,8 +18,7 @@ pub(super) fn of_peer(peer: &Peer, protocol: Protocol) -> Option<String> {
     if protocol == Protocol::Lmtp {
         return None;
     }
-    let account = User::from_uid(Uid::from_raw(*uid)).ok().flatten();
-    Some(account.map_or_else(|| format!("uid-{uid}"), |account| account.name))
+    Some(login_name(*uid))
 }
 
 impl Session<'_> {

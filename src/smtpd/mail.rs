@@ -58,7 +58,7 @@ impl Session<'_> {
         };
         let open = self.transaction.as_ref().map(|open| &open.envelope);
         let (count, utf8) = open.map_or((0, false), |envelope| (envelope.recipients.len(), envelope.utf8));
-        let allowed = policy::may_add(count, &server.config).and_then(|()| policy::may_go_to(&address, utf8));
+        let allowed = policy::may_add(count, &self.client(), &server.config).and_then(|()| policy::may_go_to(&address, utf8));
         let verdict = allowed.and_then(|()| {
             let route = server.post.route(&address).map_err(|error| {
                 log::error!(

@@ -2,7 +2,7 @@
 
 use crate::config::Protocol;
 use crate::config::schema::Config;
-use crate::delivery::Route;
+use crate::delivery::{MOST_RECIPIENTS, Route};
 use crate::mail::{Address, Release, ReversePath};
 use crate::net::Peer;
 use crate::smtp::reply::{self, Reply};
@@ -114,9 +114,17 @@ fn is_granted(config: &Config, login: &str, address: &Address) -> bool {
     own.flat_map(|sender| &sender.addresses).any(|known| *known == whole || *known == domain)
 }
 
+/// Recipients of one message. A program of this host that is given a list can't be told to send it in parts.
+pub(super) fn most_recipients(peer: &Peer, config: &Config) -> usize {
+    match peer {
+        Peer::Unix { .. } => config.limits.recipients.max(MOST_RECIPIENTS),
+        Peer::Tcp(_) => config.limits.recipients,
+    }
+}
+
 /// One recipient more.
-pub(super) fn may_add(recipients: usize, config: &Config) -> Result<(), Reply> {
-    if recipients >= config.limits.recipients { Err(reply::TOO_MANY_RECIPIENTS) } else { Ok(()) }
+pub(super) fn may_add(recipients: usize, client: &Client<'_>, config: &Config) -> Result<(), Reply> {
+    if recipients >= most_recipients(client.peer, config) { Err(reply::TOO_MANY_RECIPIENTS) } else { Ok(()) }
 }
 
 /// RCPT, for an address that leads there. Only who has logged in, or whose network we relay for, reaches other hosts; mail for
@@ -238,8 +246,8 @@ mod tests {
         let client = Client { peer: &peer, protocol: Protocol::Smtp, encrypted: false, starttls: false, logged_in: false };
         assert_eq!(may_send(&client, &config, Some(1024)), Ok(()));
         assert_eq!(may_send(&client, &config, Some(1025)), Err(reply::TOO_BIG));
-        assert_eq!(may_add(1, &config), Ok(()));
-        assert_eq!(may_add(2, &config), Err(reply::TOO_MANY_RECIPIENTS));
+        assert_eq!(may_add(1, &client, &config), Ok(()));
+        assert_eq!(may_add(2, &client, &config), Err(reply::TOO_MANY_RECIPIENTS));
         assert_eq!(may_start_tls(&client), Err(reply::NOT_IMPLEMENTED));
     }
 }

@@ -65,6 +65,11 @@ impl Journal {
         self.options.dir.file_name().unwrap_or_default().as_encoded_bytes().to_vec()
     }
 
+    /// The disk it lies on.
+    pub fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
     /// Locks the directory (making it if needed), replays what is there, begins a new segment.
     pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options) -> Result<Arc<Journal>, SpoolError> {
         disk.make_dir(&options.dir, 0o700)?;

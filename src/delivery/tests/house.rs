@@ -1,7 +1,7 @@
 //! A mail system without servers: users, journal, mailboxes, delivery.
 
 use crate::config::{self, Config};
-use crate::delivery::{Delivery, Letter, PostError, Trace};
+use crate::delivery::{Delivery, Letter, Office, PostError, Trace};
 use crate::host::{Account, Host};
 use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePath};
 use crate::mailbox::Store;
@@ -93,6 +93,10 @@ impl House {
 
     pub(super) fn delivery(&self) -> &Delivery {
         self.delivery.as_ref().unwrap()
+    }
+
+    pub(super) fn office(&self) -> &Arc<Office> {
+        &self.delivery().office
     }
 
     /// A letter with parameters for reports: `RET=HDRS`, `NOTIFY=SUCCESS`, of MAIL and of each RCPT.

@@ -1,6 +1,7 @@
 //! The whole room, with a real journal and real mailboxes on a disk of memory, and other hosts on loopback.
 
 mod clock;
+mod drops;
 mod filing;
 mod house;
 mod measure;
