@@ -81,6 +81,8 @@ toolchain:
 install: all
 	install -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(LIBDIR) $(UNITDIR) $(MANDIRS) $(CONFDIR) $(addprefix $(SYSCONFDIR)/,$(dir $(ETC))))
 	install -m 755 $(addprefix $(BUILT)/,$(PROGRAMS)) $(DESTDIR)$(SBINDIR)
+	install -m 755 $(BUILT)/pillarbox-drop $(DESTDIR)$(SBINDIR)
+	if [ "$$(id -u)" = 0 ] && getent group pillarbox-drop >/dev/null; then chgrp pillarbox-drop $(DESTDIR)$(SBINDIR)/pillarbox-drop && chmod 2755 $(DESTDIR)$(SBINDIR)/pillarbox-drop; fi
 	ln -sf pillarboxctl $(DESTDIR)$(SBINDIR)/sendmail
 	ln -sf ../sbin/pillarboxctl $(DESTDIR)$(LIBDIR)/sendmail
 	ln -sf ../sbin/pillarboxctl $(DESTDIR)$(BINDIR)/mailq
@@ -91,7 +93,7 @@ install: all
 
 # Mail, users and configuration stay.
 uninstall:
-	cd $(DESTDIR)$(SBINDIR) && rm -f $(PROGRAMS) sendmail
+	cd $(DESTDIR)$(SBINDIR) && rm -f $(PROGRAMS) pillarbox-drop sendmail
 	rm -f $(DESTDIR)$(LIBDIR)/sendmail $(DESTDIR)$(BINDIR)/mailq $(DESTDIR)$(UNITDIR)/pillarbox.service
 	for page in $(PAGES); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
 	cd $(DESTDIR)$(SYSCONFDIR) && rm -f $(ETC)

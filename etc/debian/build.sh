@@ -15,7 +15,7 @@ chmod 755 "$root"
 umask 022
 
 ${MAKE:-make} --silent install CARGO=true BUILT="$built" DESTDIR="$root" PREFIX=/usr SYSCONFDIR=/etc UNITDIR=/lib/systemd/system
-strip --strip-unneeded --remove-section=.comment --remove-section=.note "$root"/usr/sbin/pillarbox "$root"/usr/sbin/pillarboxctl
+strip --strip-unneeded --remove-section=.comment --remove-section=.note "$root"/usr/sbin/pillarbox "$root"/usr/sbin/pillarboxctl "$root"/usr/sbin/pillarbox-drop
 
 # What every host has to itself is made from this when the package is installed.
 mkdir -p "$root/usr/share/pillarbox" "$root/usr/share/doc/pillarbox" "$root/DEBIAN"

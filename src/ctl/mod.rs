@@ -44,7 +44,8 @@ impl From<io::Error> for Failure {
 }
 
 /// The options of sendmail that mean something here; all others are passed over.
-pub const SENDMAIL_OPTIONS: &[&str] = &["t", "i", "oi", "f", "r", "F", "N", "R", "V", "C", "bm", "bs", "bp", "q", "-"];
+pub const SENDMAIL_OPTIONS: &[&str] =
+    &["t", "i", "oi", "f", "r", "F", "N", "R", "V", "C", "bm", "bs", "bp", "bv", "bi", "I", "q", "-"];
 
 const USAGE: &str = "\
 usage: pillarboxctl [-f FILE] COMMAND

@@ -13,6 +13,7 @@ mod crash;
 mod destinations;
 mod dialogue;
 mod dialogues;
+mod drop;
 mod fuzz;
 mod init;
 mod install;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         scram::tests(),
         compress::tests(),
         sendmail::tests(),
+        drop::tests(),
         install::tests(),
         init::tests(),
         fuzz::tests(),

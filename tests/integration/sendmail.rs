@@ -1,6 +1,7 @@
 //! `sendmail` and `mailq`, as every Unix program expects them: called by these names, with the flags people use.
 
 use crate::common::{Daemon, Setup, Sink, wait_for, with_input};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 
@@ -15,10 +16,15 @@ crate::tests![
     exit_codes_of_sysexits,
     a_big_message,
     reports_as_asked_for,
+    as_programs_call_it,
+    addresses_verified,
+    ten_thousand_recipients,
+    nothing_is_smuggled_in,
+    mail_that_is_sent_again,
 ];
 
 /// The tool under another name, with this daemon's configuration.
-fn called(daemon: &Daemon, name: &str, words: &[&str], input: &[u8]) -> Output {
+pub fn called(daemon: &Daemon, name: &str, words: &[&str], input: &[u8]) -> Output {
     let path = daemon.path(name);
     if !path.exists() {
         symlink(env!("CARGO_BIN_EXE_pillarboxctl"), &path).unwrap();
@@ -176,7 +182,8 @@ fn exit_codes_of_sysexits() {
     assert_eq!(code(&daemon, &["-f", "a@b@c", "alice"], "x\n"), 64, "EX_USAGE: no sender");
     assert_eq!(daemon.mail("alice").len(), before);
     daemon.stop();
-    assert_eq!(code(&daemon, &["alice"], "x\n"), 75, "EX_TEMPFAIL: the daemon is down");
+    fs::remove_dir_all(daemon.spool().join("drop")).unwrap();
+    assert_eq!(code(&daemon, &["alice"], "x\n"), 75, "EX_TEMPFAIL: the daemon is down, and nothing can be left for it");
     let output = called(&daemon, "mailq", &[], b"");
     assert!(!output.status.success() && !output.stderr.is_empty());
 }
@@ -199,4 +206,108 @@ fn reports_as_asked_for() {
     let output = called(&daemon, "sendmail", &["-N", "sometimes", "bob"], b"x\n");
     assert_eq!(output.status.code(), Some(64), "{output:?}");
     assert_eq!((daemon.mail("bob").len(), daemon.mail("alice").len()), (1, 1));
+}
+
+/// Words and input as these programs give them, without the environment of a login.
+fn as_programs_call_it() {
+    let daemon = Setup::default().start();
+    let cron = "From: root (Cron Daemon)\nTo: alice\nSubject: Cron <root@here> job\nAuto-Submitted: auto-generated\n\n.\nout\n";
+    let mbox = "From root Sat Nov 28 04:00:00 2026\nTo: alice\nSubject: mbox\n\nx";
+    let calls: [(&str, &[&str], &str); 9] = [
+        ("cron", &["-FCronDaemon", "-i", "-odi", "-oem", "-oi", "-t", "-f", "root"], cron),
+        ("anacron", &["-FAnacron", "-odi", "alice"], "Subject: job\n\nx\n"),
+        ("mdadm", &["-t"], "From: mdadm monitoring <root>\nTo: alice\nSubject: DeviceDisappeared\n\nx\n"),
+        ("git", &["-f", "bob@here.test", "-i", "alice@here.test"], "From: bob@here.test\nTo: alice\nSubject: [PATCH]\n\nx\n"),
+        ("php", &["-t", "-i", "-fbob@here.test"], "To: alice@here.test\r\nSubject: php\r\n\r\nline\r\nlast"),
+        ("bsd-mailx", &["-i", "-oem", "-m", "alice"], "Subject: mailx\nTo: alice\n\nx\n"),
+        ("s-nail", &["-i", "-r", "bob@here.test", "--", "alice"], "Subject: s-nail\nTo: alice\n\nx\n"),
+        ("mutt", &["-oem", "-oi", "-f", "bob@here.test", "-N", "never", "--", "alice"], "Subject: mutt\n\nx\n"),
+        (
+            "formail",
+            &["-oi", "-odb", "-oQ/nowhere", "-h", "3", "-X", "/dev/null", "-O", "DeliveryMode=b", "-Ac", "-v", "-t"],
+            mbox,
+        ),
+    ];
+    for (number, (program, words, input)) in calls.into_iter().enumerate() {
+        let path = daemon.path("sendmail");
+        if !path.exists() {
+            symlink(env!("CARGO_BIN_EXE_pillarboxctl"), &path).unwrap();
+        }
+        let mut command = Command::new(path);
+        command.env_clear().current_dir("/").arg("-C").arg(daemon.config()).args(words);
+        let output = with_input(command, input.as_bytes());
+        assert!(output.status.success() && output.stderr.is_empty() && output.stdout.is_empty(), "{program}: {output:?}");
+        let text = text_of(&daemon, "alice", number);
+        let last = input.trim_end().rsplit('\n').next().unwrap();
+        assert!(text.ends_with(&format!("{last}\r\n")) && !text.contains("From root Sat"), "{program}: {text}");
+        for field in ["\r\nFrom: ", "\r\nDate: ", "\r\nMessage-ID: "] {
+            assert_eq!(text.matches(field).count(), 1, "{program} {field} {text}");
+        }
+    }
+    assert_eq!(called(&daemon, "sendmail", &["-bd"], b"").status.code(), Some(64), "the daemon is another program");
+    assert!(called(&daemon, "sendmail", &["-bi"], b"").status.success());
+}
+
+fn addresses_verified() {
+    let daemon = Setup::default().config("[[route]]\ndomain = \"away.test\"\nhost = \"192.0.2.1:25\"\n").start();
+    let output = called(&daemon, "sendmail", &["-bv", "alice", "Bob <bob@here.test>, x@away.test"], b"");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let lines = ["alice@here.test: mailbox of alice", "bob@here.test: mailbox of bob", "x@away.test: to the host 192.0.2.1:25"];
+    assert_eq!(said.lines().collect::<Vec<_>>(), lines);
+    let output = called(&daemon, "sendmail", &["-bv", "nobody-here", "alice"], b"");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(67), 2), "{output:?}");
+    assert!(daemon.mail("alice").is_empty());
+}
+
+/// From the net that would be many; a program of this host that is given a list sends to all or to none.
+fn ten_thousand_recipients() {
+    let mut daemon = Setup::default().config("[[route]]\ndomain = \"away.test\"\nhost = \"127.0.0.1:9\"\n").start();
+    let names: Vec<String> = (0..10_000).map(|n| format!("user{n}@away.test")).collect();
+    let letter = format!("Subject: all\nBcc: {}\n\nx\n", names.join(",\n "));
+    sendmail(&daemon, &["-t"], &letter);
+    let count = |daemon: &Daemon| {
+        let queue = daemon.queue();
+        (queue.len(), queue.iter().map(|message| message["recipients"].as_array().unwrap().len()).sum::<usize>())
+    };
+    assert_eq!(count(&daemon), (1, 10_000));
+    daemon.stop();
+    sendmail(&daemon, &["-t"], &letter);
+    daemon.start();
+    wait_for("the one that waited", 60, || (count(&daemon) == (2, 20_000)).then_some(()));
+}
+
+fn nothing_is_smuggled_in() {
+    let daemon = Setup::default().start();
+    sendmail(&daemon, &["-F", "x\r\nBcc: bob@here.test\nX-Evil: 1", "-t"], "To: alice\n\nx\n");
+    let text = text_of(&daemon, "alice", 0);
+    assert!(!text.contains("\nX-Evil") && !text.contains("\nBcc"), "{text}");
+    for words in [&["alice\nbob"][..], &["--", "\u{1b}[2J\u{7}"]] {
+        let output = called(&daemon, "sendmail", words, b"x\n");
+        assert!(matches!(output.status.code(), Some(64 | 67)), "{words:?}: {output:?}");
+        assert!(!output.stderr.contains(&0x1b), "{words:?}: {output:?}");
+    }
+    let output = called(&daemon, "sendmail", &["-V", "x\r\nRCPT TO:<bob@here.test>", "alice"], b"x\n");
+    assert!(daemon.mail("bob").is_empty(), "{output:?}");
+    // Taken for a display name, and an address.
+    let of_alice = daemon.mail("alice").len();
+    sendmail(&daemon, &["alice@here.test>\r\nRCPT TO:<bob@here.test"], "Subject: one\n\nx\n");
+    assert_eq!((daemon.wait_for_mail("bob", 1, 60).len(), daemon.mail("alice").len()), (1, of_alice));
+    // A name like an option is one.
+    let output = called(&daemon, "sendmail", &["-i", "--", "-bs", "-oQ"], b"x\n");
+    assert_eq!(output.status.code(), Some(67), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("-oQ@here.test"), "{output:?}");
+}
+
+/// RFC 5322 §3.6.6.
+fn mail_that_is_sent_again() {
+    let daemon = Setup::default().start();
+    let letter = "Resent-To: bob\nResent-Bcc: alice\nResent-From: bob@here.test\nFrom: x@away.test\nTo: y@away.test\nSubject: again\n\nx\n";
+    sendmail(&daemon, &["-t"], letter);
+    for user in ["alice", "bob"] {
+        let text = text_of(&daemon, user, 0);
+        assert!(text.contains("\r\nResent-To: bob\r\n") && !text.contains("Resent-Bcc"), "{text}");
+    }
+    assert!(daemon.queue().is_empty());
 }

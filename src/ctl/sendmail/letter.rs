@@ -80,6 +80,23 @@ impl Letter {
         self.header.splice(0..0, field.bytes());
     }
 
+    /// Bytes of what [`Letter::write_wire`] writes.
+    pub fn wire_size(&mut self) -> io::Result<u64> {
+        struct Count(u64);
+        impl Write for Count {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 += bytes.len() as u64;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut count = Count(0);
+        self.write_wire(&mut count)?;
+        Ok(count.0)
+    }
+
     /// Writes all of it with CRLF line ends.
     pub fn write_wire(&mut self, out: &mut dyn Write) -> io::Result<()> {
         write_crlf(&self.header, out)?;

@@ -1,29 +1,33 @@
 //! `sendmail` and `mailq`, as programs expect them.
 //!
 //! `options` reads the words, `letter` the message (from standard input, whole, before anything is sent: a program that
-//! writes slowly or dies must not leave half a message behind), `addresses` finds whom it goes to, `submit` hands it in; `pick`
+//! writes slowly or dies must not leave half a message behind), `addresses` finds whom it goes to, `submit` hands it in, or `leave`s it for a
+//! daemon that is down; `pick`
 //! tells which messages of the queue are meant.
 
 mod addresses;
+mod leave;
 mod letter;
 mod options;
 mod pick;
 mod submit;
 
 use super::call::{self, unreachable_daemon};
-use super::show::List;
-use super::{Failure, load};
+use super::show::{self, List};
+use super::{Failure, load, say};
 use crate::config::{Config, Endpoint, Protocol};
 use crate::mail::{Address, Domain, ReversePath};
 use crate::sys::exit;
 use letter::Letter;
 use nix::unistd::{User, getuid};
 use options::{Mode, Options};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use submit::Unsent;
 
 /// Called as `sendmail`.
 pub fn run(words: &[OsString]) -> Result<(), Failure> {
@@ -34,6 +38,8 @@ pub fn run(words: &[OsString]) -> Result<(), Failure> {
         Mode::Smtp => pass_through(&config),
         Mode::List => list(List::Mailq, &options, &config),
         Mode::Flush => flush(&options, &config),
+        Mode::Verify => verify(&options, &config),
+        Mode::Aliases => Ok(()),
     }
 }
 
@@ -52,6 +58,24 @@ fn flush(options: &Options, config: &Config) -> Result<(), Failure> {
         Ok(())
     })?;
     ids.iter().try_for_each(|id| call::ask(&config.control, &format!("queue flush {id}")).map(drop))
+}
+
+/// `-bv`: where mail for each address would go. The daemon is asked, nothing is sent.
+fn verify(options: &Options, config: &Config) -> Result<(), Failure> {
+    let here = home_domain(config)?;
+    let mut failed = None;
+    for address in options.recipients.iter().flat_map(|word| addresses::scan(word)) {
+        let address = parse(&address, &here, exit::USAGE)?;
+        say(&format!("{address}: "))?;
+        match call::ask(&config.control, &format!("route {address}")).and_then(|route| show::route(&route)) {
+            Err(failure) if failure.code == exit::NOUSER => {
+                say(&format!("{}\n", failure.what))?;
+                failed = Some(Failure { what: String::new(), ..failure });
+            }
+            shown => shown?,
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// Called as `mailq`.
@@ -98,15 +122,18 @@ fn deliver(options: &Options, config: &Config) -> Result<(), Failure> {
     let mut recipients = Vec::new();
     for word in &options.recipients {
         for address in addresses::scan(word) {
-            add(&mut recipients, parse(&address, &here, exit::USAGE)?);
+            recipients.push(parse(&address, &here, exit::USAGE)?);
         }
     }
     let mut letter = Letter::read(&mut io::stdin().lock(), options.ignore_dots)?;
     if options.from_header {
         for address in letter.recipients() {
-            add(&mut recipients, parse(&address, &here, exit::DATAERR)?);
+            recipients.push(parse(&address, &here, exit::DATAERR)?);
         }
     }
+    // Nobody gets a message twice for being named twice.
+    let mut seen = HashSet::new();
+    recipients.retain(|address: &Address| seen.insert(address.to_string()));
     if recipients.is_empty() {
         return Err(Failure::new(exit::USAGE, "no recipients: name them, or use -t and say them in the message"));
     }
@@ -114,13 +141,13 @@ fn deliver(options: &Options, config: &Config) -> Result<(), Failure> {
     letter.add_from(options.full_name.as_deref().unwrap_or(&caller.full_name), &from);
     let socket = submit_socket(config)?;
     let envelope = submit::Envelope { sender: &sender, recipients: &recipients, dsn: &options.dsn, notify: options.notify };
-    submit::submit(socket, &config.hostname, &envelope, &mut letter)
-}
-
-/// Nobody gets a message twice for being named twice.
-fn add(recipients: &mut Vec<Address>, address: Address) {
-    if !recipients.contains(&address) {
-        recipients.push(address);
+    match submit::submit(socket, &config.hostname, &envelope, &mut letter) {
+        Ok(()) => Ok(()),
+        Err(Unsent::Failed(failure)) => Err(failure),
+        // Cron would not try again.
+        Err(Unsent::NoDaemon(reason)) => leave::leave(config, &envelope, &mut letter).inspect_err(|_| {
+            let _ = writeln!(io::stderr(), "sendmail: {}", reason.what);
+        }),
     }
 }
 

@@ -21,6 +21,10 @@ pub enum Mode {
     List,
     /// `-q`: try what waits.
     Flush,
+    /// `-bv`: tell where mail for the addresses would go.
+    Verify,
+    /// `-bi`, `-I`: make the alias file's database, of which there is none.
+    Aliases,
 }
 
 /// What the command line says.
@@ -74,6 +78,7 @@ impl Options {
             match flag {
                 'i' => self.ignore_dots = true,
                 't' => self.from_header = true,
+                'I' => self.mode = Mode::Aliases,
                 // What follows in the same word belongs to these; they never take another word.
                 'b' | 'o' | 'q' | 'd' | 'e' | 'A' => return self.attached(flag, rest),
                 // These take the rest of the word, or the next one.
@@ -94,6 +99,8 @@ impl Options {
             ('b', "m") => self.mode = Mode::Deliver,
             ('b', "s") => self.mode = Mode::Smtp,
             ('b', "p") => self.mode = Mode::List,
+            ('b', "v") => self.mode = Mode::Verify,
+            ('b', "i") => self.mode = Mode::Aliases,
             ('b', other) => return Err(Failure::new(exit::USAGE, format!("-b{other} is not served by this sendmail"))),
             ('q', _) => return self.queue(value),
             ('o', "i") => self.ignore_dots = true,
@@ -161,6 +168,7 @@ mod tests {
         assert_eq!(parse("-fx@y.test a").sender.as_deref(), Some("x@y.test"));
         assert_eq!(parse("-bs").mode, Mode::Smtp);
         assert_eq!(parse("-bp").mode, Mode::List);
+        assert_eq!((parse("-bv a").mode, parse("-bi").mode, parse("-I").mode), (Mode::Verify, Mode::Aliases, Mode::Aliases));
         for all in ["-q", "-q30m", "-qf", "-qp5m", "-qp"] {
             assert_eq!((parse(all).mode, parse(all).picks.len()), (Mode::Flush, 0), "{all}");
         }
