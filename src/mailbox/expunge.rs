@@ -101,7 +101,11 @@ impl Mailbox {
         let base = self.base(&inner);
         let modseq = inner.give_modseq(now)?;
         for row in &doomed {
-            let intent = remains::intent(&*file, &self.keys.secret, row, base)?;
+            let mut intent = remains::intent(&*file, &self.keys.secret, row, base)?;
+            if locked.is_none() {
+                // Who has the lock may have put another message there, which must not be known for this one.
+                intent.tags.clear();
+            }
             let copy = self.copy_at(&inner, &*file, row)?;
             let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
             log.put(Fact::Intent(intent));

@@ -37,7 +37,8 @@ pub struct Intent {
     pub length: u64,
     /// The bytes after the `From ` line that the dead header replaces; none if it has no room.
     pub old: Vec<u8>,
-    /// What the `From ` line, and what follows those bytes, is known by ([`remains`](super::remains)).
+    /// What the `From ` line, and what follows those bytes, is known by ([`remains`](super::remains)); none as long as another
+    /// program has the file locked, and nothing is overwritten.
     pub tags: Vec<u64>,
 }
 

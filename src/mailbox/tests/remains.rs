@@ -18,12 +18,17 @@ fn intended(size: usize) -> (SimDisk, Vec<u8>, Vec<u8>) {
     let lines: String = (0..size / 30).map(|line| format!("line {line:05} of what is removed\n")).collect();
     append(&disk, &format!("Subject: message 2\n\n{lines}"));
     let (uid, _) = world.seen("alice").pop().unwrap();
-    let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
-    assert!(file.try_lock(Lock::Exclusive).unwrap());
-    inbox.expunge(&[Uid(uid)]).unwrap();
-    file.unlock().unwrap();
     let before = world.file("alice");
-    let disk = disk.after_kill();
+    // The daemon dies when the intent is there, and nothing is overwritten.
+    let dying = |n| {
+        let disk = disk.after_kill();
+        let world = World::sim(&disk);
+        world.seen("alice");
+        disk.stop_at(disk.operations() + n);
+        let _ = world.inbox("alice").expunge(&[Uid(uid)]);
+        disk.after_kill()
+    };
+    let disk = (1..).map(dying).take_while(|disk| World::sim(disk).file("alice") == before).last().unwrap();
     let after = {
         let world = World::sim(&disk.after_kill());
         world.seen("alice");
@@ -99,6 +104,33 @@ fn another_message_in_the_place_is_shown() {
             other[at] ^= 1;
             assert_eq!(seen(&disk, &other), (vec![1, 2], other.clone()), "{size} bytes, seed {seed}");
         }
+    }
+}
+
+/// Another program has the lock, and has taken the message away: the next one stands where it stood.
+#[test]
+fn what_others_put_in_the_place_while_they_have_the_lock_stays() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let inbox = world.inbox("alice");
+    for n in 1..=3 {
+        inbox.deliver(&small(n).copy()).unwrap();
+    }
+    let numbers = |world: &World| world.seen("alice").iter().map(|(uid, wire)| (*uid, number(wire))).collect::<Vec<_>>();
+    assert_eq!(numbers(&world), [(1, 1), (2, 2), (3, 3)]);
+    let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
+    assert!(file.try_lock(Lock::Exclusive).unwrap());
+    let mut pieces = strangers::split(&world.file("alice"));
+    pieces.remove(1);
+    let now: String = pieces.into_iter().map(|piece| piece.0).collect();
+    strangers::overwrite(&disk, now.as_bytes());
+    inbox.expunge(&[Uid(2)]).unwrap();
+    file.unlock().unwrap();
+    let killed = World::sim(&disk.after_kill());
+    for world in [world, killed] {
+        assert_eq!(numbers(&world), [(1, 1), (3, 3)]);
+        world.store.checkpoint();
+        assert_eq!((numbers(&world), world.file("alice").len()), (vec![(1, 1), (3, 3)], now.len()));
     }
 }
 
