@@ -5,6 +5,7 @@
 //! for so long with ever new ones.
 
 mod acts;
+mod others;
 
 use super::strangers::{self, Piece};
 use super::*;
@@ -98,6 +99,8 @@ struct Model {
     maybe: BTreeMap<u64, Marks>,
     /// The daemon is down, after a kill.
     killed: bool,
+    /// Another program has the mailbox locked: the engine can't look.
+    locked: bool,
     /// Others took these away then. Where the index is older than they are, nobody knows that they were there: they may come
     /// back under the UID that they carry. It never named another message.
     forgotten: BTreeSet<u64>,
@@ -155,6 +158,7 @@ impl Model {
             lately: BTreeSet::new(),
             maybe: BTreeMap::new(),
             killed: false,
+            locked: false,
             forgotten: BTreeSet::new(),
             blind: false,
             in_place: false,

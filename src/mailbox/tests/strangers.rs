@@ -159,6 +159,11 @@ pub fn requoted(wire: &[u8]) -> Vec<u8> {
     text.splitn(3, '\n').nth(2).unwrap_or_default().as_bytes().to_vec()
 }
 
+/// A message as it lies on the disk, in wire form.
+pub fn unquoted(text: &str) -> Vec<u8> {
+    text.replace("\n>From", "\nFrom").replace('\n', "\r\n").into_bytes()
+}
+
 /// Appends as procmail does.
 pub fn append(disk: &SimDisk, text: &str) {
     let file = disk.open(Path::new(MAILBOX), Open::Create(0o600)).unwrap();
