@@ -41,8 +41,8 @@ impl Mailbox {
         }
         if inner.file.is_none() {
             // It was replaced or taken away, and nobody looked since.
-            match self.open(false) {
-                Ok(Some(open)) => inner.file = Some(open),
+            match self.opened(&mut inner, false) {
+                Ok(Some(_)) => {}
                 Ok(None) => {
                     let buried = std::mem::take(&mut inner.buried);
                     inner.done(buried.into_iter());

@@ -128,12 +128,11 @@ impl Mailbox {
 
     /// Opens the file that the table describes, which another program has locked.
     fn open_known(&self, inner: &mut Inner) -> Result<Arc<dyn File>, MailboxError> {
-        let (file, id) = self.open(false)?.ok_or(MailboxError::Gone)?;
-        if inner.table.as_ref().is_none_or(|loaded| loaded.stamp.file != id) {
-            return Err(MailboxError::Busy);
+        let (file, id) = self.opened(inner, false)?.ok_or(MailboxError::Gone)?;
+        match &inner.table {
+            Some(loaded) if loaded.stamp.file == id => Ok(file),
+            _ => Err(MailboxError::Busy),
         }
-        inner.file = Some((file.clone(), id));
-        Ok(file)
     }
 
     /// Does what intents say that are not done: after a crash, or after another program held the lock.

@@ -68,6 +68,9 @@ impl From<Stat> for Stamp {
     }
 }
 
+/// An open file, and which one it is.
+pub(super) type Opened<Which = (u64, u64)> = (Arc<dyn File>, Which);
+
 /// What came of a try to lock.
 #[derive(Debug)]
 pub(super) enum Try<'a> {
@@ -98,7 +101,7 @@ pub(super) struct Inner {
     /// The next UID to give.
     pub next: u32,
     /// Open from the first write to the next checkpoint.
-    pub file: Option<(Arc<dyn File>, (u64, u64))>,
+    pub file: Option<Opened>,
     /// The file as we left it, ending in an empty line.
     pub known: Option<Stamp>,
     /// Appended since the last checkpoint.
@@ -281,10 +284,7 @@ impl Mailbox {
 
     /// One try.
     pub(super) fn try_lock<'a>(&'a self, inner: &mut Inner) -> Result<Try<'a>, MailboxError> {
-        let (file, id) = match &inner.file {
-            Some(open) => open.clone(),
-            None => self.open(true)?.ok_or(MailboxError::Gone)?,
-        };
+        let (file, id) = self.opened(inner, true)?.ok_or(MailboxError::Gone)?;
         let (disk, spot) = (&*self.disk, self.spot());
         let Some(guard) = self.keys.locker.try_write(disk, &*self.shared.clock, file.clone(), &spot.dotlock)? else {
             return Ok(Try::Busy);
@@ -302,7 +302,6 @@ impl Mailbox {
             self.forget_file(inner);
             return Ok(Try::Replaced);
         }
-        inner.file = Some((file, id));
         let stat = if self.finish_step(inner, &guard)? { guard.file.stat()? } else { stat };
         Ok(Try::Locked(guard, stat))
     }
@@ -327,9 +326,20 @@ impl Mailbox {
         inner.unsynced = None;
     }
 
-    /// Opens the file; makes it if there is none and `make` says so. The second value tells which file it is.
-    #[allow(clippy::type_complexity)]
-    pub(super) fn open(&self, make: bool) -> Result<Option<(Arc<dyn File>, (u64, u64))>, MailboxError> {
+    /// The file, and which one it is; opened if it is not open yet, made if there is none and `make` says so.
+    pub(super) fn opened(&self, inner: &mut Inner, make: bool) -> Result<Option<Opened>, MailboxError> {
+        if inner.file.is_none() {
+            let Some((file, stat)) = self.open(make)? else { return Ok(None) };
+            if inner.is_as_known(stat.into()) == (false, false) {
+                // It may be another one with the inode of the one before.
+                (inner.named, inner.synced) = (None, None);
+            }
+            inner.file = Some((file, stat.file));
+        }
+        Ok(inner.file.clone())
+    }
+
+    fn open(&self, make: bool) -> Result<Option<Opened<Stat>>, MailboxError> {
         self.relocate()?;
         let spot = self.spot();
         let open = |how| {
@@ -353,7 +363,7 @@ impl Mailbox {
         })?;
         let stat = file.stat()?;
         self.check(&stat)?;
-        Ok(Some((file, stat.file)))
+        Ok(Some((file, stat)))
     }
 
     /// Where the file is now.

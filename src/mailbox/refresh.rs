@@ -85,8 +85,7 @@ impl Mailbox {
             if inner.file.as_ref().is_some_and(|(_, id)| *id != stat.file) {
                 self.forget_file(inner);
             }
-            let Some((file, id)) = inner.file.clone().map_or_else(|| self.open(false), |open| Ok(Some(open)))? else { continue };
-            inner.file = Some((file.clone(), id));
+            let Some((file, _)) = self.opened(inner, false)? else { continue };
             if !file.try_lock(Lock::Shared)? {
                 patience.wait()?;
                 continue;

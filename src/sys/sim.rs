@@ -50,6 +50,14 @@ impl SimDisk {
         state.ticks = state.ticks.max(i128::from(now.0) * 1_000);
     }
 
+    /// The file at this path is told by the inode of another from now on, as where that was given again.
+    pub fn pose_as(&self, path: &Path, other: &Stat) {
+        let mut state = self.state();
+        if let Ok(number) = state.find(path) {
+            state.posing.insert(number, other.file.1);
+        }
+    }
+
     /// The disk as a new process finds it when this one was killed.
     pub fn after_kill(&self) -> SimDisk {
         SimDisk::of(self.state().after_kill())

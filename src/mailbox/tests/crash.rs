@@ -371,3 +371,24 @@ fn a_whole_copy_behind_lost_sectors_is_not_delivered_again() {
     let seen: Vec<u64> = world.seen("alice").iter().map(|(_, wire)| number(wire)).collect();
     assert_eq!(seen, [1, 3]);
 }
+
+/// Another program puts a new file in the place of ours, which has the inode of ours, as file systems give it again at once.
+#[test]
+fn a_new_file_with_the_inode_of_the_one_before_gets_a_durable_name() {
+    let disk = SimDisk::default();
+    let world = World::sim(&disk);
+    let (inbox, path) = (world.inbox("alice"), Path::new("/w/mail/alice"));
+    inbox.deliver(&small(1).copy()).unwrap();
+    world.store.checkpoint();
+    let before = disk.stat(path).unwrap();
+    strangers::replace(&disk, &world.file("alice"));
+    disk.pose_as(path, &before);
+    inbox.deliver(&small(2).copy()).unwrap();
+    world.store.checkpoint();
+    assert!(world.settled(2));
+    for seed in 0..20 {
+        let after = World::sim(&disk.after_power_cut(seed));
+        let there: Vec<u64> = after.seen("alice").iter().map(|(_, wire)| number(wire)).collect();
+        assert_eq!(there, [1, 2], "seed {seed}");
+    }
+}

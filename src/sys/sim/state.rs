@@ -16,6 +16,8 @@ pub struct State {
     durable_names: BTreeMap<PathBuf, u64>,
     /// Changes of names since their directory was synced, in order.
     renames: Vec<NameChange>,
+    /// Files that are told by the inode of another.
+    pub posing: HashMap<u64, u64>,
     pub next: u64,
     pub ticks: i128,
     pub operations: u64,
@@ -244,7 +246,7 @@ impl State {
     pub fn stat(&self, number: u64) -> io::Result<Stat> {
         let inode = self.inodes.get(&number).ok_or(ErrorKind::NotFound)?;
         Ok(Stat {
-            file: (1, number),
+            file: (1, self.posing.get(&number).copied().unwrap_or(number)),
             size: inode.content.len() as u64,
             mtime: inode.mtime,
             ctime: inode.ctime,
