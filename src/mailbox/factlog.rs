@@ -64,6 +64,8 @@ pub trait Sum: Default + Debug {
 pub struct Extent {
     pub file: (u64, u64),
     pub size: u64,
+    /// When it was last changed: an inode may be given again, and a backup put back that is as long.
+    pub ctime: i128,
     /// Bytes that a rewritten log would have, when that was last known.
     pub least: u64,
 }
@@ -107,7 +109,7 @@ impl<S: Sum> FactLog<S> {
     pub fn resume(disk: Arc<dyn Disk>, dir: &Path, name: &str, extent: Extent, sum: S) -> io::Result<Option<FactLog<S>>> {
         let log = FactLog::new(disk, dir, name);
         let stat = log.disk.stat(&log.path)?;
-        if (stat.file, stat.size) != (extent.file, extent.size) || !stat.is_regular() {
+        if (stat.file, stat.size, stat.ctime) != (extent.file, extent.size, extent.ctime) || !stat.is_regular() {
             return Ok(None);
         }
         let known = Known::until(&stat);
@@ -134,7 +136,8 @@ impl<S: Sum> FactLog<S> {
     /// What [`FactLog::resume`] wants to know. All of the log is durable by then.
     pub fn extent(&mut self) -> io::Result<Extent> {
         self.sync()?;
-        Ok(Extent { file: self.known.id.unwrap_or_default(), size: self.known.size, least: self.least })
+        let Known { id, size, ctime, .. } = self.known;
+        Ok(Extent { file: id.unwrap_or_default(), size, ctime, least: self.least })
     }
 
     /// Reads the facts that are in the log only. What another daemon wrote since is still to be told ([`FactLog::take_foreign`]).
@@ -368,6 +371,20 @@ mod tests {
             one.flush().unwrap();
             assert_eq!((one.sum.0, open(disk.clone()).sum.0), (sum + 3, sum + 3));
         }
+    }
+
+    #[test]
+    fn another_log_of_the_same_inode_and_size_is_read() {
+        let disk = SimDisk::default();
+        let mut log = open(disk.clone());
+        log.put(5);
+        let extent = log.extent().unwrap();
+        let resumed =
+            || FactLog::resume(Arc::new(disk.clone()), Path::new("/s/u"), "log", extent, Total(5)).unwrap().map(|log| log.sum);
+        assert_eq!(resumed(), Some(Total(5)));
+        let file = disk.open(Path::new("/s/u/log"), Open::Write).unwrap();
+        file.write_at(&[IoSlice::new(text_of::<Total>(&[7]).as_bytes())], 0).unwrap();
+        assert_eq!((file.stat().unwrap().size, resumed()), (extent.size, None));
     }
 
     #[test]

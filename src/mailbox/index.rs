@@ -117,7 +117,9 @@ impl Mailbox {
         });
         let extent = extent.map_err(io::Error::other)?;
         let (Some(extent), Some(loaded), Some(log)) = (extent, &inner.table, inner.log.as_mut()) else { return Ok(()) };
-        write(&*self.shared.disk, &self.places.index, loaded, extent, &log.sum, inner.modseq)?;
+        if !write(&*self.shared.disk, &self.places.index, loaded, extent, &log.sum, inner.modseq)? {
+            return Ok(());
+        }
         let was_whole = !log.sum.partial;
         log.sum.shorten();
         inner.indexed = std::mem::take(&mut inner.noted);

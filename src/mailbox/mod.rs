@@ -79,6 +79,7 @@ mod expunge;
 mod factlog;
 mod flags;
 mod folders;
+mod fresh;
 mod handover;
 mod headers;
 mod inbox;

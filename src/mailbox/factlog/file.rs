@@ -2,6 +2,7 @@
 
 use super::text::{VERSION, fact, is_of_another_version, parse, text_of};
 use super::{COMPACT_OVER, FactLog, Sum};
+use crate::mailbox::fresh;
 use crate::sys::{File, Lock, Open, Stat};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub(super) struct Known {
     pub id: Option<(u64, u64)>,
     /// Bytes of whole lines.
     pub size: u64,
-    ctime: i128,
+    pub ctime: i128,
     /// Bytes and checksum of the last of these lines.
     last: Option<(usize, u32)>,
 }
@@ -123,7 +124,10 @@ impl<S: Sum> FactLog<S> {
                     self.disk.make_dir(&self.dir, 0o700)?;
                     // What waits may be more than a partial sum has.
                     let waiting = self.waiting.clone();
-                    self.replace()?;
+                    match self.replace() {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
+                        replaced => replaced?,
+                    }
                     self.waiting = waiting;
                 }
                 Err(error) => return Err(error),
@@ -234,21 +238,19 @@ impl<S: Sum> FactLog<S> {
         Ok(())
     }
 
-    /// Puts another file in the place of the locked one.
+    /// Puts another file in the place of the locked one, or where there is none.
     pub(super) fn replace(&mut self) -> io::Result<()> {
         let text = text_of::<S>(&self.sum.facts());
-        let fresh = self.path.with_extension("new");
-        let file = self.disk.open(&fresh, Open::Create(0o600))?;
-        file.set_len(0)?;
+        let Some((file, name)) = fresh::begin(&*self.disk, &self.path)? else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
         file.write_at(&[IoSlice::new(text.as_bytes())], 0)?;
         file.sync()?;
-        if self.held && !file.try_lock(Lock::Exclusive)? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.disk.rename(&fresh, &self.path)?;
+        self.disk.rename(&name, &self.path)?;
         let stat = file.stat()?;
         self.known = Known { id: Some(stat.file), ctime: stat.ctime, ..Known::default() };
         self.known.add(text.as_bytes());
+        self.unlock(&*file);
         self.file = Some(file);
         self.least = text.len() as u64;
         self.forget_waiting();

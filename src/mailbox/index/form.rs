@@ -5,16 +5,17 @@
 
 use crate::mailbox::factlog::{self, Extent};
 use crate::mailbox::flags::{Flags, Marks};
+use crate::mailbox::fresh;
 use crate::mailbox::inbox::Stamp;
 use crate::mailbox::refresh::Loaded;
 use crate::mailbox::secret::Key;
 use crate::mailbox::state::Sum;
 use crate::mailbox::table::Row;
-use crate::sys::{Disk, File, Open, Time};
+use crate::sys::{Disk, File, Time};
 use std::io::{self, IoSlice};
 use std::path::Path;
 
-const MAGIC: &[u8; 8] = b"PBXIDX\x03\n";
+const MAGIC: &[u8; 8] = b"PBXIDX\x04\n";
 /// Bytes of the head.
 const HEAD: usize = 256;
 /// Where the head says that it is stale: any byte but zero. It is not under the checksum.
@@ -103,6 +104,7 @@ impl Head {
             .put(&self.log.file.0.to_le_bytes())
             .put(&self.log.file.1.to_le_bytes())
             .put(&self.log.size.to_le_bytes())
+            .put(&self.log.ctime.to_le_bytes())
             .put(&self.log.least.to_le_bytes())
             .put(&self.facts.to_le_bytes())
             .put(&self.facts_check.to_le_bytes())
@@ -127,7 +129,12 @@ impl Head {
         let (size, mtime, ctime) = (from.u64(), i128::from_le_bytes(from.take()), i128::from_le_bytes(from.take()));
         let last = (from.u64(), Key(from.take()));
         let modseq = from.u64();
-        let log = Extent { file: (from.u64(), from.u64()), size: from.u64(), least: from.u64() };
+        let log = Extent {
+            file: (from.u64(), from.u64()),
+            size: from.u64(),
+            ctime: i128::from_le_bytes(from.take()),
+            least: from.u64(),
+        };
         let (facts, facts_check, check, [bits]) = (from.u32(), from.u32(), from.u32(), from.take());
         let last = (bits & 1 == 1).then_some(last);
         let stamp = Stamp { file, size, mtime, ctime };
@@ -234,8 +241,8 @@ pub fn read_facts(file: &dyn File) -> io::Result<Option<(Extent, Sum)>> {
     }))
 }
 
-/// Writes an index under another name, then renames it.
-pub fn write(disk: &dyn Disk, path: &Path, loaded: &Loaded, log: Extent, sum: &Sum, modseq: u64) -> io::Result<()> {
+/// Writes an index under another name, then renames it. False: another daemon is doing that.
+pub fn write(disk: &dyn Disk, path: &Path, loaded: &Loaded, log: Extent, sum: &Sum, modseq: u64) -> io::Result<bool> {
     let table = &loaded.table;
     let facts = factlog::text_of::<Sum>(&sum.brief());
     let mut head = Head {
@@ -253,9 +260,7 @@ pub fn write(disk: &dyn Disk, path: &Path, loaded: &Loaded, log: Extent, sum: &S
         modseq,
         check: 0,
     };
-    let fresh = path.with_extension("new");
-    let file = disk.open(&fresh, Open::Create(0o600))?;
-    file.set_len(0)?;
+    let Some((file, name)) = fresh::begin(disk, path)? else { return Ok(false) };
     let (mut at, mut batch) = (HEAD as u64, Vec::with_capacity(BATCH * RECORD));
     for rows in [&table.rows, &table.doomed] {
         for some in rows.chunks(BATCH) {
@@ -268,13 +273,15 @@ pub fn write(disk: &dyn Disk, path: &Path, loaded: &Loaded, log: Extent, sum: &S
     }
     file.write_at(&[IoSlice::new(facts.as_bytes())], at)?;
     file.write_at(&[IoSlice::new(&head.encode())], 0)?;
-    disk.rename(&fresh, path)
+    disk.rename(&name, path)?;
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mailbox::table::Table;
+    use crate::sys::Open;
     use crate::sys::sim::SimDisk;
     use proptest::prelude::*;
 
@@ -311,7 +318,7 @@ mod tests {
     }
 
     fn extent() -> Extent {
-        Extent { file: (5, 6), size: 7, least: 8 }
+        Extent { file: (5, 6), size: 7, ctime: 9, least: 8 }
     }
 
     fn sum() -> Sum {

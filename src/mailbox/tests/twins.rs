@@ -420,3 +420,23 @@ fn who_hears_a_log_written_anew_looks_at_all_of_the_file() {
     shown_by(&worlds[0]);
     assert_eq!(epoch(), before + 1);
 }
+
+#[test]
+fn an_index_that_the_other_writes_is_left_to_it() {
+    let disk = SimDisk::default();
+    let worlds = side_by_side(&disk);
+    worlds.iter().for_each(|world| drop(shown_by(world)));
+    worlds[0].inbox("alice").deliver(&small(1).copy()).unwrap();
+    let (index, fresh) = (Path::new("/w/spool/index/alice/INBOX.idx"), Path::new("/w/spool/index/alice/INBOX.new"));
+    disk.make_dir(index.parent().unwrap(), 0o700).unwrap();
+    let half = disk.open(fresh, Open::Create(0o600)).unwrap();
+    half.write_at(&[io::IoSlice::new(b"half of it")], 0).unwrap();
+    assert!(half.try_lock(Lock::Exclusive).unwrap());
+    drop(worlds[0].inbox("alice").view().unwrap());
+    worlds[0].store.checkpoint();
+    assert!(disk.stat(index).is_err());
+    assert_eq!(half.stat().unwrap().size, 10);
+    half.unlock().unwrap();
+    worlds[0].store.checkpoint();
+    assert!(disk.stat(index).is_ok() && disk.stat(fresh).is_err());
+}
