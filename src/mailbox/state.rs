@@ -413,4 +413,18 @@ mod tests {
         sum.lost(SHORTEST_RAISE);
         assert_eq!((sum.validity, sum.ceiling, sum.next), (5, 4_000, None));
     }
+
+    #[test]
+    fn the_history_of_expunges_is_bounded_and_tells_where_it_begins() {
+        let mut sum = Sum::default();
+        let gone = |sum: &mut Sum, uids: std::ops::Range<u32>| {
+            uids.for_each(|uid| sum.take(Fact::Expunged(u64::from(uid), set(&[uid]))))
+        };
+        gone(&mut sum, 1..HISTORY as u32 + 8);
+        // Somebody was told of the first three only.
+        sum.shorten_history(3);
+        assert_eq!((sum.expunged.len(), sum.expunged.front(), sum.floor), (HISTORY + 4, Some(&(4, 4)), 3));
+        sum.shorten_history(u64::MAX);
+        assert_eq!((sum.expunged.len(), sum.expunged.front(), sum.floor), (HISTORY, Some(&(8, 8)), 7));
+    }
 }
