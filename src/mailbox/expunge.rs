@@ -106,7 +106,7 @@ impl Mailbox {
                 // Who has the lock may have put another message there, which must not be known for this one.
                 intent.tags.clear();
             }
-            let copy = self.copy_at(&inner, &*file, row)?;
+            let copy = self.copy_at(&inner, &*file, row)?.or_else(|| inner.unsettled(&row.key));
             let Some(log) = inner.log.as_mut() else { return Err(MailboxError::Gone) };
             log.put(Fact::Intent(intent));
             if let Some((id, recipient)) = copy {
@@ -350,6 +350,14 @@ impl Inner {
     pub(super) fn has_pending_intents(&self) -> bool {
         let intents = self.log.iter().flat_map(|log| log.sum.intents.values());
         intents.into_iter().any(|intent| !self.buried.contains(&intent.uid) && !intent.old.is_empty())
+    }
+
+    /// A copy of this content that is not settled yet, nor removed: who has the file locked may have moved it.
+    fn unsettled(&self, key: &Key) -> Option<(SpoolId, u32)> {
+        let log = self.log.as_ref()?;
+        let copies = self.dirty.iter().chain(self.orphans.iter().flat_map(|(_, copies)| copies));
+        let mut names = copies.filter(|copy| copy.key == *key).map(|copy| (copy.id, copy.recipient));
+        names.find(|name| !log.sum.gone.contains(name))
     }
 
     /// These are dead, and durably so.

@@ -103,6 +103,32 @@ fn a_copy_removed_under_another_uid_is_not_delivered_again() {
 }
 
 #[test]
+fn a_copy_removed_while_others_move_it_is_not_delivered_again() {
+    for replaced in [false, true] {
+        let disk = SimDisk::default();
+        let world = World::sim(&disk);
+        let inbox = world.inbox("alice");
+        for n in 1..=2 {
+            inbox.deliver(&small(n).copy()).unwrap();
+        }
+        drop(inbox.view().unwrap());
+        let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
+        assert!(file.try_lock(Lock::Exclusive).unwrap());
+        let moved = String::from_utf8(world.file("alice")).unwrap().replacen("Subject", "X-Label: new\nSubject", 1);
+        strangers::overwrite(&disk, moved.as_bytes());
+        inbox.expunge(&[Uid(2)]).unwrap();
+        file.unlock().unwrap();
+        if replaced {
+            replace(&disk, strangers::split(moved.as_bytes())[0].0.as_bytes());
+        }
+        assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1]);
+        let (_, world) = killed(&disk, world);
+        assert_eq!(world.inbox("alice").recover(&[small(2).copy()]).unwrap(), [true], "replaced: {replaced}");
+        assert_eq!(uids(&world).into_keys().collect::<Vec<_>>(), [1]);
+    }
+}
+
+#[test]
 fn what_waits_to_be_overwritten_is_not_taken_for_new() {
     let disk = SimDisk::default();
     let world = World::sim(&disk);
