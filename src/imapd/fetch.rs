@@ -127,8 +127,8 @@ impl Session<'_> {
                 self.tell(format_args!("VANISHED (EARLIER) {vanished}"))?;
             }
         }
-        let mut answer =
-            if messages.iter().any(|message| message.summary.is_none()) { gone(wish.uid) } else { Answer::ok("that is all") };
+        let mut some_gone = messages.iter().any(|message| message.summary.is_none());
+        let mut failed = None;
         let alive = messages.iter().filter_map(|message| Some((message.number, message.summary.as_ref()?)));
         let wanted: Vec<_> = alive.filter(|(_, summary)| wish.since.is_none_or(|since| summary.modseq > since)).collect();
         let uids: Vec<Uid> = wanted.iter().map(|(_, summary)| summary.uid).collect();
@@ -150,12 +150,14 @@ impl Session<'_> {
             match told {
                 Ok(()) => {}
                 Err(Trouble::End(end)) => return Err(end),
-                Err(Trouble::Encoding) => answer = Answer::no("UNKNOWN-CTE", "a part's encoding is not known"),
-                Err(Trouble::Message(MailboxError::Gone)) => answer = gone(wish.uid),
-                Err(Trouble::Message(error)) => answer = error.into(),
+                Err(Trouble::Encoding) => failed = Some(Answer::no("UNKNOWN-CTE", "a part's encoding is not known")),
+                Err(Trouble::Message(MailboxError::Gone)) => some_gone = true,
+                Err(Trouble::Message(error)) => failed = Some(error.into()),
             }
         }
-        Ok(answer)
+        // What could not be read is there, and the client must not take it for gone.
+        let all = || if some_gone { gone(wish.uid) } else { Answer::ok("that is all") };
+        Ok(failed.unwrap_or_else(all))
     }
 
     fn tell_message(

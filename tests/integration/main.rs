@@ -14,6 +14,7 @@ mod destinations;
 mod dialogue;
 mod dialogues;
 mod drop;
+mod fetch;
 mod fuzz;
 mod init;
 mod install;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         monitor::tests(),
         waiting::tests(),
         search::tests(),
+        fetch::tests(),
         scram::tests(),
         compress::tests(),
         sendmail::tests(),
