@@ -4,7 +4,8 @@
 //! Mail and state may both come from a backup, and then nothing there knows which UIDs were given since. So a life begins behind
 //! all that could have been, if a mailbox gets no more than a message a second: as many UIDs are passed over as seconds went by
 //! since the log last told the time (by a mod-sequence). If the log was changed or put there later than it tells (nobody can set
-//! `st_ctim`), it is taken for a restored one, and [`BURST`] more are passed over: users copy whole mailboxes in seconds. Only
+//! `st_ctim`), it is taken for a restored one, and [`BURST`] more are passed over: users copy whole mailboxes in seconds. A log
+//! that may be an old one goes on behind the age of the mailbox in seconds, too: an older one may have been put back before. Only
 //! soon after a clean end with a log that was not touched since, numbering goes on exactly (RFC 9051 §2.3.1.1). Later than that,
 //! the whole disk may have gone back to what it was then, as a snapshot of a machine does, times and all. Neither an inode nor
 //! its device is asked: file systems give the same inode again at once, and devices are numbered anew at each start.
@@ -38,15 +39,16 @@ impl Mailbox {
         if log.sum.validity == 0 {
             inner.spare = self.take_up(&mut log, file, size)?;
         }
-        let (unknown, strange) = self.unknown_to(&log);
-        inner.next = log.sum.next.map_or_else(|| log.sum.ceiling.saturating_add(1), |(next, _)| next).saturating_add(unknown);
+        let known = log.sum.next.map_or_else(|| log.sum.ceiling.saturating_add(1), |(next, _)| next);
+        let (next, strange) = self.next_after(&log, known);
+        inner.next = next;
         if let Some(base) = file.map(first_state).transpose()?.and_then(|(_, state)| state.base) {
             // The state may be an older one that was put back: what the file says was given is not given again.
             if base.validity == log.sum.validity && base.last < u32::MAX / 2 {
                 inner.next = inner.next.max(base.last + 1);
             }
         }
-        if unknown > 0 {
+        if next > known {
             // The log is about to tell a later time. A copy of it from then must tell also what was passed over.
             log.put(Fact::Ceiling(inner.next.saturating_sub(1)));
         }
@@ -70,22 +72,23 @@ impl Mailbox {
         Ok(log.flush()?)
     }
 
-    /// How many UIDs may have been given that this log does not know of, and whether it may be an old one.
-    fn unknown_to(&self, log: &Log) -> (u32, bool) {
+    /// The next UID, behind all that may have been given that this log does not know of, and whether it may be an old one.
+    fn next_after(&self, log: &Log, known: u32) -> (u32, bool) {
         let told = Time(i64::try_from(log.sum.modseq).unwrap_or(i64::MAX)).seconds();
         let now = self.shared.clock.now().seconds();
         // In what would take up half of all UIDs, the clock is not to be believed.
-        let since = u32::try_from(now.saturating_sub(told).max(0)).ok().filter(|since| told > 0 && *since < u32::MAX / 2);
-        let Some(since) = since else { return (0, false) };
+        let since = |then: i64| u32::try_from(now.saturating_sub(then).max(0)).ok().filter(|since| *since < u32::MAX / 2);
+        let Some(passed) = since(told).filter(|_| told > 0) else { return (known, false) };
         let written =
             log.sum.next.map_or(told.saturating_add(MODSEQS_AHEAD), |(_, ended)| ended.seconds().saturating_add(WRITING));
         // A time that is still to come tells nothing.
         let late = written..=now.saturating_add(MODSEQS_AHEAD);
-        if log.changed().is_ok_and(|changed| late.contains(&changed.seconds())) {
-            return (since.saturating_add(BURST), true);
-        }
-        let long = i64::from(since) > RESTART;
-        (if long || log.sum.next.is_none() { since } else { 0 }, long)
+        let is_late = log.changed().is_ok_and(|changed| late.contains(&changed.seconds()));
+        let strange = is_late || i64::from(passed) > RESTART;
+        let next = if strange || log.sum.next.is_none() { known.saturating_add(passed) } else { known };
+        // An older one may have been put back before this one, from which more was passed over.
+        let age = since(log.sum.validity.into()).filter(|_| strange).unwrap_or(0);
+        (next.max(age).saturating_add(if is_late { BURST } else { 0 }), strange)
     }
 
     /// Does something that hangs on what another daemon told last: meanwhile it can't tell more. What is put is in the log then,

@@ -382,6 +382,31 @@ fn a_backup_from_before_a_burst_gives_no_number_again() {
     }
 }
 
+/// The wrong one first.
+#[test]
+fn an_older_backup_and_then_a_newer_one_give_no_number_again() {
+    let mut stage = Stage::new();
+    stage.live_on(Life::EndsClean);
+    let older = (stage.mail(), stage.state());
+    stage.pass(Duration::from_secs(86_400));
+    stage.deliver();
+    stage.look();
+    stage.live_on(Life::EndsClean);
+    let newer = (stage.mail(), stage.state());
+    let mut most = 0;
+    for (mail, state) in [older, newer] {
+        stage.pass(Duration::from_secs(3_600));
+        stage.restore(&state);
+        replace(&stage.disk, &mail);
+        put(&stage.disk, INDEX, None);
+        stage.deliver();
+        let (_, uid) = *stage.look().last().unwrap();
+        assert!(uid > most, "{uid} after {most}");
+        most = uid;
+        stage.live_on(Life::EndsClean);
+    }
+}
+
 /// The whole disk goes back to a snapshot, as that of a virtual machine does: nothing on it tells so.
 #[test]
 fn a_snapshot_of_the_disk_gives_no_number_again() {

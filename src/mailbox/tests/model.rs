@@ -114,6 +114,8 @@ struct Model {
     timed: bool,
     /// Mail and state log of one moment.
     copies: Vec<[Vec<u8>; 2]>,
+    /// From here on they were made since one was put back.
+    renewed: usize,
     /// They were put back, behind an index that may know marks which the log does not.
     restored: bool,
     /// Another program wrote since the engine last looked.
@@ -166,6 +168,7 @@ impl Model {
             backups: Vec::new(),
             timed: seed % 2 == 1,
             copies: Vec::new(),
+            renewed: usize::MAX,
             restored: false,
             foreign: false,
             next: 1,

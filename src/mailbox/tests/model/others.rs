@@ -36,6 +36,13 @@ impl Model {
             file.set_len(bytes.len() as u64).unwrap();
             file.write_at(&[io::IoSlice::new(&bytes)], 0).unwrap();
         }
+        // Later ones are of another history: what was numbered in this one since, they can't know.
+        self.copies.truncate(which + 1);
+        if which >= self.renewed {
+            // Nor can earlier ones know of two bursts that were passed over.
+            self.copies.drain(..which);
+        }
+        self.renewed = self.copies.len();
         // Nothing else is left of what was done since.
         self.must = self.numbers();
         self.forgotten.extend(self.must.iter());
