@@ -15,6 +15,7 @@ use crate::config::{self, Config};
 use crate::sys::exit;
 use getopts::{Options, ParsingStyle};
 use serde::Serialize;
+use serde_json::Value;
 use show::List;
 use std::ffi::OsString;
 use std::fmt;
@@ -50,12 +51,12 @@ pub const SENDMAIL_OPTIONS: &[&str] =
 const USAGE: &str = "\
 usage: pillarboxctl [-f FILE] COMMAND
 
-    status [--json]                 how the daemon is
-    check [--json]                  what is wrong with this host, and what to do
+    status                          how the daemon is
+    check                           what is wrong with this host, and what to do
     log                             what is logged
     log LEVEL [MODULE]              log more or less, until it reads its configuration again
     reload                          make it read its configuration again
-    queue list [--json]             what waits to be delivered
+    queue list                      what waits to be delivered
     queue show ID                   all about one message
     queue flush [WHICH]             try now: a message (its ID), what goes to a DOMAIN or comes from a SENDER
     queue hold|release|remove WHICH don't try it; try it again; take it out
@@ -71,6 +72,8 @@ usage: pillarboxctl [-f FILE] COMMAND
     user remove NAME
     user list
     sendmail ...                    hand in a message: see sendmail(8)
+
+With --json, status, check, log, route, import, export, mailbox check and all that list answer in JSON.
 
     -f FILE    configuration file (/etc/pillarbox/pillarbox.conf)
     -h         show this help
@@ -122,14 +125,20 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
     }
     let json = words.contains(&"--json");
     let plain: Vec<&str> = words.iter().copied().filter(|word| *word != "--json").collect();
-    if json && !matches!(plain.as_slice(), ["status"] | ["check"] | ["queue", "list"] | ["import" | "export", ..]) {
+    if json
+        && !matches!(
+            plain.as_slice(),
+            ["status" | "check" | "log"] | ["import" | "export" | "route", ..] | [_, "list", ..] | ["mailbox", "check", ..]
+        )
+    {
         return Err(usage("--json does not go with that"));
     }
     let config = || load(file.as_deref());
     let ask = |request: &str| call::ask(&config()?.control, request);
+    let show = |answer: &Value, plain: fn(&Value) -> Result<(), Failure>| if json { print_json(answer) } else { plain(answer) };
     match plain.as_slice() {
-        ["status"] => show::status(&ask("status")?, json),
-        ["log"] => show::log_levels(&ask("log")?),
+        ["status"] => show(&ask("status")?, show::status),
+        ["log"] => show(&ask("log")?, show::log_levels),
         ["log", rest @ ..] if matches!(rest.len(), 1 | 2) => ask(&format!("log {}", rest.join(" "))).map(drop),
         ["check"] => check::run(file.as_deref(), json),
         ["reload"] => ask("reload").map(drop),
@@ -140,12 +149,12 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["queue", "hold", what] => show::acted(&ask(&format!("queue hold {what}"))?, "held"),
         ["queue", "release", what] => show::acted(&ask(&format!("queue release {what}"))?, "released"),
         ["queue", "remove", what] => show::acted(&ask(&format!("queue remove {what}"))?, "removed"),
-        ["route", address] => show::route(&ask(&format!("route {address}"))?),
-        ["mailbox", "list", user] => show::folders(&ask(&format!("mailbox list {user}"))?),
+        ["route", address] => show(&ask(&format!("route {address}"))?, show::route),
+        ["mailbox", "list", user] => show(&ask(&format!("mailbox list {user}"))?, show::folders),
         ["mailbox", "check", rest @ ..] if matches!(rest.len(), 1 | 2) => {
             // 1: something was found; 2: it can't be told.
             let found = ask(&format!("mailbox check {}", rest.join(" ")));
-            show::findings(&found.map_err(|failure| Failure { code: 2, ..failure })?)
+            show::findings(&found.map_err(|failure| Failure { code: 2, ..failure })?, json)
         }
         ["mailbox", "rebuild", rest @ ..] if matches!(rest.len(), 1 | 2) => {
             let rebuilt = ask(&format!("mailbox rebuild {}", rest.join(" ")));
@@ -159,7 +168,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["export", user, dir] => transfer::export(&config()?, user, dir, false, json),
         ["export", user, dir, "--mbox"] => transfer::export(&config()?, user, dir, true, json),
         ["adopt", host] => show::adopted(&ask(&format!("adopt {host}"))?),
-        ["user", "list"] => users::list(&config()?),
+        ["user", "list"] => show(&users::list(&config()?)?, show::names),
         ["user", "add", name] => users::add(&config()?, name),
         ["user", "passwd", name] => users::passwd(&config()?, name),
         ["user", "remove", name] => users::remove(&config()?, name),

@@ -9,10 +9,7 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 
 /// `pillarboxctl status`.
-pub fn status(status: &Value, json: bool) -> Result<(), Failure> {
-    if json {
-        return print_json(status);
-    }
+pub fn status(status: &Value) -> Result<(), Failure> {
     let mut rows = vec![
         ("version", text(&status["version"]).to_owned()),
         ("host", text(&status["hostname"]).to_owned()),
@@ -216,15 +213,25 @@ pub fn folders(folders: &Value) -> Result<(), Failure> {
     say(&out)
 }
 
+/// `pillarboxctl user list`.
+pub fn names(names: &Value) -> Result<(), Failure> {
+    let names = names.as_array().into_iter().flatten();
+    say(&names.map(|name| format!("{}\n", clean(text(name)))).collect::<String>())
+}
+
 /// `pillarboxctl mailbox check`: a line for each finding; they fail it.
-pub fn findings(found: &Value) -> Result<(), Failure> {
+pub fn findings(found: &Value, json: bool) -> Result<(), Failure> {
     let found = found.as_array().map(Vec::as_slice).unwrap_or_default();
     let mut out = String::new();
     for finding in found {
         let place = finding["offset"].as_u64().map_or_else(|| "-".to_owned(), |offset| offset.to_string());
         let _ = writeln!(out, "{place}: {} ({})", clean(text(&finding["what"])), clean(text(&finding["then"])));
     }
-    say(&out)?;
+    if json {
+        print_json(&found)?
+    } else {
+        say(&out)?
+    }
     if found.is_empty() { Ok(()) } else { Err(Failure::new(1, "")) }
 }
 
@@ -233,7 +240,7 @@ pub fn rebuilt(result: &Value) -> Result<(), Failure> {
     let done = result["done"].as_array().map(Vec::as_slice).unwrap_or_default();
     let lines: String = done.iter().map(|sentence| format!("{}\n", clean(text(sentence)))).collect();
     say(if lines.is_empty() { "there was nothing to mend\n" } else { &lines })?;
-    findings(&result["left"])
+    findings(&result["left"], false)
 }
 
 /// `pillarboxctl mailbox compact`.

@@ -1,12 +1,13 @@
 //! `pillarboxctl user …`: works on the first users file of the configuration. A running daemon sees the change at once.
 
-use super::{Failure, say};
+use super::Failure;
 use crate::config::{Config, UserDatabase};
 use crate::host::users::{self, Secrets, UsersError};
 use crate::sys::exit;
 use crate::sys::unix::crypt::accounts;
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{User, geteuid};
+use serde_json::Value;
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::unix::fs::chown;
@@ -41,8 +42,8 @@ pub fn remove(config: &Config, name: &str) -> Result<(), Failure> {
     edit(first_file(config)?, |text| users::remove(text, name))
 }
 
-/// Prints the names of all users of files, and of the system's who may log in if they have a password; each once.
-pub fn list(config: &Config) -> Result<(), Failure> {
+/// The names of all users of files, and of the system's who may log in if they have a password; each once.
+pub fn list(config: &Config) -> Result<Value, Failure> {
     let mut names: Vec<String> = Vec::new();
     for database in &config.users {
         let found = match database {
@@ -55,7 +56,7 @@ pub fn list(config: &Config) -> Result<(), Failure> {
             }
         }
     }
-    say(&names.iter().map(|name| format!("{name}\n")).collect::<String>())
+    Ok(names.into())
 }
 
 fn names_of_system(min_uid: u32) -> Vec<String> {

@@ -14,6 +14,7 @@ crate::tests![
     a_bad_configuration,
     counters,
     log_levels,
+    answers_for_programs,
     where_is_my_mail,
 ];
 
@@ -201,6 +202,22 @@ fn log_levels() {
     assert_eq!(ctl(&["log", "loud"]).0, Some(64));
     assert_eq!(ctl(&["reload"]).0, Some(0));
     assert_eq!(shown(), "all debug");
+}
+
+fn answers_for_programs() {
+    let daemon = Setup::default().start();
+    let told = |words: &[&str]| -> Value {
+        let output = daemon.ctl(words);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{words:?}: {error}: {output:?}"))
+    };
+    assert_eq!(told(&["user", "list", "--json"]), serde_json::json!(["alice", "bob"]));
+    assert_eq!(told(&["log", "--json"]), serde_json::json!({ "": "debug" }));
+    assert_eq!(told(&["route", "--json", "alice@here.test"])["to"], "mailbox");
+    assert_eq!(told(&["mailbox", "check", "alice", "--json"]), serde_json::json!([]));
+    let folders = told(&["mailbox", "list", "alice", "--json"]);
+    assert!(folders.as_array().unwrap().iter().any(|folder| folder["name"] == "INBOX"), "{folders}");
+    assert_eq!(daemon.ctl(&["reload", "--json"]).status.code(), Some(64));
 }
 
 /// The lines of a log that have something in them.
