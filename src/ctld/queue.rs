@@ -1,8 +1,8 @@
 //! The queue as seen through the control socket.
 
 use super::session::Refusal;
-use crate::delivery::{ActError, Delivery, Hop, Route, Which};
-use crate::mail::{Address, Origin, header};
+use crate::delivery::{Delivery, Hop, Operated, Operation, Route, Which};
+use crate::mail::{Address, Envelope, Origin, header};
 use crate::net::{Connection, NetError};
 use crate::spool::{Entry, SpoolError, SpoolId, Unsettled};
 use crate::sys::{Time, exit};
@@ -46,8 +46,8 @@ impl Viewer {
         self.is_operator() || matches!(self, Viewer::Account(Some(name)) if name.eq_ignore_ascii_case(user))
     }
 
-    fn sees(&self, entry: &Entry) -> bool {
-        match (self, &entry.envelope.origin) {
+    fn sees(&self, envelope: &Envelope) -> bool {
+        match (self, &envelope.origin) {
             (Viewer::Operator, _) => true,
             (Viewer::Account(Some(name)), Origin::User(user)) => user.eq_ignore_ascii_case(name),
             _ => false,
@@ -87,27 +87,25 @@ struct Recipient {
 }
 
 impl Message {
-    fn of(unsettled: &Unsettled, entry: &Entry) -> Message {
-        let address = |index: u32| {
-            let recipient = usize::try_from(index).ok().and_then(|at| entry.envelope.recipients.get(at));
-            recipient.map_or_else(String::new, |recipient| recipient.address.to_string())
-        };
+    fn of(unsettled: &Unsettled, envelope: &Envelope) -> Message {
+        let address = |index| envelope.recipient(index).map_or_else(String::new, |recipient| recipient.address.to_string());
+        let begins = envelope.begins(unsettled.time);
         Message {
             id: unsettled.id.to_string(),
             time: shown(unsettled.time),
             size: unsettled.size,
-            sender: entry.envelope.reverse_path.to_string(),
-            user: match &entry.envelope.origin {
+            sender: envelope.reverse_path.to_string(),
+            user: match &envelope.origin {
                 Origin::User(name) => Some(name.clone()),
                 Origin::Network | Origin::Daemon => None,
             },
-            release: entry.envelope.release.as_ref().map(|_| shown(entry.begins())),
+            release: envelope.release.as_ref().map(|_| shown(begins)),
             recipients: unsettled
                 .waiting
                 .iter()
                 .map(|waiting| Recipient {
                     address: address(waiting.index),
-                    due: shown(waiting.due.max(entry.begins())),
+                    due: shown(waiting.due.max(begins)),
                     tries: waiting.tries,
                     held: waiting.held,
                     warned: waiting.warned,
@@ -130,10 +128,10 @@ fn shown(time: Time) -> String {
 /// forgotten, on a line of its own: what comes together is an answer like all others.
 pub fn list(delivery: &Delivery, viewer: &Viewer, connection: &mut Connection) -> Result<(), NetError> {
     connection.put(b"{\"ok\":true,\"result\":[")?;
-    let mut comma = "";
+    let (mut comma, mut glance) = ("", delivery.glance());
     for unsettled in delivery.queue() {
-        let message = match delivery.entry(unsettled.id) {
-            Ok(entry) if viewer.sees(&entry) => serde_json::to_string(&Message::of(&unsettled, &entry)),
+        let message = match glance.envelope(unsettled.id) {
+            Ok(envelope) if viewer.sees(&envelope) => serde_json::to_string(&Message::of(&unsettled, &envelope)),
             // Not theirs, or settled since we looked.
             Ok(_) | Err(SpoolError::Unknown(_)) => continue,
             Err(error) => {
@@ -156,7 +154,7 @@ pub fn show(delivery: &Delivery, viewer: &Viewer, id: SpoolId) -> Result<Value, 
     let mut bytes = vec![0; usize::try_from(entry.message.len().min(MOST_HEADER)).unwrap_or(0)];
     let read = entry.message.read_at(&mut bytes, 0).map_err(|error| Refusal::new(exit::TEMPFAIL, error))?;
     bytes.truncate(read.min(header::end(&bytes)));
-    let message = serde_json::to_value(Message::of(&unsettled, &entry));
+    let message = serde_json::to_value(Message::of(&unsettled, &entry.envelope));
     let mut message = message.map_err(|error| Refusal::new(exit::SOFTWARE, error))?;
     if let Some(fields) = message.as_object_mut() {
         fields.insert("header".to_owned(), String::from_utf8_lossy(&bytes).into());
@@ -167,40 +165,27 @@ pub fn show(delivery: &Delivery, viewer: &Viewer, id: SpoolId) -> Result<Value, 
 /// The message, if it is there for whoever asks.
 pub fn check_visible(delivery: &Delivery, viewer: &Viewer, id: SpoolId) -> Result<Entry, Refusal> {
     match delivery.entry(id) {
-        Ok(entry) if viewer.sees(&entry) => Ok(entry),
+        Ok(entry) if viewer.sees(&entry.envelope) => Ok(entry),
         Ok(_) | Err(SpoolError::Unknown(_)) => Err(unknown()),
         Err(error) => Err(Refusal::new(exit::TEMPFAIL, error)),
     }
 }
 
 fn unknown() -> Refusal {
-    Refusal::new(exit::UNAVAILABLE, ActError::Unknown)
+    Refusal::new(exit::UNAVAILABLE, "no such message waits")
 }
 
 /// Does something to all that is meant and may be seen. What is being delivered at this moment is left alone.
-pub fn act(
-    delivery: &Delivery,
-    viewer: &Viewer,
-    which: &Which,
-    act: fn(&Delivery, SpoolId, &Which) -> Result<(), ActError>,
-) -> Result<Value, Refusal> {
-    let (mut messages, mut busy) = (0_u64, 0_u64);
-    for id in delivery.find(which) {
-        if !viewer.is_operator() && check_visible(delivery, viewer, id).is_err() {
-            continue;
+pub fn operate(delivery: &Delivery, viewer: &Viewer, which: &Which, operation: Operation) -> Result<Value, Refusal> {
+    let sees = |envelope: &Envelope| viewer.sees(envelope);
+    let done = delivery.operate(operation, which, if viewer.is_operator() { None } else { Some(&sees) });
+    match done.map_err(|error| Refusal::new(exit::TEMPFAIL, error))? {
+        Operated { messages: 0, busy: 0 } if operation == Operation::Release => {
+            Err(Refusal::new(exit::UNAVAILABLE, "no such message is held"))
         }
-        match act(delivery, id, which) {
-            Ok(()) => messages += 1,
-            Err(ActError::Busy) => busy += 1,
-            // Settled since we looked.
-            Err(ActError::Unknown) => {}
-            Err(error @ ActError::Spool(_)) => return Err(Refusal::new(exit::TEMPFAIL, error)),
-        }
-    }
-    match (messages, busy) {
-        (0, 0) => Err(unknown()),
-        (0, 1) => Err(Refusal::new(exit::TEMPFAIL, ActError::Busy)),
-        _ => Ok(json!({ "messages": messages, "busy": busy })),
+        Operated { messages: 0, busy: 0 } => Err(unknown()),
+        Operated { messages: 0, busy: 1 } => Err(Refusal::new(exit::TEMPFAIL, "the message is being delivered at this moment")),
+        Operated { messages, busy } => Ok(json!({ "messages": messages, "busy": busy })),
     }
 }
 

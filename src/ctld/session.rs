@@ -5,7 +5,7 @@ use super::command::Command;
 use super::mailbox;
 use super::queue::{self, Viewer};
 use super::transfer;
-use crate::delivery::Delivery;
+use crate::delivery::Operation;
 use crate::net::{Connection, Line, NetError, Peer};
 use crate::spool::SpoolError;
 use crate::sys::exit;
@@ -109,9 +109,9 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
         Command::List | Command::Import(_) | Command::Export(_) => Ok(Value::Null),
         Command::Show(id) => queue::show(delivery, viewer, *id),
         Command::Flush(which) => Ok(json!({ "messages": delivery.flush(which) })),
-        Command::Hold(which) => queue::act(delivery, viewer, which, Delivery::hold),
-        Command::Release(which) => queue::act(delivery, viewer, which, Delivery::release),
-        Command::Remove(which) => queue::act(delivery, viewer, which, Delivery::remove),
+        Command::Hold(which) => queue::operate(delivery, viewer, which, Operation::Hold),
+        Command::Release(which) => queue::operate(delivery, viewer, which, Operation::Release),
+        Command::Remove(which) => queue::operate(delivery, viewer, which, Operation::Remove),
         Command::Adopt(host) => match delivery.adopt(host) {
             Ok(messages) => Ok(json!({ "messages": messages })),
             Err(SpoolError::Locked) => Err(Refusal::new(exit::TEMPFAIL, format!("a daemon still has the journal of {host}"))),

@@ -351,13 +351,13 @@ impl Lanes {
         }
     }
 
-    /// The tasks of a message lie ready no more.
-    pub(super) fn withdraw(&mut self, id: SpoolId) {
+    /// The tasks of these messages lie ready no more.
+    pub(super) fn withdraw(&mut self, is_one: impl Fn(SpoolId) -> bool) {
         for track in self.tracks.values_mut() {
             for again in [false, true] {
                 let ready = track.ready.of(again);
                 let before = ready.len();
-                ready.retain(|task| task.id != id);
+                ready.retain(|task| !is_one(task.id));
                 *self.ready.of(again) -= before - ready.len();
             }
         }

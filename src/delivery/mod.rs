@@ -50,7 +50,7 @@ mod tests;
 mod trace;
 
 pub use filing::{Batch, FileError, Filed};
-pub use operator::{ActError, Which};
+pub use operator::{May, Operated, Operation, Which};
 pub use pickup::MOST_RECIPIENTS;
 pub use post::{Letter, Post};
 pub use rename::RenameError;
@@ -63,7 +63,7 @@ use crate::mailbox::{Mailbox, MailboxError, Store};
 use crate::net::Registry;
 use crate::net::dns::Resolver;
 use crate::net::tls::ClientTls;
-use crate::spool::{Entry, Journal, SpoolError, SpoolId, Unsettled};
+use crate::spool::{Entry, Glance, Journal, SpoolError, SpoolId, Unsettled};
 use crate::sys::Clock;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -201,7 +201,7 @@ struct Office {
 
 /// A recipient, by its index in the envelope.
 fn recipient(entry: &Entry, index: u32) -> Option<&Recipient> {
-    entry.envelope.recipients.get(usize::try_from(index).ok()?)
+    entry.envelope.recipient(index)
 }
 
 /// Its address.
@@ -304,29 +304,20 @@ impl Delivery {
         self.office.journal.peek(id)
     }
 
+    /// To look through the queue: see [`Glance`].
+    pub fn glance(&self) -> Glance<'_> {
+        self.office.journal.glance()
+    }
+
     /// Makes messages due now, and forgets which hosts did not answer. Gives the number of messages.
     pub fn flush(&self, which: &Which) -> usize {
         operator::flush(&self.office, which)
     }
 
-    /// The messages that are meant, in order of arrival.
-    pub fn find(&self, which: &Which) -> Vec<SpoolId> {
-        operator::find(&self.office, which)
-    }
-
-    /// Nothing of this message that is meant is tried until it is released.
-    pub fn hold(&self, id: SpoolId, which: &Which) -> Result<(), ActError> {
-        operator::hold(&self.office, id, which)
-    }
-
-    /// Makes what is held of a message due now.
-    pub fn release(&self, id: SpoolId, which: &Which) -> Result<(), ActError> {
-        operator::release(&self.office, id, which)
-    }
-
-    /// Takes what is meant of a message out of the queue; nobody is told.
-    pub fn remove(&self, id: SpoolId, which: &Which) -> Result<(), ActError> {
-        operator::remove(&self.office, id, which)
+    /// Holds, releases or removes what is meant, and is one of those that `may` be, if that is told. What is being delivered at
+    /// this moment is left alone.
+    pub fn operate(&self, operation: Operation, which: &Which, may: May<'_>) -> Result<Operated, SpoolError> {
+        operator::operate(&self.office, operation, which, may)
     }
 
     /// Before a mailbox is rebuilt: looks which copies that a crash left in it the journal still has, if that was not done yet.

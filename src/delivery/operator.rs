@@ -1,12 +1,14 @@
 //! What operators do to the queue.
 
 use super::Office;
-use crate::mail::{Address, Domain, ReversePath};
-use crate::spool::{Entry, Outcome, SpoolError, SpoolId, Status, Unsettled};
-use std::fmt;
+use crate::mail::{Address, Domain, Envelope, ReversePath};
+use crate::spool::{Glance, Outcome, SpoolError, SpoolId, Status, Unsettled};
 
-/// So many messages are hurried on without a pause.
+/// So many messages are seen to without a pause, and written down in one act.
 const AT_ONCE: usize = 1024;
+
+/// Tells which messages one may see who may not see all.
+pub type May<'a> = Option<&'a dyn Fn(&Envelope) -> bool>;
 
 /// What of the queue an operator means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +24,12 @@ pub enum Which {
 }
 
 impl Which {
-    /// Is this recipient of this message meant?
-    fn means(&self, entry: &Entry, index: u32) -> bool {
+    /// Is this recipient of a message meant, which is one of the [`candidates`]?
+    fn means(&self, envelope: &Envelope, index: u32) -> bool {
         match self {
-            Which::All => true,
-            Which::Message(id) => entry.id == *id,
-            Which::Domain(domain) => super::address(entry, index).is_some_and(|to| to.domain().key() == domain.key()),
-            Which::Sender(sender) => is_same(sender, &entry.envelope.reverse_path),
+            Which::All | Which::Message(_) => true,
+            Which::Domain(domain) => envelope.recipient(index).is_some_and(|to| to.address.domain().key() == domain.key()),
+            Which::Sender(sender) => is_same(sender, &envelope.reverse_path),
         }
     }
 }
@@ -38,28 +39,25 @@ fn is_same(one: &ReversePath, other: &ReversePath) -> bool {
     one.0.as_ref().map(Address::key) == other.0.as_ref().map(Address::key)
 }
 
-/// Why an operator's act was not done.
-#[derive(Debug)]
-pub enum ActError {
-    /// No such message waits.
-    Unknown,
-    /// It is being delivered at this moment.
-    Busy,
-    /// The journal could not write it down.
-    Spool(SpoolError),
+/// What an operator does to what waits.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// It is not tried until it is released.
+    Hold,
+    /// What is held is due now.
+    Release,
+    /// It is taken out of the queue; nobody is told.
+    Remove,
 }
 
-impl fmt::Display for ActError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ActError::Unknown => out.write_str("no such message waits"),
-            ActError::Busy => out.write_str("the message is being delivered at this moment"),
-            ActError::Spool(error) => error.fmt(out),
-        }
-    }
+/// What came of it.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Operated {
+    /// Messages to which it was done.
+    pub messages: usize,
+    /// Messages that were being delivered at that moment, and were left alone.
+    pub busy: usize,
 }
-
-impl std::error::Error for ActError {}
 
 pub(super) fn queue(office: &Office) -> impl Iterator<Item = Unsettled> + '_ {
     office.journal.ids().into_iter().filter_map(|id| waiting(office, id))
@@ -72,30 +70,25 @@ pub(super) fn waiting(office: &Office, id: SpoolId) -> Option<Unsettled> {
     (!message.waiting.is_empty()).then_some(message)
 }
 
-pub(super) fn find(office: &Office, which: &Which) -> Vec<SpoolId> {
-    let mut ids = match which {
+/// The messages that may be meant, in order of arrival.
+fn candidates(office: &Office, which: &Which) -> Vec<SpoolId> {
+    match which {
         Which::Message(id) => vec![*id],
         Which::All | Which::Domain(_) | Which::Sender(_) => office.journal.ids(),
-    };
-    ids.retain(|id| !meant(office, *id, which).is_empty());
-    ids
+    }
 }
 
-/// The waiting recipients of a message that are meant.
-fn meant(office: &Office, id: SpoolId, which: &Which) -> Vec<u32> {
-    let mut waiting = office.table().recipients(id);
-    match which {
-        Which::All | Which::Message(_) => waiting,
-        Which::Domain(_) | Which::Sender(_) if waiting.is_empty() => waiting,
-        Which::Domain(_) | Which::Sender(_) => {
-            if !may_mean(office, id, which) {
-                return Vec::new();
-            }
-            let Ok(entry) = office.journal.peek(id) else { return Vec::new() };
-            waiting.retain(|index| which.means(&entry, *index));
-            waiting
-        }
+/// Those of these recipients of a message that are meant, if it is one that `may` be.
+fn meant(office: &Office, glance: &mut Glance<'_>, id: SpoolId, which: &Which, may: May<'_>, mut of: Vec<u32>) -> Vec<u32> {
+    let by_id = matches!(which, Which::All | Which::Message(_));
+    if of.is_empty() || by_id && may.is_none() {
+        return of;
     }
+    match may_mean(office, id, which).then(|| glance.envelope(id)) {
+        Some(Ok(envelope)) if may.is_none_or(|may| may(&envelope)) => of.retain(|index| which.means(&envelope, *index)),
+        _ => of.clear(),
+    }
+    of
 }
 
 /// As far as can be told without reading the message: may it be meant?
@@ -106,78 +99,87 @@ fn may_mean(office: &Office, id: SpoolId, which: &Which) -> bool {
 }
 
 pub(super) fn flush(office: &Office, which: &Which) -> usize {
-    let ids = match which {
-        Which::All => office.journal.ids(),
-        some => find(office, some),
-    };
     let now = office.clock.elapsed();
-    office.hosts().forget();
-    office.table().lanes.wake();
-    let first = *which != Which::All;
-    let hurry = |some: &[SpoolId]| {
+    ask_all_again(office);
+    let (first, mut glance) = (*which != Which::All, office.journal.glance());
+    let mut hurry = |some: &[SpoolId]| {
+        let is_meant = |id: &&SpoolId| {
+            let waiting = office.table().recipients(**id);
+            !meant(office, &mut glance, **id, which, None, waiting).is_empty()
+        };
+        let some: Vec<&SpoolId> = some.iter().filter(is_meant).collect();
         let mut table = office.table();
-        some.iter().filter(|id| table.hurry(**id, now, first)).count()
+        some.into_iter().filter(|id| table.hurry(**id, now, first)).count()
     };
     // Others need the table meanwhile.
-    let count = ids.chunks(AT_ONCE).map(hurry).sum();
+    let count = candidates(office, which).chunks(AT_ONCE).map(&mut hurry).sum();
     office.runner.wake();
     count
 }
 
-pub(super) fn hold(office: &Office, id: SpoolId, which: &Which) -> Result<(), ActError> {
-    let recipients = seize(office, id, which)?;
-    write(office, id, &recipients, Status::Held, "held by an operator")
+/// What an operator wants tried is tried, whoever could not be reached a moment ago.
+fn ask_all_again(office: &Office) {
+    office.hosts().forget();
+    office.table().lanes.wake();
 }
 
-pub(super) fn release(office: &Office, id: SpoolId, which: &Which) -> Result<(), ActError> {
-    let recipients = seize(office, id, which)?;
-    let status = Status::Deferred { until: office.clock.now() };
-    write(office, id, &recipients, status, "released by an operator")?;
-    let_go(office, id, &recipients);
-    Ok(())
-}
-
-pub(super) fn remove(office: &Office, id: SpoolId, which: &Which) -> Result<(), ActError> {
-    let recipients = seize(office, id, which)?;
-    write(office, id, &recipients, Status::Removed, "removed by an operator")?;
-    office.table().settled(id, &recipients);
-    Ok(())
-}
-
-/// Takes a message out of its lanes and holds what is meant of it, so that nobody begins it meanwhile; gives these
-/// recipients.
-fn seize(office: &Office, id: SpoolId, which: &Which) -> Result<Vec<u32>, ActError> {
-    let recipients = meant(office, id, which);
-    let now = office.clock.elapsed();
-    let mut table = office.table();
-    let waiting = table.recipients(id);
-    let recipients: Vec<u32> = recipients.into_iter().filter(|index| waiting.contains(index)).collect();
-    if recipients.is_empty() {
-        return Err(ActError::Unknown);
+/// Does it to all that is meant, many at a time: to write each down for itself would take a disk sync for each. After an error
+/// it is done to those before.
+pub(super) fn operate(office: &Office, operation: Operation, which: &Which, may: May<'_>) -> Result<Operated, SpoolError> {
+    let (mut done, mut glance) = (Operated::default(), office.journal.glance());
+    if operation == Operation::Release {
+        ask_all_again(office);
     }
-    if !table.withdraw(id, now) {
-        return Err(ActError::Busy);
+    for ids in candidates(office, which).chunks(AT_ONCE) {
+        let mut messages: Vec<(SpoolId, Vec<u32>)> = Vec::new();
+        for &id in ids {
+            let table = office.table();
+            let of = if operation == Operation::Release { table.held(id) } else { table.recipients(id) };
+            drop(table);
+            let recipients = meant(office, &mut glance, id, which, may, of);
+            if !recipients.is_empty() {
+                messages.push((id, recipients));
+            }
+        }
+        if operation != Operation::Release {
+            done.busy += office.table().seize(&mut messages, office.clock.elapsed());
+            // What else lay ready waits again.
+            office.runner.wake();
+        }
+        write(office, operation, &messages)?;
+        done.messages += messages.len();
     }
-    table.hold(id, &recipients);
-    drop(table);
-    // What else lay ready waits again.
-    office.runner.wake();
-    Ok(recipients)
+    Ok(done)
 }
 
-fn let_go(office: &Office, id: SpoolId, recipients: &[u32]) {
-    office.table().wait(id, recipients, office.clock.elapsed());
-    office.runner.wake();
-}
-
-/// Writes it down; what can't be written down is not done.
-fn write(office: &Office, id: SpoolId, recipients: &[u32], status: Status, text: &str) -> Result<(), ActError> {
-    let outcome = Outcome { id, recipients: recipients.to_vec(), status, time: office.clock.now(), text: text.to_owned() };
+/// Writes it down, and makes it so; what can't be written down is not done.
+fn write(office: &Office, operation: Operation, messages: &[(SpoolId, Vec<u32>)]) -> Result<(), SpoolError> {
+    let time = office.clock.now();
+    let (status, text) = match operation {
+        Operation::Hold => (Status::Held, "held by an operator"),
+        Operation::Release => (Status::Deferred { until: time }, "released by an operator"),
+        Operation::Remove => (Status::Removed, "removed by an operator"),
+    };
+    let outcome = |(id, recipients): &(SpoolId, Vec<u32>)| {
+        let (recipients, status) = (recipients.clone(), status.clone());
+        Outcome { id: *id, recipients, status, time, text: text.to_owned() }
+    };
+    let written = office.journal.settle(&messages.iter().map(outcome).collect::<Vec<_>>());
     office.keeper.stir();
-    if let Err(error) = office.journal.settle(&[outcome]) {
-        let_go(office, id, recipients);
-        return Err(ActError::Spool(error));
+    let mut table = office.table();
+    for (id, recipients) in messages {
+        match (&written, operation) {
+            (Ok(()), Operation::Hold) => {}
+            (Ok(()), Operation::Remove) => table.settled(*id, recipients),
+            // Whoever tries what is settled all the same finds that out.
+            (Ok(()), Operation::Release) | (Err(_), _) => table.wait(*id, recipients, office.clock.elapsed()),
+        }
     }
-    log::info!("msg={id} event=operator text=\"{text}\" recipients={}", recipients.len());
+    drop(table);
+    office.runner.wake();
+    written?;
+    for (id, recipients) in messages {
+        log::info!("msg={id} event=operator text=\"{text}\" recipients={}", recipients.len());
+    }
     Ok(())
 }

@@ -236,6 +236,12 @@ impl Table {
         self.jobs.get(&id).is_some_and(|slots| slots.iter().any(|slot| slot.index == index))
     }
 
+    /// Those of them that wait for an operator.
+    pub(super) fn held(&self, id: SpoolId) -> Vec<u32> {
+        let held = |slot: &&Slot| slot.state == State::Held;
+        self.jobs.get(&id).into_iter().flatten().filter(held).map(|slot| slot.index).collect()
+    }
+
     /// Is a delivery thread at it?
     pub(super) fn is_running(&self, id: SpoolId) -> bool {
         self.jobs.get(&id).is_some_and(|slots| slots.iter().any(|slot| matches!(slot.state, State::Running(_))))
@@ -259,19 +265,29 @@ impl Table {
         found.fresh || found.again
     }
 
-    /// Takes ready tasks of a message back out of their lanes: they wait and are due. False if one is running.
-    pub(super) fn withdraw(&mut self, id: SpoolId, now: Duration) -> bool {
-        if self.is_running(id) {
-            return false;
+    /// Holds these recipients of messages, as far as they have slots, so that nobody begins them meanwhile, and leaves in the
+    /// list what is held now. What else lay ready of a message waits and is due. Messages of which something is running are left
+    /// alone; gives their number.
+    pub(super) fn seize(&mut self, messages: &mut Vec<(SpoolId, Vec<u32>)>, now: Duration) -> usize {
+        messages.retain_mut(|(id, recipients)| {
+            recipients.retain(|index| self.has(*id, *index));
+            !recipients.is_empty()
+        });
+        let before = messages.len();
+        messages.retain(|(id, _)| !self.is_running(*id));
+        let is_ready = |slot: &&Slot| slot.state == State::Ready;
+        let ready = messages.iter().filter_map(|(id, _)| {
+            let slots = self.jobs.get(id).into_iter().flatten();
+            let ready: Vec<u32> = slots.filter(is_ready).map(|slot| slot.index).collect();
+            (!ready.is_empty()).then_some((*id, ready))
+        });
+        let ready: HashMap<SpoolId, Vec<u32>> = ready.collect();
+        if !ready.is_empty() {
+            self.lanes.withdraw(|id| ready.contains_key(&id));
         }
-        let slots = self.jobs.get(&id).into_iter().flatten();
-        let ready: Vec<u32> = slots.filter(|slot| slot.state == State::Ready).map(|slot| slot.index).collect();
-        if ready.is_empty() {
-            return true;
-        }
-        self.lanes.withdraw(id);
-        self.wait(id, &ready, now);
-        true
+        ready.iter().for_each(|(id, recipients)| self.wait(*id, recipients, now));
+        messages.iter().for_each(|(id, recipients)| self.hold(*id, recipients));
+        before - messages.len()
     }
 
     fn set(&mut self, id: SpoolId, recipients: &[u32], state: State) {

@@ -103,3 +103,15 @@ pub struct Envelope {
     /// Who handed it in.
     pub origin: Origin,
 }
+
+impl Envelope {
+    /// The recipient of this index.
+    pub fn recipient(&self, index: u32) -> Option<&Recipient> {
+        self.recipients.get(usize::try_from(index).ok()?)
+    }
+
+    /// From when a message that was taken then may be delivered (RFC 4865).
+    pub fn begins(&self, taken: Time) -> Time {
+        self.release.as_ref().map_or(taken, |release| release.at(taken).max(taken))
+    }
+}

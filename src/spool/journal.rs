@@ -209,8 +209,17 @@ impl Journal {
         self.fetch(id, Verify::Record).map(|(live, record, message)| entry(&live, record, message))
     }
 
-    /// Finds a record and its message. While it is looked for it may be moved and its old place recycled: then it is looked for again.
+    /// Finds a record and its message.
     pub(super) fn fetch(&self, id: SpoolId, verify: Verify) -> Result<(Live, Record, Message), SpoolError> {
+        self.find(id, |live, generation| fetch_from(&*self.disk, &self.options.dir, live, generation, verify))
+    }
+
+    /// Reads a record where it lies. While it is looked for it may be moved and its old place recycled: then it is looked for again.
+    pub(super) fn find<T>(
+        &self,
+        id: SpoolId,
+        mut read: impl FnMut(&Live, u64) -> Result<(Record, T), SpoolError>,
+    ) -> Result<(Live, Record, T), SpoolError> {
         let mut tried = None;
         loop {
             let (live, generation) = {
@@ -218,8 +227,8 @@ impl Journal {
                 let live = table.entries.get(&id).ok_or(SpoolError::Unknown(id))?;
                 (live.clone(), table.segments.get(&live.segment).map_or(0, |facts| facts.generation))
             };
-            match fetch_from(&*self.disk, &self.options.dir, &live, generation, verify) {
-                Ok((record, message)) if record.id == id => return Ok((live, record, message)),
+            match read(&live, generation) {
+                Ok((record, what)) if record.id == id => return Ok((live, record, what)),
                 Err(SpoolError::Io(error)) if tried == Some(live.segment) => return Err(error.into()),
                 _ if tried == Some(live.segment) => {
                     log::error!("spool id={id} segment={:08} offset={} unreadable", live.segment, live.place.offset);

@@ -58,6 +58,7 @@ mod commit;
 mod domains;
 mod draft;
 mod files;
+mod glance;
 pub mod journal;
 mod keep;
 mod log;
@@ -71,6 +72,7 @@ mod table;
 mod text;
 mod writer;
 
+pub use glance::Glance;
 pub use journal::{Draft, Journal, Options};
 
 use crate::mail::Envelope;
@@ -173,7 +175,7 @@ pub struct Entry {
 impl Entry {
     /// From when it may be delivered (RFC 4865); its age counts from then.
     pub fn begins(&self) -> Time {
-        self.envelope.release.as_ref().map_or(self.time, |release| release.at(self.time).max(self.time))
+        self.envelope.begins(self.time)
     }
 }
 

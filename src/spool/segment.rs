@@ -360,6 +360,11 @@ pub(super) fn parse_parts(header: &[u8], message: &[u8], generation: u64) -> Opt
     (length == message.len() && header.crc == header.checksum(message)).then_some(record)
 }
 
+/// What the fields of a record say, whose message was not read: nobody knows whether it is sound.
+pub(super) fn parse_header(header: &[u8], generation: u64) -> Option<Record> {
+    parse_fields(self::header(header, Some(generation))?.fields).map(|(record, _)| record)
+}
+
 /// The meaning of the fields, and the bytes of the message that follows.
 pub(super) fn parse_fields(fields: &str) -> Option<(Record, usize)> {
     let mut lines = fields.strip_suffix('\n')?.split('\n').map(|line| line.split_once(": "));

@@ -2,8 +2,8 @@
 
 use super::{House, Peer, TEXT};
 use crate::delivery::runner::InHand;
-use crate::delivery::{ActError, Which};
-use crate::mail::Domain;
+use crate::delivery::{Operated, Operation, Which};
+use crate::mail::{Domain, ReversePath};
 use crate::spool::SpoolId;
 use crate::sys::{Disk, Lock, Open};
 use std::path::Path;
@@ -163,16 +163,12 @@ fn operators() {
         house.delivery().flush(&Which::All);
         ids.iter().all(|id| tried(*id))
     });
-    let act = |act: &dyn Fn() -> Result<(), ActError>| {
-        house.wait("act", || match act() {
-            Ok(()) => true,
-            Err(ActError::Busy) => false,
-            Err(error) => panic!("{error}"),
-        })
-    };
-    act(&|| house.delivery().hold(ids[0], &Which::All));
-    act(&|| house.delivery().remove(ids[1], &Which::All));
-    assert!(matches!(house.delivery().remove(ids[1], &Which::All), Err(ActError::Unknown)));
+    let operate = |operation, id| house.delivery().operate(operation, &Which::Message(id), None).unwrap();
+    let act = |operation, id| house.wait("act", || operate(operation, id).messages == 1);
+    act(Operation::Hold, ids[0]);
+    act(Operation::Remove, ids[1]);
+    assert_eq!(operate(Operation::Remove, ids[1]), Operated::default());
+    assert_eq!(operate(Operation::Release, ids[2]), Operated::default(), "it is not held");
     peer.set_closed(false);
     let elsewhere = Which::Domain(Domain::parse("elsewhere.example").unwrap());
     assert_eq!(house.delivery().flush(&elsewhere), 0);
@@ -183,7 +179,39 @@ fn operators() {
     });
     let [held] = &house.queue()[..] else { panic!("{:?}", house.queue()) };
     assert!(held.id == ids[0] && held.waiting[0].held);
-    act(&|| house.delivery().release(ids[0], &Which::All));
+    act(Operation::Release, ids[0]);
     house.wait("mail", || house.journal.unsettled().is_empty());
     assert_eq!(peer.messages().len(), 2);
+}
+
+#[test]
+fn operators_do_not_wait_for_the_disk_message_by_message() {
+    const MESSAGES: usize = 300;
+    let peer = Peer::start();
+    peer.set_closed(true);
+    let house = house("retry = [\"1h\"]", &peer);
+    for n in 0..MESSAGES {
+        let from = if n % 3 == 0 { "ALICE@me.example" } else { "bob@me.example" };
+        house.post(from, &["a@there.example", "b@there.example"], TEXT).unwrap();
+    }
+    let held = || house.queue().iter().flat_map(|message| &message.waiting).filter(|waiting| waiting.held).count();
+    let there = Which::Domain(Domain::parse("there.example").unwrap());
+    let operate = |operation, which| house.delivery().operate(operation, which, None).unwrap();
+    house.wait("hold", || operate(Operation::Hold, &there) == Operated { messages: MESSAGES, busy: 0 });
+    assert_eq!(held(), 2 * MESSAGES);
+    let before = house.disk.operations();
+    let alice = Which::Sender(ReversePath(Some("alice@me.example".parse().unwrap())));
+    assert_eq!(operate(Operation::Remove, &alice), Operated { messages: MESSAGES / 3, busy: 0 });
+    assert_eq!(operate(Operation::Release, &alice), Operated::default());
+    // House is kept meanwhile.
+    let operations = house.disk.operations() - before;
+    assert!(operations < MESSAGES as u64 / 6, "{operations} operations");
+    let image = house.disk.after_kill();
+    assert_eq!((house.queue().len(), held()), (MESSAGES / 3 * 2, MESSAGES / 3 * 4));
+    let again = House::open(image, house.config.clone());
+    assert_eq!(again.queue(), house.queue());
+    peer.set_closed(false);
+    assert_eq!(operate(Operation::Release, &Which::All), Operated { messages: MESSAGES / 3 * 2, busy: 0 });
+    house.wait("mail", || house.queue().is_empty());
+    assert_eq!(peer.messages().len(), MESSAGES / 3 * 2);
 }

@@ -1,7 +1,7 @@
 //! What was promised is kept when the daemon comes back.
 
 use super::{House, Peer, TEXT};
-use crate::delivery::Which;
+use crate::delivery::{Operation, Which};
 use crate::sys::{Disk, Lock, Open};
 use std::path::Path;
 
@@ -85,12 +85,12 @@ fn what_is_held_stays_held() {
     let house = House::new(&peer.route());
     let id = house.post("bob@me.example", &["a@there.example"], TEXT).unwrap();
     house.wait("deferral", || house.journal.waiting(id).is_some_and(|message| message.waiting[0].tries > 0));
-    house.wait("hold", || house.delivery().hold(id, &Which::All).is_ok());
+    house.wait("hold", || house.delivery().operate(Operation::Hold, &Which::All, None).unwrap().messages == 1);
     let (disk, config) = house.stop();
     peer.set_closed(false);
     let house = House::open(disk, config);
     assert!(house.queue()[0].waiting[0].held);
-    house.delivery().release(id, &Which::All).unwrap();
+    house.delivery().operate(Operation::Release, &Which::All, None).unwrap();
     house.wait("mail", || house.journal.waiting(id).is_none());
 }
 

@@ -1,8 +1,8 @@
 //! Copying forward, step by step, and what happens beside it.
 
 use super::*;
-use crate::sys::Disk;
-use std::io::ErrorKind;
+use crate::sys::{Disk, Open};
+use std::io::{ErrorKind, IoSlice};
 
 /// A journal with two messages in a closed first segment.
 fn begun(disk: &SimDisk) -> (Arc<Journal>, SpoolId, SpoolId) {
@@ -36,6 +36,26 @@ fn a_copy_may_be_settled_and_recycled_before_its_original() {
     journal.settle(&delivered(b, &[0])).unwrap();
     assert!(journal.settle_up(&mut journal::lock(&journal.writer)));
     assert!(waiting(&open(&without(&disk, to))).is_empty());
+}
+
+#[test]
+fn a_glance_finds_what_was_moved() {
+    let disk = SimDisk::default();
+    let (journal, a, b) = begun(&disk);
+    let big = put(&journal, 2, &text(3, 300 << 10)).unwrap().id;
+    let mut glance = journal.glance();
+    let mut seen = |id| glance.envelope(id).map(|envelope| envelope.recipients.len()).ok();
+    assert_eq!([a, big, b].map(&mut seen), [Some(3), Some(2), Some(1)]);
+    journal.copy_segment(1).unwrap();
+    assert!(segment_of(&journal, b) > 1);
+    assert_eq!([b, a].map(&mut seen), [Some(1), Some(3)]);
+    journal.settle(&delivered(b, &[0])).unwrap();
+    assert_eq!([b, a].map(&mut seen), [None, Some(3)]);
+    // It does not take what lies there now for what was asked for.
+    let (live, ..) = journal.fetch(a, journal::Verify::Record).unwrap();
+    let file = disk.open(&writer::segment_path(DIR.as_ref(), live.segment), Open::Write).unwrap();
+    file.write_at(&[IoSlice::new(b"From pillarbox-0")], live.place.offset).unwrap();
+    assert!(matches!(glance.envelope(a), Err(SpoolError::Io(error)) if error.kind() == ErrorKind::InvalidData));
 }
 
 #[test]
