@@ -3,12 +3,12 @@
 
 use super::mx::Exchange;
 use super::outcome::Trouble;
-use super::sts::policy::Policy;
+use super::sts::policy::{Mode, Policy};
 use super::{Hop, Office};
 use crate::config::{Relay, RelayTls, Site};
 use crate::net::dns::{DnsError, Found, TlsaSet};
 use crate::net::tls::ClientTls;
-use crate::smtp::client::{Credentials, Secrecy};
+use crate::smtp::client::{Credentials, Secrecy, clean};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -33,6 +33,18 @@ pub(super) struct Secure {
     tls: ClientTls,
     mode: RelayTls,
     pub(super) proof: Proof,
+    trial: Trial,
+}
+
+/// A policy in testing mode: what is found wrong by it is told to the log (RFC 8461 §5).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Trial {
+    /// There is none.
+    Off,
+    /// It names the host.
+    Named,
+    /// It does not.
+    Unnamed,
 }
 
 /// What a host proves its name by.
@@ -69,7 +81,7 @@ impl Manner {
             Hop::Domain(_) | Hop::Literal(_) | Hop::Lmtp(Site::Unix(_)) | Hop::Program(_) => None,
         };
         let Some(relay) = relay else {
-            let line = Secure { tls: office.tls.clone(), mode: RelayTls::May, proof: Proof::Nothing };
+            let line = Secure { tls: office.tls.clone(), mode: RelayTls::May, proof: Proof::Nothing, trial: Trial::Off };
             return Ok(Manner { line, login: None });
         };
         Manner::read(office, relay).map_err(|error| {
@@ -83,7 +95,7 @@ impl Manner {
             RelayTls::May | RelayTls::Encrypt => (office.tls.clone(), Proof::Nothing),
             RelayTls::Verify | RelayTls::Implicit => (ClientTls::verifying(relay.ca.as_deref())?, Proof::Authority),
         };
-        let line = Secure { tls, mode: relay.tls, proof };
+        let line = Secure { tls, mode: relay.tls, proof, trial: Trial::Off };
         Ok(Manner { line, login: relay.login.as_deref().map(login).transpose()? })
     }
 
@@ -107,14 +119,18 @@ impl Manner {
         let records = tlsa(office, exchange, addresses)?;
         // A policy can't make good what records find wrong (RFC 8461 §2), so they go first.
         if let Some(tls) = records.as_ref().and_then(|records| ClientTls::dane(records, &exchange.names)) {
-            return Ok(Secure { tls, mode: RelayTls::Encrypt, proof: Proof::Dane });
-        }
-        if let Some(policy) = policy() {
-            return by_policy(office, exchange, &policy);
+            return Ok(Secure { tls, mode: RelayTls::Encrypt, proof: Proof::Dane, trial: Trial::Off });
         }
         // Records that can't be used still say that it encrypts (RFC 7672 §2.2).
         let mode = if records.is_some() { RelayTls::Encrypt } else { RelayTls::May };
-        Ok(Secure { mode, ..self.line.clone() })
+        match policy() {
+            Some(policy) if policy.mode == Mode::Testing => {
+                let trial = if policy.allows(&exchange.host) { Trial::Named } else { Trial::Unnamed };
+                Ok(Secure { tls: authorities(office, ClientTls::noting)?, mode, proof: Proof::Nothing, trial })
+            }
+            Some(policy) => by_policy(office, exchange, &policy),
+            None => Ok(Secure { mode, ..self.line.clone() }),
+        }
     }
 }
 
@@ -134,11 +150,16 @@ fn by_policy(office: &Office, exchange: &Exchange, policy: &Policy) -> Result<Se
         let reason = format!("The host {} is none of those that its domain names in its MTA-STS policy.", exchange.host);
         return Err(Trouble::own("4.7.0", &reason));
     }
-    let tls = ClientTls::verifying(office.config().outbound.ca.as_deref()).map_err(|error| {
+    let tls = authorities(office, ClientTls::verifying)?;
+    Ok(Secure { tls, mode: RelayTls::Encrypt, proof: Proof::Sts, trial: Trial::Off })
+}
+
+/// A client that knows the authorities that may vouch for hosts.
+fn authorities(office: &Office, client: fn(Option<&Path>) -> io::Result<ClientTls>) -> Result<ClientTls, Box<Trouble>> {
+    client(office.config().outbound.ca.as_deref()).map_err(|error| {
         log::error!("event=no-authorities reason=\"{error}\"");
         Trouble::own("4.3.5", "This host is not set up to check other hosts' certificates.")
-    })?;
-    Ok(Secure { tls, mode: RelayTls::Encrypt, proof: Proof::Sts })
+    })
 }
 
 impl Secure {
@@ -148,6 +169,16 @@ impl Secure {
             RelayTls::May => Secrecy::May(&self.tls),
             RelayTls::Encrypt | RelayTls::Verify => Secrecy::Must(&self.tls),
             RelayTls::Implicit => Secrecy::Implicit(&self.tls),
+        }
+    }
+
+    /// What is wrong, by a policy in testing mode, with a line that is there.
+    pub(super) fn objection(&self, encrypted: bool) -> Option<String> {
+        match self.trial {
+            Trial::Off => None,
+            Trial::Unnamed => Some("its domain does not name it".to_owned()),
+            Trial::Named if !encrypted => Some("it is not encrypted".to_owned()),
+            Trial::Named => self.tls.objection().map(|why| clean(why.as_bytes())),
         }
     }
 }

@@ -54,6 +54,7 @@ pub use operator::{May, Operated, Operation, Which};
 pub use pickup::MOST_RECIPIENTS;
 pub use post::{Letter, Post};
 pub use rename::RenameError;
+pub use sts::policy;
 
 use crate::config::{Config, Program, Site};
 use crate::host::program::GRACE;

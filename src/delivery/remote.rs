@@ -258,7 +258,7 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
     let begun = office.clock.elapsed();
     let exchanges = mx::exchanges(&office.resolver, hop, &config.hostname, config.queue.smtp_port).map_err(unreached)?;
     let policy = LazyCell::new(|| match hop {
-        Hop::Domain(domain) => office.policies.enforced(domain, &config),
+        Hop::Domain(domain) => office.policies.of(domain, &config),
         Hop::Host(..) | Hop::Lmtp(_) | Hop::Literal(_) | Hop::Program(_) => None,
     });
     let (mut worst, mut asked) = (None, 0);
@@ -296,6 +296,9 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
                     office.hosts().answered(&relay.address);
                     relay.tls = client.cipher().map(|cipher| format!("{cipher}, {}", secure.proof));
                     log::info!("relay={relay} event=connected hop={hop} tls=\"{}\"", relay.tls.as_deref().unwrap_or("none"));
+                    if let Some(why) = secure.objection(client.is_encrypted()) {
+                        log::warn!("relay={relay} event=sts-testing hop={hop} reason=\"{why}\"");
+                    }
                     if let Some(line) = choose(Line { client, relay }) {
                         return Ok(line);
                     }

@@ -14,7 +14,7 @@ use super::TlsInfo;
 use super::dns::TlsaSet;
 use dane::Dane;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConnection, Resumption};
+use rustls::client::{ClientConnection, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -26,7 +26,7 @@ use rustls::{
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a client may offer by ALPN (RFC 7301) if it offers anything: one that means another protocol, as a browser does, is
@@ -118,6 +118,8 @@ pub struct ClientTls {
     config: Arc<ClientConfig>,
     /// The name to call the server by, if it is not the one it was found by.
     name: Option<String>,
+    /// What was wrong with its certificate, if that is only noted.
+    objection: Arc<OnceLock<String>>,
 }
 
 impl ClientTls {
@@ -136,30 +138,21 @@ impl ClientTls {
     /// Talks only to who has a certificate for the name he is called by, from an authority in the file (PEM), or from one
     /// that the system trusts.
     pub fn verifying(authorities: Option<&Path>) -> io::Result<ClientTls> {
-        /// To read them takes longer than a handshake.
-        static SYSTEM: Mutex<Option<(Instant, ClientTls)>> = Mutex::new(None);
-        let Some(path) = authorities else {
-            let mut known = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, tls)) = known.as_ref().filter(|(read, _)| read.elapsed() < AUTHORITIES_HOLD) {
-                return Ok(tls.clone());
-            }
-            let tls = ClientTls::rooted(rustls_native_certs::load_native_certs().certs, "the system's store")?;
-            *known = Some((Instant::now(), tls.clone()));
-            return Ok(tls);
-        };
-        let found = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| invalid(format!("{}: {error}", path.display())))?;
-        ClientTls::rooted(found, &path.display().to_string())
+        Ok(ClientTls::of(builder().with_root_certificates(roots(authorities)?).with_no_client_auth()))
     }
 
-    /// By these authorities; `place` is where they are from.
-    fn rooted(authorities: Vec<CertificateDer<'static>>, place: &str) -> io::Result<ClientTls> {
-        let mut roots = RootCertStore::empty();
-        if roots.add_parsable_certificates(authorities).0 == 0 {
-            return Err(invalid(format!("{place}: no certificate of an authority in it")));
-        }
-        Ok(ClientTls::of(builder().with_root_certificates(roots).with_no_client_auth()))
+    /// For one handshake with a host whose certificate should do as with [`ClientTls::verifying`], but need not: see
+    /// [`ClientTls::objection`].
+    pub fn noting(authorities: Option<&Path>) -> io::Result<ClientTls> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots(authorities)?, provider()).build().map_err(invalid)?;
+        let objection = Arc::default();
+        let tls = ClientTls::judging(Judge::Noting(verifier, Arc::clone(&objection)));
+        Ok(ClientTls { objection, ..tls })
+    }
+
+    /// Why the certificate of the host would not have done.
+    pub fn objection(&self) -> Option<&str> {
+        self.objection.get().map(String::as_str)
     }
 
     fn judging(judge: Judge) -> ClientTls {
@@ -169,8 +162,36 @@ impl ClientTls {
 
     fn of(mut config: ClientConfig) -> ClientTls {
         config.resumption = Resumption::disabled();
-        ClientTls { config: Arc::new(config), name: None }
+        ClientTls { config: Arc::new(config), name: None, objection: Arc::default() }
     }
+}
+
+/// The authorities in a file (PEM), or those that the system trusts.
+fn roots(authorities: Option<&Path>) -> io::Result<Arc<RootCertStore>> {
+    /// To read them takes longer than a handshake.
+    static SYSTEM: Mutex<Option<(Instant, Arc<RootCertStore>)>> = Mutex::new(None);
+    let Some(path) = authorities else {
+        let mut known = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, roots)) = known.as_ref().filter(|(read, _)| read.elapsed() < AUTHORITIES_HOLD) {
+            return Ok(roots.clone());
+        }
+        let roots = store(rustls_native_certs::load_native_certs().certs, "the system's store")?;
+        *known = Some((Instant::now(), roots.clone()));
+        return Ok(roots);
+    };
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| invalid(format!("{}: {error}", path.display())))?;
+    store(found, &path.display().to_string())
+}
+
+/// Of these authorities; `place` is where they are from.
+fn store(authorities: Vec<CertificateDer<'static>>, place: &str) -> io::Result<Arc<RootCertStore>> {
+    let mut roots = RootCertStore::empty();
+    if roots.add_parsable_certificates(authorities).0 == 0 {
+        return Err(invalid(format!("{place}: no certificate of an authority in it")));
+    }
+    Ok(Arc::new(roots))
 }
 
 fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
@@ -194,6 +215,8 @@ enum Judge {
     /// Any will.
     Nobody,
     Dane(Dane),
+    /// Any will; whether the authorities vouch for it is noted.
+    Noting(Arc<WebPkiServerVerifier>, Arc<OnceLock<String>>),
 }
 
 /// Certificates that no authority vouches for; that the peer has its key is checked in any case.
@@ -208,12 +231,18 @@ impl ServerCertVerifier for Verifier {
         &self,
         certificate: &CertificateDer<'_>,
         sent: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Judge::Dane(dane) = &self.judge {
-            dane.check(certificate, sent, now, &self.provider.signature_verification_algorithms)?;
+        match &self.judge {
+            Judge::Nobody => {}
+            Judge::Dane(dane) => dane.check(certificate, sent, now, &self.provider.signature_verification_algorithms)?,
+            Judge::Noting(authorities, objection) => {
+                if let Err(error) = authorities.verify_server_cert(certificate, sent, name, ocsp, now) {
+                    let _ = objection.set(error.to_string());
+                }
+            }
         }
         Ok(ServerCertVerified::assertion())
     }

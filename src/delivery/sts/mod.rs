@@ -7,7 +7,7 @@
 //! it at its end makes us forget it (RFC 8461 §3.3, §10.2).
 
 mod kept;
-pub(super) mod policy;
+pub mod policy;
 
 use crate::config::Config;
 use crate::config::schema::Outbound;
@@ -101,8 +101,8 @@ impl Policies {
         Arc::new(Policies { clock, resolver, path, known: Mutex::new(known), fetched: Condvar::new(), file: Mutex::default() })
     }
 
-    /// The policy of a domain, if it has one that hosts must keep to. May wait.
-    pub(super) fn enforced(self: &Arc<Self>, domain: &str, config: &Config) -> Option<Policy> {
+    /// The policy of a domain, if it has one that hosts must keep to, or are tested by. May wait.
+    pub(super) fn of(self: &Arc<Self>, domain: &str, config: &Config) -> Option<Policy> {
         let settings = &config.outbound;
         if !settings.mta_sts {
             return None;
@@ -129,7 +129,7 @@ impl Policies {
             }
         }
         let kept = known.kept.get(domain).filter(|kept| kept.holds(now))?;
-        (kept.policy.mode == Mode::Enforce).then(|| kept.policy.clone())
+        (kept.policy.mode != Mode::None).then(|| kept.policy.clone())
     }
 
     /// Has old ones fetched again, and forgets those that hold no longer. To be called now and then.
@@ -312,18 +312,19 @@ mod tests {
         let all = [("e.test", 0, 0, 3, Mode::Enforce), ("t.test", 0, 0, 3, Mode::Testing), ("n.test", 0, 0, 3, Mode::None)];
         let (clock, policies) = house(dir.path(), &all);
         let mut config = config();
-        let enforced = |config: &Config, domain: &str| policies.enforced(domain, config).map(|policy| policy.mode);
-        assert_eq!(enforced(&config, "e.test"), Some(Mode::Enforce));
-        for none in ["t.test", "n.test", "other.test"] {
-            assert_eq!(enforced(&config, none), None, "{none}");
+        let mode = |config: &Config, domain: &str| policies.of(domain, config).map(|policy| policy.mode);
+        assert_eq!(mode(&config, "e.test"), Some(Mode::Enforce));
+        assert_eq!(mode(&config, "t.test"), Some(Mode::Testing));
+        for none in ["n.test", "other.test"] {
+            assert_eq!(mode(&config, none), None, "{none}");
         }
         clock.advance(Duration::from_secs(3 * DAY - 1));
-        assert_eq!(enforced(&config, "e.test"), Some(Mode::Enforce));
+        assert_eq!(mode(&config, "e.test"), Some(Mode::Enforce));
         config.outbound.mta_sts = false;
-        assert_eq!(enforced(&config, "e.test"), None);
+        assert_eq!(mode(&config, "e.test"), None);
         config.outbound.mta_sts = true;
         clock.advance(Duration::from_secs(1));
-        assert_eq!(enforced(&config, "e.test"), None);
+        assert_eq!(mode(&config, "e.test"), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ const LONGEST: u64 = 31_557_600;
 pub enum Mode {
     /// It gets no mail.
     Enforce,
-    /// Nothing.
+    /// It gets mail; that is logged.
     Testing,
     /// There is no policy any more.
     None,

@@ -1,6 +1,7 @@
 //! Certificates checked by TLSA records: DANE (RFC 6698, RFC 7671) as SMTP uses it (RFC 7672 §3).
 //!
-//! A name that stands only in the subject of a certificate, not among its alternative names, is not looked at.
+//! A name that stands only in the subject of a certificate, not among its alternative names, is not looked at: that use of it is
+//! deprecated, and left to the client (RFC 7671 §10.2).
 
 use crate::net::dns::{Tlsa, TlsaSet};
 use ring::digest::{Algorithm, SHA256, SHA512, digest};

@@ -3,7 +3,6 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::VecDeque;
-use std::sync::OnceLock;
 
 fn server_tls() -> ServerTls {
     static TLS: OnceLock<ServerTls> = OnceLock::new();

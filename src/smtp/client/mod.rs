@@ -292,7 +292,12 @@ impl Client {
         if reply.is_positive() { Ok(()) } else { Err(unwanted("to HELO", reply)) }
     }
 
-    /// Is the connection encrypted, and how?
+    /// Is the connection encrypted?
+    pub fn is_encrypted(&self) -> bool {
+        self.connection.tls().is_some()
+    }
+
+    /// How it is, if it is.
     pub fn cipher(&self) -> Option<String> {
         self.connection.tls().map(|tls| format!("{} {}", tls.version, tls.cipher))
     }

@@ -10,7 +10,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-crate::tests![each_kind_of_policy, policies_outlive_restarts_and_silence, a_mute_policy_host_holds_nobody_else_up];
+crate::tests![
+    each_kind_of_policy,
+    what_a_test_finds_is_told,
+    policies_outlive_restarts_and_silence,
+    a_mute_policy_host_holds_nobody_else_up
+];
 
 /// What must come of it.
 enum Then {
@@ -160,6 +165,37 @@ fn each_kind_of_policy() {
         match number {
             15..=19 => assert!(asked.is_empty(), "{what}: {asked:?}"),
             _ => assert_eq!(asked, [expected], "{what}"),
+        }
+    }
+}
+
+/// Policies in testing mode: all mail arrives, and the log tells why it would not.
+fn what_a_test_finds_is_told() {
+    let stage = Stage::new();
+    let right = |number: u8| stage.authority.vouch(&format!("mx{number}.test"));
+    let cases = [
+        (Some(right(0)), "mx0.test", None),
+        (Some(right(1)), "no.test", Some("its domain does not name it")),
+        (Some(Authority::new().vouch("mx2.test")), "mx2.test", Some("invalid peer certificate")),
+        (Some(right(0)), "mx3.test", Some("not valid for name \"mx3.test\"")),
+        (None, "mx4.test", Some("it is not encrypted")),
+    ];
+    let mut hosts = Vec::new();
+    for (number, (certificate, named, _)) in (0..).zip(&cases) {
+        let of_policy = stage.authority.vouch(&format!("mta-sts.d{number}.test"));
+        hosts.push((stage.host(number, certificate.as_ref()), stage.policy(number, &of_policy, policy("testing", &[named]))));
+    }
+    let daemon = stage.daemon(&[]);
+    for (number, (certificate, _, why)) in cases.iter().enumerate() {
+        let (to, hop) = (format!("x@d{number}.test"), format!(" hop=d{number}.test "));
+        submit(&daemon, &to);
+        let line = if certificate.is_some() { ", unverified\"" } else { "tls=\"none\"" };
+        assert!(delivered(&daemon, &to).contains(line), "{number}");
+        let log = daemon.log();
+        let told: Vec<&str> = log.lines().filter(|line| line.contains("event=sts-testing") && line.contains(&hop)).collect();
+        match why {
+            None => assert!(told.is_empty(), "{told:?}"),
+            Some(why) => assert!(told.len() == 1 && told[0].contains(why), "{number}: {told:?}"),
         }
     }
 }
