@@ -71,41 +71,46 @@ impl Get<'_> {
             "GET {path} HTTP/1.1\r\nHost: {host}{port}\r\nUser-Agent: Pillarbox\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
         );
         connection.put(head.as_bytes()).map_err(text)?;
-        let head = read_head(&mut connection)?;
-        if head.status != 200 {
-            return Err(format!("HTTP status {}", head.status));
-        }
-        Ok(Text { kind: head.kind, bytes: self.read_body(&mut connection, &head.framing)? })
+        read(&mut connection, self.most)
     }
 
     fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
+}
 
-    fn read_body(&self, connection: &mut Connection, framing: &Framing) -> Result<Vec<u8>, String> {
-        let (mut body, most) = (Vec::new(), self.most as u64);
-        match *framing {
-            Framing::Length(length) if length > most => Err(too_long()),
-            Framing::Length(length) => take(connection, length, &mut body).map_err(|error| error.to_string()).map(|()| body),
-            Framing::Chunks => loop {
-                let size = chunk_size(&line(connection)?).ok_or("broken chunk")?;
-                if size > most.saturating_sub(body.len() as u64) {
-                    return Err(too_long());
-                }
-                if size == 0 {
-                    return Ok(body);
-                }
-                take(connection, size, &mut body).map_err(|error| error.to_string())?;
-                if !line(connection)?.is_empty() {
-                    return Err("broken chunk".to_owned());
-                }
-            },
-            Framing::End => match take(connection, most + 1, &mut body) {
-                Ok(()) => Err(too_long()),
-                Err(NetError::Closed) => Ok(body),
-                Err(error) => Err(error.to_string()),
-            },
-        }
+/// Reads an answer, whose text may have so many bytes.
+pub fn read(connection: &mut Connection, most: usize) -> Result<Text, String> {
+    let head = read_head(connection)?;
+    if head.status != 200 {
+        return Err(format!("HTTP status {}", head.status));
+    }
+    Ok(Text { kind: head.kind, bytes: read_body(connection, &head.framing, most as u64)? })
+}
+
+fn read_body(connection: &mut Connection, framing: &Framing, most: u64) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    match *framing {
+        Framing::Length(length) if length > most => Err(too_long()),
+        Framing::Length(length) => take(connection, length, &mut body).map_err(|error| error.to_string()).map(|()| body),
+        Framing::Chunks => loop {
+            let size = chunk_size(&line(connection)?).ok_or("broken chunk")?;
+            if size > most.saturating_sub(body.len() as u64) {
+                return Err(too_long());
+            }
+            if size == 0 {
+                return Ok(body);
+            }
+            take(connection, size, &mut body).map_err(|error| error.to_string())?;
+            if !line(connection)?.is_empty() {
+                return Err("broken chunk".to_owned());
+            }
+        },
+        Framing::End => match take(connection, most + 1, &mut body) {
+            Ok(()) => Err(too_long()),
+            Err(NetError::Closed) => Ok(body),
+            Err(error) => Err(error.to_string()),
+        },
     }
 }
 
@@ -164,7 +169,7 @@ fn head(lines: &[String]) -> Option<Head> {
             "transfer-encoding" => return None,
             "content-length" if framing == Framing::Chunks => {}
             "content-length" => {
-                let length = value.parse().ok()?;
+                let length = value.parse().ok().filter(|_| value.bytes().all(|byte| byte.is_ascii_digit()))?;
                 if matches!(framing, Framing::Length(before) if before != length) {
                     return None;
                 }
@@ -243,6 +248,7 @@ mod tests {
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\n", "broken chunk"),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\nx\r\n0\r\n\r\n", "broken chunk"),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n0\r\n\r\n", "broken chunk"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello", "broken HTTP"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", "connection closed"),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "connection closed"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "broken HTTP"),

@@ -9,6 +9,7 @@ mod imap;
 use pillarbox::auth::sasl::{Channel, Exchange, Judge, Mechanism, Step};
 use pillarbox::auth::{Denied, Login};
 use pillarbox::config::load::from_text;
+use pillarbox::delivery::policy::{self, Mode, Policy};
 use pillarbox::host::password::Hash;
 use pillarbox::host::{ScramKeys, users};
 use pillarbox::mail::convert::{Census, Converter, Proof, Refusal};
@@ -20,6 +21,7 @@ use pillarbox::mail::transfer::{Decoder, Encoding};
 use pillarbox::mail::{Address, Domain, RcptDsn, header, mailboxes, parameters, subject, words};
 use pillarbox::mailbox::{FolderName, utf7};
 use pillarbox::net::dns::{Patience, Resolver};
+use pillarbox::net::https;
 use pillarbox::net::proxy::{self, Header};
 use pillarbox::net::{Connection, Dots, Line};
 use pillarbox::smtp::client::reply::Parser;
@@ -57,6 +59,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("smtp_reply", smtp_reply),
     ("config", configuration),
     ("dns", dns),
+    ("https_answer", https_answer),
+    ("sts_policy", sts_policy),
+    ("sts_record", sts_record),
     ("folder_name", folder_name),
     ("utf7", modified_utf7),
     ("imap_set", imap::set),
@@ -512,6 +517,50 @@ pub fn dns(input: &[u8]) {
         });
         let _ = resolver.mx("fuzz.test");
     });
+}
+
+/// A text is no longer than it may be, and has one type.
+pub fn https_answer(input: &[u8]) {
+    const MOST: usize = 100;
+    let mut connection = receiving(&input[..input.len().min(60_000)]);
+    if let Ok(text) = https::read(&mut connection, MOST) {
+        assert!(text.bytes.len() <= MOST);
+        assert!(!text.kind.contains([';', '\r', '\n', '\0']) && text.kind == text.kind.to_ascii_lowercase(), "{:?}", text.kind);
+        assert!(input.starts_with(b"HTTP/1.") && input.windows(4).any(|window| window == b" 200"));
+        // A text that is short enough is told whole, whatever may be told.
+        let mut again = receiving(&input[..input.len().min(60_000)]);
+        assert_eq!(https::read(&mut again, text.bytes.len()), Ok(text));
+    }
+}
+
+/// A policy holds for a bounded time, names hosts, and means the same when it is written down.
+pub fn sts_policy(input: &[u8]) {
+    let Ok(policy) = Policy::parse(input) else { return };
+    assert!(policy.max_age.as_secs() <= 31_557_600);
+    assert!(policy.mode == Mode::None || !policy.mx.is_empty());
+    let mut text = format!("version: STSv1\nmode: {}\nmax_age: {}\n", policy.mode.name(), policy.max_age.as_secs());
+    for name in &policy.mx {
+        let is_name = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+        assert!(name.strip_prefix("*.").unwrap_or(name).bytes().all(is_name), "{name:?}");
+        let host = name.replacen('*', "mx", 1);
+        assert!(policy.allows(&host) && policy.allows(&host.to_ascii_uppercase()));
+        assert!(!policy.allows(&format!("{host}.")) && !policy.allows(&format!(".{host}")));
+        text.push_str(&format!("mx: {name}\n"));
+    }
+    assert_eq!(Policy::parse(text.as_bytes()), Ok(policy));
+}
+
+/// Of several records only one may be a policy's, and its id is one that can be kept.
+pub fn sts_record(input: &[u8]) {
+    let records: Vec<Vec<u8>> = input.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    if let Some(id) = policy::id(&records) {
+        assert!((1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id:?}");
+        let ours: Vec<Vec<u8>> =
+            records.into_iter().filter(|record| policy::id(std::slice::from_ref(record)).is_some()).collect();
+        assert_eq!(ours.len(), 1);
+        assert_eq!(policy::id(&[ours[0].clone(), format!("v=STSv1; id={id}").into_bytes()]), None);
+        assert_eq!(policy::id(&[format!("v=STSv1; id={id};").into_bytes()]), Some(id));
+    }
 }
 
 /// Whatever may be a name comes back from the disk, where it stays below its directory.
