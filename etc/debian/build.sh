@@ -15,6 +15,8 @@ chmod 755 "$root"
 umask 022
 
 ${MAKE:-make} --silent install CARGO=true BUILT="$built" DESTDIR="$root" PREFIX=/usr SYSCONFDIR=/etc UNITDIR=/lib/systemd/system
+# It gets its group when it is installed: here that could only be another one.
+chmod 755 "$root/usr/sbin/pillarbox-drop"
 strip --strip-unneeded --remove-section=.comment --remove-section=.note "$root"/usr/sbin/pillarbox "$root"/usr/sbin/pillarboxctl "$root"/usr/sbin/pillarbox-drop
 
 # What every host has to itself is made from this when the package is installed.
