@@ -6,6 +6,7 @@
 
 mod accept;
 mod background;
+mod cage;
 mod desk;
 mod identity;
 mod limits;

@@ -14,7 +14,7 @@ use super::monitor::{self, Part};
 use super::options::Options;
 use super::services::{self, Foundation, Job, Services};
 use super::workers::Workers;
-use super::{Failure, logger};
+use super::{Failure, cage, logger};
 use crate::auth::Gate;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
@@ -116,10 +116,11 @@ impl Ward {
         self.identity.become_it().map_err(failed)?;
         // To change the account forgets this, so it is said now.
         set_pdeathsig(Signal::SIGTERM).map_err(failed)?;
-        match getppid() == self.parent {
-            true => Ok(()),
-            false => Err(Failure::new(exit::OSERR, "the monitor has ended")),
+        if getppid() != self.parent {
+            return Err(Failure::new(exit::OSERR, "the monitor has ended"));
         }
+        cage::enter(config);
+        Ok(())
     }
 }
 

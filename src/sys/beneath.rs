@@ -6,7 +6,7 @@
 use super::disk::{Disk, File, Open, RealFile, Stat};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 use std::ffi::{OsStr, OsString};
@@ -87,6 +87,11 @@ impl Disk for Beneath {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
         Ok(renameat(&from_dir, from, &to_dir, to)?)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
+        Ok(renameat2(&from_dir, from, &to_dir, to, RenameFlags::RENAME_NOREPLACE)?)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Files as spool and mailbox see them, and the real ones.
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, FcntlArg, Flock, FlockArg, fallocate, fcntl};
+use nix::fcntl::{AT_FDCWD, FallocateFlags, FcntlArg, Flock, FlockArg, RenameFlags, fallocate, fcntl, renameat2};
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs;
@@ -69,6 +69,8 @@ pub trait Disk: Send + Sync + Debug {
     fn stat(&self, path: &Path) -> io::Result<Stat>;
     /// Gives a file another name, replacing what was there. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name; an error if that is taken.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// A second name for a file; an error if the name is taken.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes a name away. Durable after [`Disk::sync_dir`].
@@ -141,6 +143,10 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)?)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -315,6 +321,12 @@ mod tests {
         let mut back = vec![0; 12_000];
         file.read_exact_at(&mut back, 7).unwrap();
         assert_eq!(back, many.concat());
+        let (second, third) = (dir.path().join("second"), dir.path().join("third"));
+        RealDisk.link(&path, &second).unwrap();
+        assert_eq!(RealDisk.rename_new(&second, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        RealDisk.rename_new(&second, &third).unwrap();
+        assert!(!second.exists() && third.exists());
+        fs::remove_file(&third).unwrap();
         std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
         assert!(RealDisk.open(&dir.path().join("link"), Open::Write).is_err());
     }

@@ -106,6 +106,13 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.state().names.contains_key(to) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to)
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let number = state.find(from)?;

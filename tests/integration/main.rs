@@ -38,6 +38,7 @@ mod shared;
 mod small;
 mod story;
 mod submission;
+mod system;
 mod transport;
 mod waiting;
 
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         conversion::tests(),
         international::tests(),
         shared::tests(),
+        system::tests(),
         small::tests(),
         attacks::tests(),
         monitor::tests(),

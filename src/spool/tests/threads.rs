@@ -28,6 +28,9 @@ impl Disk for Counting {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.rename(from, to)
     }
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename_new(from, to)
+    }
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.link(from, to)
     }

@@ -101,7 +101,7 @@ impl Setup {
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         }
         let free = vec![None; LISTENERS.len()];
-        let daemon = Daemon { addresses: free.clone(), pinned: free, child: None, spool, mail, dir, setup: self };
+        let daemon = Daemon { addresses: free.clone(), pinned: free, child: None, spool, mail, dir, setup: self, mounts: None };
         daemon.write_config();
         let (head, line) = users_file();
         let lines: String = daemon.setup.users.iter().map(|user| format!("{user}{line}\n")).collect();
@@ -158,6 +158,8 @@ pub struct Daemon {
     addresses: Vec<Option<SocketAddr>>,
     /// What the configuration asks for; none: a free port.
     pinned: Vec<Option<SocketAddr>>,
+    /// What the shell does first, where mounts are the daemon's own.
+    pub mounts: Option<String>,
 }
 
 impl Daemon {
@@ -254,6 +256,9 @@ impl Daemon {
         if let Some(limit) = self.setup.open_files {
             command = limited(&command, limit);
         }
+        if let Some(mounts) = &self.mounts {
+            command = with_mounts(&command, mounts);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn().unwrap();
         let (mut bytes, mut said) = (Vec::new(), String::new());
@@ -296,6 +301,11 @@ impl Daemon {
     /// Writes the configuration.
     fn write_config(&self) {
         fs::write(self.config(), self.config_text(&self.setup.config)).unwrap();
+    }
+
+    /// Changes what is written there.
+    pub fn replace_config(&self, change: impl FnOnce(String) -> String) {
+        fs::write(self.config(), change(self.config_text(&self.setup.config))).unwrap();
     }
 
     /// The configuration, with more lines at its end.
@@ -380,6 +390,14 @@ fn limited(command: &Command, open_files: u64) -> Command {
         .arg(command.get_program())
         .args(command.get_args());
     shell
+}
+
+/// The same command where the shell has mounted something, for it alone.
+pub fn with_mounts(command: &Command, mounts: &str) -> Command {
+    let mut own = Command::new("unshare");
+    let script = format!("{mounts} && exec \"$0\" \"$@\"");
+    own.args(["--mount", "sh", "-ec", &script]).arg(command.get_program()).args(command.get_args());
+    own
 }
 
 impl Drop for Daemon {

@@ -7,7 +7,7 @@ mod listening;
 mod sink;
 
 pub use clients::{Imap, Pop3, Smtp, Talk, base64, letter};
-pub use daemon::{Daemon, PASSWORD, Setup, pillarboxctl, with_input};
+pub use daemon::{Daemon, PASSWORD, Setup, pillarboxctl, with_input, with_mounts};
 pub use dns::NameServer;
 pub use listening::Listening;
 pub use sink::Sink;

@@ -1,0 +1,262 @@
+//! Users of the system: accounts from passwd and shadow, files that are theirs. The daemon is started by root and sees accounts
+//! that only its own mounts have.
+
+use crate::common::{Daemon, Imap, PASSWORD, Pop3, Setup, is_root, letter, wait_for, with_mounts};
+use crate::runner::skip;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+crate::tests![
+    mail_for_system_users_is_theirs,
+    who_may_log_in,
+    folders_are_their_users,
+    planted_files_are_left_alone,
+    both_kinds_of_users_live_side_by_side,
+    the_daemon_is_in_its_cage,
+];
+
+/// Of [`PASSWORD`], by `openssl passwd -6`.
+const HASH: &str = "$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/O6IND4WQhG.";
+
+/// Who is added to the accounts of this host: name, uid, and the entry of shadow around the hash.
+const ACCOUNTS: [(&str, u32, &str, &str); 7] = [
+    ("pillarbox", 40_000, "!", ":19000::::::"),
+    ("alice", 40_001, "", ":19000:0:99999:7:::"),
+    ("bob", 40_002, "", ":19000:0:99999:7:::"),
+    ("locked", 40_003, "!", ":19000:0:99999:7:::"),
+    ("expired", 40_004, "", ":19000:0:99999:7::19000:"),
+    ("unsure", 40_005, "", ":0:0:99999:7:::"),
+    ("service", 900, "", ":19000:0:99999:7:::"),
+];
+
+const ALICE: u32 = 40_001;
+const BOB: u32 = 40_002;
+
+/// The group `mail`.
+fn mail_gid() -> u32 {
+    nix::unistd::Group::from_name("mail").unwrap().unwrap_or_else(|| skip("there is no group mail here")).gid.as_raw()
+}
+
+fn set(path: &Path, mode: u32, uid: u32, gid: u32) {
+    chown(path, Some(uid), Some(gid)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Mode, owner, group.
+fn facts(path: &Path) -> (u32, u32, u32) {
+    let meta = fs::symlink_metadata(path).unwrap();
+    (meta.mode() & 0o7777, meta.uid(), meta.gid())
+}
+
+/// A daemon for these users, not started yet.
+fn prepare(users: &str) -> Daemon {
+    if !is_root() {
+        skip("only root can start a daemon for users of the system");
+    }
+    let can_mount = Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success());
+    if !can_mount {
+        skip("no mounts of our own can be made here");
+    }
+    let mut daemon = Setup::options(&[users, "user=pillarbox", "postmaster=root"]).prepare();
+    let control = daemon.path("ctl.sock");
+    daemon.replace_config(|text| format!("control = {control:?}\n{text}"));
+    let top = daemon.path("");
+    set(&top, 0o755, 0, 0);
+    set(daemon.spool(), 0o711, 40_000, 40_000);
+    set(&daemon.mailbox(""), 0o2775, 0, mail_gid());
+    set(&daemon.path("users"), 0o600, 40_000, 40_000);
+    let mut files = ["passwd", "group", "shadow"].map(|name| fs::read_to_string(Path::new("/etc").join(name)).unwrap());
+    for (name, uid, before, after) in ACCOUNTS {
+        let home = top.join("home").join(name);
+        fs::create_dir_all(&home).unwrap();
+        set(&home, 0o700, uid, uid);
+        files[0] += &format!("{name}:x:{uid}:{uid}::{}:/usr/sbin/nologin\n", home.display());
+        files[1] += &format!("{name}:x:{uid}:\n");
+        files[2] += &format!("{name}:{before}{HASH}{after}\n");
+    }
+    let mounts = ["passwd", "group", "shadow"].iter().zip(files).map(|(name, text)| {
+        let file = top.join(name);
+        fs::write(&file, text).unwrap();
+        set(&file, if *name == "shadow" { 0o600 } else { 0o644 }, 0, 0);
+        format!("mount --bind {} /etc/{name}", file.display())
+    });
+    daemon.mounts = Some(mounts.collect::<Vec<_>>().join(" && "));
+    daemon
+}
+
+fn start(users: &str) -> Daemon {
+    let mut daemon = prepare(users);
+    daemon.start();
+    daemon
+}
+
+const SYSTEM: &str = "users=[\"system\"]";
+
+fn mail_for_system_users_is_theirs() {
+    let mut daemon = prepare(SYSTEM);
+    // As Postfix makes them.
+    let old = daemon.mailbox("bob");
+    fs::write(&old, "From a@b.test Thu Jan  1 00:00:00 2026\nSubject: old\n\nold\n\n").unwrap();
+    set(&old, 0o600, BOB, BOB);
+    daemon.start();
+    let recipients = ["alice@here.test", "bob@here.test", "root@here.test", "service@here.test", "postmaster@here.test"];
+    assert!(daemon.send(&recipients, &letter("one", "text")).starts_with("250"));
+    let mail = mail_gid();
+    assert_eq!(facts(&daemon.mailbox("alice")), (0o660, ALICE, mail));
+    assert_eq!(facts(&old), (0o600, BOB, BOB));
+    assert_eq!(facts(&daemon.mailbox("root")), (0o660, 0, mail));
+    assert_eq!(facts(&daemon.mailbox("service")), (0o660, 900, mail));
+    assert_eq!((daemon.mail("alice").len(), daemon.mail("bob").len()), (1, 2));
+    let refused = daemon.smtp().send("sender@sender.test", &["nobody-here@here.test"], &letter("x", "x")).unwrap();
+    assert!(refused.starts_with("550"), "{refused}");
+    // Removed messages and flags are written to the same file.
+    let mut pop3 = daemon.pop3("bob");
+    pop3.ok("DELE 1").unwrap();
+    pop3.ok("QUIT").unwrap();
+    let mut imap = daemon.imap("bob");
+    imap.ok("SELECT INBOX").unwrap();
+    imap.ok("STORE 1 +FLAGS (\\Flagged)").unwrap();
+    imap.ok("LOGOUT").unwrap();
+    let inode = fs::metadata(&old).unwrap().ino();
+    daemon.stop();
+    assert_eq!((facts(&old), fs::metadata(&old).unwrap().ino()), ((0o600, BOB, BOB), inode));
+    daemon.start();
+    assert_eq!(daemon.mail("bob").len(), 1);
+    let names: Vec<String> =
+        fs::read_dir(daemon.mailbox("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(
+        names.iter().all(|name| ["alice", "bob", "root", "service"].contains(&name.as_str()) || name.starts_with(".lock-")),
+        "{names:?}"
+    );
+}
+
+fn who_may_log_in() {
+    let daemon = start(SYSTEM);
+    let (pop3, imap) = (daemon.at("pop3"), daemon.at("imap"));
+    assert!(Pop3::log_in(pop3, "alice", PASSWORD).is_ok() && Imap::log_in(imap, "Alice", PASSWORD).is_ok());
+    assert!(daemon.smtp().send("sender@sender.test", &["expired@here.test"], &letter("x", "x")).unwrap().starts_with("250"));
+    for (name, password) in [
+        ("alice", "wrong"),
+        ("alice", ""),
+        ("locked", PASSWORD),
+        ("expired", PASSWORD),
+        ("unsure", PASSWORD),
+        ("service", PASSWORD),
+        ("pillarbox", PASSWORD),
+        ("root", PASSWORD),
+        ("nobody-here", PASSWORD),
+    ] {
+        assert!(Pop3::log_in(pop3, name, password).is_err(), "{name} {password:?}");
+    }
+    daemon.wait_for_log(10, "event=login-refused user=expired why=\"the account has expired\"");
+    let system = fs::read_to_string(daemon.config()).unwrap().replace("user = \"\"", "user = \"pillarbox\"");
+    let users = system.lines().map(|line| if line.starts_with("users = ") { "users = \"system\"" } else { line });
+    let config = daemon.path("system.conf");
+    fs::write(&config, users.collect::<Vec<_>>().join("\n")).unwrap();
+    let mut list = Command::new(env!("CARGO_BIN_EXE_pillarboxctl"));
+    list.arg("-f").arg(&config).args(["user", "list"]);
+    let output = with_mounts(&list, daemon.mounts.as_ref().unwrap()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.lines().any(|name| name == "alice") && !said.lines().any(|name| ["root", "service"].contains(&name)), "{said}");
+}
+
+fn folders_are_their_users() {
+    let mut daemon = start(SYSTEM);
+    let root = daemon.spool().join("folders/alice");
+    let mail = mail_gid();
+    let mut imap = daemon.imap("alice");
+    imap.ok("CREATE Work/Plans").unwrap();
+    assert!(daemon.send(&["alice@here.test"], &letter("one", "text")).starts_with("250"));
+    imap.ok("SELECT INBOX").unwrap();
+    imap.ok("COPY 1 Work/Plans").unwrap();
+    for dir in [root.clone(), root.join("Work")] {
+        assert_eq!(facts(&dir), (0o2770, ALICE, mail), "{}", dir.display());
+    }
+    let file = root.join("Work/Plans.mbox");
+    assert_eq!(facts(&file), (0o660, ALICE, mail));
+    // One that alice's own program made is for her eyes only, and is moved all the same.
+    set(&file, 0o600, ALICE, ALICE);
+    imap.ok("RENAME Work/Plans Old").unwrap();
+    assert_eq!(facts(&root.join("Old.mbox")), (0o600, ALICE, ALICE));
+    assert!(!file.exists());
+    imap.ok("SELECT Old").unwrap();
+    assert!(imap.ok("FETCH 1 (BODY[TEXT])").unwrap().join("").contains("text"));
+    imap.ok("SELECT INBOX").unwrap();
+    imap.ok("DELETE Old").unwrap();
+    assert!(!root.join("Old.mbox").exists());
+    imap.ok("LOGOUT").unwrap();
+    daemon.stop();
+    daemon.start();
+    assert_eq!(daemon.mail("alice").len(), 1);
+}
+
+/// What stands in a mailbox's place, and what it must still be afterwards.
+fn planted_files_are_left_alone() {
+    let mut daemon = prepare(SYSTEM);
+    let secret = daemon.path("secret");
+    fs::write(&secret, "From nobody\n").unwrap();
+    set(&secret, 0o666, 0, 0);
+    symlink(&secret, daemon.mailbox("alice")).unwrap();
+    fs::hard_link(&secret, daemon.mailbox("bob")).unwrap();
+    fs::create_dir(daemon.mailbox("locked")).unwrap();
+    assert!(Command::new("mkfifo").arg(daemon.mailbox("expired")).status().unwrap().success());
+    set(&daemon.mailbox("expired"), 0o666, 40_004, 40_004);
+    fs::write(daemon.mailbox("service"), "").unwrap();
+    set(&daemon.mailbox("service"), 0o666, ALICE, ALICE);
+    daemon.start();
+    let planted = ["alice", "bob", "locked", "expired", "service"];
+    let recipients: Vec<String> = planted.iter().chain(&["root"]).map(|name| format!("{name}@here.test")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    assert!(daemon.send(&recipients, &letter("one", "text")).starts_with("250"));
+    assert_eq!(fs::metadata(daemon.mailbox("root")).unwrap().uid(), 0);
+    wait_for("all are kept back", 30, || {
+        let queue = daemon.queue();
+        let text = serde_json::to_string(&queue).unwrap();
+        planted.iter().all(|name| text.contains(&format!("{name}@here.test"))).then_some(())
+    });
+    assert_eq!(fs::read(&secret).unwrap(), b"From nobody\n");
+    assert_eq!(fs::read(daemon.mailbox("service")).unwrap(), b"");
+    assert!(daemon.is_running());
+}
+
+fn both_kinds_of_users_live_side_by_side() {
+    let mut daemon = prepare("log.level=debug");
+    let users: PathBuf = daemon.path("users");
+    // Alice is a user of the system, bob one of the file; carol stands there only.
+    let text = fs::read_to_string(&users).unwrap();
+    let carol = text.lines().find(|line| line.starts_with("bob:")).unwrap().replacen("bob:", "carol:", 1);
+    fs::write(&users, format!("{text}{carol}\n")).unwrap();
+    daemon.replace_config(|text| text.replace("users = [", "users = [\"system\", "));
+    daemon.start();
+    assert!(daemon.send(&["alice@here.test", "carol@here.test"], &letter("one", "text")).starts_with("250"));
+    assert_eq!(facts(&daemon.mailbox("alice")).1, ALICE);
+    assert_eq!(facts(&daemon.mailbox("carol")).1, 40_000);
+    assert_eq!((daemon.mail("alice").len(), daemon.mail("carol").len()), (1, 1));
+    for name in ["alice", "carol", "nobody-here"] {
+        assert!(Pop3::log_in(daemon.at("pop3"), name, "wrong").is_err());
+    }
+}
+
+/// The process that serves: not root, no way to become it, and a filter before its calls.
+fn the_daemon_is_in_its_cage() {
+    let daemon = start(SYSTEM);
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", daemon.pid())).unwrap();
+    let serves = |pid: &&str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line == "Uid:\t40000\t40000\t40000\t40000")
+    };
+    let pid = children.split(' ').find(serves).unwrap_or_else(|| panic!("nobody serves: {children:?}"));
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut seen = 0;
+    for task in tasks {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000"] {
+            assert!(status.lines().any(|known| known == line), "{line} is not in\n{status}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 1);
+    daemon.wait_for_log(10, "event=sandbox files=true calls=true");
+}
