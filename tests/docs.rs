@@ -166,7 +166,7 @@ fn names_in_the_page_on_migration() {
 
 #[test]
 fn facts_of_the_state_log() {
-    let source = fs::read_to_string(format!("{}/src/mailbox/state.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let source = fs::read_to_string(format!("{}/src/mailbox/state/text.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let word = |line: &str| Some(line.trim_start().strip_prefix('"')?.split_once("\" => Fact::")?.0.to_owned());
     let there: BTreeSet<String> = source.lines().filter_map(word).collect();
     let first = |line: &str| Some(line.strip_prefix(".It Cm ")?.split(' ').next()?.to_owned());
