@@ -368,7 +368,7 @@ postfix_again() {
     cmp /check/aliases /etc/aliases
     service postfix status > /dev/null || service postfix start > /dev/null
     letter again | sendmail bob
-    comes 'Text of again'
+    comes 'Text of again[.]'
     echo x | as bob mailx | grep -q "^\"/var/mail/bob\": $(grep -c '^Subject: ' /var/mail/bob) messages"
 }
 
