@@ -201,6 +201,7 @@ impl Daemon {
         let secret = store.secret_for("scram").map_err(|error| Failure::new(exit::CANTCREAT, error))?;
         let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers).trusting(config.trust_ad));
         let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, store.clone(), resolver);
+        delivery.pick_up();
         let base = Foundation {
             gate: Gate::new(clock.clone(), host.clone(), secret),
             rates: Arc::default(),

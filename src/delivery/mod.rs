@@ -272,8 +272,7 @@ impl Delivery {
         office.store.on_work(move || keeper.upgrade().iter().for_each(|office| office.keeper.stir()));
         pickup::give_back(&office, &office.journal.name());
         recover::begin(&office, &office.journal.ids());
-        let threads =
-            [runner::start(&office, woken), keeper::start(&office, kept), clerk::start(&office, notes), pickup::start(&office)];
+        let threads = [runner::start(&office, woken), keeper::start(&office, kept), clerk::start(&office, notes)];
         let threads = threads.into_iter().flatten().collect();
         Delivery { post: Arc::new(Post::new(office.clone())), office, threads: Mutex::new(threads) }
     }
@@ -281,6 +280,11 @@ impl Delivery {
     /// The door for new letters.
     pub fn post(&self) -> Arc<Post> {
         self.post.clone()
+    }
+
+    /// Picks up what was left in the drop directory, from now on.
+    pub fn pick_up(&self) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(pickup::start(&self.office));
     }
 
     /// New configuration for what begins from now on.
