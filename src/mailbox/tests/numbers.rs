@@ -114,7 +114,9 @@ fn a_copy_removed_while_others_move_it_is_not_delivered_again() {
         drop(inbox.view().unwrap());
         let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
         assert!(file.try_lock(Lock::Exclusive).unwrap());
-        let moved = String::from_utf8(world.file("alice")).unwrap().replacen("Subject", "X-Label: new\nSubject", 1);
+        // Farther than its block is long.
+        let label = format!("X-Label: {}\nSubject", "new ".repeat(200));
+        let moved = String::from_utf8(world.file("alice")).unwrap().replacen("Subject", &label, 1);
         strangers::overwrite(&disk, moved.as_bytes());
         inbox.expunge(&[Uid(2)]).unwrap();
         file.unlock().unwrap();
