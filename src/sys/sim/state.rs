@@ -9,7 +9,7 @@ const SECTOR: usize = 512;
 
 #[derive(Debug, Default)]
 pub struct State {
-    pub inodes: HashMap<u64, Inode>,
+    pub inodes: BTreeMap<u64, Inode>,
     /// Names as programs see them; a directory maps to nothing but its presence.
     pub names: BTreeMap<PathBuf, u64>,
     pub dirs: Vec<PathBuf>,
@@ -167,7 +167,7 @@ impl State {
         let above = names.keys().filter_map(|name| name.parent()).flat_map(Path::ancestors);
         let back: BTreeSet<&Path> = above.filter(|dir| !self.dirs.iter().any(|known| known == dir)).collect();
         dirs.extend(back.into_iter().map(PathBuf::from));
-        let mut inodes = HashMap::new();
+        let mut inodes = BTreeMap::new();
         for (&number, inode) in &self.inodes {
             let content = torn(inode, &mut random);
             let Inode { mode, mtime, ctime, .. } = *inode;
