@@ -96,13 +96,8 @@ pub fn open_mailbox(roots: &Roots, account: &Account, path: &Path, how: Open) ->
     let (dir, way) = roots.place(account, path)?;
     become_owner(account, dir)?;
     umask(Mode::empty());
-    let (flags, mode) = match how {
-        Open::Read => (OFlag::O_RDONLY, 0),
-        Open::Write => (OFlag::O_RDWR, 0),
-        Open::Create(_) => (OFlag::O_RDWR | OFlag::O_CREAT, MODE),
-        Open::CreateNew(_) => (OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, MODE),
-    };
-    let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let (flags, _) = how.flags();
+    let mode = if flags.contains(OFlag::O_CREAT) { MODE } else { 0 };
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
     let how = OpenHow::new().flags(flags).mode(Mode::from_bits_truncate(mode)).resolve(resolve);
     // The way to the directory is the administrator's, links and all.

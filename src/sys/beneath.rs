@@ -68,13 +68,7 @@ impl Beneath {
 impl Disk for Beneath {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         let (dir, name) = self.parent(path)?;
-        let (flags, mode) = match how {
-            Open::Read => (OFlag::O_RDONLY, 0),
-            Open::Write => (OFlag::O_RDWR, 0),
-            Open::Create(mode) => (OFlag::O_RDWR | OFlag::O_CREAT, mode),
-            Open::CreateNew(mode) => (OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, mode),
-        };
-        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let (flags, mode) = how.flags();
         let file = openat(&dir, name, flags, Mode::from_bits_truncate(mode))?;
         Ok(Arc::new(RealFile(fs::File::from(file))))
     }

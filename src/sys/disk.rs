@@ -1,7 +1,7 @@
 //! Files as spool and mailbox see them, and the real ones.
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, FallocateFlags, FcntlArg, Flock, FlockArg, RenameFlags, fallocate, fcntl, renameat2};
+use nix::fcntl::{AT_FDCWD, FallocateFlags, FcntlArg, Flock, FlockArg, OFlag, RenameFlags, fallocate, fcntl, renameat2};
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs;
@@ -22,6 +22,19 @@ pub enum Open {
     Create(u32),
     /// For reading and writing; made with these permission bits, an error if it is there.
     CreateNew(u32),
+}
+
+impl Open {
+    /// As openat(2) takes it, with the permission bits of a new file.
+    pub fn flags(self) -> (OFlag, u32) {
+        let (how, mode) = match self {
+            Open::Read => (OFlag::O_RDONLY, 0),
+            Open::Write => (OFlag::O_RDWR, 0),
+            Open::Create(mode) => (OFlag::O_RDWR | OFlag::O_CREAT, mode),
+            Open::CreateNew(mode) => (OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, mode),
+        };
+        (how | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, mode)
+    }
 }
 
 /// What the file system knows about a file.
