@@ -151,6 +151,11 @@ impl Config {
         })
     }
 
+    /// Where its Unix sockets are, the control socket among them.
+    pub fn sockets(&self) -> impl Iterator<Item = &Path> {
+        self.listen.iter().flat_map(Listen::sockets).chain([self.control.as_path()])
+    }
+
     /// Are accounts of this host users?
     pub fn has_system_users(&self) -> bool {
         self.users.contains(&UserDatabase::System)
@@ -168,6 +173,16 @@ pub struct Listen {
     pub tls: Tls,
     /// Who may connect, if any are named: proxies, that tell who connects to them (PROXY protocol).
     pub proxy: Vec<Network>,
+}
+
+impl Listen {
+    /// Where its Unix sockets are.
+    pub fn sockets(&self) -> impl Iterator<Item = &Path> {
+        self.at.iter().filter_map(|endpoint| match endpoint {
+            Endpoint::Unix(path) => Some(path.as_path()),
+            Endpoint::Tcp(_) => None,
+        })
+    }
 }
 
 /// Where a server is.

@@ -1,7 +1,7 @@
 //! What the daemon needs of the file system when it has a monitor that does the rest: the two directories of its trade, those of
 //! its sockets, and to read what the configuration names.
 
-use crate::config::{Config, Endpoint};
+use crate::config::Config;
 use crate::sys::sandbox::{self, Allowed};
 use std::path::{Path, PathBuf};
 
@@ -13,16 +13,12 @@ pub fn enter(config: &Config) {
 
 /// With the directories of files that are named, not the files: what takes their place must be readable, too.
 fn allowed(config: &Config) -> Allowed {
-    let sockets = config.listen.iter().flat_map(|listen| &listen.at).filter_map(|endpoint| match endpoint {
-        Endpoint::Unix(path) => Some(path.as_path()),
-        Endpoint::Tcp(_) => None,
-    });
     // The last is what the launcher's terminal is given up for.
     let write = [config.spool.as_path(), config.mail.as_path(), Path::new("/dev/null")].into_iter();
     let files = config.relays.iter().flat_map(|relay| [&relay.ca, &relay.login]).chain([&config.outbound.ca]).flatten();
     Allowed {
         read: files.map(|path| dir_of(path)).collect(),
-        write: write.map(Path::to_owned).chain(sockets.chain([config.control.as_path()]).map(dir_of)).collect(),
+        write: write.map(Path::to_owned).chain(config.sockets().map(dir_of)).collect(),
     }
 }
 

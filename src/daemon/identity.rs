@@ -1,7 +1,7 @@
 //! Whom the daemon runs as, and the directories it owns.
 
 use super::Failure;
-use crate::config::{Config, Endpoint};
+use crate::config::Config;
 use crate::sys::exit;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist, setgid, setgroups, setuid};
 use std::ffi::CString;
@@ -78,11 +78,7 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
     if config.has_system_users() {
         prepare_for_users(&config.mail, &config.spool.join("folders"), identity)?;
     }
-    let sockets = config.listen.iter().flat_map(|listen| &listen.at).filter_map(|endpoint| match endpoint {
-        Endpoint::Unix(path) => Some(path),
-        Endpoint::Tcp(_) => None,
-    });
-    for path in sockets.chain([&config.control]).chain(&config.pid_file) {
+    for path in config.sockets().chain(config.pid_file.as_deref()) {
         make(path.parent().unwrap_or(Path::new("/")), 0o755, identity)?;
     }
     Ok(())

@@ -15,7 +15,7 @@ mod submit;
 use super::call::{self, unreachable_daemon};
 use super::show::{self, List};
 use super::{Failure, load, say};
-use crate::config::{Config, Endpoint, Protocol};
+use crate::config::{Config, Listen, Protocol};
 use crate::mail::{Address, Domain, ReversePath};
 use crate::sys::exit;
 use letter::Letter;
@@ -166,11 +166,8 @@ fn home_domain(config: &Config) -> Result<Domain, Failure> {
 /// Where the daemon takes mail from programs of this host.
 fn submit_socket(config: &Config) -> Result<&Path, Failure> {
     let listeners = config.listen.iter().filter(|listen| listen.protocol == Protocol::Submission);
-    let mut paths = listeners.flat_map(|listen| &listen.at).filter_map(|endpoint| match endpoint {
-        Endpoint::Unix(path) => Some(path.as_path()),
-        Endpoint::Tcp(_) => None,
-    });
-    paths.next().ok_or_else(|| Failure::new(exit::CONFIG, "the configuration has no Unix socket for submission"))
+    let first = listeners.flat_map(Listen::sockets).next();
+    first.ok_or_else(|| Failure::new(exit::CONFIG, "the configuration has no Unix socket for submission"))
 }
 
 /// `-bs`: the caller speaks SMTP itself.
