@@ -2,10 +2,11 @@
 //! and one sync serves all that came in during the one before.
 
 use super::Office;
-use crate::spool::Outcome;
+use super::runner::spawn;
+use crate::spool::{Outcome, SpoolError};
 use crossbeam_channel::{Receiver, SendError, Sender, bounded};
 use std::sync::{Arc, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 /// Messages of which outcomes may wait for the one sync: after a power cut those are sent again. Who has more waits.
 const MOST_WAITING: usize = 32;
@@ -50,17 +51,21 @@ pub(super) fn start(office: &Arc<Office>, notes: Receiver<Vec<Outcome>>) -> Opti
             }
         }
     };
-    let thread = thread::Builder::new().name("clerk".to_owned()).spawn(work);
-    thread.map_err(|error| log::error!("event=no-thread name=clerk reason=\"{error}\"")).ok()
+    spawn("clerk", work)
 }
 
 /// Nobody is to serve these any more. True if the journal knows; else they are kept, and the keeper tells it again.
 pub(super) fn settle(office: &Office, outcomes: Vec<Outcome>) -> bool {
     let told = office.journal.settle(&outcomes);
     if let Err(error) = &told {
-        log::error!("event=outcomes-unwritten count={} reason=\"{error}\"", outcomes.len());
-        office.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
-        office.keeper.stir();
+        keep(office, outcomes, error);
     }
     told.is_ok()
+}
+
+/// The journal could not take these: the keeper tells it again.
+pub(super) fn keep(office: &Office, outcomes: Vec<Outcome>, error: &SpoolError) {
+    log::error!("event=outcomes-unwritten count={} reason=\"{error}\"", outcomes.len());
+    office.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
+    office.keeper.stir();
 }

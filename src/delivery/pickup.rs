@@ -13,6 +13,7 @@
 //! A claim is durable before its record is committed, and gone for good before a recipient of that record is served. So while
 //! a claim is there, its record is either unsettled or was never committed: no crash loses a message, or sends it twice.
 
+use super::runner::spawn;
 use super::{Letter, Office, PostError, Trace};
 use crate::auth::Shown;
 use crate::host::login_name;
@@ -31,7 +32,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 /// Between two looks, in milliseconds, whether or not something tells of new files.
 const LONG: u16 = 60_000;
@@ -98,8 +99,7 @@ impl Wake {
 /// Starts the thread that looks.
 pub(super) fn start(office: &Arc<Office>) -> Option<JoinHandle<()>> {
     let office = office.clone();
-    let thread = thread::Builder::new().name("pickup".to_owned()).spawn(move || keep(&office));
-    thread.map_err(|error| log::error!("event=no-thread name=pickup reason=\"{error}\"")).ok()
+    spawn("pickup", move || keep(&office))
 }
 
 fn keep(office: &Arc<Office>) {

@@ -1,7 +1,7 @@
 //! Recipients that name a place in a mailbox: what a session began ([`filing`](super::filing)), and the queue-runner ends if
 //! the session or the machine stopped.
 
-use super::clerk::settle;
+use super::clerk::{self, settle};
 use super::filing::FileError;
 use super::schedule::{self, Next, Progress};
 use super::{Office, runner};
@@ -10,7 +10,6 @@ use crate::mail::{Act, Place};
 use crate::mailbox::{Arrival, Copy, Identity, MailboxError, Uid};
 use crate::spool::{Entry, Outcome, SpoolId, Status};
 use std::io;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 /// A mailbox and its owner.
@@ -150,9 +149,7 @@ pub(super) fn take_back(office: &Office, entries: &[Entry]) -> Result<(), FileEr
     outcomes.iter().for_each(|outcome| table.settled(outcome.id, &outcome.recipients));
     drop(table);
     told.map_err(|error| {
-        log::error!("event=outcomes-unwritten count={} reason=\"{error}\"", outcomes.len());
-        office.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
-        office.keeper.stir();
+        clerk::keep(office, outcomes, &error);
         FileError::Uncertain
     })
 }

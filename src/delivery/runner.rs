@@ -18,7 +18,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 /// When something of our own stands in the way (disk, threads): tried again after that long.
 pub(super) const OWN_TROUBLE: Duration = Duration::from_secs(30);
 
-/// Bytes of a delivery thread's stack.
+/// Bytes of a thread's stack.
 const STACK: usize = 512 * 1024;
 
 /// For so long a line is kept open without a message to send. It is for times of much traffic: short, since the thread is
@@ -63,7 +63,8 @@ pub(super) fn start(office: &Arc<Office>, woken: Receiver<()>) -> Option<JoinHan
     spawn("queue-runner", run)
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+/// Starts a thread of this room.
+pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
     let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run);
     thread.map_err(|error| log::error!("event=no-thread name={name} reason=\"{error}\"")).ok()
 }
