@@ -3,7 +3,7 @@
 use super::bounce::Kind;
 use super::report::{self, report};
 use super::schedule::{self, Next, Progress};
-use super::{Office, PostError, runner};
+use super::{Office, PostError, clerk, runner};
 use crate::auth::Shown;
 use crate::config::Endpoint;
 use crate::smtp::client::clean;
@@ -139,6 +139,8 @@ fn taken(office: &Arc<Office>, entry: &Entry, delivered: Vec<(u32, Option<Kind>,
     // One try goes one way: all have the same kind.
     let Some(kind) = delivered.first().map(|(_, kind, _)| kind.unwrap_or(Kind::Relayed)) else { return };
     counters::RECIPIENTS_RELAYED.add(delivered.len());
+    // A program has no line that waits for the next message, and must not run again.
+    let by_line = delivered.iter().all(|(.., said)| said.relay.is_some());
     let (mut cases, mut unreported) = (Vec::new(), Vec::new());
     for (index, report, said) in delivered {
         let tls = said.relay.as_ref().and_then(|relay| relay.tls.as_deref()).unwrap_or("none");
@@ -157,8 +159,10 @@ fn taken(office: &Arc<Office>, entry: &Entry, delivered: Vec<(u32, Option<Kind>,
             Err(error) => log::error!("msg={} event=report-unsent reason=\"{error}\"", entry.id),
         }
     }
-    if !outcomes.is_empty() {
-        office.clerk.note(office, outcomes);
+    match by_line {
+        _ if outcomes.is_empty() => {}
+        true => office.clerk.note(office, outcomes),
+        false => _ = clerk::settle(office, outcomes),
     }
     office.table().settled(entry.id, &indices);
     office.keeper.stir();

@@ -1,6 +1,7 @@
 //! What can't be done at once.
 
 use super::{House, Peer, TEXT};
+use crate::delivery::outcome::{self, Trouble, Verdict};
 use crate::delivery::runner::InHand;
 use crate::delivery::{Operated, Operation, Which};
 use crate::mail::{Domain, ReversePath};
@@ -214,4 +215,22 @@ fn operators_do_not_wait_for_the_disk_message_by_message() {
     assert_eq!(operate(Operation::Release, &Which::All), Operated { messages: MESSAGES / 3 * 2, busy: 0 });
     house.wait("mail", || house.queue().is_empty());
     assert_eq!(peer.messages().len(), MESSAGES / 3 * 2);
+}
+
+/// A power cut at any later moment must not have the program run again.
+#[test]
+fn what_a_program_took_is_settled_when_its_try_is_over() {
+    let peer = Peer::start();
+    peer.set_closed(true);
+    let house = house("", &peer);
+    let names: Vec<String> = (0..30).map(|n| format!("r{n}@there.example")).collect();
+    let id = house.post("bob@me.example", &names.iter().map(String::as_str).collect::<Vec<_>>(), TEXT).unwrap();
+    house.wait("a try", || house.queue()[0].waiting.iter().all(|recipient| recipient.tries > 0));
+    let entry = house.journal.read(id).unwrap();
+    for index in 0..30 {
+        let said = Trouble::own("2.0.0", "The program took it.");
+        outcome::conclude(house.office(), &entry, false, vec![(index, Verdict::Delivered { said, report: None })]);
+        let waits = house.journal.waiting(id).map_or(0, |message| message.waiting.len());
+        assert_eq!(waits, 29 - index as usize);
+    }
 }
