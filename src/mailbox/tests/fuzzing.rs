@@ -91,11 +91,7 @@ fn any_bytes_are_scanned_into_pieces_that_fit() {
 /// Two messages of ours that are marked, one of another program's, and one removed.
 fn some() -> SimDisk {
     let disk = SimDisk::default();
-    let world = World::sim(&disk);
-    let inbox = world.inbox("alice");
-    for n in 1..=4 {
-        inbox.deliver(&small(n).copy()).unwrap();
-    }
+    let (world, inbox) = World::with_mail(&disk, 4);
     let bytes = [world.file("alice"), b"From x@y Sat Nov  1 12:26:40 2025\nSubject: message 5\n\nhello\n\n".to_vec()].concat();
     write(&disk, "/w/mail/alice", &bytes);
     let marks = Marks { keywords: inbox.keyword("Work").unwrap().unwrap(), flags: Default::default() };

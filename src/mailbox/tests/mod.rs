@@ -143,6 +143,16 @@ impl World {
         World::at(Arc::new(disk.clone()), Path::new("/w"), Arc::default())
     }
 
+    /// With alice's mailbox, of so many small messages.
+    pub fn with_mail(disk: &SimDisk, messages: u64) -> (World, Arc<Mailbox>) {
+        let world = World::sim(disk);
+        let inbox = world.inbox("alice");
+        for n in 1..=messages {
+            inbox.deliver(&small(n).copy()).unwrap();
+        }
+        (world, inbox)
+    }
+
     pub fn real(root: &Path) -> World {
         World::at(Arc::new(crate::sys::RealDisk), root, Arc::default())
     }

@@ -64,11 +64,7 @@ fn a_uid_that_was_not_believed_is_not_believed_after_the_index_was_lost() {
 #[test]
 fn what_a_reader_has_in_memory_of_a_part_that_was_cut_off_is_not_another_message() {
     let disk = SimDisk::default();
-    let world = World::sim(&disk);
-    let inbox = world.inbox("alice");
-    for n in 1..=2 {
-        inbox.deliver(&small(n).copy()).unwrap();
-    }
+    let (world, inbox) = World::with_mail(&disk, 2);
     let view = inbox.view().unwrap();
     view.messages().unwrap().iter().for_each(|message| drop(read(&view, message)));
     inbox.expunge(&[Uid(2)]).unwrap();
@@ -82,11 +78,7 @@ fn what_a_reader_has_in_memory_of_a_part_that_was_cut_off_is_not_another_message
 #[test]
 fn a_copy_removed_under_another_uid_is_not_delivered_again() {
     let disk = SimDisk::default();
-    let world = World::sim(&disk);
-    let inbox = world.inbox("alice");
-    for n in 1..=2 {
-        inbox.deliver(&small(n).copy()).unwrap();
-    }
+    let (world, inbox) = World::with_mail(&disk, 2);
     assert_eq!(uids(&world).len(), 2);
     let both = world.file("alice");
     let first = both.len() / 2;
@@ -106,11 +98,7 @@ fn a_copy_removed_under_another_uid_is_not_delivered_again() {
 fn a_copy_removed_while_others_move_it_is_not_delivered_again() {
     for replaced in [false, true] {
         let disk = SimDisk::default();
-        let world = World::sim(&disk);
-        let inbox = world.inbox("alice");
-        for n in 1..=2 {
-            inbox.deliver(&small(n).copy()).unwrap();
-        }
+        let (world, inbox) = World::with_mail(&disk, 2);
         drop(inbox.view().unwrap());
         let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
         assert!(file.try_lock(Lock::Exclusive).unwrap());
@@ -154,11 +142,7 @@ fn what_waits_to_be_overwritten_is_not_taken_for_new() {
 #[test]
 fn what_waits_to_be_overwritten_and_was_moved_stays_removed_after_a_kill() {
     let disk = SimDisk::default();
-    let world = World::sim(&disk);
-    let inbox = world.inbox("alice");
-    for n in 1..=2 {
-        inbox.deliver(&small(n).copy()).unwrap();
-    }
+    let (world, inbox) = World::with_mail(&disk, 2);
     drop(inbox.view().unwrap());
     let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
     assert!(file.try_lock(Lock::Exclusive).unwrap());
@@ -174,11 +158,7 @@ fn what_waits_to_be_overwritten_and_was_moved_stays_removed_after_a_kill() {
 #[test]
 fn a_copy_that_comes_back_begins_with_its_from_line() {
     let disk = SimDisk::default();
-    let world = World::sim(&disk);
-    let inbox = world.inbox("alice");
-    for n in 1..=2 {
-        inbox.deliver(&small(n).copy()).unwrap();
-    }
+    let (world, _inbox) = World::with_mail(&disk, 2);
     // The second one begins two bytes earlier, and ends where it ended.
     let text = String::from_utf8(world.file("alice")).unwrap();
     let pad = |from: &str, to: &str, text: &str| text.replacen(from, to, 1);
@@ -338,11 +318,7 @@ fn what_waits_to_be_overwritten_is_known_where_it_carries_an_older_uid() {
 #[test]
 fn a_message_before_a_torn_one_keeps_its_number() {
     let disk = SimDisk::default();
-    let world = World::sim(&disk);
-    let inbox = world.inbox("alice");
-    for n in 1..=2 {
-        inbox.deliver(&small(n).copy()).unwrap();
-    }
+    let (world, inbox) = World::with_mail(&disk, 2);
     assert_eq!(uids(&world).len(), 2);
     world.store.checkpoint();
     let end = world.file("alice").len() as u64;

@@ -111,11 +111,7 @@ fn another_message_in_the_place_is_shown() {
 #[test]
 fn what_others_put_in_the_place_while_they_have_the_lock_stays() {
     let disk = SimDisk::default();
-    let world = World::sim(&disk);
-    let inbox = world.inbox("alice");
-    for n in 1..=3 {
-        inbox.deliver(&small(n).copy()).unwrap();
-    }
+    let (world, inbox) = World::with_mail(&disk, 3);
     let numbers = |world: &World| world.seen("alice").iter().map(|(uid, wire)| (*uid, number(wire))).collect::<Vec<_>>();
     assert_eq!(numbers(&world), [(1, 1), (2, 2), (3, 3)]);
     let file = disk.open(Path::new(MAILBOX), Open::Write).unwrap();
@@ -137,11 +133,7 @@ fn what_others_put_in_the_place_while_they_have_the_lock_stays() {
 #[test]
 fn mail_that_was_removed_and_comes_back_is_shown_under_another_uid() {
     let disk = SimDisk::default();
-    let world = World::sim(&disk);
-    let inbox = world.inbox("alice");
-    for n in 1..=2 {
-        inbox.deliver(&small(n).copy()).unwrap();
-    }
+    let (world, inbox) = World::with_mail(&disk, 2);
     append(&disk, "Subject: message 3\n\nby a stranger\n");
     assert_eq!(world.seen("alice").len(), 3);
     let backup = world.file("alice");
