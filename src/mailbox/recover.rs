@@ -243,8 +243,11 @@ impl Mailbox {
         let length = from.len() as u64;
         let Some(dead) = (next - at).checked_sub(length).and_then(|room| mbox::dead(room, None)) else { return Ok(()) };
         let nuls = vec![0; usize::try_from(dead.nuls.end - dead.nuls.start).unwrap_or(0)];
-        let parts = [from.as_bytes(), &dead.header, &nuls, dead.end].map(IoSlice::new);
-        file.write_at(&parts, at)?;
+        // Until all of that is on the disk it begins with a NUL, and who is stopped here begins anew.
+        let (first, rest) = from.as_bytes().split_at(1);
+        file.write_at(&[rest, &dead.header, &nuls, dead.end].map(IoSlice::new), at + 1)?;
+        file.sync()?;
+        file.write_at(&[IoSlice::new(first)], at)?;
         inner.wrote(at);
         Ok(())
     }

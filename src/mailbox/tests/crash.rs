@@ -280,26 +280,29 @@ fn fail_everywhere(case: fn() -> Case, seeds: u64) {
 /// The power fails, and again at every operation of the recovery.
 fn cut_twice(case: fn() -> Case, step: usize, seeds: u64) {
     for stop in (1..=case().total()).step_by(step) {
-        for seed in 0..seeds {
-            for again in 1.. {
-                let mut first = case();
-                first.disk.stop_at(stop);
-                let _ = first.run();
-                let disk = if seed == 0 { first.disk.after_kill() } else { first.disk.after_power_cut(seed) };
-                let second = Case { disk, ledger: first.ledger.again(), ..first };
-                second.disk.stop_at(again);
-                let world = World::at(Arc::new(second.disk.clone()), Path::new("/w"), second.ledger.clone());
-                if start(&world, &second.all).is_ok() {
-                    world.store.checkpoint();
-                }
-                drop(world);
-                let over = second.disk.operations() < again;
-                let what = format!("cut at {stop} and at {again}, seed {seed}");
-                second.restart(second.disk.after_power_cut(seed + again), &what);
-                if over {
-                    break;
-                }
-            }
+        (0..seeds).for_each(|seed| cut_again(case, stop, seed));
+    }
+}
+
+/// The machine stops there (seed 0: it is the process only), and the power fails at every operation of the recovery.
+fn cut_again(case: fn() -> Case, stop: u64, seed: u64) {
+    for again in 1.. {
+        let mut first = case();
+        first.disk.stop_at(stop);
+        let _ = first.run();
+        let disk = if seed == 0 { first.disk.after_kill() } else { first.disk.after_power_cut(seed) };
+        let second = Case { disk, ledger: first.ledger.again(), ..first };
+        second.disk.stop_at(again);
+        let world = World::at(Arc::new(second.disk.clone()), Path::new("/w"), second.ledger.clone());
+        if start(&world, &second.all).is_ok() {
+            world.store.checkpoint();
+        }
+        drop(world);
+        let over = second.disk.operations() < again;
+        let what = format!("cut at {stop} and at {again}, seed {seed}");
+        second.restart(second.disk.after_power_cut(seed + again), &what);
+        if over {
+            break;
         }
     }
 }
@@ -327,6 +330,38 @@ fn a_failure_among_big_messages_loses_nothing() {
 #[test]
 fn a_stop_within_recovery_loses_and_doubles_nothing() {
     cut_twice(Case::small, 5, 2);
+}
+
+/// The disk lost the first message, and the end of the second. What is written over the NULs must not be taken for the beginning
+/// of a message before all of it is there.
+#[test]
+fn a_stop_while_nuls_become_a_dead_message_shows_nothing_torn() {
+    let first = Case::new(|_, _| Ok(()), 1..=2);
+    let world = World::at(Arc::new(first.disk.clone()), Path::new("/w"), first.ledger.clone());
+    for n in &first.all {
+        world.inbox("alice").deliver(&mail(*n).copy()).unwrap();
+    }
+    let bytes = world.file("alice");
+    let second = bytes.windows(7).rposition(|seven| seven == b"\n\nFrom ").unwrap() + 2;
+    let file = first.disk.open(Path::new("/w/mail/alice"), Open::Write).unwrap();
+    file.write_at(&[io::IoSlice::new(&vec![0; second])], 0).unwrap();
+    file.set_len(second as u64 + 400).unwrap();
+    file.sync().unwrap();
+    drop(world);
+    for seed in 1..12 {
+        for again in 1.. {
+            let disk = first.disk.after_power_cut(seed);
+            disk.stop_at(again);
+            let world = World::at(Arc::new(disk.clone()), Path::new("/w"), first.ledger.again());
+            let _ = start(&world, &first.all);
+            drop(world);
+            first.restart(disk.after_kill(), &format!("stop at {again}, seed {seed}"));
+            first.restart(disk.after_power_cut(seed), &format!("power cut at {again}, seed {seed}"));
+            if disk.operations() < again {
+                break;
+            }
+        }
+    }
 }
 
 #[test]
