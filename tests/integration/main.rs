@@ -16,6 +16,7 @@ mod dialogues;
 mod drop;
 mod fetch;
 mod fuzz;
+mod identity;
 mod init;
 mod install;
 mod international;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         crash::tests(),
         story::tests(),
         relay::tests(),
+        identity::tests(),
         remote::tests(),
         load::tests(),
         restart::tests(),

@@ -268,6 +268,19 @@ impl Imap {
     }
 }
 
+impl Imap {
+    /// One literal of a message, to the byte.
+    pub fn fetch(&mut self, number: usize, what: &str) -> io::Result<Vec<u8>> {
+        let tag = self.begin(format!("FETCH {number} ({what})").as_bytes())?;
+        let line = self.talk.line()?;
+        let length = line.rsplit_once('{').and_then(|(_, rest)| rest.strip_suffix('}')?.parse().ok());
+        let mut literal = vec![0; length.ok_or_else(|| io::Error::other(line))?];
+        self.talk.stream.read_exact(&mut literal)?;
+        self.finish(&tag)?;
+        Ok(literal)
+    }
+}
+
 /// A message as it goes over the wire after DATA: dots doubled, the last line a dot.
 pub fn stuffed(message: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(message.len() + 64);
