@@ -178,9 +178,10 @@ fn wait(office: &Arc<Office>, entry: &Entry, local: bool, deferred: Vec<Case>) -
     let (mut expired, mut late, mut again) = (Vec::new(), Vec::new(), Vec::new());
     for (index, trouble) in deferred {
         let before = waiting.iter().find(|one| one.index == index);
+        let tries = before.map_or(0, |one| one.tries).saturating_add(1);
         let progress = Progress {
-            age: now.since(entry.begins()),
-            tries: before.map_or(0, |one| one.tries).saturating_add(1),
+            age: schedule::age(&config.queue, local, tries, entry.begins(), now),
+            tries,
             warned: before.is_some_and(|one| one.warned) || !report::wishes(entry, index).delay,
         };
         match schedule::next(&config.queue, local, progress) {

@@ -139,11 +139,14 @@ fn route(office: &Arc<Office>, task: &Task) {
 }
 
 /// Its sender wants it to leave later (RFC 4865 §4.2): when to look again. That time is of the wall clock, which may be set
-/// meanwhile, so it is looked at now and then. It is no due time: those that lie far ahead are due at once. What comes without
-/// such a wish never waits here, even if it came, by a clock that was set back since, at a time that lies ahead.
+/// meanwhile, so it is looked at now and then. It is no due time: those that lie far ahead are due at once. A clock that was set
+/// back keeps nothing for longer than was asked for when it came: that long by the clock that never jumps, which begins anew with
+/// the daemon. What comes without such a wish never waits here, even if it came at a time that lies ahead.
 pub(super) fn not_yet(office: &Office, entry: &Entry) -> Option<Duration> {
     entry.envelope.release.as_ref()?;
-    let left = entry.begins().since(office.clock.now());
+    let (now, left) = (office.clock.elapsed(), entry.begins().since(office.clock.now()));
+    let until = office.table().kept_until(entry.id, now + entry.begins().since(entry.time));
+    let left = left.min(until.saturating_sub(now));
     (!left.is_zero()).then(|| left.min(LONGEST_SLEEP))
 }
 

@@ -1,6 +1,7 @@
 //! When a recipient is tried again, when its sender is told of the delay, and when it is given up. Pure.
 
 use crate::config::schema::Queue;
+use crate::sys::Time;
 use std::time::Duration;
 
 /// Nothing is given up before so many tries: a clock that jumps, or a host that was off for a week, loses no mail.
@@ -32,12 +33,26 @@ pub(super) struct Progress {
     pub(super) warned: bool,
 }
 
+/// How old a message is that was taken, or began to be delivered, at this time by the wall clock. Where that lies ahead the clock
+/// was set back since, perhaps by years, or is not set yet: then it is as old as its tries make it, which the clock that never
+/// jumps has kept apart. (Where the clock was set back by less than the age, the message is kept by that much too long.)
+pub(super) fn age(queue: &Queue, local: bool, tries: u32, begins: Time, now: Time) -> Duration {
+    if now >= begins {
+        return now.since(begins);
+    }
+    (1..tries).fold(Duration::ZERO, |age, tries| age + wait(queue, local, Progress { age, tries, warned: false }))
+}
+
 /// After a try that failed for the time being. Tries also fall on the end of the lifetime and on the time of the warning, so
 /// that both are known when they are true.
 pub(super) fn next(queue: &Queue, local: bool, progress: Progress) -> Next {
     if progress.tries >= FEWEST_TRIES && progress.age >= queue.lifetime {
         return Next::GiveUp;
     }
+    Next::Retry(wait(queue, local, progress))
+}
+
+fn wait(queue: &Queue, local: bool, progress: Progress) -> Duration {
     let mut wait = if local { local_wait(progress.tries) } else { remote_wait(queue, progress.tries) };
     let milestones = [queue.lifetime, if progress.warned { Duration::ZERO } else { queue.warn }];
     for milestone in milestones {
@@ -46,7 +61,7 @@ pub(super) fn next(queue: &Queue, local: bool, progress: Progress) -> Next {
             wait = wait.min(left);
         }
     }
-    Next::Retry(wait)
+    wait
 }
 
 /// Is the sender to be told that it takes long?

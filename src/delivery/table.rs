@@ -77,6 +77,8 @@ pub(super) struct Table {
     /// When to look at a job; entries that nothing is due for any more do no harm.
     due: Both<BinaryHeap<Reverse<(Duration, SpoolId)>>>,
     pub(super) lanes: Lanes,
+    /// Until when messages are kept back at most whose senders want them to leave later.
+    kept: HashMap<SpoolId, Duration>,
 }
 
 impl Table {
@@ -101,6 +103,11 @@ impl Table {
         self.set(id, recipients, State::Held);
     }
 
+    /// Until when a message is kept back at most, as its sender wants it: what was told when this was asked first.
+    pub(super) fn kept_until(&mut self, id: SpoolId, until: Duration) -> Duration {
+        *self.kept.entry(id).or_insert(until)
+    }
+
     /// Somebody is at it already.
     pub(super) fn run(&mut self, task: &mut Task) {
         self.runs += 1;
@@ -114,6 +121,7 @@ impl Table {
             slots.retain(|slot| !recipients.contains(&slot.index));
             if slots.is_empty() {
                 self.jobs.remove(&id);
+                self.kept.remove(&id);
             }
         }
     }

@@ -102,3 +102,36 @@ fn a_clock_that_runs_ahead_leaves_three_tries() {
     house.wait("a report", || house.mbox("bob").contains("Action: failed\n"));
     assert_eq!(peer.connections(), 3);
 }
+
+/// By that clock the letter comes years from now.
+#[test]
+fn a_clock_that_is_set_back_by_years_gives_up_after_as_many_tries() {
+    let (peer, clock) = (Peer::start(), Arc::new(ManualClock::at(START)));
+    let house = begin(&peer, &clock);
+    clock.jump_to(START - 4000 * DAY);
+    let mut waited = Duration::ZERO;
+    while tries(&house).is_some() {
+        waited += pass(&house, &clock);
+        assert!(waited <= 5 * DAY, "{waited:?}");
+    }
+    assert_eq!(waited, 5 * DAY);
+    house.wait("a report", || house.mbox("bob").contains("Action: failed\n"));
+}
+
+/// Bob wants it to leave in an hour. Whatever the wall clock says meanwhile, it leaves after an hour.
+#[test]
+fn a_clock_that_is_set_back_keeps_nothing_back_for_longer_than_was_asked_for() {
+    for back in [10 * MINUTE, 3 * DAY, 4000 * DAY] {
+        let (peer, clock) = (Peer::start(), Arc::new(ManualClock::at(START)));
+        let house = House::new_by(clock.clone(), &peer.route());
+        house.post_asking(&["HOLDFOR=3600"], &[], &["a@there.example"], TEXT).unwrap();
+        clock.jump_to(START - back);
+        for minute in 1..=60 {
+            assert_eq!(peer.messages().len(), 0, "after {minute} minutes, set back by {back:?}");
+            clock.advance(MINUTE);
+            house.delivery().office.runner.wake();
+            house.wait("rest", || house.delivery().office.table().next_look().is_none_or(|due| due > clock.elapsed()));
+        }
+        house.wait("the letter", || peer.messages().len() == 1);
+    }
+}

@@ -3,7 +3,7 @@
 use crate::config::{self, Config};
 use crate::delivery::{Delivery, Letter, Office, PostError, Trace};
 use crate::host::{Account, Host};
-use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePath};
+use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath};
 use crate::mailbox::Store;
 use crate::net::dns::Resolver;
 use crate::spool::{Journal, Message, Options, SpoolId, Unsettled};
@@ -114,7 +114,8 @@ impl House {
             words.iter().map(|word| word.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())).unwrap()).collect::<Vec<_>>()
         };
         for (name, value) in pairs(mail) {
-            assert_eq!(envelope.dsn.take(&name, Some(&value)), Ok(true));
+            let is_release = Release::take(&mut envelope.release, &name, Some(&value)).unwrap();
+            assert!(is_release || envelope.dsn.take(&name, Some(&value)) == Ok(true), "{name}={value}");
         }
         for recipient in &mut envelope.recipients {
             for (name, value) in pairs(rcpt) {
