@@ -27,6 +27,10 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// A lane that was reached is remembered for so long.
 const PROVEN: Duration = Duration::from_secs(24 * 3600);
 
+/// A host that said nothing for so long is mute: its threads are nobody else's loss, up to so many for each worker.
+const PATIENCE: Duration = Duration::from_secs(5);
+const MUTE_FOR_EACH: usize = 8;
+
 /// Where a task goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
@@ -77,6 +81,11 @@ impl Limits {
     fn unproven(self) -> usize {
         self.workers - self.workers / 8
     }
+
+    /// Threads beside all these, that wait for hosts that say nothing.
+    fn mute(self) -> usize {
+        self.workers * MUTE_FOR_EACH
+    }
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +110,8 @@ struct Track {
     failures: u32,
     /// When it was reached last, if no try was in vain since.
     reached: Option<Duration>,
+    /// It was not, and its threads have waited for long.
+    is_mute: bool,
 }
 
 /// All of them. See the module.
@@ -115,6 +126,10 @@ pub(super) struct Lanes {
     again_threads: usize,
     /// Those of them for lanes that were not reached before.
     unproven_threads: usize,
+    /// Those of these whose hosts say nothing.
+    mute_threads: usize,
+    /// Lanes that have threads and were not reached yet, and when they are mute.
+    watched: VecDeque<(Duration, Lane)>,
     local_threads: usize,
     /// When to look for those to be forgotten.
     sweep: Duration,
@@ -162,19 +177,41 @@ impl Lanes {
     }
 
     /// A ready task for a new thread, in turn of the lanes; new mail first.
-    pub(super) fn begin(&mut self, limits: Limits) -> Option<(Lane, Task)> {
-        self.begin_of(false, limits).or_else(|| self.begin_of(true, limits))
+    pub(super) fn begin(&mut self, limits: Limits, now: Duration) -> Option<(Lane, Task)> {
+        self.find_mute(limits, now);
+        self.begin_of(false, limits, now).or_else(|| self.begin_of(true, limits, now))
     }
 
-    fn begin_of(&mut self, again: bool, limits: Limits) -> Option<(Lane, Task)> {
+    /// Looks for lanes whose threads have waited for long, and counts these no longer.
+    fn find_mute(&mut self, limits: Limits, now: Duration) {
+        while self.watched.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, lane)) = self.watched.pop_front() else { return };
+            let is_waiting = |track: &&mut Track| track.reached.is_none() && track.threads > 0 && !track.is_mute;
+            let Some(track) = self.tracks.get_mut(&lane).filter(is_waiting) else { continue };
+            if self.mute_threads >= limits.mute() {
+                self.watched.push_back((now + PATIENCE, lane));
+                continue;
+            }
+            track.is_mute = true;
+            self.mute_threads += track.threads;
+        }
+    }
+
+    /// When another thread may be had for what lies ready, if none is given back before.
+    pub(super) fn next_mute(&self) -> Option<Duration> {
+        let is_waited_for = self.ready.fresh + self.ready.again > 0;
+        self.watched.front().filter(|_| is_waited_for).map(|(due, _)| *due)
+    }
+
+    fn begin_of(&mut self, again: bool, limits: Limits, now: Duration) -> Option<(Lane, Task)> {
         for _ in 0..self.turns.of(again).len() {
             let lane = self.turns.of(again).pop_front()?;
             let room = match lane {
                 Lane::Local => self.local_threads < LOCAL_WORKERS,
                 Lane::Remote(_) => {
-                    self.remote_threads < limits.workers
+                    self.remote_threads.saturating_sub(self.mute_threads) < limits.workers
                         && (!again || self.again_threads < limits.again())
-                        && (self.is_proven(&lane) || self.unproven_threads < limits.unproven())
+                        && (self.is_proven(&lane) || self.unproven_threads.saturating_sub(self.mute_threads) < limits.unproven())
                 }
             };
             let Some(track) = self.tracks.get_mut(&lane).filter(|_| room) else {
@@ -194,7 +231,7 @@ impl Lanes {
                 continue;
             }
             let task = self.pop(&lane, again)?;
-            self.enter(&lane, again);
+            self.enter(&lane, again, now);
             return Some((lane, task));
         }
         None
@@ -205,7 +242,7 @@ impl Lanes {
         let most = if *lane == Lane::Local { LOCAL_WORKERS } else { limits.per_lane };
         self.tracks.get(lane).is_some_and(|track| {
             let ready = track.ready.fresh.len() + track.ready.again.len();
-            track.threads >= most.min(track.most.unwrap_or(most)) || track.called >= ready
+            track.threads >= most.min(track.most.unwrap_or(most)) || track.called >= ready || track.is_mute
         })
     }
 
@@ -242,10 +279,15 @@ impl Lanes {
         self.tracks.get(lane).is_some_and(|track| track.reached.is_some())
     }
 
-    fn enter(&mut self, lane: &Lane, again: bool) {
+    fn enter(&mut self, lane: &Lane, again: bool, now: Duration) {
         if let Some(track) = self.tracks.get_mut(lane) {
             track.threads += 1;
-            self.unproven_threads += usize::from(*lane != Lane::Local && track.reached.is_none());
+            if *lane != Lane::Local && track.reached.is_none() {
+                self.unproven_threads += 1;
+                if track.threads == 1 {
+                    self.watched.push_back((now + PATIENCE, lane.clone()));
+                }
+            }
             *self.threads_of(lane) += 1;
             self.again_threads += usize::from(is_counted(lane, again));
         }
@@ -277,6 +319,8 @@ impl Lanes {
         track.threads = track.threads.saturating_sub(1);
         let is_unproven = *lane != Lane::Local && track.reached.is_none();
         self.unproven_threads = self.unproven_threads.saturating_sub(usize::from(is_unproven));
+        self.mute_threads = self.mute_threads.saturating_sub(usize::from(track.is_mute));
+        track.is_mute &= track.threads > 0;
         if track.is_idle(now) {
             self.tracks.remove(lane);
         }
@@ -303,6 +347,9 @@ impl Lanes {
         if let Some(track) = self.tracks.get_mut(lane) {
             if track.reached.replace(now).is_none() {
                 self.unproven_threads = self.unproven_threads.saturating_sub(track.threads);
+            }
+            if std::mem::take(&mut track.is_mute) {
+                self.mute_threads = self.mute_threads.saturating_sub(track.threads);
             }
             track.failures = 0;
             track.rests_until = Duration::ZERO;

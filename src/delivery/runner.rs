@@ -91,7 +91,8 @@ fn begin(office: &Office) -> Option<(Lane, Task)> {
         return None;
     }
     let limits = Limits::of(&office.config().queue);
-    office.table().begin(limits)
+    let now = office.clock.elapsed();
+    office.table().begin(limits, now)
 }
 
 fn run(office: &Arc<Office>, (lane, task): (Lane, Task)) {

@@ -18,7 +18,8 @@
 //! never for it; however much of it is due, new mail for a host that answers leaves at once.
 //!
 //! New mail, too, may be for hosts that never answer, and for thousands of them. So a part of the threads is only for lanes
-//! that were reached before, since the last try in vain.
+//! that were reached before, since the last try in vain; and a thread whose host has said nothing for some seconds counts no
+//! longer: it only waits, and another is started in its place.
 
 use super::lanes::{Both, Lane, Lanes, Limits};
 use super::outcome::Trouble;
@@ -186,11 +187,11 @@ impl Table {
         None
     }
 
-    /// When to look again, if nothing else happens: something gets due.
+    /// When to look again, if nothing else happens: something gets due, or a thread may be had.
     pub(super) fn next_look(&self) -> Option<Duration> {
         let next =
             [false, true].into_iter().filter(|again| self.lanes.has_room(*again)).filter_map(|again| self.due.get(again).peek());
-        next.map(|Reverse((due, _))| *due).min()
+        next.map(|Reverse((due, _))| *due).chain(self.lanes.next_mute()).min()
     }
 
     /// A message was made ready for a lane: is there something for the queue-runner to do? Not if it lies ready there, a thread
@@ -203,8 +204,8 @@ impl Table {
     }
 
     /// A ready task for a new thread, in turn of the lanes; new mail first.
-    pub(super) fn begin(&mut self, limits: Limits) -> Option<(Lane, Task)> {
-        let (lane, mut task) = self.lanes.begin(limits)?;
+    pub(super) fn begin(&mut self, limits: Limits, now: Duration) -> Option<(Lane, Task)> {
+        let (lane, mut task) = self.lanes.begin(limits, now)?;
         self.run(&mut task);
         Some((lane, task))
     }

@@ -58,22 +58,22 @@ fn threads_are_bounded_and_lanes_take_turns() {
     }
     table.ready(lane("b"), task(10, &[0]), at(0));
     let mut names = Vec::new();
-    while let Some((lane, task)) = table.begin(LIMITS) {
+    while let Some((lane, task)) = table.begin(LIMITS, at(0)) {
         names.push((lane, task.id.counter));
     }
     assert_eq!(names, [(lane("a"), 0), (lane("b"), 10), (lane("a"), 1)]);
     assert_eq!(table.lanes.threads(), 3);
     assert_eq!(table.more(&lane("b")), None);
     table.lanes.leave(&lane("b"), false, false, at(0));
-    assert_eq!(table.begin(LIMITS), None, "two threads are enough for one lane");
+    assert_eq!(table.begin(LIMITS, at(0)), None, "two threads are enough for one lane");
     let rest: Vec<u64> = std::iter::from_fn(|| table.more(&lane("a"))).map(|task| task.id.counter).collect();
     assert_eq!(rest, [2, 3, 4, 5]);
     table.ready(Lane::Local, task(20, &[0]), at(0));
-    assert_eq!(table.begin(LIMITS).map(|(lane, task)| (lane, plain(task))), Some((Lane::Local, task(20, &[0]))));
+    assert_eq!(table.begin(LIMITS, at(0)).map(|(lane, task)| (lane, plain(task))), Some((Lane::Local, task(20, &[0]))));
     for lane in [lane("a"), lane("a"), Lane::Local] {
         table.lanes.leave(&lane, false, false, at(0));
     }
-    assert_eq!((table.begin(LIMITS), table.lanes.threads()), (None, 0));
+    assert_eq!((table.begin(LIMITS, at(0)), table.lanes.threads()), (None, 0));
     assert_eq!(table.lanes.counts(), [0; 5]);
 }
 
@@ -83,7 +83,7 @@ fn a_lane_that_could_not_be_reached_rests() {
     for counter in 0..3 {
         table.ready(lane("a"), task(counter, &[0]), at(0));
     }
-    assert!(table.begin(LIMITS).is_some());
+    assert!(table.begin(LIMITS, at(0)).is_some());
     let left: Vec<Task> = table.rest(&lane("a"), &trouble(), at(0), at(15)).into_iter().map(plain).collect();
     // A second thread that found out at the same time.
     assert!(table.rest(&lane("a"), &trouble(), at(1), at(31)).is_empty());
@@ -91,12 +91,12 @@ fn a_lane_that_could_not_be_reached_rests() {
     assert_eq!(table.lanes.failures(&lane("a")), 1);
     table.lanes.leave(&lane("a"), false, false, at(0));
     table.ready(lane("a"), task(9, &[0]), at(1));
-    assert_eq!((table.begin(LIMITS), table.take_due(at(14))), (None, None));
+    assert_eq!((table.begin(LIMITS, at(0)), table.take_due(at(14))), (None, None));
     assert_eq!(table.next_look(), Some(at(15)));
     let waited = table.take_due(at(15)).unwrap();
     assert!(waited.again);
     table.ready(lane("a"), waited, at(15));
-    assert_eq!(table.begin(LIMITS).map(|(lane, task)| (lane, plain(task))), Some((lane("a"), task(9, &[0]))));
+    assert_eq!(table.begin(LIMITS, at(0)).map(|(lane, task)| (lane, plain(task))), Some((lane("a"), task(9, &[0]))));
     // What waited for the end of a rest does not wait for a second one.
     assert!(table.rest(&lane("a"), &trouble(), at(16), at(46)).is_empty());
     table.defer(id(10), &[0], at(17));
@@ -113,14 +113,14 @@ fn a_host_that_takes_few_connections_gets_few() {
     for counter in 0..5 {
         table.ready(lane("a"), task(counter, &[0]), at(0));
     }
-    let first = table.begin(LIMITS).unwrap().1;
-    let second = table.begin(LIMITS).unwrap().1;
+    let first = table.begin(LIMITS, at(0)).unwrap().1;
+    let second = table.begin(LIMITS, at(0)).unwrap().1;
     assert!(!table.leave_to_others(&lane("a"), &second, false), "nobody was reached yet");
     table.lanes.talks(&lane("a"), false, true);
     assert!(!table.leave_to_others(&lane("a"), &first, true), "itself is no other");
     assert!(table.leave_to_others(&lane("a"), &second, false));
     table.lanes.leave(&lane("a"), false, false, at(0));
-    assert_eq!(table.begin(LIMITS), None);
+    assert_eq!(table.begin(LIMITS, at(0)), None);
     assert_eq!(table.more(&lane("a")).map(plain), Some(plain(second)));
     while table.more(&lane("a")).is_some() {}
     table.lanes.leave(&lane("a"), true, false, at(0));
@@ -132,7 +132,7 @@ fn operators_do_not_meddle_with_what_runs() {
     let mut table = Table::default();
     table.ready(lane("a"), task(1, &[0]), at(0));
     table.ready(lane("a"), task(2, &[0, 4]), at(0));
-    assert!(table.begin(LIMITS).is_some());
+    assert!(table.begin(LIMITS, at(0)).is_some());
     // Some of it was settled meanwhile, or was never there.
     let mut messages = vec![(id(1), vec![0]), (id(2), vec![3, 4]), (id(3), vec![0])];
     assert_eq!(table.seize(&mut messages, at(0)), 1);
@@ -142,7 +142,7 @@ fn operators_do_not_meddle_with_what_runs() {
     assert_eq!(table.take_due(at(0)).map(plain), Some(task(2, &[0])), "the other goes on");
     table.hold(id(2), &table.recipients(id(2)));
     assert!(!table.hurry(id(2), at(0), true));
-    assert_eq!((table.begin(LIMITS), table.take_due(at(9))), (None, None));
+    assert_eq!((table.begin(LIMITS, at(0)), table.take_due(at(9))), (None, None));
     assert!(table.has(id(2), 4) && !table.has(id(2), 1));
 }
 
@@ -153,7 +153,7 @@ fn many_ready_tasks_wait_instead() {
         table.ready(lane("a"), task(counter, &[0]), at(1));
     }
     assert_eq!((table.lanes.counts()[1], table.take_due(at(1))), (MOST_READY, None));
-    assert!(table.begin(LIMITS).is_some());
+    assert!(table.begin(LIMITS, at(0)).is_some());
     assert_eq!(table.take_due(at(1)).map(|task| task.id.counter), Some(MOST_READY as u64));
 }
 
@@ -171,16 +171,16 @@ fn new_mail_does_not_wait_for_what_comes_again() {
         due += 1;
     }
     assert_eq!(due, MOST_READY as u64);
-    let (first, _) = table.begin(LIMITS).unwrap();
-    let second = table.begin(LIMITS).unwrap().0;
-    assert_eq!(table.begin(LIMITS), None, "two of three threads, at most, are for what comes again");
+    let (first, _) = table.begin(LIMITS, at(0)).unwrap();
+    let second = table.begin(LIMITS, at(0)).unwrap().0;
+    assert_eq!(table.begin(LIMITS, at(0)), None, "two of three threads, at most, are for what comes again");
     table.ready(lane("alive"), task(many, &[0]), at(1));
-    assert_eq!(table.begin(LIMITS).map(|(lane, task)| (lane, task.id)), Some((lane("alive"), id(many))));
+    assert_eq!(table.begin(LIMITS, at(0)).map(|(lane, task)| (lane, task.id)), Some((lane("alive"), id(many))));
     // A lane that fails is none for new mail: it gives no place to it.
     table.rest(&first, &trouble(), at(1), at(2));
     table.lanes.leave(&first, false, true, at(1));
     table.ready(first, task(many + 1, &[0]), at(3));
-    assert_eq!(table.begin(LIMITS).map(|(lane, _)| lane), Some(lane("d2")));
+    assert_eq!(table.begin(LIMITS, at(0)).map(|(lane, _)| lane), Some(lane("d2")));
     table.lanes.leave(&second, false, true, at(1));
     // What an operator asks for is as new mail; all there is stays what it is.
     assert!(table.hurry(id(many - 1), at(1), true) && table.hurry(id(many - 2), at(1), false));
@@ -195,7 +195,7 @@ fn only_what_is_still_at_that_run_is_put_back() {
     table.settled(id(1), &[0]);
     table.ready(lane("a"), task(1, &[1]), at(0));
     table.wait(id(1), &[2], at(0));
-    assert_eq!(table.begin(LIMITS).map(|(_, task)| plain(task)), Some(task(1, &[1])));
+    assert_eq!(table.begin(LIMITS, at(0)).map(|(_, task)| plain(task)), Some(task(1, &[1])));
     assert_eq!(table.take_due(at(0)).map(plain), Some(task(1, &[2])));
     table.put_back(&first, at(9));
     assert_eq!(table.recipients(id(1)), [1, 2, 3]);
@@ -211,7 +211,7 @@ fn threads_are_kept_for_lanes_that_were_reached() {
     let mut begin = |table: &mut Table, name: &str| {
         counter += 1;
         table.ready(lane(name), task(counter, &[0]), at(0));
-        table.begin(limits).map(|(lane, _)| lane)
+        table.begin(limits, at(0)).map(|(lane, _)| lane)
     };
     assert_eq!(begin(&mut table, "living"), Some(lane("living")));
     table.lanes.reached(&lane("living"), at(0));
@@ -224,22 +224,44 @@ fn threads_are_kept_for_lanes_that_were_reached() {
     assert_eq!(begin(&mut table, "living"), Some(lane("living")));
     // One of them answers after all, and its thread counts no more.
     table.lanes.reached(&lane("mute0"), at(1));
-    assert_eq!(table.begin(limits).map(|(lane, _)| lane), Some(lane("mute14")));
+    assert_eq!(table.begin(limits, at(0)).map(|(lane, _)| lane), Some(lane("mute14")));
     // Where a try was in vain, nothing is known any more.
     table.rest(&lane("living"), &trouble(), at(2), at(3));
     table.lanes.leave(&lane("living"), false, false, at(2));
     table.lanes.leave(&lane("mute0"), false, false, at(2));
     table.ready(lane("living"), task(100, &[0]), at(4));
-    assert_eq!(table.begin(limits), None);
+    assert_eq!(table.begin(limits, at(0)), None);
     table.lanes.leave(&lane("mute1"), false, false, at(4));
-    assert_eq!(table.begin(limits).map(|(lane, _)| lane), Some(lane("living")));
+    assert_eq!(table.begin(limits, at(0)).map(|(lane, _)| lane), Some(lane("living")));
+}
+
+/// Who only waits for a host that says nothing is replaced, up to a bound.
+#[test]
+fn hosts_that_say_nothing_keep_no_thread_from_others() {
+    let mut table = Table::default();
+    let limits = Limits { workers: 16, per_lane: 2 };
+    for number in 0..500 {
+        table.ready(lane(&format!("mute{number}")), task(number, &[0]), at(0));
+    }
+    let begin = |table: &mut Table, now| std::iter::from_fn(|| table.begin(limits, now)).count();
+    assert_eq!((begin(&mut table, at(0)), table.next_look()), (14, Some(at(5))));
+    assert_eq!((begin(&mut table, at(4)), begin(&mut table, at(5)), begin(&mut table, at(6))), (0, 14, 0));
+    // Another one comes while all threads wait; the turn of the others is before its own.
+    table.ready(lane("living"), task(1000, &[0]), at(6));
+    let started: usize = (2..100).map(|round| begin(&mut table, at(5 * round))).sum();
+    assert_eq!(28 + started, 16 * 8 + 14, "so many in all");
+    // Those that answer, or end, count no more as what they are not.
+    table.lanes.reached(&lane("mute0"), at(500));
+    table.lanes.leave(&lane("mute0"), true, false, at(501));
+    table.lanes.leave(&lane("mute1"), false, false, at(501));
+    assert_eq!((begin(&mut table, at(502)), begin(&mut table, at(600))), (2, 0));
 }
 
 #[test]
 fn a_lane_that_was_reached_is_not_remembered_for_ever() {
     let mut table = Table::default();
     table.ready(lane("a"), task(1, &[0]), at(0));
-    table.begin(LIMITS).unwrap();
+    table.begin(LIMITS, at(0)).unwrap();
     table.lanes.reached(&lane("a"), at(0));
     table.lanes.leave(&lane("a"), false, false, at(0));
     assert_eq!(table.lanes.counts()[0], 1);
@@ -255,7 +277,7 @@ fn the_runner_is_woken_only_for_what_no_thread_comes_for() {
         table.needs_runner(id(counter), &lane("a"), LIMITS, at(1))
     };
     assert!(needs(&mut table, 1) && needs(&mut table, 2));
-    let begun: Vec<_> = std::iter::from_fn(|| table.begin(LIMITS)).collect();
+    let begun: Vec<_> = std::iter::from_fn(|| table.begin(LIMITS, at(0))).collect();
     assert_eq!(begun.len(), LIMITS.per_lane);
     assert!(!needs(&mut table, 3), "both threads are there");
     table.wait(id(9), &[0], at(1));
@@ -270,7 +292,7 @@ fn the_runner_is_woken_only_for_what_no_thread_comes_for() {
 fn a_thread_that_lingers_is_called() {
     let mut table = Table::default();
     table.ready(lane("a"), task(1, &[0]), at(1));
-    assert!(table.begin(LIMITS).is_some());
+    assert!(table.begin(LIMITS, at(0)).is_some());
     let me = std::thread::current();
     assert!(table.lanes.linger(&lane("a"), me.clone()));
     assert!(!table.lanes.is_called(&lane("a"), &me));
