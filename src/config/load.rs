@@ -93,6 +93,10 @@ impl Draft {
             user: "pillarbox".into(),
             min_uid: 1000,
             postmaster: "root".into(),
+            aliases: Some("/etc/aliases".into()),
+            virtual_addresses: None,
+            alias_user: "nobody".into(),
+            detail_folders: false,
             spool: "/var/spool/pillarbox".into(),
             mail: "/var/mail".into(),
             pid_file: None,
@@ -180,6 +184,7 @@ impl Draft {
     fn apply_top(&mut self, top: &Section<'_, '_>, report: &mut Report) {
         let Draft { base, config, .. } = self;
         let path = |value: &Value<'_>| text(value, |given| resolve(base, given));
+        let path_or_none = |v: &Value<'_>| text(v, |given| (!given.is_empty()).then(|| resolve(base, given)).transpose());
         top.set("hostname", &mut self.hostname, report, |v| text(v, values::domain_name).map(Some));
         top.set("domains", &mut self.domains, report, |v| {
             list(v, |item| text(item, |name| Ok(values::domain_name(name)?.to_ascii_lowercase()))).map(Some)
@@ -200,9 +205,16 @@ impl Draft {
         top.set("spool", &mut config.spool, report, path);
         top.set("mail", &mut config.mail, report, path);
         top.set("control", &mut self.control, report, |v| path(v).map(Some));
-        top.set("pid_file", &mut self.pid_file, report, |v| {
-            text(v, |given| if given.is_empty() { Ok(None) } else { resolve(base, given).map(Some) }).map(Some)
+        top.set("pid_file", &mut self.pid_file, report, |v| path_or_none(v).map(Some));
+        top.set("aliases", &mut config.aliases, report, path_or_none);
+        top.set("virtual", &mut config.virtual_addresses, report, path_or_none);
+        top.set("alias_user", &mut config.alias_user, report, |v| {
+            text(v, |name| match name {
+                "" | "root" => Err("expected the name of an account that is not root".into()),
+                name => Ok(name.to_owned()),
+            })
         });
+        top.set("detail", &mut config.detail_folders, report, |v| choice(v, &[("inbox", false), ("folder", true)]));
     }
 
     fn apply_tables(&mut self, top: &Section<'_, '_>, report: &mut Report) {

@@ -14,6 +14,10 @@ pub const KEYS: &[&str] = &[
     "user",
     "min_uid",
     "postmaster",
+    "aliases",
+    "virtual",
+    "alias_user",
+    "detail",
     "spool",
     "mail",
     "pid_file",
@@ -89,6 +93,14 @@ pub struct Config {
     pub min_uid: u32,
     /// Who gets the mail for `postmaster`.
     pub postmaster: String,
+    /// What names here stand for.
+    pub aliases: Option<PathBuf>,
+    /// What whole addresses, and all of a domain, stand for.
+    pub virtual_addresses: Option<PathBuf>,
+    /// As whom the commands of the alias file run.
+    pub alias_user: String,
+    /// Mail for `user+detail` goes to the folder of that name, if there is one.
+    pub detail_folders: bool,
     /// Journal, state, folders.
     pub spool: PathBuf,
     /// Where each user's INBOX lies.

@@ -4,6 +4,7 @@
 //! file itself, `check` looks whether all is well, `transfer` brings mail in and out, `sendmail` hands in mail by SMTP through a
 //! Unix socket.
 
+mod aliases;
 mod call;
 mod check;
 mod sendmail;
@@ -60,7 +61,8 @@ usage: pillarboxctl [-f FILE] COMMAND
     queue show ID                   all about one message
     queue flush [WHICH]             try now: a message (its ID), what goes to a DOMAIN or comes from a SENDER
     queue hold|release|remove WHICH don't try it; try it again; take it out
-    route ADDRESS                   where mail for an address goes
+    route ADDRESS                   where mail for an address goes, and why
+    aliases check                   what is wrong with the alias files
     mailbox list USER               the folders of a user
     mailbox check USER [FOLDER]     what is wrong with a mailbox
     mailbox rebuild USER [FOLDER]   mend that
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
     let (name, result) = match name.as_str() {
         "sendmail" => ("sendmail", sendmail::run(&words)),
         "mailq" => ("mailq", sendmail::mailq(&words)),
+        "newaliases" => ("newaliases", aliases::newaliases(&words)),
         _ => ("pillarboxctl", run(&words)),
     };
     match result {
@@ -149,6 +152,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["queue", "hold", what] => show::acted(&ask(&format!("queue hold {what}"))?, "held"),
         ["queue", "release", what] => show::acted(&ask(&format!("queue release {what}"))?, "released"),
         ["queue", "remove", what] => show::acted(&ask(&format!("queue remove {what}"))?, "removed"),
+        ["aliases", "check"] => aliases::check(file.as_deref()),
         ["route", address] => show(&ask(&format!("route {address}"))?, show::route),
         ["mailbox", "list", user] => show(&ask(&format!("mailbox list {user}"))?, show::folders),
         ["mailbox", "check", rest @ ..] if matches!(rest.len(), 1 | 2) => {

@@ -248,6 +248,9 @@ pub fn compacted(result: &Value) -> Result<(), Failure> {
     say(&format!("{} moved, {} given back\n", size(number(&result["moved"])), size(number(&result["freed"]))))
 }
 
+/// Steps of a route that lie deeper are not indented further.
+const MOST_DEPTH: usize = 40;
+
 /// `pillarboxctl route`.
 pub fn route(route: &Value) -> Result<(), Failure> {
     match text(&route["to"]) {
@@ -255,6 +258,12 @@ pub fn route(route: &Value) -> Result<(), Failure> {
         "domain" => say(&format!("by DNS, to the mail exchangers of {}\n", clean(text(&route["domain"])))),
         "host" => say(&format!("to the host {}\n", clean(text(&route["host"])))),
         "program" => say(&format!("to the program {}\n", clean(text(&route["program"])))),
+        "others" => {
+            let steps = route["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let indent = |step: &Value| usize::try_from(number(&step["depth"])).unwrap_or(0).min(MOST_DEPTH) * 2;
+            let line = |step: &Value| format!("{:1$}{2}\n", "", indent(step), clean(text(&step["text"])));
+            say(&steps.iter().map(line).collect::<String>())
+        }
         _ => Err(Failure::new(exit::NOUSER, "nobody of that name is here")),
     }
 }

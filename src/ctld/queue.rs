@@ -203,12 +203,16 @@ pub fn counts(delivery: &Delivery) -> Value {
 
 /// Where mail for an address goes, and why.
 pub fn route(delivery: &Delivery, address: &Address) -> Result<Value, Refusal> {
-    let route = delivery.post().route(address).map_err(|error| Refusal::new(exit::TEMPFAIL, error))?;
+    let (route, steps) = delivery.explain(address).map_err(|error| Refusal::new(exit::TEMPFAIL, error))?;
     Ok(match route {
         Route::Local(account) => json!({ "to": "mailbox", "mailbox": account.name }),
         Route::NoUser => json!({ "to": "nobody" }),
         Route::Remote(Hop::Domain(domain)) => json!({ "to": "domain", "domain": domain }),
         Route::Remote(hop @ Hop::Program(_)) => json!({ "to": "program", "program": hop.to_string() }),
         Route::Remote(hop @ (Hop::Host(..) | Hop::Lmtp(_) | Hop::Literal(_))) => json!({ "to": "host", "host": hop.to_string() }),
+        Route::Expand => {
+            let steps: Vec<Value> = steps.iter().map(|(depth, text)| json!({ "depth": depth, "text": text })).collect();
+            json!({ "to": "others", "steps": steps })
+        }
     })
 }

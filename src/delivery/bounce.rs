@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Delivered,
     /// A host has it that sends no such reports (RFC 3461 §5.2.2).
     Relayed,
+    /// It is on its way to several for whom the address stands (RFC 3461 §5.2.7.3).
+    Expanded,
 }
 
 /// One recipient.
@@ -126,7 +128,7 @@ fn subject(kind: Kind) -> &'static str {
         Kind::Failed { .. } => "Your message could not be delivered",
         Kind::Delayed { .. } => "Your message is delayed",
         Kind::Delivered => "Your message was delivered",
-        Kind::Relayed => "Your message was passed on",
+        Kind::Relayed | Kind::Expanded => "Your message was passed on",
     }
 }
 
@@ -150,6 +152,10 @@ fn explanation(notice: &Notice<'_>) -> String {
         Kind::Relayed => {
             "Your message was passed on to the hosts of the addresses below. These\n\
              don't report deliveries, so you will only hear of it again if it fails.\n"
+        }
+        Kind::Expanded => {
+            "Your message was passed on to all for whom the addresses below stand.\n\
+             You will only hear of it again if it fails.\n"
         }
     });
     if let Kind::Failed { .. } = notice.kind {
@@ -206,6 +212,7 @@ fn status(notice: &Notice<'_>) -> String {
             Kind::Failed { .. } => ("failed", trouble.status.clone()),
             Kind::Delivered => ("delivered", trouble.status.clone()),
             Kind::Relayed => ("relayed", trouble.status.clone()),
+            Kind::Expanded => ("expanded", trouble.status.clone()),
         };
         text.push('\n');
         if let Some(original) = &case.recipient.dsn.original {
@@ -220,7 +227,7 @@ fn status(notice: &Notice<'_>) -> String {
             Some(reply) if trouble.relay.is_some() => writeln!(text, "Diagnostic-Code: smtp; {reply}"),
             // Only a program speaks without being a host.
             Some(reply) => writeln!(text, "Diagnostic-Code: x-unix; {reply}"),
-            None if notice.kind == Kind::Delivered => Ok(()),
+            None if matches!(notice.kind, Kind::Delivered | Kind::Expanded) => Ok(()),
             None => writeln!(text, "Diagnostic-Code: x-pillarbox; {trouble}"),
         };
         let _ = writeln!(text, "Last-Attempt-Date: {}", notice.date);

@@ -344,7 +344,7 @@ impl Batch {
         if !self.office.fits(&self.account, more) {
             return Err(FileError::Full);
         }
-        let entries = Draft::commit_all(std::mem::take(&mut self.drafts))?;
+        let entries = Draft::commit_all(std::mem::take(&mut self.drafts), &[])?;
         let office = &*self.office;
         let _in_hand = InHand::begin(office, &entries);
         if let Some(error) = self.source.as_ref().and_then(|source| source.leave(&self.removals).err()) {

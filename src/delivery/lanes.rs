@@ -32,10 +32,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MUTE_FOR_EACH: usize = 8;
 
 /// Where a task goes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Lane {
     /// Mailboxes here.
     Local,
+    /// Files and commands that this user's `.forward` names; of nobody: the alias file.
+    Lines(String),
     /// Another host.
     Remote(Hop),
 }
@@ -208,7 +210,7 @@ impl Lanes {
             let lane = self.turns.of(again).pop_front()?;
             let room = match lane {
                 Lane::Local => self.local_threads < LOCAL_WORKERS,
-                Lane::Remote(_) => {
+                Lane::Lines(_) | Lane::Remote(_) => {
                     self.remote_threads.saturating_sub(self.mute_threads) < limits.workers
                         && (!again || self.again_threads < limits.again())
                         && (self.is_proven(&lane) || self.unproven_threads.saturating_sub(self.mute_threads) < limits.unproven())

@@ -5,10 +5,9 @@ use super::outcome::{self, Trouble, Verdict};
 use super::places::{self, Target};
 use super::runner::{self, InHand};
 use super::table::Task;
-use super::{Hop, Office, Route};
+use super::{Hop, Office, Route, expand};
 use crate::auth::Shown;
-use crate::host::Account;
-use crate::mail::header;
+use crate::mail::{Act, Line, Place, header};
 use crate::mailbox::{MailboxError, Uid};
 use crate::spool::{Entry, Message};
 use crate::sys::counters;
@@ -17,9 +16,6 @@ use std::io;
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The id of everybody's INBOX.
-pub(super) const INBOX: &str = "INBOX";
 
 /// Copies that are made before the reply.
 const MOST_AT_ONCE: usize = 64;
@@ -30,9 +26,85 @@ const LONGEST_AT_ONCE: Duration = Duration::from_secs(2);
 /// Bytes in which a header of the spool ends, our own field included.
 const MOST_HEADER: usize = 320 * 1024;
 
+/// How far the first round goes: what is expanded in it counts in.
+#[derive(Debug)]
+pub(super) struct Pace {
+    begun: Duration,
+    copies: usize,
+}
+
+impl Pace {
+    fn of(office: &Office) -> Pace {
+        Pace { begun: office.clock.elapsed(), copies: 0 }
+    }
+
+    /// Of a try by the queue-runner: what is expanded in it is the queue-runner's as well.
+    fn over() -> Pace {
+        Pace { begun: Duration::ZERO, copies: MOST_AT_ONCE }
+    }
+
+    /// One copy more, if it is not too late for that.
+    fn goes_on(&mut self, office: &Office) -> bool {
+        let late = self.copies > 0 && office.clock.elapsed() - self.begun >= LONGEST_AT_ONCE;
+        let goes_on = self.copies < MOST_AT_ONCE && !late;
+        self.copies += usize::from(goes_on);
+        goes_on
+    }
+}
+
+/// What is to be done for a recipient.
+enum Aim {
+    /// A session began it.
+    Place(Place),
+    /// A copy in this mailbox; `is_end`: an alias led there, and has seen to it that it does not go in a circle.
+    Mailbox {
+        target: Target,
+        is_end: bool,
+    },
+    Line(String),
+    Remote(Hop),
+    Expand,
+    Nobody,
+}
+
+fn aim(office: &Office, entry: &Entry, index: u32) -> Result<Aim, MailboxError> {
+    let Some(recipient) = super::recipient(entry, index) else { return Ok(Aim::Nobody) };
+    if let Some(line) = &recipient.line {
+        return Ok(Aim::Line(lane_of(line)));
+    }
+    match recipient.place.as_deref() {
+        Some(place) if place.act == Act::Deliver => {
+            let account = office.owner(place)?;
+            return Ok(Aim::Mailbox { target: Target { account, folder: place.folder.clone() }, is_end: true });
+        }
+        Some(place) => return Ok(Aim::Place(place.clone())),
+        None => {}
+    }
+    Ok(match office.route(&recipient.address)? {
+        Route::Local(account) if office.forward(&account)?.is_some() => Aim::Expand,
+        Route::Local(account) => {
+            let folder = office.folder_for(&account, &recipient.address)?;
+            Aim::Mailbox { target: Target { account, folder }, is_end: false }
+        }
+        Route::Remote(hop) => Aim::Remote(hop),
+        Route::Expand => Aim::Expand,
+        Route::NoUser => Aim::Nobody,
+    })
+}
+
+/// Lines of one owner keep each other waiting, and nobody else.
+pub(super) fn lane_of(line: &Line) -> String {
+    line.user.clone().unwrap_or_default()
+}
+
 /// Delivers what is local and hands the rest to the queue-runner. `delivered_to`: values of the message's Delivered-To
 /// fields, as keys of addresses.
 pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[String]) {
+    round(office, entry, delivered_to, &mut Pace::of(office));
+}
+
+/// The same, at a pace that was begun before.
+pub(super) fn round(office: &Arc<Office>, entry: &Entry, delivered_to: &[String], pace: &mut Pace) {
     let begin = office.clock.elapsed();
     let _in_hand = InHand::begin(office, slice::from_ref(entry));
     if let Some(wait) = runner::not_yet(office, entry) {
@@ -40,32 +112,40 @@ pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[S
         office.table().wait(entry.id, &all, begin + wait);
         return office.runner.wake();
     }
-    let (mut copies, mut later, mut decided) = (0, Vec::new(), Vec::new());
-    let mut hops: BTreeMap<Hop, Vec<u32>> = BTreeMap::new();
-    for (index, recipient) in (0..).zip(&entry.envelope.recipients) {
-        match office.route(&recipient.address) {
-            Ok(Route::Local(account)) => {
-                if copies == MOST_AT_ONCE || (copies > 0 && office.clock.elapsed() - begin >= LONGEST_AT_ONCE) {
-                    later.push(index);
-                    continue;
-                }
-                copies += 1;
-                match deliver(office, entry, index, &account, delivered_to) {
+    let (mut decided, mut expand) = (Vec::new(), Vec::new());
+    let mut lanes: BTreeMap<Lane, Vec<u32>> = BTreeMap::new();
+    for (index, _) in (0..).zip(&entry.envelope.recipients) {
+        let lane = match aim(office, entry, index) {
+            Ok(Aim::Mailbox { target, is_end }) if pace.goes_on(office) => {
+                let been = if is_end { &[] } else { delivered_to };
+                match deliver(office, entry, index, &target, been) {
                     Ok(_) => office.table().settled(entry.id, &[index]),
                     Err(verdict) => decided.push((index, verdict)),
                 }
+                continue;
             }
-            Ok(Route::Remote(hop)) => hops.entry(hop).or_default().push(index),
-            Ok(Route::NoUser) => decided.push((index, Verdict::no_user())),
-            Err(error) => decided.push((index, Verdict::own_trouble(&error))),
-        }
+            Ok(Aim::Expand) if pace.goes_on(office) => {
+                expand.push(index);
+                continue;
+            }
+            Ok(Aim::Mailbox { .. } | Aim::Place(_) | Aim::Expand) => Lane::Local,
+            Ok(Aim::Line(owner)) => Lane::Lines(owner),
+            Ok(Aim::Remote(hop)) => Lane::Remote(hop),
+            Ok(Aim::Nobody) => {
+                decided.push((index, Verdict::no_user()));
+                continue;
+            }
+            Err(error) => {
+                decided.push((index, Verdict::own_trouble(&error)));
+                continue;
+            }
+        };
+        lanes.entry(lane).or_default().push(index);
     }
-    let mut ways: Vec<(Lane, Vec<u32>)> = hops.into_iter().map(|(hop, recipients)| (Lane::Remote(hop), recipients)).collect();
-    ways.extend((!later.is_empty()).then_some((Lane::Local, later)));
-    if !ways.is_empty() {
+    if !lanes.is_empty() {
         let limits = Limits::of(&office.config().queue);
         let (mut table, mut wake) = (office.table(), false);
-        for (lane, recipients) in ways {
+        for (lane, recipients) in lanes {
             table.ready(lane.clone(), Task::new(entry.id, recipients), begin);
             wake |= table.needs_runner(entry.id, &lane, limits, begin);
         }
@@ -74,6 +154,7 @@ pub(super) fn first_round(office: &Arc<Office>, entry: &Entry, delivered_to: &[S
             office.runner.wake();
         }
     }
+    decided.extend(expand::expand(office, entry, &expand, delivered_to, pace));
     outcome::conclude(office, entry, true, decided);
 }
 
@@ -87,57 +168,56 @@ pub(super) fn run(office: &Arc<Office>, task: &Task) {
         Ok(head) => delivered_to(&head),
         Err(error) => return runner::unreadable(office, task, &error.into()),
     };
-    let mut decided = Vec::new();
+    let (mut decided, mut expand) = (Vec::new(), Vec::new());
     for &index in &task.recipients {
-        let Some(address) = super::address(&entry, index) else { continue };
-        if let Some(place) = places::place_of(&entry, index) {
-            places::serve(office, &entry, index, place);
-            continue;
-        }
-        match office.route(address) {
-            Ok(Route::Local(account)) => match deliver(office, &entry, index, &account, &delivered_to) {
-                Ok(_) => office.table().settled(task.id, &[index]),
-                Err(verdict) => decided.push((index, verdict)),
-            },
+        match aim(office, &entry, index) {
+            Ok(Aim::Place(place)) => places::serve(office, &entry, index, &place),
+            Ok(Aim::Mailbox { target, is_end }) => {
+                let been = if is_end { &[] } else { delivered_to.as_slice() };
+                match deliver(office, &entry, index, &target, been) {
+                    Ok(_) => office.table().settled(task.id, &[index]),
+                    Err(verdict) => decided.push((index, verdict)),
+                }
+            }
+            Ok(Aim::Expand) => expand.push(index),
             // The configuration changed meanwhile: it goes another way at the next look.
-            Ok(Route::Remote(_)) => office.table().wait(task.id, &[index], office.clock.elapsed()),
-            Ok(Route::NoUser) => decided.push((index, Verdict::no_user())),
+            Ok(Aim::Remote(_) | Aim::Line(_)) => office.table().wait(task.id, &[index], office.clock.elapsed()),
+            Ok(Aim::Nobody) => decided.push((index, Verdict::no_user())),
             Err(error) => decided.push((index, Verdict::own_trouble(&error))),
         }
     }
+    decided.extend(expand::expand(office, &entry, &expand, &delivered_to, &mut Pace::over()));
     outcome::conclude(office, &entry, true, decided);
     office.keeper.stir();
 }
 
 /// Makes one copy, unless it is there already. It counts as delivered for good when its mailbox tells the journal so, after
 /// its next checkpoint.
-fn deliver(
-    office: &Office,
-    entry: &Entry,
-    index: u32,
-    account: &Account,
-    delivered_to: &[String],
-) -> Result<Option<Uid>, Verdict> {
+fn deliver(office: &Office, entry: &Entry, index: u32, target: &Target, delivered_to: &[String]) -> Result<Option<Uid>, Verdict> {
     let Some(address) = super::address(entry, index) else { return Ok(None) };
     if !delivered_to.is_empty() && delivered_to.contains(&address.key()) {
         return Err(Verdict::Failed(Trouble::own("5.4.6", "The message has been in this mailbox before: it goes in a circle.")));
     }
-    let target = Target { account: account.clone(), folder: INBOX.to_owned() };
-    office.recovery.settle_account(office, &target, (entry.id, index)).map_err(|error| refused(&error))?;
+    office.recovery.settle_account(office, target, (entry.id, index)).map_err(|error| refused(&error))?;
     // Perhaps it was found just now, by us or by another thread.
     if !office.table().has(entry.id, index) {
         return Ok(None);
     }
     let Some(copy) = places::copy_of(entry, index) else { return Ok(None) };
     let expected = office.expected.expect(entry, index);
-    let delivered = office.within_quota(account, 1, || office.store.inbox(account)?.deliver(&copy));
+    let Target { account, folder } = target;
+    let delivered = office.within_quota(account, 1, || match office.store.by_id(account, folder) {
+        // It was deleted since an alias led there.
+        Err(MailboxError::Nonexistent) => office.store.inbox(account)?.deliver(&copy),
+        mailbox => mailbox?.deliver(&copy),
+    });
     if expected && delivered.is_err() {
         office.expected.forget(entry.id, index);
     }
     let uid = delivered.map_err(|error| refused(&error))?;
     counters::RECIPIENTS_DELIVERED.count();
     log::info!(
-        "msg={} event=delivered to=<{}> mailbox={} uid={} delay={:.1}",
+        "msg={} event=delivered to=<{}> mailbox={} folder={folder} uid={} delay={:.1}",
         entry.id,
         Shown(&address.to_string()),
         account.name,
@@ -147,8 +227,8 @@ fn deliver(
     Ok(Some(uid))
 }
 
-/// All reasons of a mailbox are temporary.
-fn refused(error: &MailboxError) -> Verdict {
+/// All reasons of a mailbox, or of a file, are temporary.
+pub(super) fn refused(error: &MailboxError) -> Verdict {
     let (status, reason) = match error {
         MailboxError::Busy | MailboxError::InUse => ("4.2.0", "The mailbox is in use by another program."),
         MailboxError::Full => ("4.2.2", "There is no room for more mail in the mailbox."),

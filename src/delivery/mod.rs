@@ -5,9 +5,10 @@
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
 //! * `pickup`: what was left for us while we were not there.
-//! * `route`: where an address leads.
-//! * `local`, `remote`, `program`: one try, for mailboxes here, for another host, which `mx` finds, and for a program; `manner`:
-//!   how a host is talked to, `sts`: what its domain says of that.
+//! * `route`: where an address leads, by the configuration, `aliases` and `.forward` files; `search`: all ways to their ends.
+//!   `expand`: a recipient that stands for others.
+//! * `local`, `remote`, `program`, `lines`: one try, for mailboxes here, for another host, which `mx` finds, for a program, and for
+//!   what lines of alias files name; `manner`: how a host is talked to, `sts`: what its domain says of that.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back), the rest waits (`schedule`).
 //! * `table`: what waits and for what, and `lanes` to each destination; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
@@ -18,13 +19,16 @@
 //! The journal knows which recipients are unsettled; the table knows those that somebody still has to serve. The difference
 //! is the local copies that lie in a mailbox and wait for the next checkpoint: nobody may deliver these again.
 
+mod aliases;
 mod bounce;
 mod clerk;
 mod enclosure;
+mod expand;
 mod filing;
 mod hosts;
 mod keeper;
 mod lanes;
+mod lines;
 mod local;
 mod manner;
 mod mend;
@@ -43,12 +47,14 @@ mod report;
 mod route;
 mod runner;
 mod schedule;
+mod search;
 mod sts;
 mod table;
 #[cfg(test)]
 mod tests;
 mod trace;
 
+pub use aliases::check as check_aliases;
 pub use filing::{Batch, FileError, Filed};
 pub use operator::{May, Operated, Operation, Which};
 pub use pickup::MOST_RECIPIENTS;
@@ -67,6 +73,7 @@ use crate::net::tls::ClientTls;
 use crate::spool::{Entry, Glance, Journal, SpoolError, SpoolId, Unsettled};
 use crate::sys::Clock;
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -79,6 +86,8 @@ pub enum Route {
     Local(Account),
     /// Another host, by MX of this domain (or a literal), a configured route or the smarthost.
     Remote(Hop),
+    /// To what is found out when the message is there: the address stands for others.
+    Expand,
     /// One of our domains, but nobody of that name.
     NoUser,
 }
@@ -173,6 +182,8 @@ pub struct Delivery {
 #[derive(Debug)]
 struct Office {
     config: RwLock<Arc<Config>>,
+    /// What names stand for.
+    tables: RwLock<Arc<aliases::Tables>>,
     clock: Arc<dyn Clock>,
     host: Arc<dyn Host>,
     journal: Arc<Journal>,
@@ -247,6 +258,7 @@ impl Delivery {
         let file = config.spool.join("mta-sts").join(config.hostname.to_ascii_lowercase());
         let office = Arc::new(Office {
             policies: sts::Policies::new(clock.clone(), resolver.clone(), file),
+            tables: RwLock::new(Arc::new(aliases::Tables::new(&config))),
             config: RwLock::new(config),
             clock,
             host,
@@ -289,8 +301,18 @@ impl Delivery {
 
     /// New configuration for what begins from now on.
     pub fn reload(&self, config: Arc<Config>) {
+        *self.office.tables.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(aliases::Tables::new(&config));
         *self.office.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         self.office.runner.wake();
+    }
+
+    /// Where an address leads, and all ways in words, with the depth of each step.
+    pub fn explain(&self, address: &Address) -> io::Result<(Route, Vec<(usize, String)>)> {
+        let route = match self.office.route(address)? {
+            Route::Local(account) if self.office.forward(&account)?.is_some() => Route::Expand,
+            route => route,
+        };
+        Ok((route, self.office.expand(address)?.steps))
     }
 
     /// What waits, in order of arrival; without the copies that only wait for a checkpoint of their mailbox. There may be a

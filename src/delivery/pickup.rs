@@ -320,7 +320,7 @@ fn read_envelope(batch: &mut impl BufRead, origin: Origin) -> Result<Envelope, T
             }
             (Ok(Command::Rcpt(rcpt)), Some(open)) if open.recipients.len() < MOST_RECIPIENTS => {
                 let ForwardPath::Address(address) = rcpt.path else { return bad("a recipient without domain") };
-                open.recipients.push(Recipient { address, place: None, dsn: rcpt.dsn });
+                open.recipients.push(Recipient { dsn: rcpt.dsn, ..Recipient::from(address) });
             }
             (Ok(Command::Data), Some(open)) if !open.recipients.is_empty() => break,
             _ => return bad("not the commands of a message"),

@@ -3,6 +3,7 @@
 
 use super::clerk::{self, settle};
 use super::filing::FileError;
+use super::route::own_account;
 use super::schedule::{self, Next, Progress};
 use super::{Office, runner};
 use crate::host::Account;
@@ -20,16 +21,11 @@ pub(super) struct Target {
     pub(super) folder: String,
 }
 
-/// The place of a recipient that is not to be routed.
-pub(super) fn place_of(entry: &Entry, index: u32) -> Option<&Place> {
-    super::recipient(entry, index)?.place.as_deref()
-}
-
 /// What goes into a mailbox for this recipient.
 pub(super) fn copy_of(entry: &Entry, index: u32) -> Option<Copy<'_>> {
     let recipient = super::recipient(entry, index)?;
     let arrival = match recipient.place.as_deref() {
-        None => {
+        None | Some(Place { act: Act::Deliver, .. }) => {
             Arrival::Delivered { return_path: &entry.envelope.reverse_path, delivered_to: &recipient.address, time: entry.time }
         }
         Some(Place { act: Act::File(filing), .. }) => Arrival::Filed(filing),
@@ -41,7 +37,12 @@ pub(super) fn copy_of(entry: &Entry, index: u32) -> Option<Copy<'_>> {
 impl Office {
     /// The account a place is one of.
     pub(super) fn owner(&self, place: &Place) -> io::Result<Account> {
-        self.host.account(&place.user)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such user"))
+        if let Some(account) = self.host.account(&place.user)? {
+            return Ok(account);
+        }
+        let own = own_account(&self.config().postmaster);
+        let is_own = place.act == Act::Deliver && place.user == own.name;
+        if is_own { Ok(own) } else { Err(io::Error::new(io::ErrorKind::NotFound, "no such user")) }
     }
 }
 
@@ -50,6 +51,8 @@ pub(super) fn serve(office: &Office, entry: &Entry, index: u32, place: &Place) {
     let done = match &place.act {
         Act::File(_) => put(office, entry, index, place),
         Act::Remove { .. } => take(office, entry, index, place),
+        // Of mail: local's to serve.
+        Act::Deliver => Ok(false),
     };
     match done {
         Ok(true) => office.table().settled(entry.id, &[index]),

@@ -1,6 +1,7 @@
 //! The one door for letters: from smtpd, from `sendmail`, and from this daemon itself.
 
 use super::mend::{self, EndScan, Facts, Mending, Missing};
+use super::route::To;
 use super::{Office, PostError, Route, Trace, local, trace};
 use crate::auth::Shown;
 use crate::mail::{Address, Envelope, date};
@@ -56,6 +57,20 @@ impl Post {
         self.office.route(address)
     }
 
+    /// The one whose mailbox an address leads to, or `login` if that is one of several.
+    pub fn owner(&self, address: &Address, login: &str) -> io::Result<Option<String>> {
+        Ok(match self.office.route(address)? {
+            Route::Local(account) => Some(account.name),
+            Route::Remote(_) | Route::NoUser => None,
+            Route::Expand => {
+                let ends = self.office.expand(address)?.ends.into_iter().map(|(end, _)| end.to);
+                let mut owners =
+                    ends.filter_map(|to| if let To::Mailbox { account, .. } = to { Some(account.name) } else { None });
+                owners.find(|name| name.eq_ignore_ascii_case(login))
+            }
+        })
+    }
+
     /// Is there room to accept mail? (Asked at MAIL; else 452 4.3.1.)
     pub fn has_room(&self) -> bool {
         self.office.journal.has_room()
@@ -101,20 +116,28 @@ impl Letter {
         self.finish(Vec::new(), committed)
     }
 
+    /// All that was written, for a commit together with others.
+    pub(super) fn into_draft(mut self) -> Result<Draft, PostError> {
+        self.close()
+    }
+
     /// The same, for a letter that is itself the outcome of another: both are committed in one act.
     pub(super) fn send_settling(self, settles: Vec<Outcome>) -> Result<SpoolId, PostError> {
         self.finish(settles, || ())
     }
 
-    fn finish(mut self, settles: Vec<Outcome>, committed: impl FnOnce()) -> Result<SpoolId, PostError> {
+    fn close(&mut self) -> Result<Draft, PostError> {
         if let Some(head) = self.head.take() {
             self.write_head(&head, head.len());
         }
-        let draft = match (self.wrong.take(), self.draft.take()) {
-            (None, Some(draft)) => draft,
-            (wrong, _) => return Err(wrong.unwrap_or(PostError::Io("letter without draft".into()))),
-        };
-        let entry = draft.commit(settles)?;
+        match (self.wrong.take(), self.draft.take()) {
+            (None, Some(draft)) => Ok(draft),
+            (wrong, _) => Err(wrong.unwrap_or(PostError::Io("letter without draft".into()))),
+        }
+    }
+
+    fn finish(mut self, settles: Vec<Outcome>, committed: impl FnOnce()) -> Result<SpoolId, PostError> {
+        let entry = self.close()?.commit(settles)?;
         committed();
         let id = entry.id;
         log::info!(

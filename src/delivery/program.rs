@@ -1,4 +1,5 @@
-//! One try for a program that takes mail: it is run once for each recipient, with the message as a mailbox would have it.
+//! One try for a program that takes mail: it is run once for each recipient, with the message as a mailbox would have it. Commands
+//! of alias and `.forward` files (`lines`) run the same way.
 
 use super::bounce::Kind;
 use super::outcome::{self, Trouble, Verdict};
@@ -22,8 +23,29 @@ use std::time::Instant;
 /// Bytes of what the program said that are told.
 const MOST_TOLD: usize = 600;
 
-/// Runs it for all recipients of a task. That one has its copy is written down at once: after a crash it is not repeated.
+/// Runs it for all recipients of a task.
 pub(super) fn run(office: &Arc<Office>, program: &Program, task: &Task) {
+    let words = format!("{:?}", program.words);
+    let mut circle: Option<Vec<String>> = None;
+    serve(office, task, |entry, _, address| {
+        if circle.is_none() {
+            match local::head(&entry.message) {
+                Ok(head) => circle = Some(local::delivered_to(&head)),
+                Err(error) => return Verdict::own_trouble(&error),
+            }
+        }
+        if circle.iter().flatten().any(|been| *been == address.to_string().to_ascii_lowercase()) {
+            let reason = "The message has been with this program before: it goes in a circle.";
+            return Verdict::Failed(Trouble::own("5.4.6", reason));
+        }
+        attempt(office, entry, address, &words, |input, environment, is_over| {
+            office.host.run_program(program, Job { environment, input }, is_over)
+        })
+    });
+}
+
+/// One recipient of a task after the other. That one has its copy is written down at once: after a crash it is not repeated.
+pub(super) fn serve(office: &Arc<Office>, task: &Task, mut give: impl FnMut(&Entry, u32, &Address) -> Verdict) {
     let entry = match office.journal.read(task.id) {
         Ok(entry) => entry,
         Err(error) => return runner::unreadable(office, task, &error),
@@ -32,10 +54,6 @@ pub(super) fn run(office: &Arc<Office>, program: &Program, task: &Task) {
     if let Err(error) = office.journal.reserve(task.id) {
         return runner::unreadable(office, task, &error);
     }
-    let delivered_to = match local::head(&entry.message) {
-        Ok(head) => local::delivered_to(&head),
-        Err(error) => return runner::unreadable(office, task, &error.into()),
-    };
     let mut others = Vec::new();
     for &index in &task.recipients {
         let Some(address) = super::address(&entry, index) else { continue };
@@ -43,22 +61,23 @@ pub(super) fn run(office: &Arc<Office>, program: &Program, task: &Task) {
             office.table().wait(task.id, &[index], office.clock.elapsed());
             continue;
         }
-        let verdict = match delivered_to.contains(&address.to_string().to_ascii_lowercase()) {
-            true => {
-                let reason = "The message has been with this program before: it goes in a circle.";
-                Verdict::Failed(Trouble::own("5.4.6", reason))
-            }
-            false => give(office, program, &entry, address),
-        };
-        match verdict {
-            Verdict::Delivered { .. } => outcome::conclude(office, &entry, false, vec![(index, verdict)]),
+        match give(&entry, index, address) {
+            verdict @ Verdict::Delivered { .. } => outcome::conclude(office, &entry, false, vec![(index, verdict)]),
             other => others.push((index, other)),
         }
     }
     outcome::conclude(office, &entry, false, others);
 }
 
-fn give(office: &Office, program: &Program, entry: &Entry, address: &Address) -> Verdict {
+/// Gives a message to something that runs: it is told of the envelope in its environment, and gets as long as is configured.
+/// `what`: its name for the log.
+pub(super) fn attempt(
+    office: &Office,
+    entry: &Entry,
+    address: &Address,
+    what: &str,
+    run: impl FnOnce(File, &[(&str, String)], &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)>,
+) -> Verdict {
     let config = office.config();
     let input = match tempfile::tempfile_in(&config.spool).and_then(|file| write(file, entry, address)) {
         Ok(input) => input,
@@ -82,16 +101,16 @@ fn give(office: &Office, program: &Program, entry: &Entry, address: &Address) ->
         begun.elapsed() >= config.timeouts.program
     };
     office.programs.fetch_add(1, Ordering::SeqCst);
-    let ran = office.host.run_program(program, Job { environment: &environment, input }, &mut is_over);
+    let ran = run(input, &environment, &mut is_over);
     office.programs.fetch_sub(1, Ordering::SeqCst);
     let seconds = begun.elapsed().as_secs_f32();
     match ran {
         Ok((end, said)) => {
-            log::info!("msg={} event=ran to=<{address}> program={:?} end={end:?} seconds={seconds:.1}", entry.id, program.words);
+            log::info!("msg={} event=ran to=<{address}> program={what} end={end:?} seconds={seconds:.1}", entry.id);
             verdict(end, &said)
         }
         Err(error) => {
-            log::error!("msg={} event=not-run to=<{address}> program={:?} reason=\"{error}\"", entry.id, program.words);
+            log::error!("msg={} event=not-run to=<{address}> program={what} reason=\"{error}\"", entry.id);
             let reason = "This host is not set up to run the program that takes this mail.";
             Verdict::Deferred(Trouble::own("4.3.5", reason))
         }
@@ -161,7 +180,8 @@ fn write(mut file: File, entry: &Entry, address: &Address) -> io::Result<File> {
     Ok(file)
 }
 
-fn copy(message: &Message, to: &mut File) -> io::Result<()> {
+/// The message as it was sent, with LF line ends.
+pub(super) fn copy(message: &Message, to: &mut impl Write) -> io::Result<()> {
     let (mut to_wire, mut from_wire) = (ToWire::default(), FromWire::default());
     let (mut block, mut wire, mut text, mut offset) = (vec![0; 32 * 1024], Vec::new(), Vec::new(), 0);
     while offset < message.len() {

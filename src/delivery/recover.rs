@@ -4,10 +4,9 @@
 //! [`begin`] runs before the daemon listens, so before anything new is appended. Mailboxes that can't be looked at then
 //! (another program holds the lock) stay on a list, and nothing is delivered to one of them before it was looked at.
 
-use super::local::INBOX;
 use super::places::{self, Target};
 use super::{Office, Route, runner};
-use crate::mail::{Act, Place};
+use crate::mail::{Act, Place, Recipient};
 use crate::mailbox::{Arrival, Copy, Mailbox, MailboxError};
 use crate::spool::{Entry, Message, SpoolId, Unsettled};
 use std::collections::HashMap;
@@ -103,13 +102,19 @@ fn routes(office: &Office, message: &Unsettled) -> Vec<(Name, Option<Option<Targ
             return message.waiting.iter().map(|waiting| ((message.id, waiting.index), None)).collect();
         }
     };
-    let route = |index| match places::place_of(&entry, index) {
-        None => match office.route(super::address(&entry, index)?).ok()? {
-            Route::Local(account) => Some(Some(Target { account, folder: INBOX.to_owned() })),
-            Route::Remote(_) | Route::NoUser => Some(None),
+    let route = |index| match super::recipient(&entry, index)? {
+        Recipient { line: Some(_), .. } => Some(None),
+        Recipient { place: None, address, .. } => match office.route(address).ok()? {
+            Route::Local(account) => {
+                let folder = office.folder_for(&account, address).ok()?;
+                Some(Some(Target { account, folder }))
+            }
+            Route::Remote(_) | Route::Expand | Route::NoUser => Some(None),
         },
-        Some(Place { act: Act::Remove { .. }, .. }) => Some(None),
-        Some(place) => Some(Some(Target { account: office.owner(place).ok()?, folder: place.folder.clone() })),
+        Recipient { place: Some(place), .. } => match &**place {
+            Place { act: Act::Remove { .. }, .. } => Some(None),
+            place => Some(Some(Target { account: office.owner(place).ok()?, folder: place.folder.clone() })),
+        },
     };
     message.waiting.iter().map(|waiting| ((message.id, waiting.index), route(waiting.index))).collect()
 }

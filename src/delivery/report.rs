@@ -14,7 +14,7 @@ use crate::mail::dsn::{Notify, Return};
 use crate::mail::{Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath, date};
 use crate::mailbox::Ledger;
 use crate::smtp::client::{is_convertible, is_international};
-use crate::spool::{Entry, Journal, Message, Outcome, SpoolError, SpoolId};
+use crate::spool::{Draft, Entry, Journal, Message, Outcome, SpoolError, SpoolId};
 use crate::sys::counters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,7 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// never answered by a report (RFC 5321 §4.5.5).
 pub(super) fn wishes(entry: &Entry, index: u32) -> Notify {
     match super::recipient(entry, index) {
-        Some(recipient) if entry.envelope.reverse_path.0.is_some() && recipient.place.is_none() => recipient.dsn.wishes(),
+        Some(recipient) if entry.envelope.reverse_path.0.is_some() && recipient.session_place().is_none() => {
+            recipient.dsn.wishes()
+        }
         _ => Notify::default(),
     }
 }
@@ -38,7 +40,20 @@ pub(super) fn report(
     cases: &[Case],
     settles: Vec<Outcome>,
 ) -> Result<(), PostError> {
-    let Some(sender) = &entry.envelope.reverse_path.0 else { return Ok(()) };
+    match letter(office, entry, kind, cases)? {
+        Some(letter) => letter.send_settling(settles).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// A report that is to be committed with others.
+pub(super) fn draft_of(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case]) -> Result<Option<Draft>, PostError> {
+    letter(office, entry, kind, cases)?.map(Letter::into_draft).transpose()
+}
+
+/// A report, written. None: there is nobody to tell.
+fn letter(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case]) -> Result<Option<Letter>, PostError> {
+    let Some(sender) = &entry.envelope.reverse_path.0 else { return Ok(None) };
     // Our own words are in eight bits for mailboxes here alone: a host on the way to others may have no room for the eighth.
     let stays_here = matches!(office.route(sender), Ok(Route::Local(_)));
     let enclosed = enclosed(entry, kind, stays_here).map_err(|error| PostError::Io(error.to_string()))?;
@@ -74,10 +89,9 @@ pub(super) fn report(
     };
     let text = fit(entry, notice, stays_here).map_err(|error| PostError::Io(error.to_string()))?;
     letter.write_all(&text).map_err(|error| PostError::Io(error.to_string()))?;
-    let report = letter.send_settling(settles)?;
     counters::REPORTS_SENT.count();
-    log::info!("msg={} event=reported to=<{}> report={report}", entry.id, Shown(&sender.to_string()));
-    Ok(())
+    log::info!("msg={} event=reported to=<{}> report={id}", entry.id, Shown(&sender.to_string()));
+    Ok(Some(letter))
 }
 
 /// The report as it can go. One that may have to be made 7-bit on its way, and can't be, might not arrive at all: it gives back

@@ -3,7 +3,8 @@
 
 use super::lanes::{Lane, Limits};
 use super::table::{Table, Task};
-use super::{Hop, Office, Route, local, outcome, places, program, remote, schedule};
+use super::{Hop, Office, Route, lines, local, outcome, program, remote, schedule};
+use crate::mail::Recipient;
 use crate::spool::{Entry, SpoolError};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::BTreeMap;
@@ -114,23 +115,26 @@ fn route(office: &Arc<Office>, task: &Task) {
     if let Some(wait) = not_yet(office, &entry) {
         return office.table().wait(task.id, &task.recipients, now + wait);
     }
-    let mut lanes: BTreeMap<Option<Hop>, Vec<u32>> = BTreeMap::new();
+    let mut lanes: BTreeMap<Lane, Vec<u32>> = BTreeMap::new();
     let mut decided = Vec::new();
     for &index in &task.recipients {
-        let Some(address) = super::address(&entry, index) else { continue };
-        if places::place_of(&entry, index).is_some() {
-            lanes.entry(None).or_default().push(index);
-            continue;
-        }
-        match office.route(address) {
-            Ok(Route::Local(_)) => lanes.entry(None).or_default().push(index),
-            Ok(Route::Remote(hop)) => lanes.entry(Some(hop)).or_default().push(index),
-            Ok(Route::NoUser) => decided.push((index, outcome::Verdict::no_user())),
-            Err(error) => decided.push((index, outcome::Verdict::own_trouble(&error))),
+        let lane = match super::recipient(&entry, index) {
+            None => continue,
+            Some(Recipient { line: Some(line), .. }) => Ok(Lane::Lines(local::lane_of(line))),
+            Some(Recipient { place: Some(_), .. }) => Ok(Lane::Local),
+            Some(Recipient { address, .. }) => match office.route(address) {
+                Ok(Route::Local(_) | Route::Expand) => Ok(Lane::Local),
+                Ok(Route::Remote(hop)) => Ok(Lane::Remote(hop)),
+                Ok(Route::NoUser) => Err(outcome::Verdict::no_user()),
+                Err(error) => Err(outcome::Verdict::own_trouble(&error)),
+            },
+        };
+        match lane {
+            Ok(lane) => lanes.entry(lane).or_default().push(index),
+            Err(verdict) => decided.push((index, verdict)),
         }
     }
-    for (hop, recipients) in lanes {
-        let lane = hop.map_or(Lane::Local, Lane::Remote);
+    for (lane, recipients) in lanes {
         let unreached = office.table().ready(lane, task.part(recipients), now);
         if let Some((task, trouble)) = unreached {
             remote::conclude_unreached(office, &entry, &task, &trouble);
@@ -219,6 +223,10 @@ fn work(office: Arc<Office>, mut seat: Seat) {
         let done = catch_unwind(AssertUnwindSafe(|| match &seat.lane {
             Lane::Local => {
                 local::run(&office, task);
+                true
+            }
+            Lane::Lines(_) => {
+                lines::run(&office, task);
                 true
             }
             Lane::Remote(Hop::Program(program)) => {

@@ -61,7 +61,7 @@ impl Chain {
                 false => Database::Files(Box::new(Direct::new(disk.clone(), &paths)?)),
             });
         }
-        Ok(Chain { databases, own: Direct::new(disk.clone(), &[])? })
+        Ok(Chain { databases, own: Direct::new(disk.clone(), &[])?.with_alias_user(&config.alias_user) })
     }
 
     /// Who does something for this account.

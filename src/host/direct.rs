@@ -1,11 +1,12 @@
 //! Answers with the daemon's own identity: no root, accounts from users files.
 
-use super::line::{self, Job, Line};
+use super::line::{self, Job, Line, LineOf};
 use super::password::{Checker, Hash};
 use super::program::End;
 use super::scram::ScramKeys;
 use super::{Account, Host, users};
 use crate::sys::{Disk, File, Open, Stat};
+use nix::unistd::User;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -194,7 +195,13 @@ impl Host for Direct {
     }
 
     fn open_line(&self, line: &Line) -> io::Result<Option<Arc<dyn File>>> {
-        line::open_file(line)
+        let Some(name) = self.alias_user.as_deref().filter(|_| line.of == LineOf::Aliases) else {
+            return line::open_file(line, None);
+        };
+        match User::from_name(name)? {
+            Some(user) => line::open_file(line, Some(user.uid.as_raw())),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no account `{name}`"))),
+        }
     }
 
     fn reload(&self) -> io::Result<()> {

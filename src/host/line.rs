@@ -117,8 +117,9 @@ pub fn run_command(
 }
 
 /// Opens the file that a line names, as who we are, to append to it; it is made with mode 0600 if it is not there. Only a plain
-/// file, and `/dev/null`, for which nothing is given.
-pub fn open_file(line: &Line) -> io::Result<Option<Arc<dyn File>>> {
+/// file, and `/dev/null`, for which nothing is given. `owner`: whose it must be, if we are root and can't become its owner; then
+/// none is made.
+pub fn open_file(line: &Line, owner: Option<u32>) -> io::Result<Option<Arc<dyn File>>> {
     let path = Path::new(&line.text);
     if path == Path::new("/dev/null") {
         return Ok(None);
@@ -126,11 +127,14 @@ pub fn open_file(line: &Line) -> io::Result<Option<Arc<dyn File>>> {
     if !path.is_absolute() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let file = RealDisk.open(path, Open::Create(0o600))?;
-    if !file.stat()?.is_regular() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not a plain file"));
+    let file = RealDisk.open(path, if owner.is_some() { Open::Write } else { Open::Create(0o600) })?;
+    let stat = file.stat()?;
+    let refused = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned()));
+    match owner {
+        _ if !stat.is_regular() => refused("it is not a plain file"),
+        Some(owner) if stat.uid != owner => refused("it does not belong to who takes this mail"),
+        _ => Ok(Some(file)),
     }
-    Ok(Some(file))
 }
 
 #[cfg(test)]
@@ -175,12 +179,17 @@ mod tests {
     #[test]
     fn files_are_plain_files() {
         let dir = tempfile::tempdir().unwrap();
-        let open = |text: &str| open_file(&Line { of: LineOf::Aliases, number: 1, text: text.to_owned() });
+        let open_as = |text: &str, owner| open_file(&Line { of: LineOf::Aliases, number: 1, text: text.to_owned() }, owner);
+        let open = |text: &str| open_as(text, None);
         assert!(open("/dev/null").unwrap().is_none());
         assert!(open("/dev/zero").is_err() && open("relative").is_err() && open("|cat").is_err());
         let path = dir.path().join("box");
         assert!(open(path.to_str().unwrap()).unwrap().is_some());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let own = nix::unistd::geteuid().as_raw();
+        let text = path.to_str().unwrap();
+        assert!(open_as(text, Some(own)).is_ok() && open_as(text, Some(own + 1)).is_err());
+        assert!(open_as(dir.path().join("new").to_str().unwrap(), Some(own)).is_err());
         symlink(&path, dir.path().join("link")).unwrap();
         assert!(open(dir.path().join("link").to_str().unwrap()).is_err());
     }

@@ -31,13 +31,27 @@ pub enum Body {
 pub struct Recipient {
     /// As given in RCPT.
     pub address: Address,
-    /// Where the message goes, if that is not to be found out from the address: a session of this user files it.
+    /// Where the message goes, if that is not to be found out from the address: a session of this user files it, or an alias
+    /// led there.
     pub place: Option<Box<Place>>,
+    /// The line of an alias or `.forward` file that takes the message, if one led there.
+    pub line: Option<Box<Line>>,
     /// Of what its sender wants to hear.
     pub dsn: RcptDsn,
 }
 
-/// A mailbox of this host, and what a session does there (APPEND, COPY, MOVE).
+/// A line that names a file or a command.
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
+pub struct Line {
+    /// Whose `.forward` it is of; none: it is of the alias file.
+    pub user: Option<String>,
+    /// Its number there, from 1.
+    pub number: u32,
+    /// `/path` or `|command`.
+    pub text: String,
+}
+
+/// A mailbox of this host, and what is done there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Place {
     /// The account's name.
@@ -48,9 +62,11 @@ pub struct Place {
     pub act: Act,
 }
 
-/// What a session does in a folder.
+/// What is done in a folder: by a session (APPEND, COPY, MOVE), or by us.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Act {
+    /// The message is delivered there, as all mail that comes.
+    Deliver,
     /// The message is put there.
     File(Filing),
     /// The message is taken from there, once it is where the recipients before this one say.
@@ -81,7 +97,19 @@ pub struct Filing {
 
 impl From<Address> for Recipient {
     fn from(address: Address) -> Recipient {
-        Recipient { address, place: None, dsn: RcptDsn::default() }
+        Recipient { address, place: None, line: None, dsn: RcptDsn::default() }
+    }
+}
+
+impl Recipient {
+    /// What a session does there, if it does anything: no mail is delivered then, and nobody is told.
+    pub fn session_place(&self) -> Option<&Place> {
+        self.place.as_deref().filter(|place| place.act != Act::Deliver)
+    }
+
+    /// Does the address alone tell where the message goes?
+    pub fn is_routed(&self) -> bool {
+        self.place.is_none() && self.line.is_none()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Mail as data: addresses, envelopes, headers, dates, and what a message is made of. Functions on bytes, no I/O.
 
 pub mod address;
+pub mod alias;
 pub mod casemap;
 pub mod convert;
 pub mod date;
@@ -23,5 +24,5 @@ pub mod words;
 
 pub use address::{Address, Domain, ReversePath};
 pub use dsn::{MailDsn, RcptDsn};
-pub use envelope::{Act, Body, Envelope, Filing, Origin, Place, Recipient};
+pub use envelope::{Act, Body, Envelope, Filing, Line, Origin, Place, Recipient};
 pub use release::Release;

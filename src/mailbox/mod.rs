@@ -93,6 +93,7 @@ mod name;
 mod notes;
 mod numbering;
 mod places;
+pub mod plain;
 mod read;
 mod reconcile;
 mod recover;

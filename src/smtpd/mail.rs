@@ -9,7 +9,6 @@ use crate::net::Peer;
 use crate::smtp::command::{ForwardPath, Mail, Rcpt};
 use crate::smtp::reply::{self, Reply};
 use crate::sys::counters;
-use std::io;
 use std::time::Duration;
 
 /// An envelope that is being written.
@@ -82,7 +81,7 @@ impl Session<'_> {
                 let recipients = &mut open.envelope.recipients;
                 // Who is named twice gets one copy, and what was said first holds.
                 if !recipients.iter().any(|other| is_same(&other.address, &address, &route)) {
-                    recipients.push(Recipient { address, place: None, dsn });
+                    recipients.push(Recipient { dsn, ..Recipient::from(address) });
                 }
                 reply::RECIPIENT_OK
             }
@@ -95,10 +94,7 @@ impl Session<'_> {
     fn check_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
         let Some(login) = &self.login else { return Ok(()) };
         let server = self.server;
-        let owner = |address: &Address| match server.post.route(address)? {
-            Route::Local(account) => Ok(Some(account.name)),
-            Route::Remote(_) | Route::NoUser => Ok::<_, io::Error>(None),
-        };
+        let owner = |address: &Address| server.post.owner(address, login);
         policy::may_send_as(&self.client(), &server.config, login, sender, owner).unwrap_or_else(|error| {
             log::error!("session={} smtp route error={:?}", self.name, error.to_string());
             Err(reply::LOCAL_ERROR)
@@ -143,7 +139,7 @@ impl Session<'_> {
 /// One recipient, as far as we can tell: names of our users are compared without regard to case, others' are not ours to know.
 fn is_same(one: &Address, other: &Address, route: &Route) -> bool {
     let locals = match route {
-        Route::Local(_) => one.local().eq_ignore_ascii_case(other.local()),
+        Route::Local(_) | Route::Expand => one.local().eq_ignore_ascii_case(other.local()),
         _ => one.local() == other.local(),
     };
     locals && one.domain().key() == other.domain().key()

@@ -131,7 +131,7 @@ pub(super) fn may_add(recipients: usize, client: &Client<'_>, config: &Config) -
 /// our domains is for everybody to send, wherever it goes from here.
 pub(super) fn may_reach(client: &Client<'_>, config: &Config, address: &Address, route: &Route) -> Result<(), Reply> {
     match route {
-        Route::Local(_) => Ok(()),
+        Route::Local(_) | Route::Expand => Ok(()),
         Route::NoUser => Err(reply::NO_USER),
         Route::Remote(_) if client.logged_in || relays_for(config, client.peer) => Ok(()),
         Route::Remote(_) if config.domains.contains(&address.domain().key()) => Ok(()),

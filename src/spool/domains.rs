@@ -7,12 +7,12 @@ use crate::mail::Envelope;
 /// No list is longer; a message that goes to more is read.
 const LONGEST: usize = 512;
 
-/// The domains of who waits, each once, parted by commas. None if there are too many, or if a session files the message: then
-/// the address does not tell where it goes.
+/// The domains of who waits, each once, parted by commas. None if there are too many, or if for one of them the address
+/// does not tell where the message goes.
 pub(super) fn of(envelope: &Envelope, waiting: &[Mark]) -> Option<String> {
     let mut domains: Vec<String> = Vec::with_capacity(1);
     for mark in waiting {
-        let recipient = envelope.recipients.get(usize::try_from(mark.index).ok()?).filter(|one| one.place.is_none())?;
+        let recipient = envelope.recipients.get(usize::try_from(mark.index).ok()?).filter(|one| one.is_routed())?;
         let domain = recipient.address.domain().key();
         if domains.contains(&domain) {
             continue;

@@ -107,8 +107,9 @@ impl Draft {
         Ok(self.entry(message))
     }
 
-    /// Commits messages of one journal together: all survive a power cut from then on, or none is kept, as with [`Draft::commit`].
-    pub fn commit_all(mut drafts: Vec<Draft>) -> Result<Vec<Entry>, SpoolError> {
+    /// Commits messages of one journal together: all survive a power cut from then on, and so do the outcomes of others that come
+    /// with them, or none is kept, as with [`Draft::commit`]. All these outcomes settle.
+    pub fn commit_all(mut drafts: Vec<Draft>, settles: &[Outcome]) -> Result<Vec<Entry>, SpoolError> {
         let Some(first) = drafts.first() else { return Ok(Vec::new()) };
         let (journal, id) = (first.journal.clone(), first.id);
         let messages = drafts.iter_mut().map(Draft::close).collect::<Result<Vec<_>, _>>()?;
@@ -121,7 +122,8 @@ impl Draft {
         let mut jobs = Vec::with_capacity(drafts.len());
         for ((index, draft), message) in (0..).zip(&mut drafts).zip(&messages) {
             let group = (count > 1).then_some(Group { id, index, count });
-            jobs.push(draft.job(message.clone(), &[], &[], group, ticket.another()));
+            let settles = if index == 0 { settles } else { &[] };
+            jobs.push(draft.job(message.clone(), &[], settles, group, ticket.another()));
         }
         let now = journal.clock.elapsed();
         let mut table = lock(&journal.table);

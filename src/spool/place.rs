@@ -1,14 +1,15 @@
-//! Places in mailboxes, as records name them. Functions on text.
+//! Places in mailboxes, and lines of alias files, as records name them. Functions on text.
 //!
 //! ```abnf
-//! place = user SP folder SP ( file / remove )     ; blanks in names are %20
+//! place = user SP folder SP ( "deliver" / file / remove )     ; blanks in names are %20
 //! file  = "file" SP flags SP date SP ( zone / "-" ) SP saved *( SP keyword )  ; flags are bits, times microseconds, the zone minutes
 //! remove = "remove" SP uid SP key SP ( id SP recipient / "-" )  ; key: 32 hex digits; which copy it is
+//! line  = ( "alias" / "forward" SP user ) SP number SP text
 //! ```
 
 use super::SpoolId;
 use super::text::{escape, unescape};
-use crate::mail::{Act, Filing, Place};
+use crate::mail::{Act, Filing, Line, Place};
 use crate::sys::Time;
 use std::fmt::Write;
 
@@ -17,6 +18,7 @@ pub(super) fn put(place: &Place, out: &mut String) {
     out.push(' ');
     put_word(&place.folder, out);
     match &place.act {
+        Act::Deliver => out.push_str(" deliver"),
         Act::File(Filing { flags, keywords, date, zone, saved }) => {
             let zone = zone.map_or_else(|| "-".to_owned(), |zone| zone.to_string());
             let _ = write!(out, " file {flags} {} {zone} {}", date.0, saved.0);
@@ -42,6 +44,7 @@ pub(super) fn parse(text: &str) -> Option<Place> {
     let mut words = text.split(' ');
     let (user, folder) = (word(words.next()?)?, word(words.next()?)?);
     let act = match words.next()? {
+        "deliver" => Act::Deliver,
         "file" => Act::File(Filing {
             flags: words.next()?.parse().ok()?,
             date: Time(words.next()?.parse().ok()?),
@@ -75,6 +78,38 @@ pub(super) fn can_hold(place: &Place) -> bool {
     parse(&text).as_ref() == Some(place)
 }
 
+pub(super) fn put_line(line: &Line, out: &mut String) {
+    match &line.user {
+        None => out.push_str("alias"),
+        Some(user) => {
+            out.push_str("forward ");
+            put_word(user, out);
+        }
+    }
+    let _ = write!(out, " {} ", line.number);
+    escape(&line.text, usize::MAX >> 1, out);
+}
+
+/// What [`put_line`] wrote.
+pub(super) fn parse_line(text: &str) -> Option<Line> {
+    let (kind, rest) = text.split_once(' ')?;
+    let (user, rest) = match kind {
+        "alias" => (None, rest),
+        "forward" => rest.split_once(' ').and_then(|(user, rest)| Some((Some(word(user)?), rest)))?,
+        _ => return None,
+    };
+    let (number, text) = rest.split_once(' ')?;
+    let text = unescape(text).filter(|text| text.starts_with(['/', '|']))?;
+    Some(Line { user, number: number.parse().ok()?, text })
+}
+
+/// Does it come back as it is?
+pub(super) fn can_hold_line(line: &Line) -> bool {
+    let mut text = String::new();
+    put_line(line, &mut text);
+    parse_line(&text).as_ref() == Some(line)
+}
+
 fn put_word(text: &str, out: &mut String) {
     let mut escaped = String::new();
     escape(text, usize::MAX >> 1, &mut escaped);
@@ -101,14 +136,26 @@ mod tests {
         }
 
         #[test]
-        fn no_input_is_too_odd(text in "(a|%|INBOX|file|remove|-|[0-9]{1,40})( [-+a-z0-9%]{0,33}){0,9}") {
+        fn lines_come_back(user in proptest::option::of("\\PC{1,12}[ %\n]{0,2}"), number: u32, text in "[|/][\\PC \n%]{0,40}") {
+            let line = Line { user, number, text };
+            prop_assert!(can_hold_line(&line));
+        }
+
+        #[test]
+        fn no_input_is_too_odd(text in "(a|%|INBOX|file|remove|deliver|alias|forward|-|[0-9]{1,40})( [-+a-z0-9%]{0,33}){0,9}") {
             parse(&text);
+            parse_line(&text);
         }
     }
 
     #[test]
     fn only_whole_places_are_taken() {
-        for text in ["a b file 1 2 - 3", "a b remove 7 000102030405060708090a0b0c0d0e0f -", "a%20c b file 0 -1 -90 3 k l"] {
+        for text in [
+            "a b file 1 2 - 3",
+            "a b remove 7 000102030405060708090a0b0c0d0e0f -",
+            "a%20c b file 0 -1 -90 3 k l",
+            "a INBOX deliver",
+        ] {
             assert!(parse(text).is_some(), "{text}");
         }
         for text in [
@@ -119,6 +166,7 @@ mod tests {
             "a b file 1 2 3",
             "a b remove 7 00",
             "a b burn 7",
+            "a b deliver x",
             "a b remove 7 000102030405060708090a0b0c0d0e0f x",
         ] {
             assert!(parse(text).is_none(), "{text}");

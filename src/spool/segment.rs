@@ -12,6 +12,7 @@
 //!         / "X-Spool-To: <" address ">" [ SP "done" / SP "waiting" SP due SP tries SP flags SP text ] LF
 //!         / "X-Spool-Rcpt:" 1*( SP parameter ) LF   ; of the recipient before: NOTIFY, ORCPT
 //!         / "X-Spool-Place: " place LF            ; of the recipient before: see `place`
+//!         / "X-Spool-Line: " line LF              ; of the recipient before: see `place`
 //!         / "X-Spool-Group: " id SP index SP count LF  ; counts only with all its fellows: the first one's id, from 0, of so many
 //!         / "X-Spool-Settles: " outcome LF        ; as in the log
 //!         / "X-Spool-Adopted: " host LF
@@ -22,7 +23,7 @@
 //! before it is known into which segment the record goes. The message is mboxrd-quoted, so no line of it begins like a tag.
 //!
 //! Version 1 knew neither `X-Spool-Place` nor `X-Spool-Group`, version 2 neither `X-Spool-Mail` nor `X-Spool-Rcpt`, version 3
-//! no time of release, version 4 no SMTPUTF8; all are read.
+//! no time of release, version 4 no SMTPUTF8, version 5 neither `X-Spool-Line` nor places that are delivered to; all are read.
 
 use super::SpoolId;
 use super::log::Line;
@@ -33,7 +34,7 @@ use crate::sys::Time;
 use std::fmt::Write;
 use std::sync::Arc;
 
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 const TAG: &str = "From pillarbox-";
 const CHECKSUM: &str = "X-Spool-Crc32c: ";
 
@@ -119,6 +120,11 @@ impl Record {
                 place::put(place, &mut out);
                 out.push('\n');
             }
+            if let Some(line) = &recipient.line {
+                out.push_str("X-Spool-Line: ");
+                place::put_line(line, &mut out);
+                out.push('\n');
+            }
         }
         if let Some(Group { id, index, count }) = self.group {
             let _ = writeln!(out, "X-Spool-Group: {id} {index} {count}");
@@ -185,6 +191,10 @@ impl Record {
                 let recipient = Arc::make_mut(&mut self.envelope).recipients.last_mut().filter(|last| last.place.is_none())?;
                 recipient.place = Some(Box::new(place::parse(value)?));
             }
+            "X-Spool-Line" => {
+                let recipient = Arc::make_mut(&mut self.envelope).recipients.last_mut().filter(|last| last.line.is_none())?;
+                recipient.line = Some(Box::new(place::parse_line(value)?));
+            }
             "X-Spool-Group" => {
                 let mut words = value.splitn(3, ' ');
                 let id = words.next()?.parse().ok()?;
@@ -227,6 +237,7 @@ pub(super) fn can_hold(envelope: &Envelope) -> bool {
         && envelope.reverse_path.0.as_ref().is_none_or(same)
         && envelope.recipients.iter().all(|recipient| same(&recipient.address))
         && envelope.recipients.iter().filter_map(|recipient| recipient.place.as_deref()).all(place::can_hold)
+        && envelope.recipients.iter().filter_map(|recipient| recipient.line.as_deref()).all(place::can_hold_line)
 }
 
 fn tag(generation: u64, time: Time) -> String {
@@ -400,7 +411,7 @@ pub(super) fn parse_fields(fields: &str) -> Option<(Record, usize)> {
 pub(super) mod tests {
     use super::super::log::What;
     use super::*;
-    use crate::mail::{Act, Place};
+    use crate::mail::{self, Act, Place};
     use proptest::prelude::*;
 
     /// A letter to so many.
@@ -435,6 +446,8 @@ pub(super) mod tests {
         envelope.recipients[0].dsn.take("NOTIFY", Some("NEVER")).unwrap();
         envelope.recipients[recipients - 1].dsn.take("ORCPT", Some("utf-8;a\\x{2B}\u{f6}@c")).unwrap();
         envelope.recipients[0].place = Some(Box::new(Place { user: "a b".into(), folder: "INBOX".into(), act }));
+        let line = mail::Line { user: Some("a b".into()), number: 3, text: "|a\nb %".into() };
+        envelope.recipients[recipients - 1].line = Some(Box::new(line));
         Record { id, time: Time(55), envelope: Arc::new(envelope), waiting, settles, group, adopted: Some("h".into()), file }
     }
 

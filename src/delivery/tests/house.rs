@@ -2,6 +2,8 @@
 
 use crate::config::{self, Config};
 use crate::delivery::{Delivery, Letter, Office, PostError, Trace};
+use crate::host::line::{self, Job, Line, LineOf};
+use crate::host::program::End;
 use crate::host::{Account, Host};
 use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath};
 use crate::mailbox::Store;
@@ -10,18 +12,19 @@ use crate::spool::{Journal, Message, Options, SpoolId, Unsettled};
 use crate::sys::sim::SimDisk;
 use crate::sys::{Clock, Disk, File, Lock, Open, SystemClock};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Users alice and bob.
+/// Users alice and bob, perhaps with homes in a directory.
 #[derive(Debug)]
-struct Users(SimDisk);
+struct Users(SimDisk, Option<PathBuf>);
 
 impl Host for Users {
     fn account(&self, name: &str) -> io::Result<Option<Account>> {
         let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
-        let account = || Account { name: name.to_owned(), uid, gid, home: None };
+        let home = self.1.as_ref().map(|homes| homes.join(name));
+        let account = || Account { name: name.to_owned(), uid, gid, home };
         Ok(["alice", "bob"].contains(&name).then(account))
     }
     fn verify(&self, _: &str, _: &[u8]) -> io::Result<Option<Account>> {
@@ -32,6 +35,16 @@ impl Host for Users {
     }
     fn make_folders(&self, _: &Account, _: &Path, path: &Path) -> io::Result<()> {
         self.0.make_dir(path, 0o2770)
+    }
+    fn forward_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
+        line::read_forward(account)
+    }
+    /// None as root.
+    fn run_line(&self, line: &Line, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
+        line::run_command(&Line { of: LineOf::Aliases, ..line.clone() }, job, None, is_over)
+    }
+    fn open_line(&self, line: &Line) -> io::Result<Option<Arc<dyn File>>> {
+        line::open_file(line, None)
     }
     fn reload(&self) -> io::Result<()> {
         Ok(())
@@ -53,19 +66,16 @@ impl House {
         House::new_by(Arc::new(SystemClock::default()), settings)
     }
 
+    /// The same, where users have homes in this directory.
+    pub(super) fn at_home(homes: &Path, settings: &str) -> House {
+        let (disk, config) = prepare(settings);
+        House::open_at_home(homes, disk, config)
+    }
+
     /// The same, by this clock.
     pub(super) fn new_by(clock: Arc<dyn Clock>, settings: &str) -> House {
-        let domains = if settings.contains("domains") { "" } else { "domains = [\"me.example\", \"second.example\"]\n" };
-        let text = format!("hostname = \"me.example\"\n{domains}mail = \"/mail\"\nspool = \"/spool\"\n{settings}");
-        let mut config = config::load::from_text("test", &text, Path::new("/"), &[]).unwrap_or_else(|report| panic!("{report}"));
-        config.timeouts.stop = Duration::from_millis(200);
-        // Nobody listens there.
-        config.dns_servers = vec!["127.0.0.1:9".parse().unwrap()];
-        let disk = SimDisk::default();
-        for dir in ["/mail", "/spool"] {
-            disk.make_dir(Path::new(dir), 0o755).unwrap();
-        }
-        House::open_by(clock, disk, Arc::new(config))
+        let (disk, config) = prepare(settings);
+        House::open_by(clock, disk, config)
     }
 
     /// Starts on what a disk holds.
@@ -73,12 +83,21 @@ impl House {
         House::open_by(Arc::new(SystemClock::default()), disk, config)
     }
 
+    /// The same, where users have homes.
+    pub(super) fn open_at_home(homes: &Path, disk: SimDisk, config: Arc<Config>) -> House {
+        House::open_with(Arc::new(SystemClock::default()), disk, config, Some(homes.to_owned()))
+    }
+
     /// The same, by this clock.
     pub(super) fn open_by(clock: Arc<dyn Clock>, disk: SimDisk, config: Arc<Config>) -> House {
+        House::open_with(clock, disk, config, None)
+    }
+
+    fn open_with(clock: Arc<dyn Clock>, disk: SimDisk, config: Arc<Config>, homes: Option<PathBuf>) -> House {
         let any: Arc<dyn Disk> = Arc::new(disk.clone());
         let options = Options { dir: Path::new("/spool/journal").join(&config.hostname), segment_size: 1 << 20, min_free: 0 };
         let journal = open_journal(&any, &clock, &options);
-        let host: Arc<dyn Host> = Arc::new(Users(disk.clone()));
+        let host: Arc<dyn Host> = Arc::new(Users(disk.clone(), homes));
         let (mail, spool) = (config.mail.clone(), config.spool.clone());
         let store = Store::new(any, clock.clone(), host.clone(), journal.clone(), mail, spool);
         let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers));
@@ -151,7 +170,7 @@ impl House {
     }
 
     pub(super) fn account(&self, name: &str) -> Account {
-        Users(self.disk.clone()).account(name).unwrap().unwrap()
+        Users(self.disk.clone(), None).account(name).unwrap().unwrap()
     }
 
     /// What a mailbox holds; empty if it is not there.
@@ -184,6 +203,22 @@ impl Drop for House {
             delivery.stop();
         }
     }
+}
+
+/// A disk, and the configuration of me.example with these settings.
+fn prepare(settings: &str) -> (SimDisk, Arc<Config>) {
+    let domains = if settings.contains("domains") { "" } else { "domains = [\"me.example\", \"second.example\"]\n" };
+    let aliases = if settings.contains("aliases = ") { "" } else { "aliases = \"\"\n" };
+    let text = format!("hostname = \"me.example\"\n{domains}{aliases}mail = \"/mail\"\nspool = \"/spool\"\n{settings}");
+    let mut config = config::load::from_text("test", &text, Path::new("/"), &[]).unwrap_or_else(|report| panic!("{report}"));
+    config.timeouts.stop = Duration::from_millis(200);
+    // Nobody listens there.
+    config.dns_servers = vec!["127.0.0.1:9".parse().unwrap()];
+    let disk = SimDisk::default();
+    for dir in ["/mail", "/spool"] {
+        disk.make_dir(Path::new(dir), 0o755).unwrap();
+    }
+    (disk, Arc::new(config))
 }
 
 /// A thread of the house before may still be about to let go of the journal.

@@ -11,6 +11,7 @@ mod quota;
 mod replacing;
 mod reports;
 mod restart;
+mod routing;
 
 use super::*;
 use house::{House, read};
@@ -89,7 +90,7 @@ fn a_letter_may_come_in_any_pieces() {
     for size in [1, 2, 3, 7, 50, 1000] {
         let mut letter = house.begin("a@other.example", &["alice@me.example"], true).unwrap();
         for piece in text.as_bytes().chunks(size) {
-            std::io::Write::write_all(&mut letter, piece).unwrap();
+            io::Write::write_all(&mut letter, piece).unwrap();
         }
         let id = letter.send().unwrap();
         let message = read(&house.delivery().entry(id).unwrap().message);

@@ -33,7 +33,7 @@ fn group(journal: &Arc<Journal>, seed: u64, lengths: &[usize], said: &mut Vec<Sa
             break;
         }
     }
-    match Draft::commit_all(drafts) {
+    match Draft::commit_all(drafts, &[]) {
         Ok(entries) => {
             assert!(entries.iter().map(|entry| bytes(&entry.message)).eq(now.texts.iter().cloned()));
             now.accepted = true;
@@ -164,5 +164,51 @@ fn a_group_with_a_damaged_member_is_void() {
         drop(file);
         let found: Vec<SpoolId> = waiting(&open(&copy)).into_keys().collect();
         assert_eq!(found, [before, after], "byte {at}");
+    }
+}
+
+/// A message for two, one of whom a group takes the place of.
+fn replaced(disk: &SimDisk, said: &mut Vec<Said>) -> Result<SpoolId, SpoolError> {
+    let journal = try_open(disk, 32 << 10)?;
+    let id = put(&journal, 2, b"list and bob")?.id;
+    let drafts: Vec<Draft> = [400, 30_000, 500]
+        .into_iter()
+        .map(|length| {
+            let mut draft = journal.begin(envelope(3))?;
+            draft.keep_at_most(20_000);
+            draft.write_all(&text(length, length as usize))?;
+            Ok(draft)
+        })
+        .collect::<Result<_, SpoolError>>()?;
+    let ids = drafts.iter().map(Draft::id).collect();
+    let accepted = Draft::commit_all(drafts, &delivered(id, &[0])).is_ok();
+    said.push(Said { ids, texts: vec![], accepted, refused: false, asked: false, back: false, maybe: vec![] });
+    housekeep(&journal);
+    Ok(id)
+}
+
+#[test]
+fn a_group_and_what_it_settles_are_one() {
+    let whole = SimDisk::default();
+    replaced(&whole, &mut Vec::new()).unwrap();
+    for stop in 1..=whole.operations() {
+        let disk = SimDisk::default();
+        disk.stop_at(stop);
+        let mut said = Vec::new();
+        let _ = replaced(&disk, &mut said);
+        for (disk, what) in
+            [(disk.after_kill(), "killed"), (disk.after_power_cut(stop), "cut"), (disk.after_power_cut(7), "cut again")]
+        {
+            let found = waiting(&open(&disk));
+            let old: Vec<&Vec<u32>> = found.values().filter(|(_, text)| text == b"list and bob\n").map(|(who, _)| who).collect();
+            let new = found.len() - old.len();
+            let fine = match old.as_slice() {
+                [] => new == 0 && said.is_empty(),
+                [who] if **who == [0, 1] => new == 0 && !said.iter().any(|said| said.accepted),
+                [who] => **who == [1] && new == 3,
+                _ => false,
+            };
+            assert!(fine, "{what} at {stop}: {old:?} and {new} new");
+        }
     }
 }

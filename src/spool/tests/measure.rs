@@ -26,7 +26,7 @@ fn fill(journal: &Arc<Journal>, count: u64) {
             draft.write_all(&body).unwrap();
             draft
         });
-        let entries = Draft::commit_all(drafts.collect()).unwrap();
+        let entries = Draft::commit_all(drafts.collect(), &[]).unwrap();
         let deferred = (start..).zip(&entries).map(|(number, entry)| Outcome {
             text: format!("d{}.test[127.1.2.3]:25: connection refused (os error 111)", number % (count / 10)),
             ..outcome(entry.id, &[0], Status::Deferred { until })

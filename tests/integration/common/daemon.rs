@@ -321,6 +321,8 @@ impl Daemon {
             self.mail,
             self.path("pid"),
         );
+        // Those of the host are not ours.
+        text += &format!("aliases = {:?}\nvirtual = {:?}\n", self.path("aliases"), self.path("virtual"));
         if self.setup.spool.is_some() || self.setup.user.is_some() {
             // Another daemon may have the same spool, and another account has another default.
             text += &format!("control = {:?}\n", self.path("ctl.sock"));
