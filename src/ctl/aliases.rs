@@ -23,8 +23,11 @@ pub fn newaliases(words: &[OsString]) -> Result<(), Failure> {
 /// A line for each file, and one for each thing that is wrong, which fails it.
 pub fn check(file: Option<&Path>) -> Result<(), Failure> {
     let config = load(file)?;
-    let files: [(&Option<PathBuf>, fn(&str) -> Table, &str); 2] =
-        [(&config.aliases, alias::parse, "aliases"), (&config.virtual_addresses, alias::parse_virtual, "addresses")];
+    type Parse = fn(&str) -> Table;
+    let files = [
+        (&config.aliases, alias::parse as Parse, "aliases"),
+        (&config.virtual_addresses, alias::parse_virtual as Parse, "addresses"),
+    ];
     let mut wrong = 0;
     for (path, parse, what) in files {
         let Some(path) = path else { continue };

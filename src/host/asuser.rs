@@ -12,7 +12,7 @@ use super::{Account, line};
 use crate::sys::{Disk, Open, RealDisk};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, getgrouplist, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, User, getgrouplist, setgroups, setresgid, setresuid};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -74,6 +74,16 @@ pub fn become_user(account: &Account) -> io::Result<()> {
     let gid = Gid::from_raw(account.gid);
     let name = CString::new(account.name.as_str())?;
     become_one(account.uid, gid, &getgrouplist(&name, gid)?)
+}
+
+/// The same, for an account of the system that need not have mail. Never root.
+pub fn become_named(name: &str) -> io::Result<()> {
+    match User::from_name(name)? {
+        Some(user) if !user.uid.is_root() => {
+            become_one(user.uid.as_raw(), user.gid, &getgrouplist(&CString::new(name)?, user.gid)?)
+        }
+        _ => Err(io::Error::new(ErrorKind::PermissionDenied, format!("there is no account `{name}`, or it is root"))),
+    }
 }
 
 /// Becomes the account, in no group but that of this directory, if the group may write there.

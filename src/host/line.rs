@@ -4,7 +4,8 @@
 
 use super::Account;
 use super::program::{End, Run, run};
-use crate::sys::{Disk, File, Open, RealDisk};
+use crate::sys::disk::RealFile;
+use crate::sys::{File, Open, RealDisk};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -120,6 +121,11 @@ pub fn run_command(
 /// file, and `/dev/null`, for which nothing is given. `owner`: whose it must be, if we are root and can't become its owner; then
 /// none is made.
 pub fn open_file(line: &Line, owner: Option<u32>) -> io::Result<Option<Arc<dyn File>>> {
+    Ok(open_to_append(line, owner)?.map(|file| Arc::new(RealFile(file)) as Arc<dyn File>))
+}
+
+/// The same, as the system gives it.
+pub fn open_to_append(line: &Line, owner: Option<u32>) -> io::Result<Option<fs::File>> {
     let path = Path::new(&line.text);
     if path == Path::new("/dev/null") {
         return Ok(None);
@@ -127,12 +133,12 @@ pub fn open_file(line: &Line, owner: Option<u32>) -> io::Result<Option<Arc<dyn F
     if !path.is_absolute() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let file = RealDisk.open(path, if owner.is_some() { Open::Write } else { Open::Create(0o600) })?;
-    let stat = file.stat()?;
+    let file = RealDisk.open_file(path, if owner.is_some() { Open::Write } else { Open::Create(0o600) })?;
+    let meta = file.metadata()?;
     let refused = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned()));
     match owner {
-        _ if !stat.is_regular() => refused("it is not a plain file"),
-        Some(owner) if stat.uid != owner => refused("it does not belong to who takes this mail"),
+        _ if !meta.is_file() => refused("it is not a plain file"),
+        Some(owner) if meta.uid() != owner => refused("it does not belong to who takes this mail"),
         _ => Ok(Some(file)),
     }
 }

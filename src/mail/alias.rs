@@ -87,6 +87,14 @@ pub struct Table {
     pub wrong: Vec<Wrong>,
 }
 
+impl Table {
+    /// Does a name stand for this line?
+    pub fn has_line(&self, text: &str) -> bool {
+        let targets = self.entries.values().filter_map(|entry| entry.targets.as_ref()).flatten();
+        targets.into_iter().any(|(_, target)| matches!(target, Target::Line(line) if line == text))
+    }
+}
+
 /// Reads an alias file.
 pub fn parse(text: &str) -> Table {
     table(text, |line| {

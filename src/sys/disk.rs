@@ -137,8 +137,9 @@ pub trait File: Send + Sync + Debug {
 #[derive(Debug, Default)]
 pub struct RealDisk;
 
-impl Disk for RealDisk {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+impl RealDisk {
+    /// As [`Disk::open`]; the file as the system gives it.
+    pub fn open_file(&self, path: &Path, how: Open) -> io::Result<fs::File> {
         let mut options = fs::OpenOptions::new();
         options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
         match how {
@@ -147,7 +148,13 @@ impl Disk for RealDisk {
             Open::Create(mode) => drop(options.write(true).create(true).mode(mode)),
             Open::CreateNew(mode) => drop(options.write(true).create_new(true).mode(mode)),
         }
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        options.open(path)
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(RealFile(self.open_file(path, how)?)))
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {

@@ -4,11 +4,13 @@ use super::children::Kind;
 use crate::config::{self, Config, Program, Via};
 use crate::daemon::options::Options;
 use crate::daemon::{background, listeners, logger, supervise};
+use crate::delivery::check_aliases;
 use crate::host::asuser::{self, Roots};
-use crate::host::line::{FACTS, harmless};
-use crate::host::monitor::wire::{Answer, Environment, Question};
+use crate::host::line::{self, FACTS, Job, Line, LineOf, harmless};
+use crate::host::monitor::wire::{Answer, Environment, Named, Question};
 use crate::host::program::{Run, run};
 use crate::host::{Account, Chain, Host};
+use crate::mail::alias::{self, Table, Target};
 use crate::sys::unix::packet;
 use crate::sys::{Disk, RealDisk};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -41,12 +43,18 @@ impl Asked {
     pub fn new(question: Question, descriptors: Vec<OwnedFd>) -> Option<Asked> {
         let mut descriptors = descriptors.into_iter();
         let socket = descriptors.next()?;
-        let input = matches!(question, Question::RunProgram(..)).then(|| descriptors.next().map(File::from));
+        let input =
+            matches!(question, Question::RunProgram(..) | Question::RunLine(..)).then(|| descriptors.next().map(File::from));
         let input = match input {
             Some(input) => Some(input.filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()))?),
             None => None,
         };
         descriptors.next().is_none().then_some(Asked { question, socket, input })
+    }
+
+    /// What a program is to read; it came with the question.
+    fn input(&self) -> io::Result<File> {
+        self.input.as_ref().ok_or(ErrorKind::InvalidInput)?.try_clone()
     }
 
     /// Gives the answer; `wait` until there is room for it.
@@ -93,8 +101,9 @@ impl Clerk {
             // Where the system keeps its users may be far away.
             Question::Account(_) | Question::Scram(_) => self.config.has_system_users().then_some(Kind::Quick),
             Question::Verify(..) => Some(Kind::Password),
-            Question::RunProgram(..) => Some(Kind::Program),
-            Question::OpenMailbox(..) | Question::MakeFolders(..) | Question::Forward(_) | Question::Bind(_) => Some(Kind::Quick),
+            Question::RunProgram(..) | Question::RunLine(..) => Some(Kind::Program),
+            Question::OpenMailbox(..) | Question::MakeFolders(..) | Question::OpenLine(_) => Some(Kind::Quick),
+            Question::Forward(_) | Question::Bind(_) => Some(Kind::Quick),
         }
     }
 
@@ -153,6 +162,8 @@ impl Clerk {
             }
             Question::Forward(name) => plain(Answer::Content(asuser::forward_of(&self.system_account(name)?)?)),
             Question::RunProgram(program, facts) => self.run_program(asked, program, facts),
+            Question::RunLine(named, facts) => self.run_line(asked, named, facts),
+            Question::OpenLine(named) => self.open_line(named),
             Question::Bind(address) => self.bind(address),
             _ => Err(ErrorKind::Unsupported.into()),
         }
@@ -172,12 +183,62 @@ impl Clerk {
             return Err(refused(format!("the configuration names no program {:?}", program.words)));
         }
         let environment = checked(facts)?;
-        let input = asked.input.as_ref().ok_or(ErrorKind::InvalidInput)?.try_clone()?;
-        let until = Instant::now() + self.config.timeouts.program.saturating_add(LIMIT);
-        let is_over = || asked.is_given_up() || Instant::now() >= until;
         let user = Some(program.user.as_deref().unwrap_or(&self.config.user));
+        let (input, is_over) = (asked.input()?, self.is_over(asked));
         let (end, said) = run(Run { words: &program.words, user, account: None, environment: &environment, input }, is_over)?;
         plain(Answer::Ran(end, said))
+    }
+
+    /// Of a program that is run for this question: is its time up?
+    fn is_over<'a>(&self, asked: &'a Asked) -> impl FnMut() -> bool + use<'a> {
+        let until = Instant::now() + self.config.timeouts.program.saturating_add(LIMIT);
+        move || asked.is_given_up() || Instant::now() >= until
+    }
+
+    /// The command of a line that stands where it is said to stand, as its owner.
+    fn run_line(&self, asked: &Asked, named: &Named, facts: &Environment) -> Reply {
+        let environment = checked(facts)?;
+        let line = self.find_line(named)?;
+        let job = Job { environment: &environment, input: asked.input()? };
+        let (end, said) = line::run_command(&line, job, Some(&self.config.alias_user), &mut self.is_over(asked))?;
+        plain(Answer::Ran(end, said))
+    }
+
+    /// The file of such a line, as its owner.
+    fn open_line(&self, named: &Named) -> Reply {
+        let line = self.find_line(named)?;
+        if line.of == LineOf::Aliases {
+            asuser::become_named(&self.config.alias_user)?;
+        }
+        let file = line::open_to_append(&line, None)?;
+        Ok((Answer::Done, file.into_iter().map(OwnedFd::from).collect()))
+    }
+
+    /// Looks a line up in its file: as root in those of the administrator, in a user's own as that user, who this process is
+    /// then. What stands in none is not done.
+    fn find_line(&self, named: &Named) -> io::Result<Line> {
+        let text = named.text.clone();
+        let (of, stands_there) = match &named.user {
+            None => {
+                let files = [
+                    (&self.config.aliases, alias::parse as fn(&str) -> Table),
+                    (&self.config.virtual_addresses, alias::parse_virtual),
+                ];
+                let files = files.into_iter().filter_map(|(path, parse)| Some((path.as_deref()?, parse)));
+                let tables = files.filter_map(|(path, parse)| check_aliases(path, parse).ok());
+                (LineOf::Aliases, tables.into_iter().any(|table| table.has_line(&text)))
+            }
+            Some(user) => {
+                let account = self.system_account(user)?;
+                let forward = asuser::forward_of(&account)?.unwrap_or_default();
+                let targets = alias::parse_list(&String::from_utf8_lossy(&forward)).unwrap_or_default();
+                (LineOf::Forward(account), targets.iter().any(|(_, target)| *target == Target::Line(text.clone())))
+            }
+        };
+        match stands_there {
+            true => Ok(Line { of, number: 0, text }),
+            false => Err(refused(format!("no file names {text:?}"))),
+        }
     }
 
     /// The text of the configuration, certificate and key. What can't change while the daemon runs stays as it is.

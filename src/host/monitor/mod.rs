@@ -11,7 +11,7 @@
 pub mod wire;
 
 use super::program::{End, GRACE};
-use super::{Account, Direct, Host, Job, ScramKeys};
+use super::{Account, Direct, Host, Job, Line, LineOf, ScramKeys};
 use crate::config::Program;
 use crate::sys::unix::packet;
 use crate::sys::{Disk, File, Open, disk::RealFile};
@@ -26,7 +26,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wire::{Answer, MOST_ANSWER, MOST_QUESTION, Question};
+use wire::{Answer, Environment, MOST_ANSWER, MOST_QUESTION, Named, Question};
 
 /// An answer that takes longer does not come any more. Passwords wait for each other.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -170,9 +170,42 @@ impl Host for Monitor {
         }
     }
 
+    fn run_line(&self, line: &Line, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
+        self.run(&Question::RunLine(named(line), facts(&job)), job, is_over)
+    }
+
+    fn open_line(&self, line: &Line) -> io::Result<Option<Arc<dyn File>>> {
+        let file = self.done(&Question::OpenLine(named(line)))?.pop();
+        Ok(file.map(|file| Arc::new(RealFile(file.into())) as Arc<dyn File>))
+    }
+
     fn run_program(&self, program: &Program, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
-        let facts = job.environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        let socket = self.send(&Question::RunProgram(program.clone(), facts), Some(job.input.as_fd()))?;
+        self.run(&Question::RunProgram(program.clone(), facts(&job)), job, is_over)
+    }
+
+    /// The monitor reads what has changed when it is asked.
+    fn reload(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A line as it is asked for.
+fn named(line: &Line) -> Named {
+    let user = match &line.of {
+        LineOf::Aliases => None,
+        LineOf::Forward(account) => Some(account.name.clone()),
+    };
+    Named { user, text: line.text.clone() }
+}
+
+fn facts(job: &Job<'_>) -> Environment {
+    job.environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+impl Monitor {
+    /// Has something run that takes a message.
+    fn run(&self, question: &Question, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
+        let socket = self.send(question, Some(job.input.as_fd()))?;
         drop(job.input);
         let mut told: Option<Instant> = None;
         while !wait(socket.as_fd(), LOOK)? {
@@ -192,11 +225,6 @@ impl Host for Monitor {
             (Answer::Ran(end, said), _) => Ok((end, said)),
             _ => Err(unheard()),
         }
-    }
-
-    /// The monitor reads what has changed when it is asked.
-    fn reload(&self) -> io::Result<()> {
-        Ok(())
     }
 }
 

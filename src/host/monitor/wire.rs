@@ -38,12 +38,25 @@ pub enum Question {
     Forward(String),
     /// [`crate::host::Host::run_program`], with this environment; a second descriptor brings the message.
     RunProgram(Program, Environment),
+    /// [`crate::host::Host::run_line`], with this environment; a second descriptor brings the message.
+    RunLine(Named, Environment),
+    /// [`crate::host::Host::open_line`]; brings a descriptor, unless what is written there is thrown away.
+    OpenLine(Named),
     /// The configuration as it is now, with certificate and key.
     Reload,
     /// A socket that listens at this address of the configuration that was asked for last; brings a descriptor.
     Bind(String),
     /// That configuration is in force.
     Adopt,
+}
+
+/// A line by what it says, and whose it is: where in the file it stands may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The user of the system in whose `.forward` it stands; none: it is of the alias files.
+    pub user: Option<String>,
+    /// [`crate::host::Line::text`].
+    pub text: String,
 }
 
 /// Facts for a program, by name.
@@ -147,6 +160,14 @@ impl Writer {
         let begun = self.number(u32::try_from(texts.len()).unwrap_or(u32::MAX));
         texts.fold(begun, |begun, text| begun.field(text.as_bytes()))
     }
+
+    fn facts(self, facts: &Environment) -> Writer {
+        self.texts(facts.iter().map(|(name, _)| name)).texts(facts.iter().map(|(_, value)| value))
+    }
+
+    fn line(self, line: &Named) -> Writer {
+        self.optional(line.user.as_deref()).field(line.text.as_bytes())
+    }
 }
 
 /// A packet that is being read. None: it is not as it should be.
@@ -189,6 +210,15 @@ impl<'a> Reader<'a> {
     fn texts(&mut self) -> Option<Vec<String>> {
         let count = self.number().filter(|count| *count <= MOST_WORDS)?;
         (0..count).map(|_| self.text()).collect()
+    }
+
+    fn facts(&mut self) -> Option<Environment> {
+        let (names, values) = (self.texts()?, self.texts()?);
+        (names.len() == values.len()).then(|| names.into_iter().zip(values).collect())
+    }
+
+    fn line(&mut self) -> Option<Named> {
+        Some(Named { user: self.optional(Reader::text)?, text: self.text()? })
     }
 
     fn optional<T>(&mut self, value: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
@@ -234,11 +264,11 @@ impl Question {
             }
             Question::MakeFolders(name, path) => Writer::new(b'm').field(name.as_bytes()).path(path.as_os_str()),
             Question::Forward(name) => Writer::new(b'F').field(name.as_bytes()),
-            Question::RunProgram(program, facts) => Writer::new(b'p')
-                .texts(program.words.iter())
-                .optional(program.user.as_deref())
-                .texts(facts.iter().map(|(name, _)| name))
-                .texts(facts.iter().map(|(_, value)| value)),
+            Question::RunProgram(program, facts) => {
+                Writer::new(b'p').texts(program.words.iter()).optional(program.user.as_deref()).facts(facts)
+            }
+            Question::RunLine(line, facts) => Writer::new(b'l').line(line).facts(facts),
+            Question::OpenLine(line) => Writer::new(b'n').line(line),
             Question::Reload => Writer::new(b'R'),
             Question::Bind(address) => Writer::new(b'b').field(address.as_bytes()),
             Question::Adopt => Writer::new(b'A'),
@@ -263,10 +293,10 @@ impl Question {
                 b'F' => Question::Forward(fields.text()?),
                 b'p' => {
                     let program = Program { words: fields.texts()?, user: fields.optional(Reader::text)? };
-                    let (names, values) = (fields.texts()?, fields.texts()?);
-                    let facts = (names.len() == values.len()).then(|| names.into_iter().zip(values).collect())?;
-                    Question::RunProgram(program, facts)
+                    Question::RunProgram(program, fields.facts()?)
                 }
+                b'l' => Question::RunLine(fields.line()?, fields.facts()?),
+                b'n' => Question::OpenLine(fields.line()?),
                 b'R' => Question::Reload,
                 b'b' => Question::Bind(fields.text()?),
                 b'A' => Question::Adopt,
@@ -287,6 +317,8 @@ impl Question {
             Question::MakeFolders(..) => "make-folders",
             Question::Forward(_) => "forward",
             Question::RunProgram(..) => "run-program",
+            Question::RunLine(..) => "run-line",
+            Question::OpenLine(_) => "open-line",
             Question::Reload => "reload",
             Question::Bind(_) => "bind",
             Question::Adopt => "adopt",
@@ -400,6 +432,9 @@ mod tests {
                 proptest::collection::vec((name(), name()), 0..5)
             )
                 .prop_map(|(words, user, facts)| Question::RunProgram(Program { words, user }, facts)),
+            (proptest::option::of(name()), name()).prop_map(|(user, text)| Question::OpenLine(Named { user, text })),
+            (proptest::option::of(name()), name(), proptest::collection::vec((name(), name()), 0..5))
+                .prop_map(|(user, text, facts)| Question::RunLine(Named { user, text }, facts)),
         ]
     }
 
