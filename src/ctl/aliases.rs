@@ -32,7 +32,15 @@ pub fn check(file: Option<&Path>) -> Result<(), Failure> {
     for (path, parse, what) in files {
         let Some(path) = path else { continue };
         let name = path.display();
-        let table = check_aliases(path, parse).map_err(|error| match error.kind() {
+        let table = match check_aliases(path, parse) {
+            // It need not be there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                say(&format!("{name}: there is no such file\n"))?;
+                continue;
+            }
+            checked => checked,
+        };
+        let table = table.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => Failure::new(exit::DATAERR, format!("{name}: {error}")),
             _ => Failure::new(exit::NOINPUT, format!("{name}: {error}")),
         })?;

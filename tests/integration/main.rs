@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admin;
+mod aliases;
 mod attacks;
 mod carry;
 mod common;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         destinations::tests(),
         outbound::tests(),
         admin::tests(),
+        aliases::tests(),
         carry::tests(),
         queue::tests(),
         proxy::tests(),

@@ -15,6 +15,8 @@ crate::tests![
     planted_files_are_left_alone,
     both_kinds_of_users_live_side_by_side,
     the_daemon_is_in_its_cage,
+    what_a_forward_says_is_done_as_its_owner,
+    lines_of_the_alias_file_are_done_as_its_user,
 ];
 
 /// Of [`PASSWORD`], by `openssl passwd -6`.
@@ -259,4 +261,77 @@ fn the_daemon_is_in_its_cage() {
     }
     assert!(seen > 1);
     daemon.wait_for_log(10, "event=sandbox files=true calls=true");
+}
+
+fn home(daemon: &Daemon, user: &str) -> PathBuf {
+    daemon.path("home").join(user)
+}
+
+/// A `.forward` of this user's.
+fn forward(daemon: &Daemon, user: &str, uid: u32, text: &str) -> PathBuf {
+    let path = home(daemon, user).join(".forward");
+    fs::write(&path, text).unwrap();
+    set(&path, 0o644, uid, uid);
+    path
+}
+
+fn what_a_forward_says_is_done_as_its_owner() {
+    let mut daemon = prepare(SYSTEM);
+    let (box_of_bob, got) = (home(&daemon, "bob").join("box"), home(&daemon, "alice").join("got"));
+    forward(
+        &daemon,
+        "alice",
+        ALICE,
+        "# a copy here, and what procmail's page says\n\\alice, \"|IFS=' ' && cat > $HOME/got && id -u >> $HOME/got || exit 75 #alice\"\n",
+    );
+    forward(&daemon, "bob", BOB, &format!("{}\n", box_of_bob.display()));
+    // Two that lead to each other; one that others can write to, one that is another's, one that is no file, one without end.
+    forward(&daemon, "locked", 40_003, "expired@here.test\n");
+    forward(&daemon, "expired", 40_004, "locked@here.test\n");
+    set(&forward(&daemon, "unsure", 40_005, "|touch /tmp/unsure\n"), 0o666, 40_005, 40_005);
+    set(&forward(&daemon, "service", 900, "|touch /tmp/service\n"), 0o644, BOB, BOB);
+    daemon.start();
+    let everybody = ["alice", "bob", "locked", "expired", "unsure", "service"].map(|user| format!("{user}@here.test"));
+    let everybody: Vec<&str> = everybody.iter().map(String::as_str).collect();
+    assert!(daemon.send(&everybody, &letter("forwarded", "text")).starts_with("250"));
+    let text = wait_for("the command's file", 60, || {
+        let text = fs::read_to_string(&got).ok()?;
+        text.ends_with(&format!("{ALICE}\n")).then_some(text)
+    });
+    assert!(text.contains("Subject: forwarded\n") && text.contains("Delivered-To: alice@here.test\n"), "{text}");
+    assert_eq!((facts(&got).1, daemon.wait_for_mail("alice", 1, 30).len()), (ALICE, 1));
+    let text = wait_for("the file", 60, || fs::read_to_string(&box_of_bob).ok().filter(|text| text.ends_with("text\n\n")));
+    assert!(text.starts_with("From sender@sender.test ") && text.contains("Subject: forwarded\n"), "{text}");
+    assert_eq!((facts(&box_of_bob), daemon.mailbox("bob").exists()), ((0o600, BOB, BOB), false));
+    for user in ["locked", "expired", "unsure", "service"] {
+        let file = daemon.mailbox(user);
+        let text = wait_for("what no .forward keeps away", 60, || fs::read_to_string(&file).ok().filter(|text| !text.is_empty()));
+        assert_eq!(text.matches("Subject: forwarded\n").count(), 1, "{user}: {text}");
+    }
+    daemon.wait_for_log(30, "event=forward-refused user=unsure");
+    wait_for("an empty queue", 30, || daemon.queue().is_empty().then_some(()));
+    // Who takes its line back has it done no more.
+    fs::remove_file(&got).unwrap();
+    forward(&daemon, "alice", ALICE, "\\alice\n");
+    assert!(daemon.send(&["alice@here.test"], &letter("again", "text")).starts_with("250"));
+    assert_eq!(daemon.wait_for_mail("alice", 2, 30).len(), 2);
+    assert!(!got.exists());
+}
+
+fn lines_of_the_alias_file_are_done_as_its_user() {
+    let mut daemon = prepare(SYSTEM);
+    let dir = daemon.path("out");
+    fs::create_dir(&dir).unwrap();
+    set(&dir, 0o777, 0, 0);
+    let (ran, filed) = (dir.join("ran"), dir.join("filed"));
+    let text = format!("cmd: \"|id -un > {}\"\nfile: {}\nboth: cmd, file, alice\n", ran.display(), filed.display());
+    fs::write(daemon.path("aliases"), text).unwrap();
+    set(&daemon.path("aliases"), 0o644, 0, 0);
+    daemon.start();
+    assert!(daemon.send(&["both@here.test"], &letter("filed", "text")).starts_with("250"));
+    let user = wait_for("the command", 60, || fs::read_to_string(&ran).ok().filter(|text| text.ends_with('\n')));
+    assert_eq!(user, "nobody\n");
+    wait_for("the file", 60, || fs::read_to_string(&filed).ok().filter(|text| text.contains("Subject: filed\n")));
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    assert_eq!((facts(&filed).1, daemon.wait_for_mail("alice", 1, 30).len()), (nobody.uid.as_raw(), 1));
 }

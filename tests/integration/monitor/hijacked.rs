@@ -10,7 +10,7 @@ use nix::sys::socket::{SockType, getsockopt, sockopt};
 use pillarbox::config::Program;
 use pillarbox::host::monitor::Monitor;
 use pillarbox::host::monitor::wire::{Answer, Question};
-use pillarbox::host::{Account, Host, Job};
+use pillarbox::host::{Account, Host, Job, Line, LineOf};
 use pillarbox::sys::unix::{packet, process_handle};
 use pillarbox::sys::{Open, RealDisk};
 use std::fs;
@@ -78,6 +78,18 @@ fn it_can_ask_and_not_command() {
         let program = Program { words: words.clone(), user };
         let job = Job { environment: &[], input: tempfile::tempfile().unwrap() };
         assert_eq!(kind(monitor.run_program(&program, job, &mut || false)), denied);
+    }
+
+    // A line that stands in no file.
+    let alice = Account { name: "alice".into(), uid: 0, gid: 0, home: Some("/root".into()) };
+    for of in [LineOf::Aliases, LineOf::Forward(alice)] {
+        for text in [format!("|touch {}/mark", mark.path().display()), "/etc/shadow".into(), "/etc/passwd".into(), String::new()]
+        {
+            let line = Line { of: of.clone(), number: 1, text };
+            let job = Job { environment: &[], input: tempfile::tempfile().unwrap() };
+            assert_eq!(kind(monitor.run_line(&line, job, &mut || false)), denied, "{line:?}");
+            assert_eq!(kind(monitor.open_line(&line)), denied, "{line:?}");
+        }
     }
     assert!(!mark.path().join("mark").exists());
     daemon.wait_for_log(30, "monitor-refused reason=");
