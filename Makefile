@@ -86,6 +86,7 @@ install: all
 	ln -sf pillarboxctl $(DESTDIR)$(SBINDIR)/sendmail
 	ln -sf ../sbin/pillarboxctl $(DESTDIR)$(LIBDIR)/sendmail
 	ln -sf ../sbin/pillarboxctl $(DESTDIR)$(BINDIR)/mailq
+	ln -sf ../sbin/pillarboxctl $(DESTDIR)$(BINDIR)/newaliases
 	for page in $(PAGES); do install -m 644 man/$$page $(DESTDIR)$(MANDIR)/man$${page##*.}; done
 	for file in $(ETC); do install -m $$(test -x etc/$$file && echo 755 || echo 644) etc/$$file $(DESTDIR)$(SYSCONFDIR)/$$file; done
 	sed 's,/usr/sbin,$(SBINDIR),' etc/pillarbox.service > $(DESTDIR)$(UNITDIR)/pillarbox.service
@@ -94,7 +95,7 @@ install: all
 # Mail, users and configuration stay.
 uninstall:
 	cd $(DESTDIR)$(SBINDIR) && rm -f $(PROGRAMS) pillarbox-drop sendmail
-	rm -f $(DESTDIR)$(LIBDIR)/sendmail $(DESTDIR)$(BINDIR)/mailq $(DESTDIR)$(UNITDIR)/pillarbox.service
+	rm -f $(DESTDIR)$(LIBDIR)/sendmail $(DESTDIR)$(BINDIR)/mailq $(DESTDIR)$(BINDIR)/newaliases $(DESTDIR)$(UNITDIR)/pillarbox.service
 	for page in $(PAGES); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
 	cd $(DESTDIR)$(SYSCONFDIR) && rm -f $(ETC)
 

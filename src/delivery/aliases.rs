@@ -8,10 +8,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// A file is looked at so often, if it is asked for.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// A file that is longer is none of these.
 const MOST_BYTES: u64 = 64 << 20;
@@ -48,8 +44,6 @@ pub(super) struct Watched {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When it was looked at last, by the clock that never jumps.
-    looked: Option<Duration>,
     /// Of the file that was read last.
     stamp: Option<Stamp>,
     table: Arc<Table>,
@@ -79,13 +73,10 @@ impl Watched {
     }
 
     /// What a key stands for, by its line and its targets. An error: it is there, and can't be told.
-    pub(super) fn look_up(&self, key: &str, now: Duration) -> io::Result<Option<Entry>> {
+    pub(super) fn look_up(&self, key: &str) -> io::Result<Option<Entry>> {
         let Some(path) = &self.path else { return Ok(None) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK) {
-            state.looked = Some(now);
-            state.refresh(path, self.parse);
-        }
+        state.refresh(path, self.parse);
         match state.table.entries.get(key) {
             Some(Entry { line, targets: None }) => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: line {line} is not understood", path.display())))
@@ -155,6 +146,11 @@ fn read(path: &Path, most: u64) -> io::Result<(String, Metadata)> {
     Ok((String::from_utf8_lossy(&bytes).into_owned(), meta))
 }
 
+/// Does a name in an alias file stand for this line?
+pub fn has_line(path: &Path, text: &str) -> io::Result<bool> {
+    Ok(alias::parse(&read(path, MOST_BYTES)?.0).has_line(text))
+}
+
 /// What an alias file, or one of virtual addresses, says, and what is wrong with it and with what it includes.
 pub fn check(path: &Path, parse: fn(&str) -> Table) -> io::Result<Table> {
     let mut table = parse(&read(path, MOST_BYTES)?.0);
@@ -191,10 +187,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("aliases");
         let watched = Watched::new(Some(path.clone()), alias::parse);
-        let now = std::cell::Cell::new(Duration::ZERO);
         let told = |name: &str| {
-            now.set(now.get() + LOOK);
-            let found = watched.look_up(name, now.get()).map_err(|error| error.kind())?;
+            let found = watched.look_up(name).map_err(|error| error.kind())?;
             Ok::<_, io::ErrorKind>(found.and_then(|entry| entry.targets).map(|targets| targets[0].1.to_string()))
         };
         let put = |text: &str| {

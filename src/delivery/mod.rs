@@ -54,7 +54,7 @@ mod table;
 mod tests;
 mod trace;
 
-pub use aliases::check as check_aliases;
+pub use aliases::{check as check_aliases, has_line as alias_file_has};
 pub use filing::{Batch, FileError, Filed};
 pub use operator::{May, Operated, Operation, Which};
 pub use pickup::MOST_RECIPIENTS;

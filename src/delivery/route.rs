@@ -379,7 +379,7 @@ impl Router<'_> {
     }
 
     fn alias(&self, name: &str) -> io::Result<Option<Entry>> {
-        self.tables.aliases.look_up(name, self.office.clock.elapsed())
+        self.tables.aliases.look_up(name)
     }
 
     fn look_at_name(&self, local: &str, domain: &Domain) -> io::Result<Found<Node, End>> {
@@ -395,7 +395,7 @@ impl Router<'_> {
 
     fn virtual_address(&self, key: &str, domain: &Domain, is_here: bool) -> io::Result<Option<Found<Node, End>>> {
         let table = &self.tables.addresses;
-        let Some(entry) = table.look_up(key, self.office.clock.elapsed())? else { return Ok(None) };
+        let Some(entry) = table.look_up(key)? else { return Ok(None) };
         let why = format!("virtual address, line {} of {}", entry.line, table.name());
         // Names without a domain are ours.
         let home = || Domain::Name(self.config.domains.first().unwrap_or(&self.config.hostname).clone());

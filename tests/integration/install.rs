@@ -62,7 +62,7 @@ fn what_is_installed_is_removed() {
         assert!(there.contains(Path::new(name)), "{name} is not among {there:?}");
     }
     // The links lead to the tool, by the names under which it is something else.
-    for name in ["sbin/sendmail", "lib/sendmail", "bin/mailq"] {
+    for name in ["sbin/sendmail", "lib/sendmail", "bin/mailq", "bin/newaliases"] {
         let link = root.path().join("usr/local").join(name);
         assert_eq!(fs::canonicalize(&link).unwrap(), fs::canonicalize(root.path().join("usr/local/sbin/pillarboxctl")).unwrap());
     }

@@ -373,7 +373,7 @@ postfix_again() {
 }
 
 steps='postfix_at_work installed_over_postfix mailboxes_belong_to_users programs_hand_mail_in hundred_sessions users_log_in maildir_comes_in
-    without_the_daemon mailbox_is_attacked
+    procmail_sorts aliases_are_as_they_were without_the_daemon mailbox_is_attacked
     comes_back_after_a_kill queue_outlives_a_reboot cron_reports upgraded removed postfix_again'
 for step in $steps; do
     begun=$(date +%s%N)

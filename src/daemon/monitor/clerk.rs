@@ -4,13 +4,13 @@ use super::children::Kind;
 use crate::config::{self, Config, Program, Via};
 use crate::daemon::options::Options;
 use crate::daemon::{background, listeners, logger, supervise};
-use crate::delivery::check_aliases;
+use crate::delivery::alias_file_has;
 use crate::host::asuser::{self, Roots};
 use crate::host::line::{self, FACTS, Job, Line, LineOf, harmless};
 use crate::host::monitor::wire::{Answer, Environment, Named, Question};
 use crate::host::program::{Run, run};
 use crate::host::{Account, Chain, Host};
-use crate::mail::alias::{self, Table, Target};
+use crate::mail::alias::{self, Target};
 use crate::sys::unix::packet;
 use crate::sys::{Disk, RealDisk};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -214,19 +214,14 @@ impl Clerk {
         Ok((Answer::Done, file.into_iter().map(OwnedFd::from).collect()))
     }
 
-    /// Looks a line up in its file: as root in those of the administrator, in a user's own as that user, who this process is
+    /// Looks a line up in its file: as root in that of the administrator, in a user's own as that user, who this process is
     /// then. What stands in none is not done.
     fn find_line(&self, named: &Named) -> io::Result<Line> {
         let text = named.text.clone();
         let (of, stands_there) = match &named.user {
             None => {
-                let files = [
-                    (&self.config.aliases, alias::parse as fn(&str) -> Table),
-                    (&self.config.virtual_addresses, alias::parse_virtual),
-                ];
-                let files = files.into_iter().filter_map(|(path, parse)| Some((path.as_deref()?, parse)));
-                let tables = files.filter_map(|(path, parse)| check_aliases(path, parse).ok());
-                (LineOf::Aliases, tables.into_iter().any(|table| table.has_line(&text)))
+                let path = self.config.aliases.as_deref().ok_or_else(|| refused("there are no aliases".into()))?;
+                (LineOf::Aliases, alias_file_has(path, &text)?)
             }
             Some(user) => {
                 let account = self.system_account(user)?;

@@ -53,7 +53,7 @@ pub enum Question {
 /// A line by what it says, and whose it is: where in the file it stands may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// The user of the system in whose `.forward` it stands; none: it is of the alias files.
+    /// The user of the system in whose `.forward` it stands; none: it is of the alias file.
     pub user: Option<String>,
     /// [`crate::host::Line::text`].
     pub text: String,
