@@ -97,6 +97,7 @@ impl Draft {
             virtual_addresses: None,
             alias_user: "nobody".into(),
             detail_folders: false,
+            srs: true,
             spool: "/var/spool/pillarbox".into(),
             mail: "/var/mail".into(),
             pid_file: None,
@@ -215,6 +216,7 @@ impl Draft {
             })
         });
         top.set("detail", &mut config.detail_folders, report, |v| choice(v, &[("inbox", false), ("folder", true)]));
+        top.set("srs", &mut config.srs, report, |v| choice(v, &[("on", true), ("off", false)]));
     }
 
     fn apply_tables(&mut self, top: &Section<'_, '_>, report: &mut Report) {

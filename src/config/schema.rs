@@ -18,6 +18,7 @@ pub const KEYS: &[&str] = &[
     "virtual",
     "alias_user",
     "detail",
+    "srs",
     "spool",
     "mail",
     "pid_file",
@@ -101,6 +102,8 @@ pub struct Config {
     pub alias_user: String,
     /// Mail for `user+detail` goes to the folder of that name, if there is one.
     pub detail_folders: bool,
+    /// Mail that is sent on to other hosts gets a sender of ours (see [`crate::mail::srs`]).
+    pub srs: bool,
     /// Journal, state, folders.
     pub spool: PathBuf,
     /// Where each user's INBOX lies.

@@ -16,7 +16,7 @@ use super::search::Walk;
 use super::{Office, Route};
 use crate::auth::Shown;
 use crate::mail::dsn::Notify;
-use crate::mail::{Envelope, MailDsn, RcptDsn, Recipient, ReversePath};
+use crate::mail::{Address, Envelope, MailDsn, RcptDsn, Recipient, ReversePath};
 use crate::spool::{Draft, Entry, Outcome, SpoolError, Status};
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
@@ -25,8 +25,19 @@ use std::sync::Arc;
 /// One recipient and what it stands for.
 struct Expanded {
     index: u32,
-    /// By who answers for them.
-    parts: BTreeMap<Option<String>, Vec<End>>,
+    /// By who sends them on.
+    parts: BTreeMap<Sender, Vec<End>>,
+}
+
+/// Under whose name a message is sent on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sender {
+    /// It stays.
+    Same,
+    /// An address of ours that stands for it.
+    Rewritten(Address),
+    /// Who answers for the members of a list.
+    Owner(Address),
 }
 
 /// Sends a message on for these recipients, and makes the first round of what is sent. Gives what becomes of those for whom
@@ -42,7 +53,7 @@ pub(super) fn expand(
     let mut known = direct(office, entry);
     for &index in indices {
         match look(office, entry, index, delivered_to) {
-            Ok(walk) => expanded.push(parts(index, walk, &mut known)),
+            Ok(walk) => expanded.push(Expanded { index, parts: parts(office, entry, index, walk, &mut known) }),
             Err(verdict) => decided.push((index, verdict)),
         }
     }
@@ -99,14 +110,25 @@ fn look(office: &Office, entry: &Entry, index: u32, delivered_to: &[String]) -> 
 }
 
 /// Without those that get a copy already.
-fn parts(index: u32, walk: Walk<End>, known: &mut HashSet<String>) -> Expanded {
-    let mut parts: BTreeMap<Option<String>, Vec<End>> = BTreeMap::new();
+fn parts(office: &Office, entry: &Entry, index: u32, walk: Walk<End>, known: &mut HashSet<String>) -> BTreeMap<Sender, Vec<End>> {
+    let mut parts: BTreeMap<Sender, Vec<End>> = BTreeMap::new();
+    let sender = entry.envelope.reverse_path.0.as_ref();
+    let own = super::address(entry, index).map(Address::domain);
+    let rewritten = sender.zip(own).and_then(|(sender, own)| office.sends_on_as(sender, own));
     for (end, owner) in walk.ends {
-        if known.insert(end.key()) {
-            parts.entry(owner).or_default().push(end);
+        if !known.insert(end.key()) {
+            continue;
         }
+        // Mail that must not be answered stays so.
+        let owner = owner.filter(|_| sender.is_some()).and_then(|owner| owner.parse().ok());
+        let sender = match (owner, &rewritten) {
+            (Some(owner), _) => Sender::Owner(owner),
+            (None, Some(rewritten)) if office.is_foreign(&end) => Sender::Rewritten(rewritten.clone()),
+            (None, _) => Sender::Same,
+        };
+        parts.entry(sender).or_default().push(end);
     }
-    Expanded { index, parts }
+    parts
 }
 
 /// The one act.
@@ -116,13 +138,14 @@ fn send(office: &Arc<Office>, entry: &Entry, expanded: &[Expanded]) -> Result<Ve
     for Expanded { index, parts } in expanded {
         let Some(recipient) = super::recipient(entry, *index) else { continue };
         let count: usize = parts.values().map(Vec::len).sum();
-        for (owner, ends) in parts {
-            let envelope = envelope(entry, recipient, owner.as_deref(), ends, count == 1);
+        for (sender, ends) in parts {
+            let envelope = envelope(entry, recipient, sender, ends, count == 1);
             drafts.push(write(office, entry, recipient, envelope)?);
         }
         // Who hears of it (RFC 3461 §5.2.7): from the list itself, or else that it went to several.
         let said = |text: &str| (*index, Trouble::own("2.0.0", text));
-        match (report::wishes(entry, *index).success, parts.keys().any(Option::is_some)) {
+        let is_list = parts.keys().any(|sender| matches!(sender, Sender::Owner(_)));
+        match (report::wishes(entry, *index).success, is_list) {
             (true, true) => listed.push(said("It is on its way to all who are on that list.")),
             (true, false) if count != 1 => aliased.push(said("It is on its way to all whom that address stands for.")),
             _ => {}
@@ -152,22 +175,25 @@ fn send(office: &Arc<Office>, entry: &Entry, expanded: &[Expanded]) -> Result<Ve
 
 /// What is said of it on its new way. For a list nothing is taken over of what the sender wants to hear (RFC 3461 §5.2.7.1); for
 /// the only one that an address stands for, all (§5.2.7.2); for several, all but of success (§5.2.7.3 c).
-fn envelope(entry: &Entry, recipient: &Recipient, owner: Option<&str>, ends: &[End], is_only: bool) -> Envelope {
+fn envelope(entry: &Entry, recipient: &Recipient, sender: &Sender, ends: &[End], is_only: bool) -> Envelope {
     let old = &*entry.envelope;
-    // Mail that must not be answered stays so.
-    let owner = owner.filter(|_| old.reverse_path.0.is_some()).and_then(|owner| owner.parse().ok());
-    let dsn = match (&owner, is_only) {
-        (Some(_), _) => RcptDsn::default(),
-        (None, true) => recipient.dsn.clone(),
-        (None, false) => {
+    let (reverse_path, is_list) = match sender {
+        Sender::Same => (old.reverse_path.clone(), false),
+        Sender::Rewritten(address) => (ReversePath(Some(address.clone())), false),
+        Sender::Owner(address) => (ReversePath(Some(address.clone())), true),
+    };
+    let dsn = match (is_list, is_only) {
+        (true, _) => RcptDsn::default(),
+        (false, true) => recipient.dsn.clone(),
+        (false, false) => {
             let notify = recipient.dsn.notify.map(|notify| Notify { success: false, ..notify });
             RcptDsn { notify, ..recipient.dsn.clone() }
         }
     };
     Envelope {
         recipients: ends.iter().map(|end| Recipient { dsn: dsn.clone(), ..end.recipient() }).collect(),
-        dsn: if owner.is_some() { MailDsn::default() } else { old.dsn.clone() },
-        reverse_path: owner.map_or_else(|| old.reverse_path.clone(), |owner| ReversePath(Some(owner))),
+        dsn: if is_list { MailDsn::default() } else { old.dsn.clone() },
+        reverse_path,
         body: old.body,
         utf8: old.utf8,
         release: None,

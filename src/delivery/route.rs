@@ -10,7 +10,7 @@ use super::{Hop, Office, Route};
 use crate::config::{Config, Via};
 use crate::host::Account;
 use crate::mail::alias::{self, Entry, Numbered, Target};
-use crate::mail::{Act, Address, Domain, Line, Place as Mailbox, Recipient};
+use crate::mail::{Act, Address, Domain, Line, Place as Mailbox, Recipient, srs};
 use crate::mailbox::{FolderName, MailboxError};
 use std::fmt;
 use std::io;
@@ -208,6 +208,27 @@ impl Office {
         }
     }
 
+    /// The sender of ours under which mail of `sender` is sent on that came for a domain of ours; none if its own will do.
+    pub(super) fn sends_on_as(&self, sender: &Address, own: &Domain) -> Option<Address> {
+        let config = self.config();
+        let is_here = |domain: &Domain| !matches!(place(&config, domain, is_ours), Place::Elsewhere(_));
+        if !config.srs || is_here(sender.domain()) || config.domains.contains(&sender.domain().key()) || !is_here(own) {
+            return None;
+        }
+        srs::forward(&self.srs_key()?, sender, own, self.clock.now())
+    }
+
+    /// Does mail leave for hosts of others there, which may ask who may send it?
+    pub(super) fn is_foreign(&self, end: &End) -> bool {
+        let is_host = matches!(end.to, To::Remote(Hop::Domain(_) | Hop::Host(..) | Hop::Literal(_)));
+        is_host && !self.config().domains.contains(&end.address.domain().key())
+    }
+
+    fn srs_key(&self) -> Option<ring::hmac::Key> {
+        let key = self.store.secret_for("srs");
+        key.map_err(|error| log::error!("event=srs-failed reason=\"{error}\"")).ok()
+    }
+
     /// May an address in one of these domains, parted by commas, have a copy in a mailbox here?
     pub(super) fn may_be_ours(&self, domains: &str) -> bool {
         let config = self.config();
@@ -299,6 +320,10 @@ impl Router<'_> {
             return Ok(Found::Next(Node::Elsewhere(address.clone(), hop)));
         }
         let place = place(&self.config, domain, is_ours);
+        if let (Place::Here | Place::Host, Some(sender)) = (&place, self.sender_before(address)) {
+            let why = "stands for a sender whose mail was sent on from here".to_owned();
+            return Ok(Found::Leads { why, to: vec![Node::Address(sender)], owner: None });
+        }
         if let Some(found) = self.virtual_address(&address.key(), domain, place == Place::Here)? {
             return Ok(found);
         }
@@ -312,6 +337,14 @@ impl Router<'_> {
                 None => Found::Next(Node::Elsewhere(address.clone(), hop)),
             },
         })
+    }
+
+    /// Whether or not senders are rewritten now: they may have been.
+    fn sender_before(&self, address: &Address) -> Option<Address> {
+        if !srs::is_rewritten(address) {
+            return None;
+        }
+        srs::reverse(&self.office.srs_key()?, address, self.office.clock.now())
     }
 
     fn look_at_user(&self, local: &str, domain: &Domain) -> io::Result<Found<Node, End>> {

@@ -17,6 +17,7 @@ pub mod parameters;
 mod preview;
 pub mod release;
 pub mod sent;
+pub mod srs;
 pub mod structure;
 pub mod subject;
 pub mod transfer;

@@ -12,6 +12,7 @@ crate::tests![
     a_detail_is_a_folder,
     what_senders_hear,
     ten_thousand_are_one_letter,
+    what_is_sent_on_comes_back_to_who_sent_it,
 ];
 
 fn write(path: &Path, text: &str) {
@@ -191,4 +192,30 @@ fn ten_thousand_are_one_letter() {
         (arrived.len() == 10_000).then_some(arrived)
     });
     assert!(arrived.iter().all(|argument| argument.contains("@far.test>")));
+}
+
+/// By the Sender Rewriting Scheme.
+fn what_is_sent_on_comes_back_to_who_sent_it() {
+    let sink = Sink::start();
+    let route = |domain: &str| format!("[[route]]\ndomain = \"{domain}\"\nhost = \"{}\"\n", sink.address);
+    let mut daemon = Setup::default().config(&(route("far.test") + &route("origin.test"))).prepare();
+    write(&daemon.path("aliases"), "friend: friend@far.test\n");
+    daemon.pin_ports();
+    daemon.start();
+    let send = |daemon: &Daemon, from: &str, to: &str| daemon.smtp().send(from, &[to], &letter(from, "text")).unwrap();
+    assert!(send(&daemon, "a@origin.test", "friend@here.test").starts_with("250"));
+    let (from, to) =
+        wait_for("the mail that goes on", 30, || sink.arrived().first().map(|one| (one.from.clone(), one.to.clone())));
+    let rewritten = from.trim_start_matches('<').split('>').next().unwrap();
+    assert!(rewritten.starts_with("SRS0=") && rewritten.ends_with("=origin.test=a@here.test"), "{from}");
+    assert!(to[0].starts_with("<friend@far.test>"), "{to:?}");
+    // The key is the same for as long as the spool is.
+    daemon.kill();
+    daemon.start();
+    assert!(send(&daemon, "", rewritten).starts_with("250"));
+    let (from, to) = wait_for("what comes back", 30, || sink.arrived().get(1).map(|one| (one.from.clone(), one.to.clone())));
+    assert!(from.starts_with("<>") && to[0].starts_with("<a@origin.test>"), "{from} {to:?}");
+    // Nobody else can have mail sent to others by such an address.
+    assert!(send(&daemon, "", &rewritten.replace("=a@", "=b@")).starts_with("550"));
+    assert!(send(&daemon, "", "SRS0=aaaaaa=AA=origin.test=a@here.test").starts_with("550"));
 }

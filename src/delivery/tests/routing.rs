@@ -278,3 +278,46 @@ fn an_expansion_survives_a_stop_at_any_moment() {
         run(10_000, stop);
     }
 }
+
+/// Who sent it, and to whom it goes, of what waits.
+fn waiting(house: &House) -> Vec<(String, String)> {
+    let told = |one: Unsettled| {
+        let envelope = house.delivery().entry(one.id).unwrap().envelope;
+        let to = envelope.recipient(one.waiting[0].index).unwrap();
+        (envelope.reverse_path.to_string(), to.address.to_string())
+    };
+    house.queue().into_iter().map(told).collect()
+}
+
+const FAR: &str = "[[route]]\ndomain = \"away.example\"\nhost = \"127.0.0.1:9\"\n[[route]]\ndomain = \"other.example\"\nhost = \"127.0.0.1:9\"\n";
+
+#[test]
+fn what_is_sent_on_has_a_sender_of_ours() {
+    let (_dir, house) = house("both: alice, both@away.example\nlist: list@away.example\nowner-list: alice\n", "", FAR);
+    house.post("a@other.example", &["both@me.example"], TEXT).unwrap();
+    assert!(house.mbox("alice").contains("Return-Path: <a@other.example>\n"), "{}", house.mbox("alice"));
+    house.store.checkpoint();
+    let (sender, to) = waiting(&house).remove(0);
+    assert!(sender.starts_with("SRS0=") && sender.ends_with("=other.example=a@me.example"), "{sender}");
+    assert_eq!(to, "both@away.example");
+    // What comes back to it finds its way, and nothing that somebody made up does.
+    house.post("", &[&sender], TEXT).unwrap();
+    assert!(waiting(&house).contains(&(String::new(), "a@other.example".to_owned())), "{:?}", waiting(&house));
+    assert!(ends(&house, &sender).starts_with("a@other.example: to the host"), "{}", ends(&house, &sender));
+    let made_up = sender.replace("=a@", "=b@");
+    assert!(matches!(house.delivery().post().route(&made_up.parse().unwrap()), Ok(Route::NoUser)), "{made_up}");
+    // These need none: SPF knows our own senders, and a list has its own.
+    for (from, to, wanted) in [("bob@me.example", "both", "bob@me.example"), ("a@other.example", "list", "owner-list@me.example")]
+    {
+        house.post(from, &[&format!("{to}@me.example")], TEXT).unwrap();
+        let found = waiting(&house);
+        assert!(found.contains(&(wanted.to_owned(), format!("{to}@away.example"))), "{wanted}: {found:?}");
+    }
+}
+
+#[test]
+fn senders_stay_if_that_is_wanted() {
+    let (_dir, house) = house("on: on@away.example\n", "", &format!("srs = \"off\"\n{FAR}"));
+    house.post("a@other.example", &["on@me.example"], TEXT).unwrap();
+    assert_eq!(waiting(&house), [("a@other.example".to_owned(), "on@away.example".to_owned())]);
+}
