@@ -188,11 +188,14 @@ fn list(line: &str, number: usize, targets: &mut Vec<Numbered>) -> Result<(), St
             rest = after.trim_start();
             continue;
         }
-        let (target, after) = match rest.strip_prefix('|') {
-            Some(command) if !command.trim_start().starts_with('"') => bare_command(rest),
-            _ => word(rest).and_then(|(text, after)| Ok((target(rest, &text)?, after)))?,
+        let (text, after) = match rest.strip_prefix('|') {
+            Some(command) if !command.trim_start().starts_with('"') => {
+                let (text, after) = bare_command(rest);
+                (text.to_owned(), after)
+            }
+            _ => word(rest)?,
         };
-        targets.push((number, target));
+        targets.push((number, target(rest, &text)?));
         rest = after.trim_start();
         if !rest.is_empty() && !rest.starts_with([',', '#']) {
             return Err(format!("a comma is missing before `{rest}`"));
@@ -202,7 +205,7 @@ fn list(line: &str, number: usize, targets: &mut Vec<Numbered>) -> Result<(), St
 }
 
 /// Up to the next comma that is not quoted; words and quotes are the shell's.
-fn bare_command(text: &str) -> (Target, &str) {
+fn bare_command(text: &str) -> (&str, &str) {
     let (mut quote, mut escaped) = (None, false);
     let end = text.find(|char| {
         match (char, quote) {
@@ -216,7 +219,7 @@ fn bare_command(text: &str) -> (Target, &str) {
         false
     });
     let (command, rest) = text.split_at(end.unwrap_or(text.len()));
-    (Target::Line(command.trim_end().to_owned()), rest)
+    (command.trim_end(), rest)
 }
 
 /// What a word means. `written`: with its quotes.
@@ -226,7 +229,9 @@ fn target(written: &str, text: &str) -> Result<Target, String> {
         return wrong("has a control character");
     }
     if text.starts_with(['/', '|']) {
-        return if text.len() > 1 { Ok(Target::Line(text.to_owned())) } else { wrong("names nothing") };
+        // An empty command would take the mail and do nothing with it.
+        let names_nothing = text.get(1..).is_none_or(|rest| rest.trim().is_empty());
+        return if names_nothing { wrong("names nothing") } else { Ok(Target::Line(text.to_owned())) };
     }
     if let Some(path) = text.get(..9).filter(|start| start.eq_ignore_ascii_case(":include:")).and_then(|_| text.get(9..)) {
         let path = path.trim_start();
@@ -323,10 +328,10 @@ mod tests {
     fn what_is_wrong_is_told_and_touches_nothing_else() {
         let table = parse(
             "good: alice\nno colon here\n  goes on\nbad: a b\nopen: \"x\nempty:\nrel: :include:x\n\
-             a@b.test: c\ntwice: a\nTwice: b\nslash: c\\\nend: bob\n",
+             a@b.test: c\ntwice: a\nTwice: b\nslash: c\\\nend: bob\nnothing: |\nblank: \"| \"\n",
         );
         let lines: Vec<usize> = table.wrong.iter().map(|wrong| wrong.line).collect();
-        assert_eq!(lines, [2, 4, 5, 6, 7, 8, 10, 11], "{:?}", table.wrong);
+        assert_eq!(lines, [2, 4, 5, 6, 7, 8, 10, 11, 13, 14], "{:?}", table.wrong);
         let known = |name: &str| table.entries.get(name).map(|entry| entry.targets.is_some());
         for (name, wanted) in [("good", Some(true)), ("end", Some(true)), ("bad", Some(false)), ("twice", Some(false))] {
             assert_eq!(known(name), wanted, "{name}");

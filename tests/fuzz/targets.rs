@@ -12,6 +12,7 @@ use pillarbox::config::load::from_text;
 use pillarbox::delivery::policy::{self, Mode, Policy};
 use pillarbox::host::password::Hash;
 use pillarbox::host::{ScramKeys, users};
+use pillarbox::mail::alias::{self, Table, Target as AliasTarget};
 use pillarbox::mail::convert::{Census, Converter, Proof, Refusal};
 use pillarbox::mail::imap_text::{self, Form};
 use pillarbox::mail::mboxrd::{Quoter, ToWire};
@@ -42,6 +43,7 @@ pub type Target = fn(&[u8]);
 /// A parser's name, which is that of its corpus, and its function.
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
+    ("aliases", aliases),
     ("header", header_fields),
     ("header_values", header_values),
     ("structure", mime_structure),
@@ -98,6 +100,33 @@ pub fn address(input: &[u8]) {
     if let Ok(domain) = Domain::parse(&text) {
         assert!(domain.key().is_ascii());
         assert_eq!(Domain::parse(&domain.key()).map(|again| again.key()), Ok(domain.key()));
+    }
+}
+
+/// What is understood stands on a line that is there, and a file or command begins as one and stays on its line.
+pub fn aliases(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let lines = text.lines().count();
+    let check = |(line, target): &(usize, AliasTarget)| {
+        assert!((1..=lines).contains(line));
+        match target {
+            AliasTarget::Line(text) => assert!(text.starts_with(['/', '|']) && text.len() > 1 && !text.contains('\n')),
+            AliasTarget::Include(path) => assert!(path.starts_with('/')),
+            _ => {}
+        }
+    };
+    for (parse, has_at) in [(alias::parse as fn(&str) -> Table, false), (alias::parse_virtual, true)] {
+        let table = parse(&text);
+        assert!(table.wrong.iter().all(|wrong| (1..=lines).contains(&wrong.line)));
+        for (key, entry) in &table.entries {
+            assert!((1..=lines).contains(&entry.line) && key.contains('@') == has_at, "{key}");
+            assert!(entry.targets.is_some() || !table.wrong.is_empty());
+            entry.targets.iter().flatten().for_each(check);
+        }
+    }
+    match alias::parse_list(&text) {
+        Ok(targets) => targets.iter().for_each(check),
+        Err(wrong) => assert!((1..=lines).contains(&wrong.line)),
     }
 }
 
