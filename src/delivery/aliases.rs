@@ -146,9 +146,13 @@ fn read(path: &Path, most: u64) -> io::Result<(String, Metadata)> {
     Ok((String::from_utf8_lossy(&bytes).into_owned(), meta))
 }
 
-/// Does a name in an alias file stand for this line?
+/// Does a name in an alias file stand for this line? None does if there is no such file.
 pub fn has_line(path: &Path, text: &str) -> io::Result<bool> {
-    Ok(alias::parse(&read(path, MOST_BYTES)?.0).has_line(text))
+    match read(path, MOST_BYTES) {
+        Ok((content, _)) => Ok(alias::parse(&content).has_line(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What an alias file, or one of virtual addresses, says, and what is wrong with it and with what it includes.
