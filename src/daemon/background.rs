@@ -4,6 +4,7 @@ use super::Failure;
 use super::options::Options;
 use crate::sys::unix::{Forked, fork_single_threaded};
 use crate::sys::{Disk, File, Lock, Open, RealDisk, exit};
+use nix::unistd::geteuid;
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -99,6 +100,12 @@ impl PidFile {
         let named = |error: io::Error| Failure::new(exit::CANTCREAT, format!("{}: {error}", path.display()));
         loop {
             let file = RealDisk.open(path, Open::Create(0o644)).map_err(named)?;
+            // Where its directory is not ours alone, it may be a second name of another file, or somebody else's to change.
+            let stat = file.stat().map_err(named)?;
+            if !stat.is_regular() || stat.links > 1 || stat.uid != geteuid().as_raw() {
+                let what = "it is no plain file of our own with one name; remove it";
+                return Err(named(io::Error::new(io::ErrorKind::PermissionDenied, what)));
+            }
             if !file.try_lock(Lock::Exclusive).map_err(named)? {
                 let mut text = [0; 16];
                 let length = file.read_at(&mut text, 0).unwrap_or(0);
@@ -151,5 +158,24 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         PidFile::create(&path).unwrap();
+    }
+
+    #[test]
+    fn what_was_put_in_its_place_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, other] = ["pid", "other"].map(|name| dir.path().join(name));
+        fs::write(&other, "precious").unwrap();
+        fs::hard_link(&other, &path).unwrap();
+        assert!(PidFile::create(&path).unwrap_err().what.contains("one name"));
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(PidFile::create(&path).is_err());
+        assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        if geteuid().is_root() {
+            fs::write(&path, "1\n").unwrap();
+            std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+            assert!(PidFile::create(&path).unwrap_err().what.contains("of our own"));
+        }
     }
 }

@@ -78,10 +78,22 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
     if config.has_system_users() {
         prepare_for_users(&config.mail, &config.spool.join("folders"), identity)?;
     }
+    // Who can replace the file with the process number has root send its signals to any process.
     for path in config.sockets().chain(config.pid_file.as_deref()) {
-        make(path.parent().unwrap_or(Path::new("/")), 0o755, identity)?;
+        make(dir_of(path), 0o755, None)?;
+    }
+    if let (Some(identity), Some(path)) = (identity, &config.pid_file) {
+        let dir = dir_of(path);
+        if fs::metadata(dir).is_ok_and(|meta| meta.uid() == identity.uid.as_raw()) {
+            let what = "its directory belongs to the account of the daemon, which can put any number there";
+            log::warn!("event=pid-file-unsafe path={} reason=\"{what}; say chown root {}\"", path.display(), dir.display());
+        }
     }
     Ok(())
+}
+
+fn dir_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
 }
 
 /// Where mail is left while no daemon runs. By its group `pillarbox-drop` lets everybody put files there, and count them;

@@ -26,6 +26,7 @@ mod own {
     use super::*;
     crate::tests![
         it_is_two_processes,
+        its_process_number_is_out_of_the_daemons_reach,
         users_passwords_are_the_monitors_secret,
         either_end_ends_the_other,
         a_failed_start_is_told_by_its_status,
@@ -84,6 +85,25 @@ fn it_is_two_processes() {
     assert!(!is_alive(served) && !daemon.path("pid").exists());
     daemon.start();
     assert_eq!(daemon.mail("alice").len(), 1);
+}
+
+/// Else `stop` as root ends whom it wants.
+fn its_process_number_is_out_of_the_daemons_reach() {
+    let mut daemon = setup().prepare();
+    let [run, file] = ["run", "run/pid"].map(|name| daemon.path(name));
+    daemon.replace_config(|text| text.replace(&format!("{:?}", daemon.path("pid")), &format!("{file:?}")));
+    daemon.start();
+    for path in [&run, &file] {
+        let meta = fs::metadata(path).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o022), (0, 0), "{}", path.display());
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{}\n", daemon.pid()));
+    assert!(!daemon.log().contains("pid-file-unsafe"));
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!file.exists());
+    std::os::unix::fs::chown(&run, Some(uid()), None).unwrap();
+    daemon.start();
+    daemon.wait_for_log(10, "event=pid-file-unsafe");
 }
 
 fn users_passwords_are_the_monitors_secret() {
