@@ -1,13 +1,15 @@
 //! What can't be done at once.
 
 use super::{House, Peer, TEXT};
+use crate::delivery::clerk::REST;
 use crate::delivery::outcome::{self, Trouble, Verdict};
 use crate::delivery::runner::InHand;
 use crate::delivery::{Operated, Operation, Which};
 use crate::mail::{Domain, ReversePath};
-use crate::spool::SpoolId;
+use crate::spool::{Outcome, SpoolId, Status};
 use crate::sys::{Disk, Lock, Open};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// With a queue of these settings and a route to a peer.
 fn house(queue: &str, peer: &Peer) -> House {
@@ -233,4 +235,25 @@ fn what_a_program_took_is_settled_when_its_try_is_over() {
         let waits = house.journal.waiting(id).map_or(0, |message| message.waiting.len());
         assert_eq!(waits, 29 - index as usize);
     }
+}
+
+#[test]
+fn outcomes_that_come_soon_one_after_the_other_share_a_sync() {
+    let peer = Peer::start();
+    peer.set_closed(true);
+    let house = house("retry = [\"1h\"]", &peer);
+    let ids: Vec<SpoolId> = (0..16).map(|_| house.post("bob@me.example", &["a@there.example"], TEXT).unwrap()).collect();
+    house.wait("deferral", || house.queue().iter().all(|message| message.waiting[0].tries > 0));
+    let (office, before, begun) = (house.office(), house.disk.operations(), Instant::now());
+    for &id in &ids {
+        let (recipients, time) = (vec![0], office.clock.now());
+        office.clerk.note(office, vec![Outcome { id, recipients, status: Status::Delivered, time, text: "there".into() }]);
+        // Each could have a sync of its own.
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    house.wait("outcomes", || ids.iter().all(|id| house.journal.waiting(*id).is_none()));
+    // However slowly they came; a write and a sync each time. What the keeper may do meanwhile is little.
+    let times = 2 + begun.elapsed().as_micros() / REST.as_micros();
+    let operations = house.disk.operations() - before;
+    assert!(u128::from(operations) <= 2 * times + 4, "{operations} operations, {times} times");
 }
