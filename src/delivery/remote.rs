@@ -29,6 +29,9 @@ const MOST_ADDRESSES: usize = 10;
 /// After that long no further address is asked.
 const LONGEST_SEARCH: Duration = Duration::from_secs(180);
 
+/// Bytes of a message that are looked at at a time.
+const BLOCK: usize = 64 * 1024;
+
 /// An open conversation with the host of a hop.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -462,7 +465,7 @@ struct Survey {
 /// go as they came.
 fn survey(message: &Message, utf8: bool) -> io::Result<Survey> {
     let mut found = Survey::default();
-    let mut block = vec![0; 64 * 1024];
+    let mut block = vec![0; usize::try_from(message.len()).unwrap_or(BLOCK).clamp(1, BLOCK)];
     let mut offset = 0;
     loop {
         let read = message.read_at(&mut block, offset)?;
