@@ -30,7 +30,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, getpid, getppid};
 use std::panic::PanicHookInfo;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,8 @@ pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<u8, Fa
         Part::Monitor(code) => Ok(code),
         Part::Daemon(socket, ready) => {
             let failed = |error| Failure::new(exit::OSERR, error);
-            let monitor = Arc::new(Monitor::new(Arc::new(RealDisk), socket).map_err(failed)?);
+            let monitor = Monitor::new(Arc::new(RealDisk), socket).map_err(failed)?;
+            let monitor = Arc::new(monitor.closing(cage::closed(&config).map(Path::to_owned)));
             run_daemon(options, config, Some(Ward { identity, monitor, parent }), ready).map(|()| exit::OK)
         }
     }

@@ -13,14 +13,21 @@ use crate::sys::{Disk, Open, RealDisk};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, User, getgrouplist, setgroups, setresgid, setresuid};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Of new mailboxes: for the user, and the group they lie in (Debian Policy §11.6).
 const MODE: u32 = 0o660;
+/// Of those of users without an account of the system.
+const OWN_MODE: u32 = 0o600;
+/// Of dotlocks, which tell everybody who holds them.
+const DOTLOCK_MODE: u32 = 0o644;
+/// A file that is bigger is no dotlock.
+const MOST_DOTLOCK: u64 = 1 << 10;
 /// Of folders' directories. Others' programs of that group make dotlocks there.
 const DIR_MODE: u32 = 0o2770;
 
@@ -104,15 +111,7 @@ fn become_one(uid: u32, gid: Gid, groups: &[Gid]) -> io::Result<()> {
 /// user's own, with one name, is not given to anybody.
 pub fn open_mailbox(roots: &Roots, account: &Account, path: &Path, how: Open) -> io::Result<File> {
     let (dir, way) = roots.place(account, path)?;
-    become_owner(account, dir)?;
-    umask(Mode::empty());
-    let (flags, _) = how.flags();
-    let mode = if flags.contains(OFlag::O_CREAT) { MODE } else { 0 };
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    let how = OpenHow::new().flags(flags).mode(Mode::from_bits_truncate(mode)).resolve(resolve);
-    // The way to the directory is the administrator's, links and all.
-    let dir = nix::fcntl::open(dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let file = File::from(openat2(&dir, &way, how)?);
+    let file = open_in(account, dir, &way, how, if account.is_system() { MODE } else { OWN_MODE })?;
     let meta = file.metadata()?;
     let refuse = |why| Err(io::Error::new(ErrorKind::PermissionDenied, format!("{}: {why}", path.display())));
     match meta {
@@ -121,6 +120,35 @@ pub fn open_mailbox(roots: &Roots, account: &Account, path: &Path, how: Open) ->
         meta if meta.uid() != account.uid => refuse("it belongs to another user"),
         _ => Ok(file),
     }
+}
+
+/// For the account of the daemon: looks into a dotlock in the mail directory, or makes the file that its own are names of. What
+/// is there is not written to.
+pub fn open_dotlock(roots: &Roots, account: &Account, path: &Path, how: Open) -> io::Result<File> {
+    let refuse = || io::Error::new(ErrorKind::PermissionDenied, format!("{} is no dotlock", path.display()));
+    let way = path.strip_prefix(&roots.mail).map_err(|_| refuse())?;
+    let name = way.file_name().filter(|name| *name == way.as_os_str()).map(OsStr::as_bytes).ok_or_else(refuse)?;
+    match how {
+        Open::Read if name.ends_with(b".lock") => {}
+        Open::CreateNew(_) if name.starts_with(b".lock-") => {}
+        _ => return Err(refuse()),
+    }
+    let file = open_in(account, &roots.mail, way, how, DOTLOCK_MODE)?;
+    // A mailbox can have such a name, too.
+    Some(file).filter(|file| file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= MOST_DOTLOCK)).ok_or_else(refuse)
+}
+
+/// Opens what lies this way from a directory, as the account, in the directory's group; a new file gets this mode.
+fn open_in(account: &Account, dir: &Path, way: &Path, how: Open, mode: u32) -> io::Result<File> {
+    become_owner(account, dir)?;
+    umask(Mode::empty());
+    let (flags, _) = how.flags();
+    let mode = if flags.contains(OFlag::O_CREAT) { mode } else { 0 };
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let how = OpenHow::new().flags(flags).mode(Mode::from_bits_truncate(mode)).resolve(resolve);
+    // The way to the directory is the administrator's, links and all.
+    let dir = nix::fcntl::open(dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    Ok(File::from(openat2(&dir, way, how)?))
 }
 
 /// Makes a directory for folders of the account's, and those above it.
@@ -148,7 +176,7 @@ mod tests {
     const MAIL: u32 = 40_008;
 
     fn account(name: &str, uid: u32, home: Option<&Path>) -> Account {
-        Account { name: name.into(), uid, gid: uid, home: home.map(Path::to_owned) }
+        Account { name: name.into(), uid, gid: uid, home: Some(home.unwrap_or(Path::new("/")).to_owned()) }
     }
 
     fn set(path: &Path, mode: u32, uid: u32, gid: u32) {

@@ -70,6 +70,11 @@ pub trait Host: Send + Sync + Debug {
     }
     /// Opens a user's mailbox file, as that user. Below the directory `root` no symbolic link is followed.
     fn open_mailbox(&self, account: &Account, root: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+    /// Opens a dotlock to look into it, or makes the file whose names are to be dotlocks ([`crate::mailbox`]), where this process
+    /// itself opens no file. None: this is not such a place.
+    fn open_dotlock(&self, _path: &Path, _how: Open) -> io::Result<Option<Arc<dyn File>>> {
+        Ok(None)
+    }
     /// Makes a directory for a user's folders, as that user, and those between `root` and it; they get mode 2770. One that is
     /// there is fine; a symbolic link is not.
     fn make_folders(&self, account: &Account, root: &Path, path: &Path) -> io::Result<()>;

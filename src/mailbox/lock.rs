@@ -14,6 +14,7 @@
 //! the file afterwards.
 
 use super::MailboxError;
+use crate::host::Host;
 use crate::sys::{Clock, Disk, File, Lock, Open, Stat};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -51,6 +52,8 @@ pub struct Locker {
     host: String,
     mark: u64,
     text: Vec<u8>,
+    /// Opens what we may not.
+    broker: Option<Arc<dyn Host>>,
     /// By the path of each.
     originals: Mutex<HashMap<PathBuf, Original>>,
 }
@@ -126,7 +129,19 @@ impl Locker {
     pub fn new(mark: u64) -> Locker {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
         let text = format!("{}:{host}:{mark:016x}\n", std::process::id()).into_bytes();
-        Locker { host, mark, text, originals: Mutex::default() }
+        Locker { host, mark, text, broker: None, originals: Mutex::default() }
+    }
+
+    /// Where this process opens no file, the host opens dotlocks.
+    pub fn with_broker(self, broker: Arc<dyn Host>) -> Locker {
+        Locker { broker: Some(broker), ..self }
+    }
+
+    fn open(&self, disk: &dyn Disk, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        match self.broker.as_ref().map(|broker| broker.open_dotlock(path, how)).transpose()?.flatten() {
+            Some(file) => Ok(file),
+            None => disk.open(path, how),
+        }
     }
 
     /// Tries once to lock for writing. None: another program has the mailbox.
@@ -205,7 +220,7 @@ impl Locker {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = disk.open(original, Open::CreateNew(0o644))?;
+        let file = self.open(disk, original, Open::CreateNew(0o644))?;
         file.write_at(&[IoSlice::new(&self.text)], 0)?;
         if originals.len() >= MOST_ORIGINALS {
             // Its names stay what they are; the next dotlock there is one of a new file.
@@ -218,7 +233,7 @@ impl Locker {
 
     /// Removes a dotlock that nobody holds any more. False: it is held.
     pub fn remove_stale(&self, disk: &dyn Disk, clock: &dyn Clock, path: &Path) -> bool {
-        let Ok(file) = disk.open(path, Open::Read) else { return false };
+        let Ok(file) = self.open(disk, path, Open::Read) else { return false };
         let Ok(stat) = file.stat() else { return false };
         let mut text = [0; 128];
         let read = file.read_at(&mut text, 0).unwrap_or(0);

@@ -117,7 +117,7 @@ impl Shared {
         }
         let secret = Secret::load(&*self.disk, &self.spool)?;
         let daemon = self.ledger.read().unwrap_or_else(PoisonError::into_inner).name();
-        let keys = Keys { locker: Arc::new(Locker::new(secret.mark(&daemon))), secret };
+        let keys = Keys { locker: Arc::new(Locker::new(secret.mark(&daemon)).with_broker(self.host.clone())), secret };
         Ok(self.keys.get_or_init(|| keys).clone())
     }
 }

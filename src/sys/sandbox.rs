@@ -26,6 +26,8 @@ pub struct Allowed {
     pub read: Vec<PathBuf>,
     /// Directories where files and sockets are read, written, made, renamed and removed.
     pub write: Vec<PathBuf>,
+    /// Directories where names are listed, given and taken away, and no file is opened.
+    pub names: Vec<PathBuf>,
 }
 
 /// What of it is in force.
@@ -69,6 +71,7 @@ fn confine_files(allowed: &Allowed) -> Result<(), RulesetError> {
     let abi = ABI::V5;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = AccessFs::from_all(abi) & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
+    let names = AccessFs::ReadDir | AccessFs::MakeReg | AccessFs::RemoveFile;
     Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::Refer)?
@@ -78,6 +81,7 @@ fn confine_files(allowed: &Allowed) -> Result<(), RulesetError> {
         .add_rules(path_beneath_rules(SYSTEM, read))?
         .add_rules(path_beneath_rules(&allowed.read, read))?
         .add_rules(path_beneath_rules(&allowed.write, write))?
+        .add_rules(path_beneath_rules(&allowed.names, names))?
         .restrict_self()
         .map(drop)
 }
@@ -203,11 +207,11 @@ mod tests {
     use std::thread;
 
     /// Directories that are ours, to be read, and others', all open to everybody, with a file in each.
-    fn world() -> (tempfile::TempDir, [PathBuf; 3]) {
+    fn world() -> (tempfile::TempDir, [PathBuf; 4]) {
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
         let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
         open(dir.path());
-        let places = ["ours", "read", "others"].map(|name| dir.path().join(name));
+        let places = ["ours", "read", "others", "named"].map(|name| dir.path().join(name));
         for place in &places {
             fs::create_dir_all(place.join("deep")).unwrap();
             fs::write(place.join("file"), "text").unwrap();
@@ -220,13 +224,19 @@ mod tests {
     #[test]
     fn files_of_others_are_out_of_reach() {
         apart("sys::sandbox::tests::files_of_others_are_out_of_reach", 2, |case| {
-            let (_dir, [ours, read, others]) = world();
+            let (_dir, [ours, read, others, named]) = world();
             if case == 1 {
                 nix::unistd::setgroups(&[]).unwrap();
                 nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
             }
             let mut before = File::options().read(true).write(true).open(others.join("file")).unwrap();
-            if !enter(&Allowed { read: vec![read.clone(), "/missing".into()], write: vec![ours.clone()] }).files {
+            if !enter(&Allowed {
+                read: vec![read.clone(), "/missing".into()],
+                write: vec![ours.clone()],
+                names: vec![named.clone()],
+            })
+            .files
+            {
                 eprintln!("skipped, for this kernel has no Landlock");
                 return;
             }
@@ -251,6 +261,18 @@ mod tests {
             assert_eq!(fs::read(read.join("file")).unwrap(), b"text");
             refused(File::options().write(true).open(read.join("file")).map(drop));
             refused(fs::remove_file(read.join("file")));
+            // Where only names are ours: as dotlocks are made.
+            let file = named.join("file");
+            refused(File::open(&file).map(drop));
+            refused(File::options().write(true).open(&file).map(drop));
+            // The file is made before it is refused to be opened.
+            refused(File::create(named.join("new")).map(drop));
+            refused(fs::create_dir(named.join("newer")));
+            assert!(fs::hard_link(&file, ours.join("stolen")).is_err() && fs::rename(&file, ours.join("stolen")).is_err());
+            assert_eq!(fs::read_dir(&named).unwrap().count(), 3);
+            File::open(&named).unwrap().sync_all().unwrap();
+            fs::hard_link(&file, named.join("file.lock")).unwrap();
+            fs::remove_file(named.join("file.lock")).unwrap();
             // A descriptor stays what it is.
             let mut text = String::new();
             before.read_to_string(&mut text).unwrap();

@@ -102,11 +102,19 @@ fn mail_for_system_users_is_theirs() {
     let old = daemon.mailbox("bob");
     fs::write(&old, "From a@b.test Thu Jan  1 00:00:00 2026\nSubject: old\n\nold\n\n").unwrap();
     set(&old, 0o600, BOB, BOB);
+    // What procmail left an hour ago.
+    let left = daemon.mailbox("alice.lock");
+    fs::write(&left, "0").unwrap();
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    fs::File::options().write(true).open(&left).unwrap().set_modified(hour_ago).unwrap();
     daemon.start();
     let recipients = ["alice@here.test", "bob@here.test", "root@here.test", "service@here.test", "postmaster@here.test"];
     assert!(daemon.send(&recipients, &letter("one", "text")).starts_with("250"));
     let mail = mail_gid();
     assert_eq!(facts(&daemon.mailbox("alice")), (0o660, ALICE, mail));
+    assert!(!left.exists() && daemon.log().contains("event=stale-dotlock"));
+    assert!(!daemon.log().contains("no-dotlock"), "{}", daemon.log());
+    assert_eq!((daemon.mail("alice").len(), daemon.mail("bob").len()), (1, 2));
     assert_eq!(facts(&old), (0o600, BOB, BOB));
     assert_eq!(facts(&daemon.mailbox("root")), (0o660, 0, mail));
     assert_eq!(facts(&daemon.mailbox("service")), (0o660, 900, mail));

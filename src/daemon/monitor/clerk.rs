@@ -14,6 +14,7 @@ use crate::mail::alias::{self, Target};
 use crate::sys::unix::packet;
 use crate::sys::{Disk, RealDisk};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::User;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -102,7 +103,8 @@ impl Clerk {
             Question::Account(_) | Question::Scram(_) => self.config.has_system_users().then_some(Kind::Quick),
             Question::Verify(..) => Some(Kind::Password),
             Question::RunProgram(..) | Question::RunLine(..) => Some(Kind::Program),
-            Question::OpenMailbox(..) | Question::MakeFolders(..) | Question::OpenLine(_) => Some(Kind::Quick),
+            Question::OpenMailbox(..) | Question::OpenDotlock(..) => Some(Kind::Quick),
+            Question::MakeFolders(..) | Question::OpenLine(_) => Some(Kind::Quick),
             Question::Forward(_) | Question::Bind(_) => Some(Kind::Quick),
         }
     }
@@ -153,7 +155,11 @@ impl Clerk {
             Question::Scram(name) => plain(Answer::Scram(self.host.scram(name)?)),
             Question::Verify(name, password) => plain(Answer::Account(self.host.verify(name, password)?)),
             Question::OpenMailbox(name, path, how) => {
-                let file = asuser::open_mailbox(&self.roots, &self.system_account(name)?, path, *how)?;
+                let account = self.account_with_files(name)?;
+                Ok((Answer::Done, vec![asuser::open_mailbox(&self.roots, &account, path, *how)?.into()]))
+            }
+            Question::OpenDotlock(path, how) => {
+                let file = asuser::open_dotlock(&self.roots, &self.daemon_account("")?, path, *how)?;
                 Ok((Answer::Done, vec![file.into()]))
             }
             Question::MakeFolders(name, path) => {
@@ -167,6 +173,22 @@ impl Clerk {
             Question::Bind(address) => self.bind(address),
             _ => Err(ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// With whom the user's mailbox is: who has no account of the system shares the daemon's.
+    fn account_with_files(&self, name: &str) -> io::Result<Account> {
+        let account = self.host.account(name)?.filter(|_| self.config.has_system_users());
+        match account {
+            Some(account) if account.is_system() => Ok(account),
+            Some(account) => self.daemon_account(&account.name),
+            None => Err(refused(format!("{name:?} has no mailbox that the daemon could not open itself"))),
+        }
+    }
+
+    /// The daemon's own, under this name.
+    fn daemon_account(&self, name: &str) -> io::Result<Account> {
+        let user = User::from_name(&self.config.user)?.ok_or(ErrorKind::NotFound)?;
+        Ok(Account { name: name.to_owned(), uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: None })
     }
 
     /// One of the system's. The files of others are the daemon's own.

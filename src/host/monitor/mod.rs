@@ -6,7 +6,7 @@
 //!
 //! A question is one packet, and brings one end of a fresh pair of sockets: that is where the answer comes, so that answers need
 //! no order, and one that does not come holds nobody up but who asked. The files of virtual users are the daemon's own, and are
-//! opened without asking.
+//! opened without asking where no user of the system has files.
 
 pub mod wire;
 
@@ -23,7 +23,7 @@ use nix::unistd::{getegid, geteuid};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::{Answer, Environment, MOST_ANSWER, MOST_QUESTION, Named, Question};
@@ -40,6 +40,7 @@ pub struct Monitor {
     socket: OwnedFd,
     /// For what is the daemon's own.
     own: Direct,
+    closed: Option<PathBuf>,
 }
 
 /// What is needed to take up a new configuration.
@@ -55,7 +56,7 @@ impl Monitor {
     /// The daemon's end of the socket.
     pub fn new(disk: Arc<dyn Disk>, socket: OwnedFd) -> io::Result<Monitor> {
         setsockopt(&socket, sockopt::SendTimeout, &TimeVal::milliseconds(PATIENCE.as_millis().try_into().unwrap_or(i64::MAX)))?;
-        Ok(Monitor { socket, own: Direct::new(disk, &[])? })
+        Ok(Monitor { socket, own: Direct::new(disk, &[])?, closed: None })
     }
 
     /// Tells that the daemon serves.
@@ -111,6 +112,20 @@ impl Monitor {
         }
     }
 
+    /// To be asked for what lies in this directory, where the daemon's cage lets it open nothing.
+    pub fn closing(self, dir: Option<PathBuf>) -> Monitor {
+        Monitor { closed: dir, ..self }
+    }
+
+    fn is_closed(&self, path: &Path) -> bool {
+        self.closed.is_some() && path.parent() == self.closed.as_deref()
+    }
+
+    fn opened(&self, question: &Question) -> io::Result<Arc<dyn File>> {
+        let file = self.done(question)?.pop().ok_or_else(unheard)?;
+        Ok(Arc::new(RealFile(file.into())))
+    }
+
     fn find(&self, question: &Question, name: &str) -> io::Result<Option<Account>> {
         match self.ask(question)? {
             (Answer::Account(None), _) => Ok(None),
@@ -146,11 +161,14 @@ impl Host for Monitor {
     }
 
     fn open_mailbox(&self, account: &Account, root: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        if !account.is_system() {
+        if !account.is_system() && !self.is_closed(path) {
             return self.own.open_mailbox(account, root, path, how);
         }
-        let file = self.done(&Question::OpenMailbox(account.name.clone(), path.to_owned(), how))?.pop().ok_or_else(unheard)?;
-        Ok(Arc::new(RealFile(file.into())))
+        self.opened(&Question::OpenMailbox(account.name.clone(), path.to_owned(), how))
+    }
+
+    fn open_dotlock(&self, path: &Path, how: Open) -> io::Result<Option<Arc<dyn File>>> {
+        self.is_closed(path).then(|| self.opened(&Question::OpenDotlock(path.to_owned(), how))).transpose()
     }
 
     fn make_folders(&self, account: &Account, root: &Path, path: &Path) -> io::Result<()> {

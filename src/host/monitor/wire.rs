@@ -30,8 +30,10 @@ pub enum Question {
     Scram(String),
     /// [`crate::host::Host::all_have_scram`].
     AllHaveScram,
-    /// [`crate::host::Host::open_mailbox`], of the system's user of this name; brings a descriptor.
+    /// [`crate::host::Host::open_mailbox`], of the user of this name; brings a descriptor.
     OpenMailbox(String, PathBuf, Open),
+    /// [`crate::host::Host::open_dotlock`]; brings a descriptor.
+    OpenDotlock(PathBuf, Open),
     /// [`crate::host::Host::make_folders`].
     MakeFolders(String, PathBuf),
     /// [`crate::host::Host::forward_of`].
@@ -262,6 +264,7 @@ impl Question {
             Question::OpenMailbox(name, path, how) => {
                 Writer::new(b'o').field(name.as_bytes()).path(path.as_os_str()).number(way_number(*how))
             }
+            Question::OpenDotlock(path, how) => Writer::new(b'd').path(path.as_os_str()).number(way_number(*how)),
             Question::MakeFolders(name, path) => Writer::new(b'm').field(name.as_bytes()).path(path.as_os_str()),
             Question::Forward(name) => Writer::new(b'F').field(name.as_bytes()),
             Question::RunProgram(program, facts) => {
@@ -289,6 +292,7 @@ impl Question {
                     let (name, path) = (fields.text()?, fields.path()?);
                     Question::OpenMailbox(name, path, *WAYS.get(usize::try_from(fields.number()?).ok()?)?)
                 }
+                b'd' => Question::OpenDotlock(fields.path()?, *WAYS.get(usize::try_from(fields.number()?).ok()?)?),
                 b'm' => Question::MakeFolders(fields.text()?, fields.path()?),
                 b'F' => Question::Forward(fields.text()?),
                 b'p' => {
@@ -314,6 +318,7 @@ impl Question {
             Question::Scram(_) => "scram",
             Question::AllHaveScram => "all-have-scram",
             Question::OpenMailbox(..) => "open-mailbox",
+            Question::OpenDotlock(..) => "open-dotlock",
             Question::MakeFolders(..) => "make-folders",
             Question::Forward(_) => "forward",
             Question::RunProgram(..) => "run-program",
@@ -424,6 +429,7 @@ mod tests {
             name().prop_map(Question::Bind),
             (name(), any::<Vec<u8>>()).prop_map(|(name, password)| Question::Verify(name, password)),
             (name(), path(), 0..4usize).prop_map(|(name, path, how)| Question::OpenMailbox(name, path, WAYS[how])),
+            (path(), 0..4usize).prop_map(|(path, how)| Question::OpenDotlock(path, WAYS[how])),
             (name(), path()).prop_map(|(name, path)| Question::MakeFolders(name, path)),
             name().prop_map(Question::Forward),
             (

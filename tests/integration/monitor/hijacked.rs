@@ -70,6 +70,14 @@ fn it_can_ask_and_not_command() {
         }
         assert_eq!(kind(monitor.forward_of(&account)), denied, "{name}");
     }
+    // Whatever it takes for a place of dotlocks.
+    for path in ["/etc/shadow", "/etc/.lock-x", "../.lock-x", "", "alice", "alice/.lock-x", ".", "x.lock/.."] {
+        let place = daemon.mailbox(path);
+        let monitor = hijack(&daemon).closing(place.parent().map(Path::to_owned));
+        for how in [Open::Read, Open::Write, Open::Create(0o600), Open::CreateNew(0o600)] {
+            assert_eq!(kind(monitor.open_dotlock(&place, how)), denied, "{path} {how:?}");
+        }
+    }
 
     // A program that stands nowhere in the configuration.
     let mark = tempfile::tempdir().unwrap();
