@@ -86,7 +86,7 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
         let dir = dir_of(path);
         if fs::metadata(dir).is_ok_and(|meta| meta.uid() == identity.uid.as_raw()) {
             let what = "its directory belongs to the account of the daemon, which can put any number there";
-            log::warn!("event=pid-file-unsafe path={} reason=\"{what}; say chown root {}\"", path.display(), dir.display());
+            log::warn!("event=pid-file-exposed path={} reason=\"{what}; say chown root {}\"", path.display(), dir.display());
         }
     }
     Ok(())

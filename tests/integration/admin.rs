@@ -256,5 +256,8 @@ fn where_is_my_mail() {
     let there = word(&left, "queued as ").to_owned();
     let came = lines(&second, &format!("msg={there} "));
     assert!(came.iter().any(|line| line.contains("message-id=<find-me.1@here.test>")), "{came:?}");
-    assert!(came.iter().any(|line| line.contains("event=delivered to=<bob@there.test> mailbox=bob uid=1")), "{came:?}");
+    assert!(
+        came.iter().any(|line| line.contains("event=delivered to=<bob@there.test> mailbox=bob folder=INBOX uid=1")),
+        "{came:?}"
+    );
 }

@@ -98,12 +98,12 @@ fn its_process_number_is_out_of_the_daemons_reach() {
         assert_eq!((meta.uid(), meta.mode() & 0o022), (0, 0), "{}", path.display());
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("{}\n", daemon.pid()));
-    assert!(!daemon.log().contains("pid-file-unsafe"));
+    assert!(!daemon.log().contains("pid-file-exposed"));
     assert_eq!(daemon.stop().code(), Some(0));
     assert!(!file.exists());
     std::os::unix::fs::chown(&run, Some(uid()), None).unwrap();
     daemon.start();
-    daemon.wait_for_log(10, "event=pid-file-unsafe");
+    daemon.wait_for_log(10, "event=pid-file-exposed");
 }
 
 fn users_passwords_are_the_monitors_secret() {
