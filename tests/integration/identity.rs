@@ -1,11 +1,11 @@
 //! Mail comes out of every reader as it went in, by SMTP and by APPEND, byte for byte, with the size that was told; and who only
 //! logs in does not make the daemon read it.
 
-use crate::common::{Daemon, Imap, Setup};
+use crate::common::{Daemon, Imap, Setup, run, tool};
 use std::fs;
 use std::io::Write;
 
-crate::tests![every_reader_gives_what_came, a_login_reads_no_mail];
+crate::tests![every_reader_gives_what_came, a_login_reads_no_mail, a_mailbox_is_emptied_while_it_is_read];
 
 /// As it goes over the wire.
 fn corpus() -> Vec<Vec<u8>> {
@@ -71,6 +71,7 @@ fn every_reader_gives_what_came() {
     let appended = [delivered.clone(), odd().map(<[u8]>::to_vec).to_vec()].concat();
     compare(&daemon, "alice", &delivered, |got, sent| got.ends_with(sent));
     compare(&daemon, "bob", &appended, |got, sent| got == sent);
+    other_programs_read(&daemon, "alice", &delivered);
     // And after a restart, with and without the index.
     assert!(daemon.stop().success());
     fs::remove_dir_all(daemon.spool().join("index/bob")).unwrap();
@@ -121,6 +122,49 @@ fn compare(daemon: &Daemon, user: &str, sent: &[Vec<u8>], is_same: impl Fn(&[u8]
         let quoted = quoted(body);
         assert!(memchr::memmem::find(&file, &quoted).is_some(), "not in the file {}", told(&quoted));
     }
+}
+
+/// Python takes the file apart by its `From ` lines, and leaves quotes as they are.
+fn other_programs_read(daemon: &Daemon, user: &str, sent: &[Vec<u8>]) {
+    let out = daemon.path("taken-apart");
+    fs::create_dir(&out).unwrap();
+    let script = "import mailbox, sys\nfor key, message in mailbox.mbox(sys.argv[1], create=False).items():\n    \
+                  open(f'{sys.argv[2]}/{key}', 'wb').write(message.as_bytes())\n";
+    run(tool("python3").args(["-c", script]).arg(daemon.mailbox(user)).arg(&out));
+    assert_eq!(fs::read_dir(&out).unwrap().count(), sent.len());
+    for (number, sent) in sent.iter().enumerate() {
+        let got = fs::read(out.join(number.to_string())).unwrap();
+        let body = &sent[sent.windows(4).position(|four| four == b"\r\n\r\n").map_or(sent.len(), |at| at + 4)..];
+        // The last empty lines are the file's or the message's: nobody can tell.
+        let (got, body) = (got.trim_ascii_end(), quoted(body));
+        assert!(got.ends_with(body.trim_ascii_end()), "{number}: {}\nfor {}", start(got), start(sent));
+    }
+}
+
+/// Another program empties the file in the middle of a FETCH: what came until then is right, and nothing else comes.
+fn a_mailbox_is_emptied_while_it_is_read() {
+    let daemon = Setup::default().start();
+    let line = "a line of text that is not like any other in this file, but for its number\r\n";
+    let big: String = (0..300_000).map(|number| format!("{number} {line}")).collect();
+    let big = format!("Subject: big\r\n\r\n{big}").into_bytes();
+    let mut imap = daemon.imap("alice");
+    append(&mut imap, &big);
+    append(&mut imap, b"Subject: small\r\n\r\nsmall\r\n");
+    imap.ok("SELECT INBOX").unwrap();
+    let tag = imap.begin(b"FETCH 1:2 (BODY.PEEK[])").unwrap();
+    assert!(imap.talk.line().unwrap().ends_with(&format!("{{{}}}", big.len())));
+    let mut got = imap.talk.bytes(64 << 10).unwrap();
+    fs::File::options().write(true).truncate(true).open(daemon.mailbox("alice")).unwrap();
+    let rest = imap.talk.rest();
+    got.extend_from_slice(&rest);
+    let same = got.len().min(big.len());
+    assert!(got[..same] == big[..same], "other bytes after {} of {}", got.len(), big.len());
+    // All of it was on its way, or the connection ends where the literal breaks off.
+    assert!(got.len() <= big.len() || !got[same..].is_empty() && memchr::memmem::find(&got[same..], tag.as_bytes()).is_none());
+    assert_eq!(daemon.mail("alice").len(), 0);
+    assert!(daemon.send(&["alice@here.test"], b"Subject: new\r\n\r\nnew\r\n").starts_with("250"));
+    let mail = daemon.wait_for_mail("alice", 1, 30);
+    assert!(mail[0].ends_with(b"Subject: new\r\n\r\nnew\r\n"));
 }
 
 fn quoted(wire: &[u8]) -> Vec<u8> {

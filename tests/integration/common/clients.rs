@@ -30,6 +30,21 @@ impl Talk {
         Ok(String::from_utf8_lossy(text).into_owned())
     }
 
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// All that still comes until the peer closes, or says nothing for a second.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let _ = self.stream.get_ref().set_read_timeout(Some(Duration::from_secs(1)));
+        let _ = self.stream.read_to_end(&mut rest);
+        rest
+    }
+
     /// Two that talk on the same connection, one to send and one to read.
     pub fn split(self) -> io::Result<(Talk, Talk)> {
         let sender = self.stream.get_ref().try_clone()?;
