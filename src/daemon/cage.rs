@@ -2,6 +2,7 @@
 //! its sockets, and to read what the configuration names.
 
 use crate::config::Config;
+use crate::mail::alias::{self, Table};
 use crate::sys::sandbox::{self, Allowed};
 use std::path::{Path, PathBuf};
 
@@ -24,10 +25,23 @@ fn allowed(config: &Config) -> Allowed {
     let own = names.is_none().then_some(&config.mail);
     let files = config.relays.iter().flat_map(|relay| [&relay.ca, &relay.login]).chain([&config.outbound.ca]).flatten();
     Allowed {
-        read: files.map(|path| dir_of(path)).collect(),
+        read: files.map(|path| dir_of(path)).chain(of_aliases(config)).collect(),
         write: write.map(Path::to_owned).chain(own.cloned()).chain(config.sockets().map(dir_of)).collect(),
         names: names.map(Path::to_owned).into_iter().collect(),
     }
+}
+
+/// Where the alias files are, and what they include now.
+fn of_aliases(config: &Config) -> Vec<PathBuf> {
+    let files = [(&config.aliases, alias::parse as fn(&str) -> Table), (&config.virtual_addresses, alias::parse_virtual)];
+    let mut dirs = Vec::new();
+    for (path, parse) in files {
+        let Some(path) = path else { continue };
+        dirs.push(dir_of(path));
+        let text = std::fs::read(path).unwrap_or_default();
+        dirs.extend(parse(&String::from_utf8_lossy(&text)).includes().map(|path| dir_of(Path::new(path))));
+    }
+    dirs
 }
 
 fn dir_of(path: &Path) -> PathBuf {
@@ -55,7 +69,9 @@ mod tests {
         apart("daemon::cage::tests::others_mailboxes_are_out_of_reach", 2, |case| {
             let top = tempfile::tempdir_in("/var/tmp").unwrap();
             let users = ["users = [\"system\"]", "users = [\"users\"]"][case];
-            let text = format!("spool = \"spool\"\nmail = \"mail\"\ncontrol = \"spool/ctl\"\npid_file = \"\"\n{users}\n");
+            let paths =
+                "spool = \"spool\"\nmail = \"mail\"\ncontrol = \"spool/ctl\"\npid_file = \"\"\naliases = \"names/aliases\"";
+            let text = format!("{paths}\n{users}\n");
             let config = load::from_text("test", &text, top.path(), &[]).unwrap();
             let set = |path: &Path, mode, uid, gid| {
                 chown(path, Some(uid), Some(gid)).unwrap();
@@ -66,6 +82,10 @@ mod tests {
             fs::create_dir(&config.mail).unwrap();
             set(&config.spool, 0o711, OWN, OWN);
             set(&config.mail, 0o2775, 0, MAIL);
+            let (names, lists) = (top.path().join("names"), top.path().join("lists"));
+            [&names, &lists].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+            fs::write(lists.join("members"), "bob\n").unwrap();
+            fs::write(names.join("aliases"), format!("all: :include:{}\n", lists.join("members").display())).unwrap();
             let alice = config.mail.join("alice");
             fs::write(&alice, "secret").unwrap();
             set(&alice, 0o660, 40_001, MAIL);
@@ -93,6 +113,7 @@ mod tests {
             assert!(is_denied(File::open("/etc/shadow").map(drop)));
             assert!(is_denied(Command::new("/bin/true").status().map(drop)));
             // What it is there for.
+            assert!(File::open(names.join("aliases")).is_ok() && File::open(lists.join("members")).is_ok());
             let dotlock = config.mail.join("alice.lock");
             RealDisk.link(&original, &dotlock).unwrap();
             RealDisk.remove(&dotlock).unwrap();

@@ -88,6 +88,15 @@ pub struct Table {
 }
 
 impl Table {
+    /// Files with more targets.
+    pub fn includes(&self) -> impl Iterator<Item = &str> {
+        let targets = self.entries.values().filter_map(|entry| entry.targets.as_ref()).flatten();
+        targets.filter_map(|(_, target)| match target {
+            Target::Include(path) => Some(path.as_str()),
+            _ => None,
+        })
+    }
+
     /// Does a name stand for this line?
     pub fn has_line(&self, text: &str) -> bool {
         let targets = self.entries.values().filter_map(|entry| entry.targets.as_ref()).flatten();
