@@ -2,12 +2,12 @@
 """Sends numbered mail and looks whether each message arrived once and unaltered.
 
     mail.py send PORT RECORD --to ADDRESS... [--together] [--count N] [--threads T] [--from ADDRESS] [--tls]
-            [--subject TEXT] [--mail PARAMETER...] [--rcpt PARAMETER...]
+            [--subject TEXT] [--shown ADDRESS] [--mail PARAMETER...] [--rcpt PARAMETER...]
     mail.py check RECORD --mbox PATTERN | --pop3 PORT PASSWORD [--quoted]   [--header REGEX] [--seven-bit]
     mail.py wait MBOX TEXT...
 
 RECORD remembers what was accepted, a JSON line each; one called big... is of big messages. --together: each message goes to
-all recipients, else they take turns. PATTERN holds {user}, without what stands behind a +. --quoted: that server hands
+all recipients, else they take turns. --shown: what the header says instead of these. PATTERN holds {user}, without what stands behind a +. --quoted: that server hands
 out the lines of an mbox as they are, with the > before From. --header: what else is in the header of each.
 --seven-bit: each is ASCII, and what it was when it is decoded.
 wait: until the file holds all these texts. All of them wait as long as anything new comes, and a while longer.
@@ -52,7 +52,7 @@ def send(args):
         for serial in range(number, args.count, args.threads):
             to = args.to if args.together else [args.to[serial % len(args.to)]]
             name = "%s-%d-%d" % (os.path.basename(args.record), os.getpid(), serial)
-            head = "From: %s\nTo: %s\nSubject: %s\nX-Name: %s\n" % (args.sender, ", ".join(to[:5]), args.subject, name)
+            head = "From: %s\nTo: %s\nSubject: %s\nX-Name: %s\n" % (args.sender, args.shown or ", ".join(to[:5]), args.subject, name)
             head += "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n"
             text = (head + "\n" + body_of(name) + "\n").replace("\n", "\r\n")
             refused = talk.sendmail(args.sender, to, text.encode(), ["BODY=8BITMIME"] + args.mail, args.rcpt)
@@ -200,6 +200,7 @@ def main():
     sub.add_argument("--from", dest="sender", default="sender@sender.example")
     sub.add_argument("--tls", action="store_true")
     sub.add_argument("--subject", default="peers")
+    sub.add_argument("--shown")
     sub.add_argument("--mail", nargs="+", default=[], help="parameters of MAIL")
     sub.add_argument("--rcpt", nargs="+", default=[], help="parameters of RCPT")
     sub = commands.add_parser("check")

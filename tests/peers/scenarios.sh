@@ -35,10 +35,10 @@ finish() {
 tell() {
     echo "--- left in the queues"
     "$bin/pillarboxctl" -f "$dir/pillarbox.conf" queue list
-    [ -z "$postfix_port" ] || postqueue -c "$dir/postfix/etc" -p
+    [ -z "$postfix_port" ] || timeout 10 postqueue -c "$dir/postfix/etc" -p
     echo "--- mailboxes"
     ls -l --full-time "$dir"/{pillarbox/mail,postfix/spool,dovecot/spool,exim/spool,opensmtpd/spool} 2>/dev/null
-    for log in "$dir"/{pillarbox.log,postfix/maillog,dovecot/dovecot.log,exim/log/mainlog,exim/log/paniclog,opensmtpd.log,haproxy.log}; do
+    for log in "$dir"/{pillarbox.log,postfix/maillog,dovecot/dovecot.log,exim/log/mainlog,exim/log/paniclog,opensmtpd.log,haproxy.log,dnsmasq.log}; do
         [ -s "$log" ] || continue
         echo "--- ${log#"$dir"/}: what is not everyday, then the end"
         grep -Ev ' info |status=sent|: (connect|disconnect|client=|message-id=|from=<|removed)' "$log" | tail -100
@@ -280,6 +280,47 @@ utf8_comes_back() {
 postfix_both_ways() { with_postfix; both_ways; }
 exim_both_ways() { with_exim; both_ways; }
 opensmtpd_both_ways() { with_opensmtpd; both_ways; }
+
+# Domains beyond ASCII, of which DNS knows only the A-labels (RFC 5891): each host finds the other by its MX.
+idn_both_ways() {
+    needs dnsmasq
+    # Where nobody else listens on the port that name servers have.
+    local at=127.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1)).$((RANDOM % 250 + 1))
+    dnsmasq --no-daemon --conf-file=/dev/null --no-resolv --no-hosts --listen-address="$at" --bind-interfaces --local=/example/ \
+        --mx-host=xn--bcher-kva.example,mx.bench.example,10 --host-record=mx.bench.example,127.0.0.1 \
+        --mx-host=xn--grn-ioa.example,mx.pillarbox.example,10 --host-record=mx.pillarbox.example,127.0.0.1 > "$dir/dnsmasq.log" 2>&1 &
+    printf 'nameserver %s\n' "$at" > "$dir/resolv.conf"
+    mount --bind "$dir/resolv.conf" "$(readlink -f /etc/resolv.conf)"
+    with_postfix
+    stop_pillarbox
+    # A second one that knows no SMTPUTF8.
+    local old
+    old=$(free_port)
+    sed -i -e 's/^domains .*/domains = ["relay.example", "grün.example"]/' -e "s/^\[queue\]/&\nsmtp_port = $postfix_port/" "$dir/pillarbox.conf"
+    printf '[dns]\nservers = ["%s"]\n[[route]]\ndomain = "läden.example"\nhost = "127.0.0.1:%s"\n' "$at" "$old" >> "$dir/pillarbox.conf"
+    start_pillarbox
+    echo "127.0.0.1:$old inet n - n - - smtpd -o smtpd_discard_ehlo_keywords=smtputf8" >> "$dir/postfix/etc/master.cf"
+    # In its place: about what overrides an earlier line it warns, and who logs nothing while it reloads waits for that for ever.
+    postconf -c "$dir/postfix/etc" -e smtp_dns_support_level=enabled smtp_host_lookup=dns \
+        "transport_maps=inline:{{grün.example=smtp:grün.example:$smtp_port}, {xn--grn-ioa.example=smtp:xn--grn-ioa.example:$smtp_port}}" \
+        'virtual_mailbox_domains=test.example bücher.example xn--bcher-kva.example xn--lden-loa.example'
+    printf '%s\n' 'käse@bücher.example käse' 'u3@xn--bcher-kva.example u3' 'u4@xn--lden-loa.example u4' >> "$dir/more_mailboxes"
+    postfix -c "$dir/postfix/etc" reload > /dev/null 2>&1
+    wait_for_port "$old"
+    utf8 "$smtp_port" "$dir/utf8-out" --count 3 --from jörg@grün.example --to käse@bücher.example
+    mail send "$smtp_port" "$dir/ascii-out" --count 3 --threads 1 --to u3@xn--bcher-kva.example
+    utf8 "$postfix_port" "$dir/utf8-in" --count 3 --from jörg@bücher.example --to u8+käse@grün.example
+    mail send "$postfix_port" "$dir/ascii-in" --count 3 --threads 1 --to u3@xn--grn-ioa.example
+    mail check "$dir/utf8-out" --mbox "$their_boxes"
+    mail check "$dir/ascii-out" --mbox "$their_boxes"
+    mail check "$dir/utf8-in" --mbox "$our_boxes" --header '^Delivered-To: u8\+käse@(grün|xn--grn-ioa)\.example\n'
+    mail check "$dir/ascii-in" --mbox "$our_boxes" --header '^Delivered-To: u3@xn--grn-ioa\.example\n'
+    # A host that knows no SMTPUTF8 gets the A-label; a local part has no such form.
+    mail send "$smtp_port" "$dir/label-out" --count 3 --threads 1 --from u9@relay.example --to u4@läden.example --shown u4@xn--lden-loa.example --mail SMTPUTF8
+    utf8 "$smtp_port" "$dir/no-out" --count 1 --from u9@relay.example --to käse@läden.example
+    mail check "$dir/label-out" --mbox "$their_boxes" --header '^X-Original-To: u4@xn--lden-loa\.example$'
+    mail wait "$dir/pillarbox/mail/u9" 'Final-Recipient: utf-8; käse@läden.example' 'Status: 5.6.7' 'it does not offer SMTPUTF8'
+}
 
 # Every known way to write the end of a message so that some see it and some do not: smuggle.py tells which.
 smuggled() {
