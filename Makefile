@@ -58,9 +58,11 @@ ROUNDS         = 2000
 SECONDS        = 1800
 PROGRAM_ROUNDS = 200
 MESSAGES       = 100000
+WRITTEN        = 1000000
 soak: toolchain deps
 	PILLARBOX_CRASH_ROUNDS=$(ROUNDS) PILLARBOX_FUZZ_SECONDS=$(SECONDS) PILLARBOX_SHARED_SECONDS=$(SECONDS) $(CARGO) test --locked --test integration -- crash restart fuzz shared
 	PILLARBOX_QUEUE_MESSAGES=$(MESSAGES) $(CARGO) test --locked --test integration -- load::living
+	PILLARBOX_LONG_QUEUE=$(WRITTEN) $(CARGO) test --release --locked --test integration -- long_queue
 	PILLARBOX_MODEL_SECONDS=$(SECONDS) PILLARBOX_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --locked --lib -- --include-ignored mailbox::tests::model mailbox::tests::fuzzing
 	$(CARGO) test --locked --lib -- --ignored at_length
 	tests/deps.sh --peers

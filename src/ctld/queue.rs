@@ -1,7 +1,7 @@
 //! The queue as seen through the control socket.
 
 use super::session::Refusal;
-use crate::delivery::{Delivery, Hop, Operated, Operation, Route, Which};
+use crate::delivery::{Counts, Delivery, Hop, Operated, Operation, Route, Which};
 use crate::mail::{Address, Envelope, Origin, header};
 use crate::net::{Connection, NetError};
 use crate::spool::{Entry, SpoolError, SpoolId, Unsettled};
@@ -191,13 +191,7 @@ pub fn operate(delivery: &Delivery, viewer: &Viewer, which: &Which, operation: O
 
 /// How much waits.
 pub fn counts(delivery: &Delivery) -> Value {
-    let (mut messages, mut bytes, mut recipients, mut held) = (0_u64, 0, 0, 0);
-    for unsettled in delivery.queue() {
-        messages += 1;
-        bytes += unsettled.size;
-        recipients += unsettled.waiting.len();
-        held += unsettled.waiting.iter().filter(|waiting| waiting.held).count();
-    }
+    let Counts { messages, bytes, recipients, held } = delivery.counts();
     json!({ "messages": messages, "bytes": bytes, "recipients": recipients, "held": held })
 }
 

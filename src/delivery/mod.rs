@@ -56,7 +56,7 @@ mod trace;
 
 pub use aliases::{check as check_aliases, has_line as alias_file_has};
 pub use filing::{Batch, FileError, Filed};
-pub use operator::{May, Operated, Operation, Which};
+pub use operator::{Counts, May, Operated, Operation, Which};
 pub use pickup::MOST_RECIPIENTS;
 pub use post::{Letter, Post};
 pub use rename::RenameError;
@@ -319,6 +319,11 @@ impl Delivery {
     /// million: each is looked up when it is asked for, and left out if it is settled by then.
     pub fn queue(&self) -> impl Iterator<Item = Unsettled> + '_ {
         operator::queue(&self.office)
+    }
+
+    /// How much waits; without those copies, too.
+    pub fn counts(&self) -> Counts {
+        operator::counts(&self.office)
     }
 
     /// What waits of one message.

@@ -70,6 +70,38 @@ pub(super) fn waiting(office: &Office, id: SpoolId) -> Option<Unsettled> {
     (!message.waiting.is_empty()).then_some(message)
 }
 
+/// How much waits.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages.
+    pub messages: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Who waits for them.
+    pub recipients: usize,
+    /// Recipients that wait for an operator.
+    pub held: usize,
+}
+
+pub(super) fn counts(office: &Office) -> Counts {
+    let mut counts = Counts::default();
+    for ids in office.journal.ids().chunks(AT_ONCE) {
+        let table = office.table();
+        office.journal.look(ids, |id, size, waiting| {
+            let before = counts.recipients;
+            for (_, held) in waiting.filter(|(index, _)| table.has(id, *index)) {
+                counts.recipients += 1;
+                counts.held += usize::from(held);
+            }
+            if counts.recipients > before {
+                counts.messages += 1;
+                counts.bytes += size;
+            }
+        });
+    }
+    counts
+}
+
 /// The messages that may be meant, in order of arrival.
 fn candidates(office: &Office, which: &Which) -> Vec<SpoolId> {
     match which {

@@ -23,6 +23,9 @@ const TRUST: Duration = Duration::from_millis(500);
 /// Bytes of a log that are made ready to be promised, beyond what somebody asks for.
 const SPARE: u64 = 32 << 10;
 
+/// So many messages are looked at without a pause: a millisecond or two.
+const AT_ONCE: usize = 4096;
+
 /// What the journal needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -245,20 +248,36 @@ impl Journal {
         table.entries.get(&id).filter(|_| !table.hidden.contains_key(&id)).map(|live| live.unsettled(id))
     }
 
-    /// The names of all that still has to be served, in order of arrival. Others go on between two segments.
+    /// The names of all that still has to be served, in order of arrival. Others go on meanwhile: a segment may hold a hundred
+    /// thousand messages, so only some are looked at without a pause.
     pub fn ids(&self) -> Vec<SpoolId> {
         let (mut all, mut from): (Vec<(SpoolId, Time)>, u64) = (Vec::new(), 0);
         loop {
-            let table = lock(&self.table);
             // What is moved meanwhile goes to a higher segment: it may be seen twice, but not missed.
-            let Some((&number, _)) = table.segments.range(from..).next() else { break };
-            let shown = table.in_segment(number).filter(|(id, _)| !table.hidden.contains_key(id));
-            all.extend(shown.map(|(id, live)| (id, live.time)));
+            let next = lock(&self.table).segments.range(from..).next().map(|(number, facts)| (*number, facts.ids.clone()));
+            let Some((number, ids)) = next else { break };
+            for some in ids.chunks(AT_ONCE) {
+                let table = lock(&self.table);
+                let live = some.iter().filter_map(|id| table.entries.get(id).map(|live| (*id, live)));
+                let shown = live.filter(|(id, live)| live.segment == number && !table.hidden.contains_key(id));
+                all.extend(shown.map(|(id, live)| (id, live.time)));
+            }
             from = number + 1;
         }
         all.sort_unstable_by_key(|(id, time)| by_arrival(*id, *time));
         all.dedup();
         all.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Shows those of these messages that still have to be served: the size, and of each recipient the index and whether it is
+    /// held. Nothing else goes on meanwhile, so some at a time are asked for.
+    pub fn look(&self, ids: &[SpoolId], mut see: impl FnMut(SpoolId, u64, &mut dyn Iterator<Item = (u32, bool)>)) {
+        let table = lock(&self.table);
+        for id in ids.iter().filter(|id| !table.hidden.contains_key(id)) {
+            if let Some(live) = table.entries.get(id) {
+                see(*id, live.place.size, &mut live.waiting.iter().map(|mark| (mark.index, mark.held)));
+            }
+        }
     }
 
     /// Everything that still has to be served, in order of arrival.

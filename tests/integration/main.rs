@@ -24,6 +24,7 @@ mod international;
 mod later;
 mod layers;
 mod load;
+mod long_queue;
 mod mailbox;
 mod monitor;
 mod outbound;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         identity::tests(),
         remote::tests(),
         load::tests(),
+        long_queue::tests(),
         restart::tests(),
         destinations::tests(),
         outbound::tests(),

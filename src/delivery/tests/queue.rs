@@ -4,7 +4,7 @@ use super::{House, Peer, TEXT};
 use crate::delivery::clerk::REST;
 use crate::delivery::outcome::{self, Trouble, Verdict};
 use crate::delivery::runner::InHand;
-use crate::delivery::{Operated, Operation, Which};
+use crate::delivery::{Counts, Operated, Operation, Which};
 use crate::mail::{Domain, ReversePath};
 use crate::spool::{Outcome, SpoolId, Status};
 use crate::sys::{Disk, Lock, Open};
@@ -182,6 +182,7 @@ fn operators() {
     });
     let [held] = &house.queue()[..] else { panic!("{:?}", house.queue()) };
     assert!(held.id == ids[0] && held.waiting[0].held);
+    assert_eq!(house.delivery().counts(), Counts { messages: 1, bytes: held.size, recipients: 1, held: 1 });
     act(Operation::Release, ids[0]);
     house.wait("mail", || house.journal.unsettled().is_empty());
     assert_eq!(peer.messages().len(), 2);

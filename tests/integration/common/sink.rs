@@ -63,6 +63,11 @@ impl Sink {
         self.shared.arrived.lock().unwrap().clone()
     }
 
+    /// How many came so far.
+    pub fn count(&self) -> usize {
+        self.shared.arrived.lock().unwrap().len()
+    }
+
     /// All command lines so far, `CONNECT` for each connection.
     pub fn seen(&self) -> Vec<String> {
         self.shared.seen.lock().unwrap().clone()
@@ -78,6 +83,8 @@ impl Shared {
 
     fn session(&self, stream: TcpStream) -> Option<()> {
         stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+        // Replies to commands that came together would wait for each other.
+        stream.set_nodelay(true).ok()?;
         let mut out = stream.try_clone().ok()?;
         let mut input = BufReader::new(stream);
         let mut say = move |text: String| -> Option<bool> {
