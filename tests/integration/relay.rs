@@ -1,11 +1,14 @@
 //! What becomes of mail that goes on to another host: a friendly one, a fussy one, a hostile one.
 
 use crate::common::{Daemon, PASSWORD, Setup, Sink, Smtp, letter, run, tool, wait_for};
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 crate::tests![
     each_recipient_gets_its_own_answer,
     old_hosts_are_greeted_with_helo,
     messages_share_connections,
+    one_message_for_each_connection,
     refused_after_the_dot,
     a_lost_reply_is_tried_again,
     nobody_is_told_of_a_lost_report,
@@ -84,6 +87,40 @@ fn messages_share_connections() {
     wait_for("all of them", 60, || (sink.arrived().len() == 12).then_some(()));
     let connections = sink.seen()[before..].iter().filter(|line| *line == "CONNECT").count();
     assert!(connections < 12, "a connection for each message");
+}
+
+/// A host that hangs up when it is handed a second message has refused none: it is handed over anew at once.
+fn one_message_for_each_connection() {
+    let sink = Sink::with(|line| (line == "CONNECT").then(|| "421 not now".to_owned()));
+    let options = ["queue.retry=[\"10h\"]", "queue.per_destination=1", "log.level=\"info\""].map(str::to_owned);
+    let route = format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n", sink.address);
+    let daemon = Setup { options: options.to_vec(), ..Setup::default() }.config(&route).start();
+    let subjects: Vec<String> = (0..12).map(|number| format!("number {number}")).collect();
+    subjects.iter().for_each(|subject| submit(&daemon, "alice@here.test", &["x@away.test"], subject));
+    wait_for("a try", 60, || daemon.queue().iter().any(|message| message["recipients"][0]["tries"] != 0).then_some(()));
+    let taken = AtomicBool::new(false);
+    sink.change(move |line| match line {
+        "CONNECT" | "." => {
+            taken.store(line == ".", Relaxed);
+            None
+        }
+        _ => (line.starts_with("MAIL") && taken.load(Relaxed)).then(|| "421 4.7.0 one is enough".to_owned()),
+    });
+    // What was tried at that moment is not meant by the first.
+    wait_for("an empty queue", 60, || {
+        daemon.ctl(&["queue", "flush"]);
+        daemon.queue().is_empty().then_some(())
+    });
+    let log = fs::read_to_string(daemon.path("log")).unwrap();
+    assert!(log.contains(" event=deferred ") && !log.contains("one is enough"), "{log}");
+    let arrived = sink.arrived();
+    assert_eq!(arrived.len(), subjects.len());
+    for subject in &subjects {
+        let field = format!("Subject: {subject}\r\n");
+        assert!(arrived.iter().any(|one| String::from_utf8_lossy(&one.message).contains(&field)), "{subject}");
+    }
+    let begun = sink.seen().iter().filter(|line| line.starts_with("MAIL")).count();
+    assert!(begun > subjects.len(), "no connection was used again");
 }
 
 fn refused_after_the_dot() {
@@ -220,7 +257,7 @@ fn reports_cross_two_hosts() {
     let ours = Setup::default().config(&to_away).start();
     let back = format!("[[route]]\ndomain = \"here.test\"\nhost = \"{}\"\n", ours.at("smtp"));
     assert!(away.stop().success());
-    std::fs::write(away.config(), away.config_text(&back)).unwrap();
+    fs::write(away.config(), away.config_text(&back)).unwrap();
     away.start();
     let (bob, nobody) = ("bob@away.test", "nobody@away.test");
     let asking = " NOTIFY=SUCCESS ORCPT=rfc822;Robert@old.test";

@@ -1,6 +1,6 @@
 //! What stands where a mailbox should be, or in its way. Mail waits; it is never lost, and never goes elsewhere.
 
-use crate::common::{Daemon, Setup, is_root, letter, run, wait_for};
+use crate::common::{Daemon, Setup, Sink, is_root, letter, run, wait_for};
 use crate::runner::skip;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::{self, File};
@@ -20,6 +20,7 @@ crate::tests![
     held_fcntl_lock,
     mailbox_replaced_and_truncated,
     full_disk,
+    full_disk_below_the_queue,
     no_permission,
 ];
 
@@ -203,6 +204,25 @@ impl SmallDisk {
     }
 }
 
+impl SmallDisk {
+    fn ballast(&self) -> std::path::PathBuf {
+        self.0.path().join("ballast")
+    }
+
+    /// Everything but so many bytes is taken by others.
+    fn fill(&self, leave: u64) {
+        let free = nix::sys::statvfs::statvfs(self.0.path()).unwrap();
+        let bytes = free.blocks_available() as u64 * free.fragment_size() as u64;
+        let mut have = fs::metadata(self.ballast()).map_or(0, |metadata| metadata.len());
+        have += bytes.saturating_sub(leave);
+        run(Command::new("fallocate").args(["-l", &have.to_string()]).arg(self.ballast()));
+    }
+
+    fn relieve(&self) {
+        fs::remove_file(self.ballast()).unwrap();
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
@@ -216,16 +236,7 @@ fn full_disk() {
     let setup = Setup { spool: Some(spool), mail: Some(mail), ..Setup::options(&["limits.min_free=\"8M\""]) };
     let mut daemon = setup.start();
     assert!(daemon.send(&["alice@here.test"], &letter("before", "x")).starts_with("250"));
-    // Everything but a little is taken by others.
-    let ballast = disk.0.path().join("ballast");
-    let fill = |leave: u64| {
-        let free = nix::sys::statvfs::statvfs(disk.0.path()).unwrap();
-        let bytes = free.blocks_available() as u64 * free.fragment_size() as u64;
-        let mut have = fs::metadata(&ballast).map_or(0, |metadata| metadata.len());
-        have += bytes.saturating_sub(leave);
-        run(Command::new("fallocate").args(["-l", &have.to_string()]).arg(&ballast));
-    };
-    fill(1 << 20);
+    disk.fill(1 << 20);
     // The amount of room may be looked at once a second or so.
     wait_for("452", 60, || {
         let reply = daemon.smtp().command("MAIL FROM:<sender@sender.test>").unwrap();
@@ -235,19 +246,60 @@ fn full_disk() {
     let mut pop3 = daemon.pop3("alice");
     assert_eq!(pop3.messages().unwrap().len(), 1);
     pop3.ok("QUIT").unwrap();
-    fs::remove_file(&ballast).unwrap();
+    disk.relieve();
     wait_for("room again", 60, || daemon.send(&["alice@here.test"], &letter("after", "x")).starts_with("250").then_some(()));
     // Full in the middle of a big message: refused, nothing half done.
-    fill(12 << 20);
+    disk.fill(12 << 20);
     let big = letter("big", &"0123456789012345678901234567890123456789\n".repeat(500_000));
     let reply = daemon.send(&["alice@here.test"], &big);
     assert!(reply.starts_with("452 4.3.1") || reply.starts_with("451 4.3."), "{reply}");
-    fs::remove_file(&ballast).unwrap();
+    disk.relieve();
     wait_for("room again", 60, || daemon.send(&["alice@here.test"], &letter("last", "x")).starts_with("250").then_some(()));
     assert_eq!(daemon.wait_for_mail("alice", 3, 60).len(), 3);
     assert!(daemon.stop().success());
     daemon.start();
     assert_eq!(daemon.mail("alice").len(), 3);
+}
+
+/// What waits is sent once, and is known to be sent, with no room left and after a kill.
+fn full_disk_below_the_queue() {
+    const MESSAGES: usize = 40;
+    let disk = SmallDisk::mount("160M");
+    let spool = disk.0.path().join("spool");
+    let sink = Sink::with(|line| line.starts_with("RCPT").then(|| "451 4.7.1 later".to_owned()));
+    let route = format!("[[route]]\ndomain = \"away.test\"\nhost = \"{}\"\n", sink.address);
+    let options = ["limits.min_free=\"8M\"", "queue.retry=[\"1s\"]", "smtp.relay_networks=[\"127.0.0.0/8\"]"].map(str::to_owned);
+    let mut daemon = Setup { spool: Some(spool), options: options.to_vec(), ..Setup::default() }.config(&route).start();
+    let subjects: Vec<String> = (0..MESSAGES).map(|number| format!("number {number}")).collect();
+    for subject in &subjects {
+        assert!(daemon.send(&["x@away.test", "y@away.test"], &letter(subject, "text")).starts_with("250"));
+    }
+    let is_refused = || sink.seen().iter().any(|line| line.starts_with("RCPT"));
+    wait_for("a try", 60, || is_refused().then_some(()));
+    disk.fill(0);
+    // Marks can't be written any more; nobody knows less for that.
+    daemon.kill();
+    disk.relieve();
+    daemon.start();
+    disk.fill(0);
+    // They are taken while there is no room.
+    sink.change(|_| None);
+    wait_for("half of them", 60, || (sink.count() >= MESSAGES / 2).then_some(()));
+    disk.relieve();
+    wait_for("an empty queue", 60, || daemon.queue().is_empty().then_some(()));
+    let taken = |sink: &Sink| {
+        let arrived = sink.arrived();
+        let times = |subject: &String| {
+            let field = format!("Subject: {subject}\r\n");
+            arrived.iter().filter(|one| String::from_utf8_lossy(&one.message).contains(&field)).map(|one| one.to.len()).sum()
+        };
+        subjects.iter().map(times).collect::<Vec<usize>>()
+    };
+    assert_eq!(taken(&sink), vec![2; MESSAGES], "each to both, once");
+    daemon.kill();
+    daemon.start();
+    assert!(daemon.queue().is_empty());
+    assert_eq!(taken(&sink), vec![2; MESSAGES], "nothing comes again");
 }
 
 fn no_permission() {
