@@ -213,8 +213,10 @@ fn what_is_sent_on_comes_back_to_who_sent_it() {
     daemon.kill();
     daemon.start();
     assert!(send(&daemon, "", rewritten).starts_with("250"));
-    let (from, to) = wait_for("what comes back", 30, || sink.arrived().get(1).map(|one| (one.from.clone(), one.to.clone())));
-    assert!(from.starts_with("<>") && to[0].starts_with("<a@origin.test>"), "{from} {to:?}");
+    // What went on before the kill may go on once more.
+    let returned = || sink.arrived().into_iter().find(|one| one.from.starts_with("<>"));
+    let returned = wait_for("what comes back", 30, returned);
+    assert!(returned.to[0].starts_with("<a@origin.test>"), "{:?}", returned.to);
     // Nobody else can have mail sent to others by such an address.
     assert!(send(&daemon, "", &rewritten.replace("=a@", "=b@")).starts_with("550"));
     assert!(send(&daemon, "", "SRS0=aaaaaa=AA=origin.test=a@here.test").starts_with("550"));

@@ -115,10 +115,13 @@ impl Shared {
                 "RCPT" if fine => to.push(line.get(8..)?.to_owned()),
                 "DATA" if fine => {
                     let message = read_message(&mut input).ok()?;
-                    if say(self.answer(".", "250 taken"))? {
+                    let answer = self.answer(".", "250 taken");
+                    // Before its sender knows: what that leads to may be looked for at once.
+                    if answer.starts_with('2') {
                         let to = std::mem::take(&mut to);
                         self.arrived.lock().unwrap().push(Arrived { from: from.clone(), to, message });
                     }
+                    say(answer)?;
                 }
                 "QUIT" => return Some(()),
                 _ => {}
