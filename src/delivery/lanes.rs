@@ -42,6 +42,13 @@ pub(super) enum Lane {
     Remote(Hop),
 }
 
+impl Lane {
+    /// Does it lead to a host, which may be mute? A program only takes its time.
+    fn is_of_host(&self) -> bool {
+        matches!(self, Lane::Remote(hop) if !matches!(hop, Hop::Program(_)))
+    }
+}
+
 /// One for new mail, and one for mail that comes again.
 #[derive(Debug, Default)]
 pub(super) struct Both<T> {
@@ -286,7 +293,7 @@ impl Lanes {
             track.threads += 1;
             if *lane != Lane::Local && track.reached.is_none() {
                 self.unproven_threads += 1;
-                if track.threads == 1 {
+                if track.threads == 1 && lane.is_of_host() {
                     self.watched.push_back((now + PATIENCE, lane.clone()));
                 }
             }

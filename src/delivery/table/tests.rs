@@ -257,6 +257,19 @@ fn hosts_that_say_nothing_keep_no_thread_from_others() {
     assert_eq!((begin(&mut table, at(502)), begin(&mut table, at(600))), (2, 0));
 }
 
+/// A command that takes long is not mute: others of its owner run beside it, as many as may.
+#[test]
+fn what_runs_for_long_is_not_mute() {
+    let mut table = Table::default();
+    let lines = Lane::Lines("alice".into());
+    for number in 0..2 {
+        let now = at(6 * number);
+        table.ready(lines.clone(), task(number, &[0]), now);
+        assert_eq!(table.begin(LIMITS, now).map(|(lane, _)| lane), Some(lines.clone()));
+        assert_eq!(table.next_look(), None);
+    }
+}
+
 #[test]
 fn a_lane_that_was_reached_is_not_remembered_for_ever() {
     let mut table = Table::default();
