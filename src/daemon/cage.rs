@@ -39,7 +39,7 @@ fn of_aliases(config: &Config) -> Vec<PathBuf> {
         let Some(path) = path else { continue };
         dirs.push(dir_of(path));
         let text = std::fs::read(path).unwrap_or_default();
-        dirs.extend(parse(&String::from_utf8_lossy(&text)).includes().map(|path| dir_of(Path::new(path))));
+        dirs.extend(parse(&String::from_utf8_lossy(&text)).includes().map(|(_, path)| dir_of(Path::new(path))));
     }
     dirs
 }

@@ -2,7 +2,7 @@
 //! or understood changes nothing for the names that were known before; of all other names nobody can say that they are nobody's.
 
 use crate::config::Config;
-use crate::mail::alias::{self, Entry, Table, Target, Wrong};
+use crate::mail::alias::{self, Entry, Table, Wrong};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -95,7 +95,7 @@ impl State {
         let stamp = fs::metadata(path).map(|meta| Stamp::of(&meta));
         let read = match stamp {
             Ok(stamp) if self.stamp.as_ref() == Some(&stamp) => return,
-            Ok(_) => read(path, MOST_BYTES),
+            Ok(_) => read(path),
             Err(error) => Err(error),
         };
         let trouble = match read {
@@ -131,24 +131,24 @@ impl State {
 }
 
 /// Reads a file that tells where mail goes. Others must not be able to write to it.
-fn read(path: &Path, most: u64) -> io::Result<(String, Metadata)> {
+fn read(path: &Path) -> io::Result<(String, Metadata)> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let meta = file.metadata()?;
     let wrong = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
-    if !meta.is_file() || meta.size() > most {
+    if !meta.is_file() || meta.size() > MOST_BYTES {
         return wrong("not a plain file, or too long");
     }
     if meta.mode() & 0o022 != 0 {
         return wrong("others can write to it");
     }
     let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
+    file.take(MOST_BYTES).read_to_end(&mut bytes)?;
     Ok((String::from_utf8_lossy(&bytes).into_owned(), meta))
 }
 
 /// Does a name in an alias file stand for this line? None does if there is no such file.
 pub fn has_line(path: &Path, text: &str) -> io::Result<bool> {
-    match read(path, MOST_BYTES) {
+    match read(path) {
         Ok((content, _)) => Ok(alias::parse(&content).has_line(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -157,13 +157,8 @@ pub fn has_line(path: &Path, text: &str) -> io::Result<bool> {
 
 /// What an alias file, or one of virtual addresses, says, and what is wrong with it and with what it includes.
 pub fn check(path: &Path, parse: fn(&str) -> Table) -> io::Result<Table> {
-    let mut table = parse(&read(path, MOST_BYTES)?.0);
-    let targets = table.entries.values().filter_map(|entry| entry.targets.as_ref()).flatten();
-    let included = targets.filter_map(|(line, target)| match target {
-        Target::Include(path) => Some((*line, path)),
-        _ => None,
-    });
-    let wrong = included.filter_map(|(line, path)| {
+    let mut table = parse(&read(path)?.0);
+    let wrong = table.includes().filter_map(|(line, path)| {
         let read = read_included(path).map_err(|error| error.to_string());
         let read = read.and_then(|text| alias::parse_list(&text).map_err(|wrong| format!("{path}: {wrong}")));
         read.err().map(|what| Wrong { line, what })
@@ -176,9 +171,7 @@ pub fn check(path: &Path, parse: fn(&str) -> Table) -> io::Result<Table> {
 
 /// Reads a list that an alias includes.
 pub(super) fn read_included(path: &str) -> io::Result<String> {
-    read(Path::new(path), MOST_BYTES)
-        .map(|(text, _)| text)
-        .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+    read(Path::new(path)).map(|(text, _)| text).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
 }
 
 #[cfg(test)]

@@ -116,14 +116,14 @@ impl Letter {
         self.finish(Vec::new(), committed)
     }
 
-    /// All that was written, for a commit together with others.
-    pub(super) fn into_draft(mut self) -> Result<Draft, PostError> {
-        self.close()
-    }
-
     /// The same, for a letter that is itself the outcome of another: both are committed in one act.
     pub(super) fn send_settling(self, settles: Vec<Outcome>) -> Result<SpoolId, PostError> {
         self.finish(settles, || ())
+    }
+
+    /// All that was written, for a commit together with others.
+    pub(super) fn into_draft(mut self) -> Result<Draft, PostError> {
+        self.close()
     }
 
     fn close(&mut self) -> Result<Draft, PostError> {

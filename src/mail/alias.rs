@@ -88,19 +88,21 @@ pub struct Table {
 }
 
 impl Table {
-    /// Files with more targets.
-    pub fn includes(&self) -> impl Iterator<Item = &str> {
-        let targets = self.entries.values().filter_map(|entry| entry.targets.as_ref()).flatten();
-        targets.filter_map(|(_, target)| match target {
-            Target::Include(path) => Some(path.as_str()),
+    fn targets(&self) -> impl Iterator<Item = &Numbered> {
+        self.entries.values().filter_map(|entry| entry.targets.as_ref()).flatten()
+    }
+
+    /// Files with more targets, and the lines that name them.
+    pub fn includes(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.targets().filter_map(|(line, target)| match target {
+            Target::Include(path) => Some((*line, path.as_str())),
             _ => None,
         })
     }
 
     /// Does a name stand for this line?
     pub fn has_line(&self, text: &str) -> bool {
-        let targets = self.entries.values().filter_map(|entry| entry.targets.as_ref()).flatten();
-        targets.into_iter().any(|(_, target)| matches!(target, Target::Line(line) if line == text))
+        self.targets().any(|(_, target)| matches!(target, Target::Line(line) if line == text))
     }
 }
 
