@@ -11,6 +11,7 @@ mod sendmail;
 mod show;
 mod transfer;
 mod users;
+mod vacation;
 
 use crate::config::{self, Config};
 use crate::sys::exit;
@@ -63,6 +64,9 @@ usage: pillarboxctl [-f FILE] COMMAND
     queue hold|release|remove WHICH don't try it; try it again; take it out
     route ADDRESS                   where mail for an address goes, and why
     aliases check                   what is wrong with the alias files
+    vacation show [USER]            the reply to mail for who is away
+    vacation set [USER] [--FIELD VALUE ...]    set it; the text comes from standard input
+    vacation off [USER]             no more replies
     mailbox list USER               the folders of a user
     mailbox check USER [FOLDER]     what is wrong with a mailbox
     mailbox rebuild USER [FOLDER]   mend that
@@ -75,7 +79,7 @@ usage: pillarboxctl [-f FILE] COMMAND
     user list
     sendmail ...                    hand in a message: see sendmail(8)
 
-With --json, status, check, log, route, import, export, mailbox check and all that list answer in JSON.
+With --json, status, check, log, route, import, export, vacation show, mailbox check and all that list answer in JSON.
 
     -f FILE    configuration file (/etc/pillarbox/pillarbox.conf)
     -h         show this help
@@ -131,7 +135,11 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
     if json
         && !matches!(
             plain.as_slice(),
-            ["status" | "check" | "log"] | ["import" | "export" | "route", ..] | [_, "list", ..] | ["mailbox", "check", ..]
+            ["status" | "check" | "log"]
+                | ["import" | "export" | "route", ..]
+                | ["vacation", "show", ..]
+                | [_, "list", ..]
+                | ["mailbox", "check", ..]
         )
     {
         return Err(usage("--json does not go with that"));
@@ -154,6 +162,13 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["queue", "remove", what] => show::acted(&ask(&format!("queue remove {what}"))?, "removed"),
         ["aliases", "check"] => aliases::check(file.as_deref()),
         ["route", address] => show(&ask(&format!("route {address}"))?, show::route),
+        ["vacation", "show", rest @ ..] => {
+            show(&ask(&format!("vacation show {}", vacation::user(rest, &vacation::own_name())?))?, vacation::show)
+        }
+        ["vacation", "off", rest @ ..] => {
+            vacation::show(&ask(&format!("vacation off {}", vacation::user(rest, &vacation::own_name())?))?)
+        }
+        ["vacation", "set", rest @ ..] => vacation::set(&config()?, rest),
         ["mailbox", "list", user] => show(&ask(&format!("mailbox list {user}"))?, show::folders),
         ["mailbox", "check", rest @ ..] if matches!(rest.len(), 1 | 2) => {
             // 1: something was found; 2: it can't be told.

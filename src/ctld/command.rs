@@ -1,6 +1,7 @@
 //! Requests: bytes in, something typed out. Pure.
 
 use crate::delivery::Which;
+use crate::mail::vacation::MOST_BYTES;
 use crate::mail::{Address, Domain, ReversePath};
 use crate::mailbox::FolderName;
 use crate::spool::SpoolId;
@@ -11,7 +12,8 @@ use log::LevelFilter;
 /// ```abnf
 /// request = ( "status" / "reload" / "log" [ " " level [ " " module ] ] / "queue list" / "queue show " id / "queue flush" [ " " which ]
 ///           / "queue " ( "hold " / "release " / "remove " ) which / "route " address / "adopt " host
-///           / "mailbox list " user / ( "import " / "export " ) user / "mailbox " ( "check " / "rebuild " / "compact " ) user [ " " folder ] ) CRLF
+///           / "mailbox list " user / ( "import " / "export " ) user / "mailbox " ( "check " / "rebuild " / "compact " ) user [ " " folder ]
+///           / "vacation " ( "show " / "off " ) user / "vacation set " user " " 1*DIGIT ) CRLF
 /// which   = id / domain / sender
 /// sender  = address / "<" [ address ] ">"
 /// id      = 16HEXDIG "-" 1*16HEXDIG
@@ -49,6 +51,12 @@ pub enum Command {
     Import(String),
     /// Send all mail of this user.
     Export(String),
+    /// With what is mail for this user answered?
+    Vacation(String),
+    /// With nothing any more.
+    VacationOff(String),
+    /// With what follows, so many bytes.
+    VacationSet(String, usize),
     /// Which folders has this user?
     Folders(String),
     /// What is wrong with a mailbox of a user? None: the INBOX.
@@ -78,6 +86,7 @@ impl Command {
             ("import", user) if !user.is_empty() => Ok(Command::Import(user.to_owned())),
             ("export", user) if !user.is_empty() => Ok(Command::Export(user.to_owned())),
             ("mailbox", rest) => Command::parse_mailbox(rest),
+            ("vacation", rest) => Command::parse_vacation(rest),
             ("queue", rest) => Command::parse_queue(rest),
             _ => Err("unknown request".to_owned()),
         }
@@ -109,6 +118,20 @@ impl Command {
         }
     }
 
+    fn parse_vacation(text: &str) -> Result<Command, String> {
+        let words: Vec<&str> = text.split(' ').collect();
+        match words.as_slice() {
+            [_, "", ..] | [_] => Err("a user is missing".to_owned()),
+            ["show", user] => Ok(Command::Vacation((*user).to_owned())),
+            ["off", user] => Ok(Command::VacationOff((*user).to_owned())),
+            ["set", user, length] => match length.parse() {
+                Ok(length) if length <= MOST_BYTES => Ok(Command::VacationSet((*user).to_owned(), length)),
+                _ => Err("that is too long".to_owned()),
+            },
+            _ => Err("unknown request".to_owned()),
+        }
+    }
+
     fn parse_queue(text: &str) -> Result<Command, String> {
         let (act, what) = text.split_once(' ').unwrap_or((text, ""));
         let id = || what.parse().map_err(|()| "that is not the id of a message; see queue list".to_owned());
@@ -133,6 +156,9 @@ impl Command {
                 | Command::Remove(_)
                 | Command::Import(_)
                 | Command::Export(_)
+                | Command::Vacation(_)
+                | Command::VacationOff(_)
+                | Command::VacationSet(..)
                 | Command::Check(..)
                 | Command::Rebuild(..)
                 | Command::Compact(..)
@@ -149,6 +175,7 @@ impl Command {
                 | Command::Show(_)
                 | Command::Route(_)
                 | Command::Folders(_)
+                | Command::Vacation(_)
                 | Command::Check(..)
         )
     }
@@ -201,6 +228,9 @@ mod tests {
             ("mailbox compact al A/b c", Command::Compact("al".to_owned(), FolderName::parse("A/b c").ok())),
             ("import alice", Command::Import("alice".to_owned())),
             ("export alice", Command::Export("alice".to_owned())),
+            ("vacation show alice", Command::Vacation("alice".to_owned())),
+            ("vacation off alice", Command::VacationOff("alice".to_owned())),
+            ("vacation set alice 12", Command::VacationSet("alice".to_owned(), 12)),
             ("adopt old.test", Command::Adopt("old.test".to_owned())),
             ("route \"a b\"@c.test", Command::Route("\"a b\"@c.test".parse().unwrap())),
         ] {
@@ -230,6 +260,13 @@ mod tests {
             "mailbox",
             "mailbox list",
             "mailbox list ",
+            "vacation",
+            "vacation show",
+            "vacation off ",
+            "vacation show a b",
+            "vacation set a",
+            "vacation set a 99999",
+            "vacation set a -1",
             "mailbox check ",
             "mailbox check a ",
             "mailbox rebuild",

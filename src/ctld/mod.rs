@@ -10,7 +10,7 @@
 //! S: {"ok":false,"code":69,"error":"no such message waits"}
 //! ```
 //!
-//! `import` and `export` go on after that: see `transfer`. Lines end with CRLF. `code` is of sysexits.h; the tool ends with it. Who may ask is told by the kernel: root and the
+//! `import`, `export` and `vacation set` go on after that: see `transfer`, `vacation`. Lines end with CRLF. `code` is of sysexits.h; the tool ends with it. Who may ask is told by the kernel: root and the
 //! account the daemon runs as may do everything; anybody else sees and removes only mail that was handed in under the name
 //! of that account, and hears of the rest as if it did not exist.
 
@@ -19,6 +19,7 @@ mod mailbox;
 mod queue;
 mod session;
 mod transfer;
+mod vacation;
 
 use crate::delivery::Delivery;
 use crate::host::Host;

@@ -5,6 +5,7 @@ use super::command::Command;
 use super::mailbox;
 use super::queue::{self, Viewer};
 use super::transfer;
+use super::vacation;
 use crate::delivery::Operation;
 use crate::net::{Connection, Line, NetError, Peer};
 use crate::spool::SpoolError;
@@ -68,6 +69,10 @@ fn converse(server: &Server, connection: &mut Connection, session: &str) -> Resu
             (Ok(account), _) => transfer::export(server, &account, connection),
         };
     }
+    if let Ok(Command::VacationSet(user, length)) = &request {
+        log::info!("session={session} control uid={} request=\"{}\"", uid.unwrap_or(u32::MAX), line.escape_ascii());
+        return vacation::set(server, mailbox::account(server, &viewer, user), *length, connection);
+    }
     let result = request.and_then(|command| {
         if command.is_act() {
             log::info!("session={session} control uid={} request=\"{}\"", uid.unwrap_or(u32::MAX), line.escape_ascii());
@@ -106,7 +111,9 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
             Err(what) => Err(Refusal::new(exit::USAGE, what)),
         },
         // Written while it is read: see [`converse`].
-        Command::List | Command::Import(_) | Command::Export(_) => Ok(Value::Null),
+        Command::List | Command::Import(_) | Command::Export(_) | Command::VacationSet(..) => Ok(Value::Null),
+        Command::Vacation(user) => vacation::show(server, &mailbox::account(server, viewer, user)?),
+        Command::VacationOff(user) => vacation::off(server, &mailbox::account(server, viewer, user)?),
         Command::Show(id) => queue::show(delivery, viewer, *id),
         Command::Flush(which) => Ok(json!({ "messages": delivery.flush(which) })),
         Command::Hold(which) => queue::operate(delivery, viewer, which, Operation::Hold),

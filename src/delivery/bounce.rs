@@ -4,8 +4,9 @@
 //! Of addresses beyond ASCII a report is in UTF-8 where it may be. Else all of it is 7-bit: these addresses are then told by
 //! the numbers of their characters, which loses nothing (RFC 6533 §3, §4.4), and what people read is encoded.
 
-use super::enclosure::{Enclosure, quoted_printable};
+use super::enclosure::Enclosure;
 use super::outcome::Trouble;
+use crate::mail::encode::quoted_printable;
 use crate::mail::{Address, Recipient, date, dsn};
 use crate::sys::Time;
 use std::fmt::Write;

@@ -1,7 +1,7 @@
 //! What a report gives back of the message it is about: its header, or all of it (RFC 3461 §4.3).
 
 use super::local;
-use crate::mail::encode::QuotedPrintable;
+use crate::mail::encode::quoted_printable;
 use crate::mail::mboxrd::ToWire;
 use crate::smtp::client::is_international;
 use crate::spool::Message;
@@ -108,16 +108,4 @@ fn is_plain(text: &[u8]) -> bool {
 
 fn lines_are_short(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE)
-}
-
-/// For text with LF line ends.
-pub(super) fn quoted_printable(text: &[u8]) -> Vec<u8> {
-    let (mut encoder, mut out) = (QuotedPrintable::default(), Vec::new());
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        encoder.push(line.strip_suffix(b"\n").unwrap_or(line), &mut out);
-        encoder.push(b"\r\n", &mut out);
-    }
-    encoder.finish(&mut out);
-    out.retain(|byte| *byte != b'\r');
-    out
 }

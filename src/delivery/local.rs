@@ -5,7 +5,7 @@ use super::outcome::{self, Trouble, Verdict};
 use super::places::{self, Target};
 use super::runner::{self, InHand};
 use super::table::Task;
-use super::{Hop, Office, Route, expand};
+use super::{Hop, Office, Route, expand, vacation};
 use crate::auth::Shown;
 use crate::mail::{Act, Line, Place, header};
 use crate::mailbox::{MailboxError, Uid};
@@ -193,7 +193,13 @@ pub(super) fn run(office: &Arc<Office>, task: &Task) {
 
 /// Makes one copy, unless it is there already. It counts as delivered for good when its mailbox tells the journal so, after
 /// its next checkpoint.
-fn deliver(office: &Office, entry: &Entry, index: u32, target: &Target, delivered_to: &[String]) -> Result<Option<Uid>, Verdict> {
+fn deliver(
+    office: &Arc<Office>,
+    entry: &Entry,
+    index: u32,
+    target: &Target,
+    delivered_to: &[String],
+) -> Result<Option<Uid>, Verdict> {
     let Some(address) = super::address(entry, index) else { return Ok(None) };
     if !delivered_to.is_empty() && delivered_to.contains(&address.key()) {
         return Err(Verdict::Failed(Trouble::own("5.4.6", "The message has been in this mailbox before: it goes in a circle.")));
@@ -224,6 +230,7 @@ fn deliver(office: &Office, entry: &Entry, index: u32, target: &Target, delivere
         uid.0,
         office.clock.now().since(entry.time).as_secs_f32()
     );
+    vacation::answer(office, entry, index, account);
     Ok(Some(uid))
 }
 

@@ -8,7 +8,7 @@
 //! * `route`: where an address leads, by the configuration, `aliases` and `.forward` files; `search`: all ways to their ends.
 //!   `expand`: a recipient that stands for others.
 //! * `local`, `remote`, `program`, `lines`: one try, for mailboxes here, for another host, which `mx` finds, for a program, and for
-//!   what lines of alias files name; `manner`: how a host is talked to, `sts`: what its domain says of that.
+//!   what lines of alias files name; `vacation`: the reply of who is away. `manner`: how a host is talked to, `sts`: what its domain says of that.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back), the rest waits (`schedule`).
 //! * `table`: what waits and for what, and `lanes` to each destination; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
@@ -53,6 +53,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod vacation;
 
 pub use aliases::{check as check_aliases, has_line as alias_file_has};
 pub use filing::{Batch, FileError, Filed};
@@ -61,10 +62,12 @@ pub use pickup::MOST_RECIPIENTS;
 pub use post::{Letter, Post};
 pub use rename::RenameError;
 pub use sts::policy;
+pub use vacation::Wishes;
 
 use crate::config::{Config, Program, Site};
 use crate::host::program::GRACE;
 use crate::host::{Account, Host};
+use crate::mail::vacation::Vacation;
 use crate::mail::{Address, Recipient};
 use crate::mailbox::{Mailbox, MailboxError, Store};
 use crate::net::Registry;
@@ -313,6 +316,16 @@ impl Delivery {
             route => route,
         };
         Ok((route, self.office.expand(address)?.steps))
+    }
+
+    /// What a user who is away wants mail to be answered with; none: nothing.
+    pub fn vacation(&self, account: &Account) -> io::Result<Option<Wishes>> {
+        self.office.vacation(account)
+    }
+
+    /// Sets it, or takes it back. Then the user's own file counts, if there is one.
+    pub fn set_vacation(&self, account: &Account, vacation: Option<&Vacation>) -> io::Result<()> {
+        self.office.set_vacation(account, vacation)
     }
 
     /// What waits, in order of arrival; without the copies that only wait for a checkpoint of their mailbox. There may be a

@@ -1,7 +1,6 @@
 //! The one door for letters: from smtpd, from `sendmail`, and from this daemon itself.
 
 use super::mend::{self, EndScan, Facts, Mending, Missing};
-use super::route::To;
 use super::{Office, PostError, Route, Trace, local, trace};
 use crate::auth::Shown;
 use crate::mail::{Address, Envelope, date};
@@ -59,16 +58,7 @@ impl Post {
 
     /// The one whose mailbox an address leads to, or `login` if that is one of several.
     pub fn owner(&self, address: &Address, login: &str) -> io::Result<Option<String>> {
-        Ok(match self.office.route(address)? {
-            Route::Local(account) => Some(account.name),
-            Route::Remote(_) | Route::NoUser => None,
-            Route::Expand => {
-                let ends = self.office.expand(address)?.ends.into_iter().map(|(end, _)| end.to);
-                let mut owners =
-                    ends.filter_map(|to| if let To::Mailbox { account, .. } = to { Some(account.name) } else { None });
-                owners.find(|name| name.eq_ignore_ascii_case(login))
-            }
-        })
+        self.office.owner_of(address, login)
     }
 
     /// Is there room to accept mail? (Asked at MAIL; else 452 4.3.1.)

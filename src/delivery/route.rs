@@ -163,6 +163,20 @@ impl Office {
         walk(Node::Address(address.clone()), |node| router.look(node), |node| router.beyond(node), End::key)
     }
 
+    /// The one whose mailbox an address leads to, or `login` if that is one of several.
+    pub(super) fn owner_of(&self, address: &Address, login: &str) -> io::Result<Option<String>> {
+        Ok(match self.route(address)? {
+            Route::Local(account) => Some(account.name),
+            Route::Remote(_) | Route::NoUser => None,
+            Route::Expand => {
+                let ends = self.expand(address)?.ends.into_iter().map(|(end, _)| end.to);
+                let mut owners =
+                    ends.filter_map(|to| if let To::Mailbox { account, .. } = to { Some(account.name) } else { None });
+                owners.find(|name| name.eq_ignore_ascii_case(login))
+            }
+        })
+    }
+
     /// What the `.forward` of an account leads to; none: its mailbox. An error is temporary.
     pub(super) fn forward(&self, account: &Account) -> io::Result<Option<Vec<Numbered>>> {
         if account.home.is_none() {

@@ -1,4 +1,4 @@
-//! What is done as a user of the system: their files opened, their folders made, their `.forward` read.
+//! What is done as a user of the system: their files opened, their folders made, their `.forward` and `.vacation` read.
 //!
 //! Each function here first becomes that user, and there is no way back. So they are for a process of root's that was forked
 //! for this one act and ends after it. What comes of it, a descriptor or some bytes, is handed to who asked. Paths are checked
@@ -163,6 +163,12 @@ pub fn make_folders(roots: &Roots, account: &Account, path: &Path) -> io::Result
 pub fn forward_of(account: &Account) -> io::Result<Option<Vec<u8>>> {
     become_user(account)?;
     line::read_forward(account)
+}
+
+/// What stands in the account's `.vacation`, in the same way.
+pub fn vacation_of(account: &Account) -> io::Result<Option<Vec<u8>>> {
+    become_user(account)?;
+    line::read_vacation(account)
 }
 
 #[cfg(test)]

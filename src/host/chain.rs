@@ -128,6 +128,10 @@ impl Host for Chain {
         self.own_for(account)?.forward_of(account)
     }
 
+    fn vacation_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
+        self.own_for(account)?.vacation_of(account)
+    }
+
     fn run_line(&self, line: &Line, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
         self.own_of(line)?.run_line(line, job, is_over)
     }

@@ -190,6 +190,10 @@ impl Host for Direct {
         line::read_forward(account)
     }
 
+    fn vacation_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
+        line::read_vacation(account)
+    }
+
     fn run_line(&self, line: &Line, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
         line::run_command(line, job, self.alias_user.as_deref(), is_over)
     }

@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A `.forward` file that is longer is none.
+/// A `.forward` file that is longer is none, nor a `.vacation` file.
 pub const MOST_FORWARD: u64 = 64 << 10;
 
 /// Where a line stands, and so whose it is.
@@ -66,6 +66,15 @@ pub struct Job<'a> {
 /// Reads a `.forward`, as who we are. None: there is none. An error of the kind `InvalidData`: what is there may not be
 /// believed, since others can write to it, or it is no plain file. Any other error is temporary: a home that is missing, too.
 pub fn read_forward(account: &Account) -> io::Result<Option<Vec<u8>>> {
+    read_at_home(account, ".forward")
+}
+
+/// The same, of a `.vacation`: what the user wants mail to be answered with.
+pub fn read_vacation(account: &Account) -> io::Result<Option<Vec<u8>>> {
+    read_at_home(account, ".vacation")
+}
+
+fn read_at_home(account: &Account, name: &str) -> io::Result<Option<Vec<u8>>> {
     let Some(home) = &account.home else { return Ok(None) };
     // A home may be mounted later; without it nobody can tell what its owner wants.
     if !fs::metadata(home).map_err(|error| of_home(home, &error))?.is_dir() {
@@ -73,7 +82,7 @@ pub fn read_forward(account: &Account) -> io::Result<Option<Vec<u8>>> {
     }
     // Never held up by a FIFO. A symbolic link is the owner's to make: it is read as this user.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let file = match open(&home.join(".forward"), flags, Mode::empty()) {
+    let file = match open(&home.join(name), flags, Mode::empty()) {
         Ok(file) => fs::File::from(file),
         Err(Errno::ENOENT) => return Ok(None),
         Err(error) => return Err(error.into()),

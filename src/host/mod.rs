@@ -82,6 +82,10 @@ pub trait Host: Send + Sync + Debug {
     fn forward_of(&self, _account: &Account) -> io::Result<Option<Vec<u8>>> {
         Ok(None)
     }
+    /// A user's `.vacation`, in the same way.
+    fn vacation_of(&self, _account: &Account) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
     /// Runs the command of a line as its owner, until it ends or `is_over` tells that it has to; gives what it wrote, the
     /// beginning of it. An error: it did not run at all.
     fn run_line(&self, _line: &Line, _job: Job<'_>, _is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {

@@ -98,6 +98,18 @@ impl QuotedPrintable {
     }
 }
 
+/// Text with LF line ends as quoted-printable, which has them too.
+pub fn quoted_printable(text: &[u8]) -> Vec<u8> {
+    let (mut encoder, mut out) = (QuotedPrintable::default(), Vec::new());
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        encoder.push(line.strip_suffix(b"\n").unwrap_or(line), &mut out);
+        encoder.push(b"\r\n", &mut out);
+    }
+    encoder.finish(&mut out);
+    out.retain(|byte| *byte != b'\r');
+    out
+}
+
 /// Does quoted-printable keep this byte, blanks aside?
 pub fn is_plain(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && byte != b'='

@@ -21,6 +21,7 @@ pub mod srs;
 pub mod structure;
 pub mod subject;
 pub mod transfer;
+pub mod vacation;
 pub mod words;
 
 pub use address::{Address, Domain, ReversePath};

@@ -1,7 +1,12 @@
 //! Header values as text: encoded words (RFC 2047), and eight-bit characters as they come. In one pass, and never an
 //! error: what is no encoded word stays as it is.
 
+use base64::engine::Engine;
+use base64::engine::general_purpose::STANDARD;
 use charset::Charset;
+
+/// Bytes of text in an encoded word, so that a line with a field's name has 76 characters at most (RFC 2047 §2).
+const WORD: usize = 39;
 
 /// The text of an unstructured value. Line ends are taken out, encoded words decoded, blanks between two of them dropped
 /// (RFC 2047 §6.2). Words of one character set are put together before they are decoded: many programs cut characters.
@@ -34,6 +39,22 @@ pub fn decode(value: &[u8]) -> String {
     pending.flush(&mut text);
     plain(rest, &mut text);
     text
+}
+
+/// Text as it can stand in a header: what is plain as it is, all else as encoded words (RFC 2047 §2), each on a line of its own.
+pub fn encode(text: &str) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !text.contains("=?") {
+        return text.to_owned();
+    }
+    let mut pieces = vec![String::new()];
+    for char in text.chars() {
+        match pieces.last_mut() {
+            Some(last) if last.len() + char.len_utf8() <= WORD => last.push(char),
+            _ => pieces.push(char.to_string()),
+        }
+    }
+    let words: Vec<String> = pieces.iter().map(|piece| format!("=?utf-8?B?{}?=", STANDARD.encode(piece))).collect();
+    words.join("\n ")
 }
 
 /// Text that is not encoded: UTF-8, and where it is not that, what it most often is then.
@@ -157,6 +178,16 @@ mod tests {
 
     fn decoded(value: &str) -> String {
         decode(value.as_bytes())
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for text in ["", "plain, with (all) \"signs\"", "=?utf-8?q?looks_like_one?=", "grün", &"äöü€ 𝄞 ".repeat(40)] {
+            let encoded = encode(text);
+            assert_eq!(decode(encoded.as_bytes()), text);
+            assert!(encoded.is_ascii() && encoded.split('\n').all(|line| line.len() <= 66), "{encoded}");
+        }
+        assert_eq!(encode("plain"), "plain");
     }
 
     #[test]

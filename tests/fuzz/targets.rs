@@ -19,6 +19,7 @@ use pillarbox::mail::mboxrd::{Quoter, ToWire};
 use pillarbox::mail::sent::Sent;
 use pillarbox::mail::structure::{self, Kind, Record, Scanner, Structure};
 use pillarbox::mail::transfer::{Decoder, Encoding};
+use pillarbox::mail::vacation::{Question, Reply, Vacation};
 use pillarbox::mail::{Address, Domain, RcptDsn, header, mailboxes, parameters, subject, words};
 use pillarbox::mailbox::{FolderName, utf7};
 use pillarbox::net::dns::{Patience, Resolver};
@@ -44,6 +45,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("aliases", aliases),
+    ("vacation", vacation),
     ("header", header_fields),
     ("header_values", header_values),
     ("structure", mime_structure),
@@ -128,6 +130,31 @@ pub fn aliases(input: &[u8]) {
         Ok(targets) => targets.iter().for_each(check),
         Err(wrong) => assert!((1..=lines).contains(&wrong.line)),
     }
+}
+
+/// What a user wants is written so that it is read as the same again; and what a message says of itself gets nothing into the
+/// header of its reply.
+pub fn vacation(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let lines = text.lines().count().max(1);
+    let own = match Vacation::parse(&text) {
+        Ok(vacation) => vacation,
+        Err(wrong) => {
+            assert!((1..=lines).contains(&wrong.line) && !wrong.what.is_empty());
+            Vacation { text: "away\n".to_owned(), ..Vacation::default() }
+        }
+    };
+    assert_eq!(Vacation::parse(&own.to_string()).as_ref(), Ok(&own));
+    let Some(question) = Question::of(input) else { return };
+    let default: Address = "alice@here.test".parse().unwrap();
+    let from = own.from.as_ref().map_or(("", &default), |(name, address)| (name.as_str(), address));
+    let built = Reply { vacation: &own, question: &question, id: "<1@here.test>", date: "today", from, to: &default }.build();
+    let names: Vec<&[u8]> = header::fields(&built).map(|field| &built[field.name]).collect();
+    let expected = ["From", "To", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "Auto-Submitted", "MIME-Version"];
+    let rest = ["Content-Type", "Content-Transfer-Encoding"];
+    let mut left = expected.iter().chain(&rest).map(|name| name.as_bytes());
+    assert!(names.iter().all(|name| left.any(|expected| expected == *name)), "{}", built.escape_ascii());
+    assert!(Question::of(&built).is_none(), "no reply gets one");
 }
 
 /// Fields follow each other without a gap, from the start to the header's end.

@@ -43,6 +43,7 @@ mod story;
 mod submission;
 mod system;
 mod transport;
+mod vacation;
 mod waiting;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         proxy::tests(),
         submission::tests(),
         transport::tests(),
+        vacation::tests(),
         later::tests(),
         conversion::tests(),
         international::tests(),

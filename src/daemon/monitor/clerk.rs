@@ -105,7 +105,7 @@ impl Clerk {
             Question::RunProgram(..) | Question::RunLine(..) => Some(Kind::Program),
             Question::OpenMailbox(..) | Question::OpenDotlock(..) => Some(Kind::Quick),
             Question::MakeFolders(..) | Question::OpenLine(_) => Some(Kind::Quick),
-            Question::Forward(_) | Question::Bind(_) => Some(Kind::Quick),
+            Question::Forward(_) | Question::Vacation(_) | Question::Bind(_) => Some(Kind::Quick),
         }
     }
 
@@ -167,6 +167,7 @@ impl Clerk {
                 plain(Answer::Done)
             }
             Question::Forward(name) => plain(Answer::Content(asuser::forward_of(&self.system_account(name)?)?)),
+            Question::Vacation(name) => plain(Answer::Content(asuser::vacation_of(&self.system_account(name)?)?)),
             Question::RunProgram(program, facts) => self.run_program(asked, program, facts),
             Question::RunLine(named, facts) => self.run_line(asked, named, facts),
             Question::OpenLine(named) => self.open_line(named),

@@ -39,6 +39,9 @@ impl Host for Users {
     fn forward_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
         line::read_forward(account)
     }
+    fn vacation_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
+        line::read_vacation(account)
+    }
     /// None as root.
     fn run_line(&self, line: &Line, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
         line::run_command(&Line { of: LineOf::Aliases, ..line.clone() }, job, None, is_over)

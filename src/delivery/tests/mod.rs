@@ -12,6 +12,7 @@ mod replacing;
 mod reports;
 mod restart;
 mod routing;
+mod vacation;
 
 use super::*;
 use house::{House, read};

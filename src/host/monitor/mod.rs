@@ -182,10 +182,14 @@ impl Host for Monitor {
         if !account.is_system() {
             return self.own.forward_of(account);
         }
-        match self.ask(&Question::Forward(account.name.clone()))? {
-            (Answer::Content(content), _) => Ok(content),
-            _ => Err(unheard()),
+        self.content(&Question::Forward(account.name.clone()))
+    }
+
+    fn vacation_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
+        if !account.is_system() {
+            return self.own.vacation_of(account);
         }
+        self.content(&Question::Vacation(account.name.clone()))
     }
 
     fn run_line(&self, line: &Line, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
@@ -221,6 +225,13 @@ fn facts(job: &Job<'_>) -> Environment {
 }
 
 impl Monitor {
+    fn content(&self, question: &Question) -> io::Result<Option<Vec<u8>>> {
+        match self.ask(question)? {
+            (Answer::Content(content), _) => Ok(content),
+            _ => Err(unheard()),
+        }
+    }
+
     /// Has something run that takes a message.
     fn run(&self, question: &Question, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
         let socket = self.send(question, Some(job.input.as_fd()))?;

@@ -38,6 +38,8 @@ pub enum Question {
     MakeFolders(String, PathBuf),
     /// [`crate::host::Host::forward_of`].
     Forward(String),
+    /// [`crate::host::Host::vacation_of`].
+    Vacation(String),
     /// [`crate::host::Host::run_program`], with this environment; a second descriptor brings the message.
     RunProgram(Program, Environment),
     /// [`crate::host::Host::run_line`], with this environment; a second descriptor brings the message.
@@ -267,6 +269,7 @@ impl Question {
             Question::OpenDotlock(path, how) => Writer::new(b'd').path(path.as_os_str()).number(way_number(*how)),
             Question::MakeFolders(name, path) => Writer::new(b'm').field(name.as_bytes()).path(path.as_os_str()),
             Question::Forward(name) => Writer::new(b'F').field(name.as_bytes()),
+            Question::Vacation(name) => Writer::new(b'V').field(name.as_bytes()),
             Question::RunProgram(program, facts) => {
                 Writer::new(b'p').texts(program.words.iter()).optional(program.user.as_deref()).facts(facts)
             }
@@ -295,6 +298,7 @@ impl Question {
                 b'd' => Question::OpenDotlock(fields.path()?, *WAYS.get(usize::try_from(fields.number()?).ok()?)?),
                 b'm' => Question::MakeFolders(fields.text()?, fields.path()?),
                 b'F' => Question::Forward(fields.text()?),
+                b'V' => Question::Vacation(fields.text()?),
                 b'p' => {
                     let program = Program { words: fields.texts()?, user: fields.optional(Reader::text)? };
                     Question::RunProgram(program, fields.facts()?)
@@ -321,6 +325,7 @@ impl Question {
             Question::OpenDotlock(..) => "open-dotlock",
             Question::MakeFolders(..) => "make-folders",
             Question::Forward(_) => "forward",
+            Question::Vacation(_) => "vacation",
             Question::RunProgram(..) => "run-program",
             Question::RunLine(..) => "run-line",
             Question::OpenLine(_) => "open-line",
@@ -432,6 +437,7 @@ mod tests {
             (path(), 0..4usize).prop_map(|(path, how)| Question::OpenDotlock(path, WAYS[how])),
             (name(), path()).prop_map(|(name, path)| Question::MakeFolders(name, path)),
             name().prop_map(Question::Forward),
+            name().prop_map(Question::Vacation),
             (
                 proptest::collection::vec(name(), 0..5),
                 proptest::option::of(name()),

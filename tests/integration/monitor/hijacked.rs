@@ -69,6 +69,7 @@ fn it_can_ask_and_not_command() {
             assert_eq!(kind(monitor.make_folders(&account, Path::new("/"), Path::new(path))), denied, "{name} {path}");
         }
         assert_eq!(kind(monitor.forward_of(&account)), denied, "{name}");
+        assert_eq!(kind(monitor.vacation_of(&account)), denied, "{name}");
     }
     // Whatever it takes for a place of dotlocks.
     for path in ["/etc/shadow", "/etc/.lock-x", "../.lock-x", "", "alice", "alice/.lock-x", ".", "x.lock/.."] {
