@@ -12,6 +12,9 @@ use std::path::Path;
 /// The group of `pillarbox-drop`, which is set-gid.
 const DROP_GROUP: &str = "pillarbox-drop";
 
+/// The directories of the spool whose files are the daemon's own. (In `folders` they are the users'.)
+pub const ROOMS: [&str; 7] = ["drop", "index", "journal", "mta-sts", "state", "tls", "tmp"];
+
 /// An account to change to.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -73,7 +76,8 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
         let what = format!("{} can be written by everybody; say chmod o-w {0}", config.spool.display());
         return Err(Failure::new(exit::CONFIG, what));
     }
-    prepare_drop(&config.spool.join("drop"), owner, identity)?;
+    ROOMS.iter().try_for_each(|room| make(&config.spool.join(room), 0o700, identity))?;
+    prepare_drop(&config.spool.join("drop"), owner)?;
     make(&config.mail, 0o775, identity)?;
     if config.has_system_users() {
         prepare_for_users(&config.mail, &config.spool.join("folders"), identity)?;
@@ -98,8 +102,7 @@ fn dir_of(path: &Path) -> &Path {
 
 /// Where mail is left while no daemon runs. By its group `pillarbox-drop` lets everybody put files there, and count them;
 /// without that group, and without root who could give it, only the daemon's own account can.
-fn prepare_drop(path: &Path, owner: Uid, identity: Option<&Identity>) -> Result<(), Failure> {
-    make(path, 0o700, identity)?;
+fn prepare_drop(path: &Path, owner: Uid) -> Result<(), Failure> {
     let group = Group::from_name(DROP_GROUP).ok().flatten().filter(|_| geteuid().is_root());
     let Some(group) = group else { return Ok(()) };
     // The account could have put something else there, to be given rights by us.
@@ -176,6 +179,7 @@ mod tests {
         let config = crate::config::load::from_text("test", text, dir.path(), &[]).unwrap();
         prepare_directories(&config, None).unwrap();
         assert_eq!(fs::metadata(&config.spool).unwrap().mode() & 0o7777, 0o711);
+        assert!(ROOMS.iter().all(|room| fs::metadata(config.spool.join(room)).unwrap().mode() & 0o777 == 0o700));
         fs::set_permissions(&config.spool, fs::Permissions::from_mode(0o1777)).unwrap();
         let failure = prepare_directories(&config, None).unwrap_err().what;
         assert!(failure.contains("can be written by everybody; say chmod o-w"), "{failure}");

@@ -19,7 +19,7 @@ use crate::auth::Gate;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
 use crate::host::{Chain, Host, Monitor};
-use crate::mailbox::Store;
+use crate::mailbox::{Store, ensure_secret};
 use crate::net::{Registry, dns::Resolver, tls::ServerTls};
 use crate::spool::{self, Journal};
 use crate::sys::{Clock, Disk, RealDisk, SystemClock, exit, unix};
@@ -30,7 +30,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, getpid, getppid};
 use std::panic::PanicHookInfo;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,7 +96,7 @@ pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<u8, Fa
         Part::Daemon(socket, ready) => {
             let failed = |error| Failure::new(exit::OSERR, error);
             let monitor = Monitor::new(Arc::new(RealDisk), socket).map_err(failed)?;
-            let monitor = Arc::new(monitor.closing(cage::closed(&config).map(Path::to_owned)));
+            let monitor = Arc::new(monitor.closing(cage::closed(&config)));
             run_daemon(options, config, Some(Ward { identity, monitor, parent }), ready).map(|()| exit::OK)
         }
     }
@@ -120,6 +120,8 @@ impl Ward {
         if getppid() != self.parent {
             return Err(Failure::new(exit::OSERR, "the monitor has ended"));
         }
+        let made = ensure_secret(&RealDisk, &config.spool);
+        made.map_err(|error| Failure::new(exit::CANTCREAT, format!("{}: {error}", config.spool.display())))?;
         cage::enter(config);
         Ok(())
     }

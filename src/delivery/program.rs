@@ -79,7 +79,9 @@ pub(super) fn attempt(
     run: impl FnOnce(File, &[(&str, String)], &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)>,
 ) -> Verdict {
     let config = office.config();
-    let input = match tempfile::tempfile_in(&config.spool).and_then(|file| write(file, entry, address)) {
+    let dir = config.spool.join("tmp");
+    let file = std::fs::create_dir_all(&dir).and_then(|()| tempfile::tempfile_in(&dir));
+    let input = match file.and_then(|file| write(file, entry, address)) {
         Ok(input) => input,
         Err(error) => return Verdict::own_trouble(&error),
     };

@@ -58,6 +58,21 @@ impl Roots {
         Ok((&self.folders, way))
     }
 
+    /// Does it lie where only its user, or the daemon by way of the monitor, opens files?
+    pub fn contain(&self, path: &Path) -> bool {
+        path.parent() == Some(self.mail.as_path()) || path.starts_with(&self.folders)
+    }
+
+    /// The directory, and the way from there, if a dotlock of ours could have this path.
+    fn place_of_dotlock<'a>(&'a self, path: &'a Path) -> Option<(&'a Path, &'a Path)> {
+        let is_plain = |way: &Path| way.components().all(|part| matches!(part, Component::Normal(_)));
+        if let Ok(way) = path.strip_prefix(&self.folders) {
+            return (way.components().count() > 1 && is_plain(way)).then_some((&self.folders, way));
+        }
+        let way = path.strip_prefix(&self.mail).ok()?;
+        (way.components().count() == 1 && is_plain(way)).then_some((&self.mail, way))
+    }
+
     /// The way from the directory of all folders to a path in this account's own.
     fn in_folders(&self, account: &Account, path: &Path) -> io::Result<PathBuf> {
         let way = path.strip_prefix(&self.folders).map_err(|_| not_theirs(account, path))?;
@@ -122,20 +137,35 @@ pub fn open_mailbox(roots: &Roots, account: &Account, path: &Path, how: Open) ->
     }
 }
 
-/// For the account of the daemon: looks into a dotlock in the mail directory, or makes the file that its own are names of. What
-/// is there is not written to.
+/// For the account of the daemon: looks into a dotlock beside a mailbox, or into the lock of another program's session, or makes
+/// the file that its own dotlocks are names of. What is there is not written to.
 pub fn open_dotlock(roots: &Roots, account: &Account, path: &Path, how: Open) -> io::Result<File> {
-    let refuse = || io::Error::new(ErrorKind::PermissionDenied, format!("{} is no dotlock", path.display()));
-    let way = path.strip_prefix(&roots.mail).map_err(|_| refuse())?;
-    let name = way.file_name().filter(|name| *name == way.as_os_str()).map(OsStr::as_bytes).ok_or_else(refuse)?;
-    match how {
-        Open::Read if name.ends_with(b".lock") => {}
-        Open::CreateNew(_) if name.starts_with(b".lock-") => {}
-        _ => return Err(refuse()),
-    }
-    let file = open_in(account, &roots.mail, way, how, DOTLOCK_MODE)?;
+    let refuse = || io::Error::new(ErrorKind::PermissionDenied, format!("{} is no lock", path.display()));
+    let file = if is_session_lock(path) && how == Open::Read {
+        become_one(account.uid, Gid::from_raw(account.gid), &[])?;
+        RealDisk.open_file(path, how)?
+    } else {
+        let (dir, way) = roots.place_of_dotlock(path).ok_or_else(refuse)?;
+        let name = way.file_name().map_or(&b""[..], OsStr::as_bytes);
+        match how {
+            Open::Read if name.ends_with(b".lock") => {}
+            Open::CreateNew(_) if name.starts_with(b".lock-") => {}
+            _ => return Err(refuse()),
+        }
+        open_in(account, dir, way, how, DOTLOCK_MODE)?
+    };
     // A mailbox can have such a name, too.
     Some(file).filter(|file| file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= MOST_DOTLOCK)).ok_or_else(refuse)
+}
+
+/// Where programs of c-client's lock a mailbox for a session: `.DEVICE.INODE`.
+pub const SESSION_LOCKS: &str = "/tmp";
+
+fn is_session_lock(path: &Path) -> bool {
+    let name = path.strip_prefix(SESSION_LOCKS).map_or(&b""[..], |way| way.as_os_str().as_bytes());
+    let mut parts = name.split(|byte| *byte == b'.');
+    let is_number = |part: Option<&[u8]>| part.is_some_and(|part| !part.is_empty() && part.iter().all(u8::is_ascii_hexdigit));
+    parts.next() == Some(b"") && is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
 }
 
 /// Opens what lies this way from a directory, as the account, in the directory's group; a new file gets this mode.
@@ -271,6 +301,44 @@ mod tests {
         for path in wrong.into_iter().chain(crooked).chain(more) {
             assert_eq!(place(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn locks_are_opened_where_they_belong() {
+        let roots = Roots::new(Path::new("/var/mail"), Path::new("/spool"));
+        let place = |path: &str| roots.place_of_dotlock(Path::new(path)).map(|(dir, way)| dir.join(way));
+        for path in ["/var/mail/alice.lock", "/spool/folders/alice/Sent.mbox.lock", "/spool/folders/alice/a/.lock-x"] {
+            assert_eq!(place(path), Some(path.into()));
+        }
+        for path in
+            ["/var/mail/a/b.lock", "/var/mail", "/spool/folders/x.lock", "/spool/folders/../x/y.lock", "/spool/state/a.lock"]
+        {
+            assert_eq!(place(path), None, "{path}");
+        }
+        for (path, is_one) in [
+            ("/tmp/.801.1a2f", true),
+            ("/tmp/.801.", false),
+            ("/tmp/.801.1.2", false),
+            ("/tmp/801.12", false),
+            ("/tmp/.x.12", false),
+            ("/tmp/a/.801.12", false),
+            ("/etc/.801.12", false),
+            ("/tmp", false),
+        ] {
+            assert_eq!(is_session_lock(Path::new(path)), is_one, "{path}");
+        }
+        apart("host::asuser::tests::locks_are_opened_where_they_belong", 1, |_| {
+            let (_dir, roots) = world();
+            let own = Account { name: String::new(), uid: 40_007, gid: 40_007, home: None };
+            let top = roots.folders.join("alice");
+            fs::create_dir(&top).unwrap();
+            set(&top, 0o2770, 40_001, MAIL);
+            let (original, mailbox) = (top.join(".lock-here"), top.join("Sent.mbox"));
+            fs::write(&mailbox, "secret").unwrap();
+            set(&mailbox, 0o660, 40_001, MAIL);
+            open_dotlock(&roots, &own, &original, Open::CreateNew(0o600)).unwrap();
+            assert_eq!(facts(&original), (0o644, 40_007, MAIL));
+        });
     }
 
     #[test]

@@ -70,8 +70,8 @@ pub trait Host: Send + Sync + Debug {
     }
     /// Opens a user's mailbox file, as that user. Below the directory `root` no symbolic link is followed.
     fn open_mailbox(&self, account: &Account, root: &Path, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
-    /// Opens a dotlock to look into it, or makes the file whose names are to be dotlocks ([`crate::mailbox`]), where this process
-    /// itself opens no file. None: this is not such a place.
+    /// Opens a dotlock, or the lock of another program's session, to look into it, or makes the file whose names are to be
+    /// dotlocks ([`crate::mailbox`]), where this process itself opens no file. None: this is not such a place.
     fn open_dotlock(&self, _path: &Path, _how: Open) -> io::Result<Option<Arc<dyn File>>> {
         Ok(None)
     }

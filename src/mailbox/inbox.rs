@@ -392,7 +392,7 @@ impl Mailbox {
 
     /// Has a program it open that stands nothing but more mail?
     pub(super) fn is_remembered(&self, stat: &Stat) -> bool {
-        super::lock::is_remembered(&*self.shared.disk, stat)
+        super::lock::is_remembered(&*self.shared.disk, &*self.shared.host, stat)
     }
 
     /// May the file be made shorter, or could another program remember what was there?

@@ -15,6 +15,7 @@
 
 use super::MailboxError;
 use crate::host::Host;
+use crate::host::asuser::SESSION_LOCKS;
 use crate::sys::{Clock, Disk, File, Lock, Open, Stat};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -88,9 +89,13 @@ pub fn dotlock(path: &Path) -> PathBuf {
 /// Has a program of c-client's (alpine, UW's servers) a session on this file? It locks `/tmp/.DEVICE.INODE` by `flock` as long
 /// as that lasts, remembers where every message and the end of every header stands, and writes the mailbox anew by that: if it
 /// comes upon anything but more mail, it stops with half of it written. One made by anybody but the mailbox's owner says nothing.
-pub fn is_remembered(disk: &dyn Disk, mailbox: &Stat) -> bool {
+pub fn is_remembered(disk: &dyn Disk, host: &dyn Host, mailbox: &Stat) -> bool {
     let (device, inode) = mailbox.file;
-    let Ok(session) = disk.open(Path::new(&format!("/tmp/.{device:x}.{inode:x}")), Open::Read) else { return false };
+    let path = Path::new(SESSION_LOCKS).join(format!(".{device:x}.{inode:x}"));
+    // Mostly there is none, which need not be asked for elsewhere.
+    let is_there = disk.stat(&path).is_ok_and(|stat| stat.uid == mailbox.uid);
+    let open = || host.open_dotlock(&path, Open::Read)?.map_or_else(|| disk.open(&path, Open::Read), Ok);
+    let Some(session) = is_there.then(open).and_then(Result::ok) else { return false };
     session.stat().is_ok_and(|stat| stat.is_regular() && stat.uid == mailbox.uid) && session.is_flocked().unwrap_or(false)
 }
 

@@ -127,6 +127,7 @@ pub use marking::{Change, Marked};
 pub use mbox::{date_of as mbox_date, from_line as mbox_from_line, is_dead_header as mbox_is_dead};
 pub use name::{FolderName, NameError};
 pub use notes::{Changes as NoteChanges, Known, LONGEST_NOTE, Note, NoteError};
+pub use secret::ensure_secret;
 pub use store::{Rebuilt, Store};
 pub use structures::Structures;
 pub use table::Counts;

@@ -55,6 +55,11 @@ impl std::str::FromStr for Key {
     }
 }
 
+/// Makes the secret if there is none, while new files can be made in the spool.
+pub fn ensure_secret(disk: &dyn Disk, spool: &Path) -> io::Result<()> {
+    Secret::load(disk, spool).map(drop)
+}
+
 /// The spool's secret.
 #[derive(Clone)]
 pub struct Secret(hmac::Key);

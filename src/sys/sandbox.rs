@@ -28,6 +28,8 @@ pub struct Allowed {
     pub write: Vec<PathBuf>,
     /// Directories where names are listed, given and taken away, and no file is opened.
     pub names: Vec<PathBuf>,
+    /// The same, where names move among the directories below, and empty ones of these are removed.
+    pub trees: Vec<PathBuf>,
 }
 
 /// What of it is in force.
@@ -40,7 +42,8 @@ pub struct Cage {
 }
 
 /// What every daemon reads: what of `/etc` its account may (names, certificates, aliases: other programs put new files in their
-/// place), times, the libraries that tell who is who (nsswitch.conf(5)), what the machine has, and the locks of others (`/tmp`).
+/// place, which only a rule for the directory lets through), times, the libraries that tell who is who (nsswitch.conf(5)), and
+/// what the machine has.
 const SYSTEM: &[&str] = &[
     "/etc",
     "/usr/share/zoneinfo",
@@ -53,7 +56,6 @@ const SYSTEM: &[&str] = &[
     "/proc",
     "/sys/fs/cgroup",
     "/sys/devices/system/cpu",
-    "/tmp",
 ];
 
 /// Enters it, with this thread and all that it starts.
@@ -72,6 +74,9 @@ fn confine_files(allowed: &Allowed) -> Result<(), RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = AccessFs::from_all(abi) & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
     let names = AccessFs::ReadDir | AccessFs::MakeReg | AccessFs::RemoveFile;
+    // Whatever stands among the files there is moved with them.
+    let others = AccessFs::MakeSym | AccessFs::MakeFifo | AccessFs::MakeSock;
+    let trees = names | others | AccessFs::RemoveDir | AccessFs::Refer;
     Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::Refer)?
@@ -82,6 +87,7 @@ fn confine_files(allowed: &Allowed) -> Result<(), RulesetError> {
         .add_rules(path_beneath_rules(&allowed.read, read))?
         .add_rules(path_beneath_rules(&allowed.write, write))?
         .add_rules(path_beneath_rules(&allowed.names, names))?
+        .add_rules(path_beneath_rules(&allowed.trees, trees))?
         .restrict_self()
         .map(drop)
 }
@@ -207,11 +213,11 @@ mod tests {
     use std::thread;
 
     /// Directories that are ours, to be read, and others', all open to everybody, with a file in each.
-    fn world() -> (tempfile::TempDir, [PathBuf; 4]) {
+    fn world() -> (tempfile::TempDir, [PathBuf; 5]) {
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
         let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
         open(dir.path());
-        let places = ["ours", "read", "others", "named"].map(|name| dir.path().join(name));
+        let places = ["ours", "read", "others", "named", "tree"].map(|name| dir.path().join(name));
         for place in &places {
             fs::create_dir_all(place.join("deep")).unwrap();
             fs::write(place.join("file"), "text").unwrap();
@@ -224,7 +230,7 @@ mod tests {
     #[test]
     fn files_of_others_are_out_of_reach() {
         apart("sys::sandbox::tests::files_of_others_are_out_of_reach", 2, |case| {
-            let (_dir, [ours, read, others, named]) = world();
+            let (_dir, [ours, read, others, named, tree]) = world();
             if case == 1 {
                 nix::unistd::setgroups(&[]).unwrap();
                 nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
@@ -234,6 +240,7 @@ mod tests {
                 read: vec![read.clone(), "/missing".into()],
                 write: vec![ours.clone()],
                 names: vec![named.clone()],
+                trees: vec![tree.clone()],
             })
             .files
             {
@@ -273,6 +280,21 @@ mod tests {
             File::open(&named).unwrap().sync_all().unwrap();
             fs::hard_link(&file, named.join("file.lock")).unwrap();
             fs::remove_file(named.join("file.lock")).unwrap();
+            // Where they move, too: among themselves, not to where they could be opened.
+            let file = tree.join("file");
+            for open in [File::open(&file), File::options().write(true).open(&file), File::create(tree.join("new"))] {
+                refused(open.map(drop));
+            }
+            refused(fs::create_dir(tree.join("newer")));
+            for to in [&ours, &named, &read] {
+                assert!(fs::hard_link(&file, to.join("stolen")).is_err() && fs::rename(&file, to.join("stolen")).is_err());
+            }
+            fs::hard_link(&file, tree.join("deep/second")).unwrap();
+            fs::remove_file(&file).unwrap();
+            refused(File::open(tree.join("deep/second")).map(drop));
+            fs::rename(tree.join("deep/second"), tree.join("file")).unwrap();
+            File::open(tree.join("deep")).unwrap().sync_all().unwrap();
+            fs::remove_dir(tree.join("deep")).unwrap();
             // A descriptor stays what it is.
             let mut text = String::new();
             before.read_to_string(&mut text).unwrap();

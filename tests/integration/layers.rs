@@ -4,7 +4,7 @@ use crate::common::top;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-crate::tests![rooms_use_only_rooms_below, files_are_short, unsafe_stands_in_one_place];
+crate::tests![rooms_use_only_rooms_below, files_are_short, unsafe_stands_in_one_place, the_rooms_of_the_spool_are_known];
 
 /// From the ground up. Rooms of one floor do not know each other.
 const FLOORS: [&[&str]; 12] = [
@@ -134,4 +134,22 @@ fn unsafe_stands_in_one_place() {
             assert!(!names, "{}:{}: {line}", file.display(), number + 1);
         }
     }
+}
+
+/// What else is made there, the daemon can't open where there are users of the system.
+fn the_rooms_of_the_spool_are_known() {
+    let known = fs::read_to_string(top().join("src/daemon/identity.rs")).unwrap();
+    let known = known.lines().find(|line| line.starts_with("pub const ROOMS")).unwrap().to_owned();
+    let mut named = 0;
+    for file in sources(&top().join("src")) {
+        for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
+            let Some((_, rest)) = line.split_once("spool.join(\"") else { continue };
+            let name = rest.split(['"', '/']).next().unwrap();
+            let is_known = known.contains(&format!("\"{name}\"")) || ["folders", "secret"].contains(&name);
+            let is_test = file.ends_with("daemon/cage.rs") || file.components().any(|part| part.as_os_str() == "tests");
+            assert!(is_known || is_test, "{}:{}: {line}", file.display(), number + 1);
+            named += 1;
+        }
+    }
+    assert!(named > 8);
 }

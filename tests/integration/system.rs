@@ -2,11 +2,12 @@
 //! that only its own mounts have.
 
 use crate::common::{Daemon, Imap, PASSWORD, Pop3, Setup, is_root, letter, wait_for, with_mounts};
-use crate::runner::skip;
+use crate::runner::{note, skip};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 crate::tests![
     mail_for_system_users_is_theirs,
@@ -247,6 +248,31 @@ fn both_kinds_of_users_live_side_by_side() {
     for name in ["alice", "carol", "nobody-here"] {
         assert!(Pop3::log_in(daemon.at("pop3"), name, "wrong").is_err());
     }
+    // Neither's folders are opened by who talks to the network.
+    for (name, owner) in [("alice", (0o660, ALICE, mail_gid())), ("carol", (0o600, 40_000, mail_gid()))] {
+        let mut imap = daemon.imap(name);
+        imap.ok("SELECT INBOX").unwrap();
+        let folders: Vec<String> = (0..50).map(|n| format!("Work/{n}")).collect();
+        for folder in &folders {
+            imap.ok(&format!("CREATE {folder}")).unwrap();
+            imap.ok(&format!("COPY 1 {folder}")).unwrap();
+        }
+        imap.ok("RENAME Work/1 Old/1").unwrap();
+        imap.ok("DELETE Work/2").unwrap();
+        let file = daemon.spool().join("folders").join(name).join("Old/1.mbox");
+        assert_eq!(facts(&file), owner, "{name}");
+        imap.ok("LOGOUT").unwrap();
+        daemon.stop();
+        daemon.start();
+        let mut imap = daemon.imap(name);
+        let begun = Instant::now();
+        for folder in folders.iter().skip(3) {
+            assert!(imap.ok(&format!("SELECT {folder}")).unwrap().join("").contains("1 EXISTS"));
+            assert!(imap.ok("FETCH 1 (BODY.PEEK[TEXT])").unwrap().join("").contains("text"));
+        }
+        note(format!("{name} opens a folder in {:.1?}", begun.elapsed() / 47));
+    }
+    assert!(!daemon.log().contains("event=no-dotlock"), "{}", daemon.log());
 }
 
 /// The process that serves: not root, no way to become it, and a filter before its calls.

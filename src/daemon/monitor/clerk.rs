@@ -163,7 +163,7 @@ impl Clerk {
                 Ok((Answer::Done, vec![file.into()]))
             }
             Question::MakeFolders(name, path) => {
-                asuser::make_folders(&self.roots, &self.system_account(name)?, path)?;
+                asuser::make_folders(&self.roots, &self.account_with_files(name)?, path)?;
                 plain(Answer::Done)
             }
             Question::Forward(name) => plain(Answer::Content(asuser::forward_of(&self.system_account(name)?)?)),

@@ -10,6 +10,7 @@
 
 pub mod wire;
 
+use super::asuser::{Roots, SESSION_LOCKS};
 use super::program::{End, GRACE};
 use super::{Account, Direct, Host, Job, Line, LineOf, ScramKeys};
 use crate::config::Program;
@@ -23,7 +24,7 @@ use nix::unistd::{getegid, geteuid};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::{Answer, Environment, MOST_ANSWER, MOST_QUESTION, Named, Question};
@@ -40,7 +41,7 @@ pub struct Monitor {
     socket: OwnedFd,
     /// For what is the daemon's own.
     own: Direct,
-    closed: Option<PathBuf>,
+    closed: Option<Roots>,
 }
 
 /// What is needed to take up a new configuration.
@@ -112,13 +113,13 @@ impl Monitor {
         }
     }
 
-    /// To be asked for what lies in this directory, where the daemon's cage lets it open nothing.
-    pub fn closing(self, dir: Option<PathBuf>) -> Monitor {
-        Monitor { closed: dir, ..self }
+    /// To be asked for what lies in these directories, where the daemon's cage lets it open nothing.
+    pub fn closing(self, closed: Option<Roots>) -> Monitor {
+        Monitor { closed, ..self }
     }
 
     fn is_closed(&self, path: &Path) -> bool {
-        self.closed.is_some() && path.parent() == self.closed.as_deref()
+        self.closed.as_ref().is_some_and(|roots| roots.contain(path))
     }
 
     fn opened(&self, question: &Question) -> io::Result<Arc<dyn File>> {
@@ -168,11 +169,12 @@ impl Host for Monitor {
     }
 
     fn open_dotlock(&self, path: &Path, how: Open) -> io::Result<Option<Arc<dyn File>>> {
-        self.is_closed(path).then(|| self.opened(&Question::OpenDotlock(path.to_owned(), how))).transpose()
+        let is_closed = self.is_closed(path) || (self.closed.is_some() && path.starts_with(SESSION_LOCKS));
+        is_closed.then(|| self.opened(&Question::OpenDotlock(path.to_owned(), how))).transpose()
     }
 
     fn make_folders(&self, account: &Account, root: &Path, path: &Path) -> io::Result<()> {
-        if !account.is_system() {
+        if !account.is_system() && !self.is_closed(path) {
             return self.own.make_folders(account, root, path);
         }
         self.done(&Question::MakeFolders(account.name.clone(), path.to_owned())).map(drop)

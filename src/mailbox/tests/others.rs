@@ -320,12 +320,13 @@ fn a_session_that_its_owner_did_not_begin_says_nothing() {
     let mine = RealDisk.stat(&path).unwrap();
     let session = CClient::begin(&path);
     let another = Stat { uid: mine.uid + 1, ..mine };
-    assert!(is_remembered(&RealDisk, &mine) && !is_remembered(&RealDisk, &another));
+    let host = TestHost(Arc::new(RealDisk));
+    assert!(is_remembered(&RealDisk, &host, &mine) && !is_remembered(&RealDisk, &host, &another));
     // Left over.
     let left = session.path.clone();
     drop(session);
     std::fs::write(&left, "17").unwrap();
-    let is_held = is_remembered(&RealDisk, &mine);
+    let is_held = is_remembered(&RealDisk, &host, &mine);
     std::fs::remove_file(left).unwrap();
     assert!(!is_held);
 }

@@ -8,6 +8,7 @@ use crate::runner::{note, skip};
 use nix::libc;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use pillarbox::config::Program;
+use pillarbox::host::asuser::Roots;
 use pillarbox::host::monitor::Monitor;
 use pillarbox::host::monitor::wire::{Answer, Question};
 use pillarbox::host::{Account, Host, Job, Line, LineOf};
@@ -72,11 +73,15 @@ fn it_can_ask_and_not_command() {
         assert_eq!(kind(monitor.vacation_of(&account)), denied, "{name}");
     }
     // Whatever it takes for a place of dotlocks.
-    for path in ["/etc/shadow", "/etc/.lock-x", "../.lock-x", "", "alice", "alice/.lock-x", ".", "x.lock/.."] {
-        let place = daemon.mailbox(path);
-        let monitor = hijack(&daemon).closing(place.parent().map(Path::to_owned));
+    let (own, folders) = (daemon.mailbox(""), daemon.spool().join("folders"));
+    let names = ["/etc/shadow", "/etc/.lock-x", "/tmp/x", "../.lock-x", "", "alice", "alice/.lock-x", ".", "x.lock/.."];
+    let beside = ["x.lock", "alice/Sent.mbox", "../state/alice/user", "../journal/.lock-x", "alice/../.lock-x", "a/b/.lock/x"];
+    let places = names.map(|name| own.join(name)).into_iter().chain(beside.map(|name| folders.join(name)));
+    for place in places {
+        let dir = place.parent().unwrap();
+        let monitor = hijack(&daemon).closing(Some(Roots { mail: dir.to_owned(), folders: dir.to_owned() }));
         for how in [Open::Read, Open::Write, Open::Create(0o600), Open::CreateNew(0o600)] {
-            assert_eq!(kind(monitor.open_dotlock(&place, how)), denied, "{path} {how:?}");
+            assert_eq!(kind(monitor.open_dotlock(&place, how)), denied, "{} {how:?}", place.display());
         }
     }
 
