@@ -9,3 +9,4 @@ pub mod throttle;
 
 pub use candidate::Candidate;
 pub use gate::{Denied, Gate, Login, Shown};
+pub use throttle::Guesses;

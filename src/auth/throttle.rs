@@ -86,6 +86,23 @@ impl Throttle {
     }
 }
 
+/// Networks that guess something else than passwords. They wait, and are not refused.
+#[derive(Debug, Default)]
+pub struct Guesses {
+    hasher: RandomState,
+    networks: Table,
+}
+
+impl Guesses {
+    /// A guess was wrong: how long its network has to wait for the answer.
+    pub fn wrong(&mut self, now: Duration, network: IpAddr) -> Duration {
+        let key = self.hasher.hash_one(network_of(network));
+        let failures = self.networks.failures(key, now);
+        self.networks.add(key, now);
+        delay(failures, MOST_FOR_NETWORK)
+    }
+}
+
 /// What one person can easily have many addresses of is one network: an IPv6 /64.
 fn network_of(address: IpAddr) -> impl Hash {
     match address.to_canonical() {

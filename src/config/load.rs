@@ -3,7 +3,9 @@
 use super::read::{Section, Value, choice, list, number, one_or_list, text, text_or_number, wrong};
 use super::relay;
 use super::report::{Mark, Report, Source};
-use super::schema::{Config, Limits, Listen, Log, Outbound, Queue, Relay, Sender, Submission, Timeouts, Trust, UserDatabase};
+use super::schema::{
+    Allow, Config, Limits, Listen, Log, Outbound, Queue, Relay, Screen, Sender, Submission, Timeouts, Trust, UserDatabase,
+};
 use super::{listen, route, values};
 use std::collections::HashSet;
 use std::io;
@@ -136,6 +138,8 @@ impl Draft {
                 per_destination: 4,
             },
             submission: Submission { any_sender: false, longest_wait: minutes(30 * 24 * 60), per_hour: 0, per_day: 0 },
+            screen: Screen { blocklists: Vec::new(), greylist: false, greylist_wait: minutes(5), per_network: 0, per_sender: 0 },
+            allow: Allow::default(),
             senders: Vec::new(),
             routes: Vec::new(),
             relays: Vec::new(),
@@ -273,6 +277,21 @@ impl Draft {
             submission.set("longest_wait", &mut config.submission.longest_wait, report, any_span);
             submission.set("per_hour", &mut config.submission.per_hour, report, most);
             submission.set("per_day", &mut config.submission.per_day, report, most);
+        }
+        if let Some(screen) = top.table("screen.", report) {
+            screen.refuse_unknown(report);
+            let most = |v: &Value<'_>| number(v, 0..=1_000_000_000).map(|n| u64::try_from(n).unwrap_or(0));
+            let zone = |v: &Value<'_>| text(v, |name| Ok(values::domain_name(name)?.to_ascii_lowercase()));
+            screen.set("blocklists", &mut config.screen.blocklists, report, |v| one_or_list(v, zone));
+            screen.set("greylist", &mut config.screen.greylist, report, |v| choice(v, &ON_OFF));
+            screen.set("greylist_wait", &mut config.screen.greylist_wait, report, span);
+            screen.set("per_network", &mut config.screen.per_network, report, most);
+            screen.set("per_sender", &mut config.screen.per_sender, report, most);
+        }
+        if let Some(allow) = top.table("allow.", report) {
+            allow.refuse_unknown(report);
+            allow.set("networks", &mut config.allow.networks, report, |v| one_or_list(v, |item| text(item, values::network)));
+            allow.set("senders", &mut config.allow.senders, report, |v| one_or_list(v, |item| text(item, values::sender)));
         }
         if let Some(queue) = top.table("queue.", report) {
             queue.refuse_unknown(report);

@@ -50,6 +50,13 @@ pub const KEYS: &[&str] = &[
     "submission.longest_wait",
     "submission.per_hour",
     "submission.per_day",
+    "screen.blocklists",
+    "screen.greylist",
+    "screen.greylist_wait",
+    "screen.per_network",
+    "screen.per_sender",
+    "allow.networks",
+    "allow.senders",
     "sender.user",
     "sender.addresses",
     "queue.retry",
@@ -132,6 +139,10 @@ pub struct Config {
     pub queue: Queue,
     /// What users may send.
     pub submission: Submission,
+    /// What mail from strangers must pass.
+    pub screen: Screen,
+    /// Whose mail need not.
+    pub allow: Allow,
     /// Addresses that are users' own beside those of their mailboxes.
     pub senders: Vec<Sender>,
     /// Domains whose mail does not go by DNS.
@@ -364,6 +375,30 @@ pub struct Submission {
     pub per_hour: u64,
     /// The same within a day.
     pub per_day: u64,
+}
+
+/// What mail from strangers must pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Screen {
+    /// DNS zones of blocklists (RFC 5782), in lower case.
+    pub blocklists: Vec<String>,
+    /// Who was never here before is asked to come again.
+    pub greylist: bool,
+    /// After that long.
+    pub greylist_wait: Duration,
+    /// Recipients within an hour, of one client network; zero: any number.
+    pub per_network: u64,
+    /// The same of one sender.
+    pub per_sender: u64,
+}
+
+/// Whose mail need not pass it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Allow {
+    /// Clients.
+    pub networks: Vec<Network>,
+    /// Addresses, and domains for all addresses there; in lower case.
+    pub senders: Vec<String>,
 }
 
 /// Addresses of a user.

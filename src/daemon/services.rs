@@ -37,6 +37,8 @@ pub struct Foundation {
     pub delivery: Arc<Delivery>,
     /// What users have sent.
     pub rates: Arc<smtpd::Rates>,
+    /// What is known of strangers.
+    pub screen: Arc<smtpd::Screen>,
     /// Who is connected.
     pub registry: Registry,
     /// What operators may ask of the supervisor.
@@ -67,6 +69,7 @@ impl Services {
                 gate: gate.clone(),
                 post: base.delivery.post(),
                 rates: base.rates.clone(),
+                screen: base.screen.clone(),
                 tls: Some(tls.clone()),
             },
             pop3: pop3d::Server {

@@ -21,6 +21,7 @@ use crate::delivery::Delivery;
 use crate::host::{Chain, Host, Monitor};
 use crate::mailbox::{Store, ensure_secret};
 use crate::net::{Registry, dns::Resolver, tls::ServerTls};
+use crate::smtpd::Screen;
 use crate::spool::{self, Journal};
 use crate::sys::{Clock, Disk, RealDisk, SystemClock, exit, unix};
 use crossbeam_channel::Receiver;
@@ -203,11 +204,12 @@ impl Daemon {
         let store = Store::new(disk, clock.clone(), host.clone(), journal.clone(), mail, spool);
         let secret = store.secret_for("scram").map_err(|error| Failure::new(exit::CANTCREAT, error))?;
         let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers).trusting(config.trust_ad));
-        let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, store.clone(), resolver);
+        let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, store.clone(), resolver.clone());
         delivery.pick_up();
         let base = Foundation {
             gate: Gate::new(clock.clone(), host.clone(), secret),
             rates: Arc::default(),
+            screen: Arc::new(Screen::new(clock.clone(), resolver, config.spool.join("greylist"))),
             // Sessions of different runs get different names.
             clock,
             host: host.clone(),
@@ -338,6 +340,7 @@ impl Daemon {
             self.base.registry.cut_all();
             self.wait_for_sessions(Instant::now() + AFTER_CUT);
         }
+        self.base.screen.save();
         let mut config = Config::clone(&self.services.config);
         config.timeouts.stop = until.saturating_duration_since(Instant::now());
         hurry |= config.timeouts.stop.is_zero();

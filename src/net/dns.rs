@@ -123,6 +123,16 @@ impl Resolver {
         Ok(found.into_iter().filter_map(|data| if let Data::Text(text) = data { Some(text) } else { None }).collect())
     }
 
+    /// A records. Follows CNAMEs.
+    pub fn a(&self, name: &str) -> Result<Vec<Ipv4Addr>, DnsError> {
+        let found = self.lookup(name, Rtype::A)?.data;
+        Ok(found
+            .into_iter()
+            .filter_map(Data::address)
+            .filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None })
+            .collect())
+    }
+
     /// The names of an address (RFC 1035 §3.5, RFC 3596 §2.5), in lower case. Follows CNAMEs.
     pub fn names(&self, address: IpAddr) -> Result<Vec<String>, DnsError> {
         let name = match address.to_canonical() {

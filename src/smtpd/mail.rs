@@ -1,6 +1,7 @@
 //! MAIL and RCPT: the envelope (RFC 5321 §3.3).
 
 use super::policy;
+use super::screen::{self, Screened, Stranger};
 use super::session::Session;
 use crate::auth::Shown;
 use crate::delivery::Route;
@@ -75,6 +76,11 @@ impl Session<'_> {
                 route => Ok(route),
             }
         });
+        if verdict.is_ok()
+            && let Err(refusal) = self.screen(&address)
+        {
+            return refusal;
+        }
         match (verdict, &mut self.transaction) {
             (Ok(route), Some(open)) => {
                 open.accepted += 1;
@@ -86,7 +92,46 @@ impl Session<'_> {
                 reply::RECIPIENT_OK
             }
             (Ok(_), None) => reply::MAIL_FIRST,
-            (Err(refusal), _) => self.refuse("rcpt", address.to_string(), refusal),
+            (Err(refusal), _) => {
+                self.slow_down(&refusal);
+                self.refuse("rcpt", address.to_string(), refusal)
+            }
+        }
+    }
+
+    /// What a stranger must pass.
+    fn screen(&mut self, recipient: &Address) -> Result<(), Reply> {
+        let server = self.server;
+        let (config, screen) = (&server.config, &server.screen);
+        let sender = self.transaction.as_ref().map(|open| &open.envelope.reverse_path);
+        let (Some(address), Some(sender)) = (policy::stranger(&self.client(), config), sender) else { return Ok(()) };
+        if screen::is_for_complaints(recipient) || policy::is_allowed_sender(config, sender) {
+            return Ok(());
+        }
+        let listed = self.listed.get_or_insert_with(|| screen.listed(config, address)).clone();
+        let admitted = listed.map_or_else(|| screen.admit(config, &Stranger { address, sender, recipient }), Err);
+        screen.save_if_old();
+        admitted.map_err(|Screened { reply, rule }| {
+            counters::STRANGERS_REFUSED.count();
+            let (session, from, to) =
+                (self.name, Shown(&sender.to_string()).to_string(), Shown(&recipient.to_string()).to_string());
+            log::info!(
+                "session={session} smtp screened rule=\"{rule}\" peer={address} from=<{from}> to=<{to}> code={} \
+                 allow=\"allow.networks {address} or allow.senders {from}\"",
+                reply.code()
+            );
+            reply
+        })
+    }
+
+    /// A stranger who guesses addresses waits for the answer.
+    fn slow_down(&self, refusal: &Reply) {
+        let server = self.server;
+        if let (true, Some(address)) = (*refusal == reply::NO_USER, policy::stranger(&self.client(), &server.config)) {
+            let delay = server.screen.guessed(address);
+            if !delay.is_zero() {
+                let _ = server.clock.after(delay).recv();
+            }
         }
     }
 

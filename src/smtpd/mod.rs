@@ -3,7 +3,8 @@
 //!
 //! `session` owns the connection: it reads lines, knows what is legal in which state, and writes all replies. What a
 //! command does stands in a file for its family: `greet` (HELO, EHLO, STARTTLS), `login` (AUTH), `mail` (MAIL, RCPT),
-//! `data`, `bdat`. Whether somebody may do it is asked of `policy`, which touches nothing; `rates` counts what users send.
+//! `data`, `bdat`. Whether somebody may do it is asked of `policy`, which touches nothing; `rates` counts what users send, and `screen` knows what strangers
+//! must pass.
 
 mod bdat;
 mod data;
@@ -12,11 +13,13 @@ mod login;
 mod mail;
 mod policy;
 mod rates;
+mod screen;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use rates::Rates;
+pub use screen::Screen;
 
 use crate::auth::Gate;
 use crate::config::{Config, Protocol};
@@ -38,6 +41,8 @@ pub struct Server {
     pub post: Arc<Post>,
     /// What users have sent.
     pub rates: Arc<Rates>,
+    /// What is known of strangers.
+    pub screen: Arc<Screen>,
     /// For STARTTLS.
     pub tls: Option<Arc<ServerTls>>,
 }

@@ -7,6 +7,7 @@ use crate::mail::{Address, Release, ReversePath};
 use crate::net::Peer;
 use crate::smtp::reply::{self, Reply};
 use crate::sys::Time;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Who asks, and how.
@@ -137,6 +138,22 @@ pub(super) fn may_reach(client: &Client<'_>, config: &Config, address: &Address,
         Route::Remote(_) if config.domains.contains(&address.domain().key()) => Ok(()),
         Route::Remote(_) => Err(reply::NO_RELAY),
     }
+}
+
+/// Is it somebody we know nothing of? Then its address, for [`super::screen`].
+pub(super) fn stranger(client: &Client<'_>, config: &Config) -> Option<IpAddr> {
+    let Peer::Tcp(address) = client.peer else { return None };
+    let is_known = client.logged_in || client.peer.is_here() || relays_for(config, client.peer);
+    let is_allowed = || config.allow.networks.iter().any(|network| network.contains(address.ip()));
+    (client.protocol == Protocol::Smtp && !is_known && !is_allowed()).then(|| address.ip())
+}
+
+/// Is mail of this sender taken from anybody? The null sender is nobody.
+pub(super) fn is_allowed_sender(config: &Config, sender: &ReversePath) -> bool {
+    sender.0.as_ref().is_some_and(|address| {
+        let (whole, domain) = (address.key(), address.domain().key());
+        config.allow.senders.iter().any(|known| *known == whole || *known == domain)
+    })
 }
 
 fn relays_for(config: &Config, peer: &Peer) -> bool {

@@ -14,6 +14,7 @@ use super::Server;
 use super::bdat::Arriving;
 use super::mail::Transaction;
 use super::policy::Client;
+use super::screen::Screened;
 use crate::config::Protocol;
 use crate::net::{Connection, Line, NetError, Peer};
 use crate::smtp::command::{Command, CommandError, MOST_AUTH_LINE, Verb, is_of_bdat};
@@ -56,6 +57,8 @@ pub(super) struct Session<'a> {
     /// The message of a transaction that has given its envelope away, in chunks.
     pub arriving: Option<Arriving>,
     pub tally: Tally,
+    /// Whether a blocklist has this client, once that was asked.
+    pub listed: Option<Option<Screened>>,
     /// Since the last message: faults, and commands that bring none nearer.
     faults: usize,
     idle: usize,
@@ -135,6 +138,7 @@ impl<'a> Session<'a> {
             transaction: None,
             arriving: None,
             tally: Tally::default(),
+            listed: None,
             faults: 0,
             idle: 0,
             answers: 1,

@@ -55,13 +55,14 @@ impl House {
         let journal = Journal::open(disk.clone(), clock.clone(), options).unwrap();
         let store = Store::new(disk, clock.clone(), host.clone(), journal.clone(), config.mail.clone(), config.spool.clone());
         let resolver = Arc::new(Resolver::new(clock.clone(), &[]));
-        let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, store, resolver);
+        let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, store, resolver.clone());
         let server = Server {
             config,
             clock: clock.clone(),
             gate: Gate::new(clock.clone(), host, ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"test")),
             post: delivery.post(),
             rates: Arc::default(),
+            screen: Arc::new(Screen::new(clock.clone(), resolver, dir.path().join("greylist"))),
             tls: Some(Arc::new(ServerTls::self_signed(&dir.path().join("tls"), "mail.here.test").unwrap())),
         };
         House { dir, clock, delivery, registry: Registry::default(), server: Arc::new(server) }

@@ -43,6 +43,8 @@ counters! {
     MESSAGES_REFUSED = "messages_refused";
     /// Senders and recipients refused.
     ADDRESSES_REFUSED = "addresses_refused";
+    /// Recipients of strangers that were not taken, by `screen`.
+    STRANGERS_REFUSED = "strangers_refused";
     /// Copies put into an INBOX.
     RECIPIENTS_DELIVERED = "recipients_delivered";
     /// Recipients whom another host, or a program, has taken over.

@@ -93,6 +93,13 @@ fn names_that_lead_elsewhere() {
     let (_, wrong) = check(&daemon);
     assert!(is_about(&wrong, "dns", "mail for here.test goes to mx.other.test"), "{wrong:?}");
     assert!(is_about(&wrong, "dns", "192.0.2.7 is dialup-7.isp.test, not mail.here.test"), "{wrong:?}");
+    drop((dns, daemon));
+    let records = [&HERE[..], &["--address=/all.test/127.0.0.2", "--host-record=2.0.0.127.good.test,127.0.0.2"]].concat();
+    let (dns, daemon) = host(&records, "[screen]\nblocklists = [\"all.test\", \"good.test\", \"gone.test\"]\n");
+    let wrong = check(&daemon).1;
+    assert!(is_about(&wrong, "blocklist", "all.test lists everybody"), "{wrong:?}");
+    assert!(is_about(&wrong, "blocklist", "gone.test does not list 127.0.0.2"), "{wrong:?}");
+    assert!(!wrong.iter().any(|one| one["what"].as_str().unwrap().contains("good.test")), "{wrong:?}");
     drop(dns);
     assert!(is_about(&check(&daemon).1, "dns", "no answer"));
     let (_dns, daemon) = host(&[], "");
@@ -165,6 +172,7 @@ fn counters() {
         ("messages_received", 2),
         ("messages_refused", 1),
         ("addresses_refused", 1),
+        ("strangers_refused", 0),
         ("recipients_delivered", 2),
         ("recipients_relayed", 0),
         ("recipients_failed", 0),

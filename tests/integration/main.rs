@@ -35,6 +35,7 @@ mod remote;
 mod restart;
 mod runner;
 mod scram;
+mod screen;
 mod search;
 mod sendmail;
 mod shared;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         attacks::tests(),
         monitor::tests(),
         waiting::tests(),
+        screen::tests(),
         search::tests(),
         fetch::tests(),
         scram::tests(),

@@ -22,15 +22,19 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// A daemon with one more listener, for proxies at this address.
 fn behind(proxy: &str, protocol: &str, tls: &str, more: &str) -> (Daemon, SocketAddr) {
+    set_up_behind(Setup::default(), proxy, protocol, tls, more)
+}
+
+pub fn set_up_behind(setup: Setup, proxy: &str, protocol: &str, tls: &str, more: &str) -> (Daemon, SocketAddr) {
     let at = SocketAddr::from(([127, 0, 0, 1], fixed_port()));
     let config = format!(
         "[[listen]]\naddress = \"{at}\"\nprotocol = \"{protocol}\"\ntls = \"{tls}\"\nproxy = [\"{proxy}\"]\n\
          [smtp]\nrelay_networks = [\"127.0.0.0/8\"]\n{more}"
     );
-    (Setup::default().config(&config).start(), at)
+    (setup.config(&config).start(), at)
 }
 
-fn v1(client: &str) -> Vec<u8> {
+pub fn v1(client: &str) -> Vec<u8> {
     let family = if client.contains(':') { "TCP6" } else { "TCP4" };
     format!("PROXY {family} {client} {client} 40000 25\r\n").into_bytes()
 }
@@ -47,7 +51,7 @@ fn talk(at: SocketAddr, header: &[u8]) -> Talk {
     talk
 }
 
-fn smtp(at: SocketAddr, header: &[u8]) -> Smtp {
+pub fn smtp(at: SocketAddr, header: &[u8]) -> Smtp {
     let mut smtp = Smtp { talk: talk(at, header) };
     assert!(smtp.reply().unwrap().starts_with("220"));
     smtp.expect("EHLO client.test", "250").unwrap();

@@ -42,11 +42,33 @@ pub fn look(config: &Config, findings: &mut Findings) {
             reverse(&resolver, host, *address, findings);
         }
     }
+    for zone in &config.screen.blocklists {
+        if Instant::now() > until {
+            return findings.unseen("blocklist", format!("{zone} and those behind it: DNS is too slow"), "ask again later");
+        }
+        blocklist(&resolver, zone, findings);
+    }
     for domain in config.domains.iter().filter(|domain| domain.contains('.')) {
         if Instant::now() > until {
             return findings.unseen("dns", format!("{domain} and those behind it: DNS is too slow"), "ask again later");
         }
         exchangers(&resolver, host, &addresses, domain, findings);
+    }
+}
+
+/// Does a blocklist answer, and only for what it lists? Each lists 127.0.0.2 and never 127.0.0.1 (RFC 5782 §5).
+fn blocklist(resolver: &Resolver, zone: &str, findings: &mut Findings) {
+    let lists = |last: u8| match resolver.a(&format!("{last}.0.0.127.{zone}")) {
+        Ok(answers) => Ok(answers.iter().any(|answer| answer.is_loopback() && !answer.octets().starts_with(&[127, 255, 255]))),
+        Err(DnsError::Temporary(why)) => Err(why),
+        Err(_) => Ok(false),
+    };
+    let advice = "ask its keepers, ask it by a name server of your own, or take it out of screen.blocklists";
+    match (lists(2), lists(1)) {
+        (Ok(true), Ok(false)) => findings.fine("blocklist", format!("{zone} answers")),
+        (_, Ok(true)) => findings.wrong("blocklist", format!("{zone} lists everybody, so it is not listened to"), advice),
+        (Ok(false), _) => findings.wrong("blocklist", format!("{zone} does not list 127.0.0.2: it does not serve us"), advice),
+        (Err(why), _) | (_, Err(why)) => findings.unseen("blocklist", format!("{zone} ({why})"), "ask again later"),
     }
 }
 
