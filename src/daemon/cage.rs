@@ -97,7 +97,7 @@ mod tests {
             fs::create_dir_all(&folders).unwrap();
             fs::create_dir(&config.mail).unwrap();
             set(&config.spool, 0o711, OWN, OWN);
-            for room in ROOMS.map(|room| config.spool.join(room)) {
+            for room in ROOMS.iter().map(|room| config.spool.join(room)) {
                 fs::create_dir(&room).unwrap();
                 set(&room, 0o700, OWN, OWN);
             }
@@ -154,7 +154,7 @@ mod tests {
                 RealDisk.sync_dir(dir).unwrap();
             }
             assert_eq!(fs::read(&secret).unwrap(), b"32 bytes");
-            for room in ROOMS.map(|room| config.spool.join(room)) {
+            for room in ROOMS.iter().map(|room| config.spool.join(room)) {
                 fs::create_dir(room.join("deep")).unwrap();
                 fs::write(room.join("deep/own"), "own").unwrap();
                 fs::rename(room.join("deep/own"), room.join("own")).unwrap();

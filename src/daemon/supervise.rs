@@ -206,10 +206,11 @@ impl Daemon {
         let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers).trusting(config.trust_ad));
         let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, store.clone(), resolver.clone());
         delivery.pick_up();
+        let greylist = config.spool.join("greylist").join(config.hostname.to_ascii_lowercase());
         let base = Foundation {
             gate: Gate::new(clock.clone(), host.clone(), secret),
             rates: Arc::default(),
-            screen: Arc::new(Screen::new(clock.clone(), resolver, config.spool.join("greylist"))),
+            screen: Arc::new(Screen::new(clock.clone(), resolver, greylist)),
             // Sessions of different runs get different names.
             clock,
             host: host.clone(),

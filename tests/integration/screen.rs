@@ -81,7 +81,11 @@ fn strangers_come_again() {
     // That it has come is kept over a restart.
     daemon.stop();
     daemon.start();
-    assert!(std::fs::read_to_string(daemon.spool().join("greylist")).unwrap().starts_with("pillarbox-greylist 1\nwaits "));
+    assert!(
+        std::fs::read_to_string(daemon.spool().join("greylist/mail.here.test"))
+            .unwrap()
+            .starts_with("pillarbox-greylist 1\nwaits ")
+    );
     wait_for("its second try, from a neighbour", 60, || {
         let mut smtp = smtp(at, &v1("192.0.2.8"));
         smtp.expect("MAIL FROM:<x@first.test>", "250").unwrap();

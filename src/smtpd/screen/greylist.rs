@@ -20,6 +20,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::hash::Hash;
 use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -149,6 +150,7 @@ fn put<K: Hash + Eq>(map: &mut HashMap<K, Time>, key: K, now: Time, span: Durati
 /// Replaces the file in one act. It need not be there after a power cut, but never is half of one.
 pub(super) fn save(path: &Path, text: &str) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
     new.write_all(text.as_bytes())?;
     new.as_file().sync_data()?;
@@ -190,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_saved_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("greylist");
+        let path = dir.path().join("greylist/host");
         let mut greylist = Greylist::default();
         see(&mut greylist, 0, "192.0.2.1", "a@here.test");
         see(&mut greylist, 300, "192.0.2.1", "a@here.test");
