@@ -23,6 +23,7 @@ pub mod ctld;
 pub mod daemon;
 pub mod delivery;
 pub mod host;
+pub mod httpd;
 pub mod imapd;
 pub mod mail;
 pub mod mailbox;
