@@ -26,6 +26,7 @@ smtp=$(free 2525)
 submission=$(free 2587)
 pop3=$(free 2110)
 imap=$(free 2143)
+web=$(free 2443)
 
 cat > "$conf" <<END
 # Written by make demo, anew at each start.
@@ -51,6 +52,10 @@ protocol = "pop3"
 [[listen]]
 address  = "127.0.0.1:$imap"
 protocol = "imap"
+
+[[listen]]
+address  = "127.0.0.1:$web"
+protocol = "http"
 
 [log]
 level = "warn"
@@ -78,7 +83,7 @@ tell() {
     cat <<END
 
 Pillarbox serves SMTP on 127.0.0.1:$smtp, submission on 127.0.0.1:$submission, POP3 on 127.0.0.1:$pop3,
-IMAP on 127.0.0.1:$imap.
+IMAP on 127.0.0.1:$imap, webmail on https://127.0.0.1:$web/ (the certificate is self-signed).
 Users: alice, password $alice
        bob,   password $bob
 Mail, queue and configuration are in ./var. Ctrl-C stops it. Try, in another terminal, in this directory:

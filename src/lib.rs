@@ -12,7 +12,8 @@
 //! * [`auth`]: who may log in.
 //! * [`smtp`]: SMTP replies and commands, and the client.
 //! * [`delivery`]: takes letters, routes them, delivers them here, and the queue-runner that sends them on.
-//! * [`smtpd`], [`pop3d`], [`imapd`], [`ctld`]: one room per protocol served.
+//! * [`smtpd`], [`pop3d`], [`imapd`], [`httpd`], [`ctld`]: one room per protocol served.
+//! * [`webmail`]: mail in a browser, on pages that `httpd` serves.
 //! * [`ctl`]: the tools: pillarboxctl, sendmail, mailq.
 //! * [`daemon`]: accepts connections and hands them to the rooms above.
 
@@ -33,3 +34,4 @@ pub mod smtp;
 pub mod smtpd;
 pub mod spool;
 pub mod sys;
+pub mod webmail;

@@ -33,8 +33,14 @@ pub fn listener(section: &Section<'_, '_>, base: &Path, report: &mut Report) -> 
             section.set("tls", &mut Tls::None, report, |v| Err(wrong(v, "there is no TLS on a Unix socket")));
             return None;
         }
+        // RFC 2817 is in no browser.
+        Some(Tls::Starttls) if protocol == Some(Some(Protocol::Http)) => {
+            section.set("tls", &mut Tls::None, report, |v| Err(wrong(v, "browsers know `implicit` and `none` only")));
+            return None;
+        }
         Some(tls) => tls,
         None if at.iter().all(is_unix) => Tls::None,
+        None if protocol == Some(Some(Protocol::Http)) => Tls::Implicit,
         None => Tls::Starttls,
     };
     if !proxy.is_empty() && at.iter().any(is_unix) {

@@ -232,7 +232,8 @@ impl fmt::Display for Endpoint {
 
 impl Protocol {
     /// All there are.
-    pub const ALL: [Protocol; 5] = [Protocol::Smtp, Protocol::Submission, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap];
+    pub const ALL: [Protocol; 6] =
+        [Protocol::Smtp, Protocol::Submission, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap, Protocol::Http];
 
     /// As it is written in the configuration.
     pub fn name(self) -> &'static str {
@@ -242,6 +243,7 @@ impl Protocol {
             Protocol::Lmtp => "lmtp",
             Protocol::Pop3 => "pop3",
             Protocol::Imap => "imap",
+            Protocol::Http => "http",
         }
     }
 }
@@ -270,6 +272,8 @@ pub enum Protocol {
     Pop3,
     /// IMAP.
     Imap,
+    /// HTTP: webmail.
+    Http,
 }
 
 /// How a listener is encrypted.

@@ -6,12 +6,12 @@ use super::listeners::{Service, Stream};
 use crate::auth::Gate;
 use crate::config::{Config, Protocol, Tls};
 use crate::ctld;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Rates};
 use crate::host::Host;
 use crate::mailbox::Store;
 use crate::net::{Connection, Peer, Registry, tls::ServerTls};
 use crate::sys::Clock;
-use crate::{imapd, pop3d, smtpd};
+use crate::{imapd, pop3d, smtpd, webmail};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,9 +36,11 @@ pub struct Foundation {
     /// The queue, and the post.
     pub delivery: Arc<Delivery>,
     /// What users have sent.
-    pub rates: Arc<smtpd::Rates>,
+    pub rates: Arc<Rates>,
     /// What is known of strangers.
     pub screen: Arc<smtpd::Screen>,
+    /// Who is logged in by a browser.
+    pub visits: Arc<webmail::Visits>,
     /// Who is connected.
     pub registry: Registry,
     /// What operators may ask of the supervisor.
@@ -51,10 +53,12 @@ pub struct Services {
     /// The configuration.
     pub config: Arc<Config>,
     tls: Arc<ServerTls>,
+    web_tls: ServerTls,
     registry: Registry,
     smtp: smtpd::Server,
     pop3: pop3d::Server,
     imap: imapd::Server,
+    web: webmail::Server,
     control: ctld::Server,
 }
 
@@ -81,11 +85,19 @@ impl Services {
             },
             imap: imapd::Server {
                 config: config.clone(),
+                clock: clock.clone(),
+                gate: gate.clone(),
+                store: base.store.clone(),
+                post: base.delivery.post(),
+                tls: Some(tls.clone()),
+            },
+            web: webmail::Server {
+                config: config.clone(),
                 clock,
                 gate,
                 store: base.store.clone(),
                 post: base.delivery.post(),
-                tls: Some(tls.clone()),
+                visits: base.visits.clone(),
             },
             control: ctld::Server {
                 delivery: base.delivery.clone(),
@@ -94,6 +106,7 @@ impl Services {
                 supervisor: base.desk.clone(),
             },
             registry: base.registry.clone(),
+            web_tls: tls.for_web(),
             tls,
             config,
         }
@@ -162,7 +175,8 @@ fn serve(
     }
     if tls == Tls::Implicit {
         connection.set_deadline(Some(HANDSHAKE));
-        connection.accept_tls(&services.tls).map_err(|error| io::Error::other(format!("TLS: {error}")))?;
+        let tls = if service == Service::Mail(Protocol::Http) { &services.web_tls } else { &*services.tls };
+        connection.accept_tls(tls).map_err(|error| io::Error::other(format!("TLS: {error}")))?;
         connection.set_deadline(None);
     }
     let offer_tls = tls == Tls::Starttls && is_tcp;
@@ -172,6 +186,7 @@ fn serve(
         }
         Service::Mail(Protocol::Pop3) => services.pop3.serve(connection, session, offer_tls),
         Service::Mail(Protocol::Imap) => services.imap.serve(connection, session, offer_tls),
+        Service::Mail(Protocol::Http) => services.web.serve(connection, session),
         Service::Control => services.control.serve(connection, session),
     }
     Ok(())

@@ -211,6 +211,7 @@ impl Daemon {
             gate: Gate::new(clock.clone(), host.clone(), secret),
             rates: Arc::default(),
             screen: Arc::new(Screen::new(clock.clone(), resolver, greylist)),
+            visits: Arc::default(),
             // Sessions of different runs get different names.
             clock,
             host: host.clone(),

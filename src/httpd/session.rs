@@ -96,7 +96,7 @@ fn read_head(connection: &mut Connection, terms: Terms) -> Result<Result<Head, S
             continue;
         }
         if head.is_empty() {
-            connection.set_deadline(Some(HEAD));
+            connection.set_deadline(Some(HEAD.min(terms.idle)));
         }
         head.extend_from_slice(&line);
         head.extend_from_slice(b"\r\n");

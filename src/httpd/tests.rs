@@ -17,7 +17,9 @@ impl Site for Echo {
         let path = request.head.path.clone();
         match path.as_str() {
             "/long" => Ok(Response::text(Status::OK, &"0123456789".repeat(1000)).with("ETag", "\"a\"")),
-            "/ranged" => Ok(Response::of(Status::OK, "x/y", &b"0123456789"[..]).with("Accept-Ranges", "bytes").with("ETag", "\"a\"")),
+            "/ranged" => {
+                Ok(Response::of(Status::OK, "x/y", &b"0123456789"[..]).with("Accept-Ranges", "bytes").with("ETag", "\"a\""))
+            }
             "/stream" => Ok(Response::new(
                 Status::OK,
                 Body::Stream(None, Box::new(|out| out.write_all(b"one").and_then(|()| out.write_all(b"two")))),
@@ -129,8 +131,7 @@ fn a_client_that_waits_is_told_to_go_on_or_not() {
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let connection = Connection::from_tcp(listener.accept().unwrap().0).unwrap();
     let span = Duration::from_secs(20);
-    let server =
-        thread::spawn(move || serve(connection, "1", Terms { idle: span, data: span }, &SystemClock::default(), &Echo));
+    let server = thread::spawn(move || serve(connection, "1", Terms { idle: span, data: span }, &SystemClock::default(), &Echo));
     client.write_all(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").unwrap();
     let mut word = [0; 25];
     client.read_exact(&mut word).unwrap();

@@ -8,6 +8,9 @@ use charset::Charset;
 /// Bytes of text in an encoded word, so that a line with a field's name has 76 characters at most (RFC 2047 §2).
 const WORD: usize = 39;
 
+/// Characters of a line that needs no folding, with the field's name (RFC 5322 §2.1.1).
+const SHORT: usize = 900;
+
 /// The text of an unstructured value. Line ends are taken out, encoded words decoded, blanks between two of them dropped
 /// (RFC 2047 §6.2). Words of one character set are put together before they are decoded: many programs cut characters.
 pub fn decode(value: &[u8]) -> String {
@@ -41,9 +44,24 @@ pub fn decode(value: &[u8]) -> String {
     text
 }
 
-/// Text as it can stand in a header: what is plain as it is, all else as encoded words (RFC 2047 §2), each on a line of its own.
+/// A display name as it is written into a header: as it stands if it can, quoted, or encoded (RFC 5322 §3.2.3, RFC 2047 §5).
+pub fn phrase(name: &str) -> String {
+    let name: String = name.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    let name = name.trim();
+    let is_word = |char: char| char.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(char);
+    if name.chars().all(is_word) && !name.contains("=?") {
+        return name.to_owned();
+    }
+    if name.is_ascii() {
+        return format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+    }
+    encode(name)
+}
+
+/// Text as it can stand in a header: what is plain and short as it is, all else as encoded words (RFC 2047 §2), each on a line
+/// of its own.
 pub fn encode(text: &str) -> String {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !text.contains("=?") {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !text.contains("=?") && text.len() <= SHORT {
         return text.to_owned();
     }
     let mut pieces = vec![String::new()];
@@ -188,6 +206,15 @@ mod tests {
             assert!(encoded.is_ascii() && encoded.split('\n').all(|line| line.len() <= 66), "{encoded}");
         }
         assert_eq!(encode("plain"), "plain");
+        assert!(encode(&"long ".repeat(400)).lines().all(|line| line.len() <= 66));
+    }
+
+    #[test]
+    fn names_in_the_right_dress() {
+        assert_eq!(phrase("Cron Daemon"), "Cron Daemon");
+        assert_eq!(phrase("root (Cron)"), "\"root (Cron)\"");
+        assert_eq!(phrase("a\"b\r\nBcc: x"), "\"a\\\"b  Bcc: x\"");
+        assert_eq!(phrase("J\u{f6}rg"), "=?utf-8?B?SsO2cmc=?=");
     }
 
     #[test]

@@ -32,6 +32,8 @@ use std::time::{Duration, Instant};
 /// What a client may offer by ALPN (RFC 7301) if it offers anything: one that means another protocol, as a browser does, is
 /// turned away during the handshake.
 const PROTOCOLS: [&[u8]; 4] = [b"smtp", b"esmtp", b"pop3", b"imap"];
+/// The same, at a port for browsers.
+const WEB_PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
 
 /// The authorities that the system trusts are read again after that long.
 const AUTHORITIES_HOLD: Duration = Duration::from_secs(3600);
@@ -72,6 +74,13 @@ impl ServerTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = ring::Ticketer::new().map_err(invalid)?;
         Ok(ServerTls { config: Arc::new(config), end_point })
+    }
+
+    /// The same for browsers: by ALPN they may ask for HTTP/1.1, and for nothing else.
+    pub fn for_web(&self) -> ServerTls {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = WEB_PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+        ServerTls { config: Arc::new(config), end_point: self.end_point.clone() }
     }
 
     /// Loads the self-signed pair in `dir` (`cert.pem`, `key.pem`), making what is not there (key 0600).

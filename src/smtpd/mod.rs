@@ -3,8 +3,8 @@
 //!
 //! `session` owns the connection: it reads lines, knows what is legal in which state, and writes all replies. What a
 //! command does stands in a file for its family: `greet` (HELO, EHLO, STARTTLS), `login` (AUTH), `mail` (MAIL, RCPT),
-//! `data`, `bdat`. Whether somebody may do it is asked of `policy`, which touches nothing; `rates` counts what users send, and `screen` knows what strangers
-//! must pass.
+//! `data`, `bdat`. Whether somebody may do it is asked of `policy`, which touches nothing; `screen` knows what strangers must
+//! pass.
 
 mod bdat;
 mod data;
@@ -12,18 +12,16 @@ mod greet;
 mod login;
 mod mail;
 mod policy;
-mod rates;
 mod screen;
 mod session;
 #[cfg(test)]
 mod tests;
 
-pub use rates::Rates;
 pub use screen::Screen;
 
 use crate::auth::Gate;
 use crate::config::{Config, Protocol};
-use crate::delivery::Post;
+use crate::delivery::{Post, Rates};
 use crate::net::{Connection, tls::ServerTls};
 use crate::sys::Clock;
 use std::sync::Arc;

@@ -46,6 +46,7 @@ mod system;
 mod transport;
 mod vacation;
 mod waiting;
+mod webmail;
 
 use std::process::ExitCode;
 
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         monitor::tests(),
         waiting::tests(),
         screen::tests(),
+        webmail::tests(),
         search::tests(),
         fetch::tests(),
         scram::tests(),

@@ -5,9 +5,8 @@
 
 use super::addresses;
 use crate::ctl::Failure;
-use crate::mail::header;
+use crate::mail::{header, words};
 use crate::sys::exit;
-use base64::Engine;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use tempfile::SpooledTempFile;
 
@@ -75,7 +74,7 @@ impl Letter {
         if header::fields(&self.header).any(|field| field.is(&self.header, "From")) {
             return;
         }
-        let name = phrase(full_name);
+        let name = words::phrase(full_name);
         let field = if name.is_empty() { format!("From: {address}\n") } else { format!("From: {name} <{address}>\n") };
         self.header.splice(0..0, field.bytes());
     }
@@ -157,31 +156,6 @@ fn split(all: &mut SpooledTempFile, front: &[u8], skipped: u64) -> Result<Vec<u8
         header.push(b'\n');
     }
     Ok(header)
-}
-
-/// A display name: as it stands if it can, quoted, or encoded (RFC 5322 §3.2.3, RFC 2047 §5).
-fn phrase(name: &str) -> String {
-    let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let name = name.trim();
-    let is_word = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
-    if name.chars().all(is_word) {
-        return name.to_owned();
-    }
-    if name.is_ascii() {
-        return format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
-    }
-    // An encoded word has 75 characters at most, and never half a character.
-    let mut words = vec![String::new()];
-    for c in name.chars() {
-        if words.last().is_some_and(|word| word.len() + c.len_utf8() > 42) {
-            words.push(String::new());
-        }
-        if let Some(word) = words.last_mut() {
-            word.push(c);
-        }
-    }
-    let encode = |word: &String| format!("=?utf-8?B?{}?=", base64::engine::general_purpose::STANDARD.encode(word));
-    words.iter().map(encode).collect::<Vec<_>>().join(" ")
 }
 
 /// Brings lines into form, piece by piece.
@@ -301,14 +275,5 @@ mod tests {
         assert!(letter.header.starts_with(b"From: \"A. Person\" <me@b.test>\nTo: "));
         let again = b"To: a@b.test\nResent-To: c@d.test\n\nx\n";
         assert_eq!(Letter::read(&mut again.as_slice(), false).unwrap().recipients(), ["c@d.test"]);
-    }
-
-    #[test]
-    fn names_in_the_right_dress() {
-        assert_eq!(phrase("Cron Daemon"), "Cron Daemon");
-        assert_eq!(phrase("root (Cron)"), "\"root (Cron)\"");
-        assert_eq!(phrase("a\"b\r\nBcc: x"), "\"a\\\"b  Bcc: x\"");
-        assert_eq!(phrase("Jörg"), "=?utf-8?B?SsO2cmc=?=");
-        assert!(phrase(&"ö".repeat(60)).split(' ').all(|word| word.len() <= 75));
     }
 }

@@ -109,13 +109,18 @@ fn sessions_are_resumed_only_by_tickets_that_we_give() {
 /// A browser that was sent to our port turns away (ALPACA).
 #[test]
 fn another_protocol_is_turned_away() {
-    let offer = |names: &[&[u8]]| {
+    let tls = server_tls();
+    let offer_to = |tls: &ServerTls, names: &[&[u8]]| {
         let config = client(|config| config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect());
-        Session::accept(&server_tls(), &mut Loop::new(&config))
+        Session::accept(tls, &mut Loop::new(&config))
     };
+    let offer = |names: &[&[u8]]| offer_to(&tls, names);
     assert!(offer(&[b"h2", b"http/1.1"]).is_err());
     assert!(offer(&[b"pop3"]).is_ok());
     assert!(offer(&[]).is_ok());
+    let web = tls.for_web();
+    assert!(offer_to(&web, &[b"h2", b"http/1.1"]).is_ok() && offer_to(&web, &[]).is_ok());
+    assert!(offer_to(&web, &[b"imap"]).is_err());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const PASSWORD: &str = "secret";
 
 /// The listeners every daemon has, in this order: name, protocol, tls.
-const LISTENERS: [(&str, &str, &str); 8] = [
+const LISTENERS: [(&str, &str, &str); 10] = [
     ("smtp", "smtp", "starttls"),
     ("submission", "submission", "starttls"),
     ("submissions", "submission", "implicit"),
@@ -24,6 +24,8 @@ const LISTENERS: [(&str, &str, &str); 8] = [
     ("pop3s", "pop3", "implicit"),
     ("imap", "imap", "starttls"),
     ("imaps", "imap", "implicit"),
+    ("http", "http", "none"),
+    ("https", "http", "implicit"),
 ];
 
 /// What a daemon should be like.

@@ -36,7 +36,7 @@ pub struct Rates {
 
 impl Rates {
     /// Counts a recipient of this user; false, and not counted, if that is one too many.
-    pub(super) fn take(&self, user: &str, now: Duration, limits: &Submission) -> bool {
+    pub fn take(&self, user: &str, now: Duration, limits: &Submission) -> bool {
         if limits.per_hour == 0 && limits.per_day == 0 {
             return true;
         }

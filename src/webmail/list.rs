@@ -1,0 +1,363 @@
+//! The list of a folder's messages, and what is done to those that are selected in it.
+
+use super::choice;
+use super::frame::Frame;
+use super::query::{Facts, Query};
+use super::reference::{Reference, escaped, folder_path, message_path, shown};
+use super::site::{Context, trouble, unfiled};
+use crate::httpd::{Request, Response, Status};
+use crate::mail::structure::{Keys, Record};
+use crate::mail::{date, header, words};
+use crate::mailbox::{Change, Flags, FolderName, Marks, SpecialUse, Summary, Uid, View};
+use crate::sys::Time;
+use maud::{Markup, html};
+use std::collections::HashMap;
+
+/// Messages on a page.
+const PAGE: usize = 50;
+/// Messages whose text is searched: so many that a person waits a moment, not a minute.
+const MOST_READ: usize = 20_000;
+/// Messages whose move can be undone: their names stand in the form for it.
+const MOST_UNDONE: usize = 100;
+
+/// What a list shows of a message.
+#[derive(Debug, Default)]
+struct Row {
+    summary: Summary,
+    from: String,
+    to: String,
+    subject: String,
+    preview: String,
+    has_attachment: bool,
+}
+
+/// A page of the list, or of what was found.
+pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &FolderName) -> Result<Response, Status> {
+    let view = context.open(folder)?;
+    let text = request.head.parameter("q").unwrap_or_default();
+    let query = Query::parse(&text);
+    let mut uids: Vec<Uid> = view.messages().map_err(trouble)?.iter().map(|summary| summary.uid).collect();
+    if !query.is_empty() {
+        uids = search(&view, &uids, &query)?;
+    }
+    uids.reverse();
+    let number = request.head.parameter("p").and_then(|digits| digits.parse().ok()).unwrap_or(1_usize).max(1);
+    let from = (number - 1).saturating_mul(PAGE).min(uids.len());
+    let shown_uids = uids.get(from..(from + PAGE).min(uids.len())).unwrap_or_default();
+    let rows = rows(&view, shown_uids)?;
+    let mut frame = Frame::of(context, Some(folder))?;
+    frame.query = &text;
+    let list = List { context, frame: &frame, folder, view: &view, text: &text, number, from, total: uids.len() };
+    let title = match frame.folders.iter().find(|entry| entry.name == *folder).map_or(0, |entry| entry.unseen) {
+        0 => shown(folder).to_owned(),
+        unseen => format!("({unseen}) {}", shown(folder)),
+    };
+    Ok(frame.page(Status::OK, &title, &list.markup(&rows, &request.head)))
+}
+
+struct List<'a> {
+    context: &'a Context<'a>,
+    frame: &'a Frame<'a>,
+    folder: &'a FolderName,
+    view: &'a View,
+    text: &'a str,
+    /// Of the page.
+    number: usize,
+    /// Messages before it, and in all.
+    from: usize,
+    total: usize,
+}
+
+impl List<'_> {
+    fn markup(&self, rows: &[Row], head: &crate::httpd::Head) -> Markup {
+        let now = self.context.server.clock.now();
+        let is_own = self.is(SpecialUse::Sent) || self.is(SpecialUse::Drafts);
+        html! {
+            (told(self.context, head, self.folder))
+            form.list method="post" action=(self.here(self.number)) {
+                input type="hidden" name="token" value=(self.context.visit.form_token());
+                div.bar {
+                    h1 { (shown(self.folder)) }
+                    (self.buttons())
+                }
+                @if rows.is_empty() {
+                    p.empty { @if self.text.is_empty() { "There is no mail here." } @else { "Nothing was found." } }
+                }
+                ul.messages {
+                    @for row in rows { (self.row(row, is_own, now)) }
+                }
+                (self.pages(rows.len()))
+            }
+        }
+    }
+
+    fn is(&self, special: SpecialUse) -> bool {
+        self.frame.folders.iter().any(|entry| entry.name == *self.folder && entry.special == Some(special))
+    }
+
+    fn here(&self, page: usize) -> String {
+        let mut path = format!("{}?p={page}", folder_path(self.folder));
+        if !self.text.is_empty() {
+            path.push_str("&q=");
+            path.push_str(&escaped(self.text));
+        }
+        path
+    }
+
+    fn buttons(&self) -> Markup {
+        let gone = if self.is(SpecialUse::Trash) { "Delete for good" } else { "Delete" };
+        html! {
+            div.actions role="toolbar" aria-label="What to do with the selected messages" {
+                button name="do" value="delete" { (gone) }
+                @if !self.is(SpecialUse::Archive) { button name="do" value="archive" { "Archive" } }
+                @if !self.is(SpecialUse::Junk) { button name="do" value="junk" { "Junk" } }
+                button name="do" value="read" { "Mark read" }
+                button name="do" value="unread" { "Mark unread" }
+                button name="do" value="flag" { "Flag" }
+                button name="do" value="unflag" { "Unflag" }
+                span.together {
+                    select name="to" aria-label="Folder to move to" {
+                        @for entry in self.frame.folders.iter().filter(|entry| entry.name != *self.folder) {
+                            option value=(entry.name.as_str()) { (shown(&entry.name)) }
+                        }
+                    }
+                    button name="do" value="move" { "Move" }
+                }
+            }
+        }
+    }
+
+    fn row(&self, row: &Row, is_own: bool, now: Time) -> Markup {
+        let reference = Reference::of(self.view, row.summary.uid);
+        let flags = row.summary.marks.flags;
+        let who = if is_own { &row.to } else { &row.from };
+        let subject = if row.subject.is_empty() { "(no subject)" } else { row.subject.as_str() };
+        let path = message_path(self.folder, reference);
+        html! {
+            li class=(if flags.has(Flags::SEEN) { "message" } else { "message unread" }) {
+                input type="checkbox" name="m" value=(reference) aria-label={ "Select: " (subject) };
+                a href=(path) {
+                    span.who { @if is_own && !who.is_empty() { "To: " } (who) }
+                    span.what {
+                        @if flags.has(Flags::FLAGGED) { span.mark title="flagged" { "★ " } }
+                        @if flags.has(Flags::ANSWERED) { span.mark title="answered" { "↩ " } }
+                        span.subject { (subject) }
+                        span.preview { " " (row.preview) }
+                    }
+                    span.when {
+                        @if row.has_attachment { span.mark title="has attachments" { "📎 " } }
+                        time datetime=(row.summary.date.seconds()) title=(date::rfc5322(row.summary.date)) { (when(row.summary.date, now)) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn pages(&self, shown: usize) -> Markup {
+        html! {
+            nav.pages aria-label="Pages" {
+                @if self.number > 1 { a rel="prev" href=(self.here(self.number - 1)) { "Newer" } }
+                @if shown > 0 { span.quiet { (self.from + 1) "–" (self.from + shown) " of " (self.total) } }
+                @if self.from + shown < self.total { a rel="next" href=(self.here(self.number + 1)) { "Older" } }
+            }
+        }
+    }
+}
+
+/// Today the time, this year the day, else the date.
+pub(super) fn when(time: Time, now: Time) -> String {
+    let (day, today) = (date::day(time, None), date::day(now, None));
+    if day == today {
+        let text = date::rfc5322(time);
+        // `Sat, 21 Nov 2026 09:18:51 +0000`
+        return text.get(17..22).unwrap_or_default().to_owned();
+    }
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = usize::try_from(day.month()).ok().and_then(|month| months.get(month - 1)).copied().unwrap_or_default();
+    if day.year() == today.year() { format!("{} {month}", day.day()) } else { format!("{} {month} {}", day.day(), day.year()) }
+}
+
+fn rows(view: &View, uids: &[Uid]) -> Result<Vec<Row>, Status> {
+    // Both are the fastest in the order of UIDs.
+    let mut ascending = uids.to_vec();
+    ascending.sort_unstable();
+    let mut found: HashMap<Uid, Row> = HashMap::with_capacity(uids.len());
+    let summaries = view.summaries(&ascending).map_err(trouble)?;
+    for summary in summaries.into_iter().flatten() {
+        found.insert(summary.uid, Row { summary, ..Row::default() });
+    }
+    let mut structures = view.structures(&ascending);
+    while let Some((uid, record)) = structures.next() {
+        if let (Some(row), Ok(record)) = (found.get_mut(&uid), record) {
+            row.take(record);
+        }
+    }
+    drop(structures);
+    let mut headers = view.headers(&ascending);
+    while let Some((uid, header)) = headers.next() {
+        if let (Some(row), Ok(Some(header))) = (found.get_mut(&uid), header) {
+            row.subject = words::decode(value(header, "Subject")).trim().to_owned();
+        }
+    }
+    Ok(uids.iter().filter_map(|uid| found.remove(uid)).collect())
+}
+
+impl Row {
+    fn take(&mut self, record: Record<'_>) {
+        let Keys { from, to, preview, .. } = record.keys().unwrap_or_default();
+        (self.from, self.to, self.preview) = (from.display, to.display, preview);
+        self.has_attachment = has_attachment(record);
+    }
+}
+
+fn has_attachment(record: Record<'_>) -> bool {
+    record.structure().is_some_and(|structure| !choice::choose(&structure, true).files.is_empty())
+}
+
+/// The value of a field, as it stands; empty if there is none.
+pub(super) fn value<'a>(header: &'a [u8], name: &str) -> &'a [u8] {
+    let field = header::fields(header).find(|field| field.is(header, name));
+    field.and_then(|field| header.get(field.value)).unwrap_or_default()
+}
+
+/// What matches, in the order of UIDs.
+fn search(view: &View, uids: &[Uid], query: &Query) -> Result<Vec<Uid>, Status> {
+    let mut found = Vec::new();
+    let mut read = 0;
+    let summaries = view.summaries(uids).map_err(trouble)?;
+    let (mut structures, mut headers) = (view.structures(uids), view.headers(uids));
+    for summary in summaries.into_iter().flatten() {
+        structures.skip_to(summary.uid);
+        headers.skip_to(summary.uid);
+        let (Some((_, Ok(record))), Some((_, Ok(Some(header))))) = (structures.next(), headers.next()) else { continue };
+        let text = |name| words::decode(value(header, name)).to_lowercase();
+        let (from, to, subject) = (text("From"), text("To") + " " + &text("Cc"), text("Subject"));
+        let has_attachment = has_attachment(record);
+        let day = date::day(summary.date, summary.zone);
+        let facts = Facts { summary: &summary, day, from: &from, to: &to, subject: &subject, has_attachment };
+        if !query.may_match(&facts) {
+            continue;
+        }
+        let left = query.left(&facts);
+        if left.is_empty() {
+            found.push(summary.uid);
+        } else if read < MOST_READ {
+            read += 1;
+            let structure = record.structure();
+            let texts = structure.map(|structure| super::message::all_text(view, summary.uid, &structure)).unwrap_or_default();
+            if left.iter().all(|(wanted, word)| texts.contains(word) == *wanted) {
+                found.push(summary.uid);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Does what a button says to the selected messages.
+pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>, folder: &FolderName) -> Result<Response, Status> {
+    let form = context.form(request)?;
+    let view = context.open(folder)?;
+    let uids: Vec<Uid> =
+        form.all("m").filter_map(|text| text.parse::<Reference>().ok()).filter_map(|name| name.in_view(&view)).collect();
+    let back = back(request, folder);
+    if uids.is_empty() {
+        return Ok(Response::see_other(&with(&back, "told=none")));
+    }
+    let word = form.get("do").unwrap_or_default();
+    let mark = |change, flags| {
+        let marks = Marks { flags, ..Marks::default() };
+        view.mark(&uids, change, marks, None).map(|_| Response::see_other(&back)).map_err(trouble)
+    };
+    match word {
+        "read" => mark(Change::Add, Flags::SEEN),
+        "unread" => mark(Change::Remove, Flags::SEEN),
+        "flag" => mark(Change::Add, Flags::FLAGGED),
+        "unflag" => mark(Change::Remove, Flags::FLAGGED),
+        "delete" => match special(context, SpecialUse::Trash)? {
+            trash if trash == *folder => {
+                view.mailbox().expunge(&uids).map_err(trouble)?;
+                Ok(Response::see_other(&with(&back, "told=gone")))
+            }
+            trash => shift(context, &view, &uids, &trash, folder, &back),
+        },
+        "archive" => shift(context, &view, &uids, &special(context, SpecialUse::Archive)?, folder, &back),
+        "junk" => shift(context, &view, &uids, &special(context, SpecialUse::Junk)?, folder, &back),
+        "move" => {
+            let to = FolderName::parse(form.get("to").unwrap_or_default()).map_err(|_| Status::NOT_FOUND)?;
+            shift(context, &view, &uids, &to, folder, &back)
+        }
+        _ => Err(Status::UNPROCESSABLE_CONTENT),
+    }
+}
+
+/// Where the list goes on after something was done: where it was.
+fn back(request: &Request<'_>, folder: &FolderName) -> String {
+    let keep = |name| request.head.parameter(name).map(|value| format!("{name}={}", escaped(&value)));
+    let kept: Vec<String> = ["p", "q"].into_iter().filter_map(keep).collect();
+    if kept.is_empty() { folder_path(folder) } else { format!("{}?{}", folder_path(folder), kept.join("&")) }
+}
+
+fn with(path: &str, parameter: &str) -> String {
+    let sign = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{sign}{parameter}")
+}
+
+/// The folder for this use; it is made if it is not there.
+pub(super) fn special(context: &Context<'_>, special: SpecialUse) -> Result<FolderName, Status> {
+    let folders = context.folders()?;
+    let listed = folders.list().map_err(super::site::of_folders)?;
+    if let Some(folder) = listed.into_iter().find(|folder| folder.special == Some(special)) {
+        return Ok(folder.name);
+    }
+    let name = FolderName::parse(special.as_str()).map_err(|_| Status::CONFLICT)?;
+    match folders.create(&name, Some(special)) {
+        Ok(_) | Err(crate::mailbox::FolderError::Exists) => Ok(name),
+        Err(error) => Err(super::site::of_folders(error)),
+    }
+}
+
+fn shift(
+    context: &Context<'_>,
+    view: &View,
+    uids: &[Uid],
+    to: &FolderName,
+    from: &FolderName,
+    back: &str,
+) -> Result<Response, Status> {
+    if to == from {
+        return Ok(Response::see_other(back));
+    }
+    let filed = context.server.post.move_to(context.account(), view, uids, to).map_err(|error| unfiled(&error))?;
+    let mut told = format!("told=moved&to={}&n={}", escaped(to.as_str()), filed.uids.len());
+    if filed.uids.len() <= MOST_UNDONE {
+        let names: Vec<String> =
+            filed.uids.iter().map(|uid| Reference { validity: filed.validity, uid: *uid }.to_string()).collect();
+        told.push_str("&undo=");
+        told.push_str(&names.join("."));
+    }
+    Ok(Response::see_other(&with(back, &told)))
+}
+
+/// What was done last, and how it is undone.
+fn told(context: &Context<'_>, head: &crate::httpd::Head, folder: &FolderName) -> Markup {
+    let count = head.parameter("n").and_then(|digits| digits.parse().ok()).unwrap_or(0_usize);
+    let plural = if count == 1 { "message" } else { "messages" };
+    let to = head.parameter("to").and_then(|name| FolderName::parse(&name).ok());
+    let undo = head.parameter("undo").unwrap_or_default();
+    match (head.parameter("told").as_deref(), to) {
+        (Some("none"), _) => html! { p.told role="status" { "No message was selected." } },
+        (Some("gone"), _) => html! { p.told role="status" { "Deleted for good." } },
+        (Some("moved"), Some(to)) => html! {
+            form.told role="status" method="post" action=(folder_path(&to)) {
+                input type="hidden" name="token" value=(context.visit.form_token());
+                input type="hidden" name="to" value=(folder.as_str());
+                span { (count) " " (plural) " moved to " a href=(folder_path(&to)) { (shown(&to)) } "." }
+                @if !undo.is_empty() {
+                    @for name in undo.split('.') { input type="hidden" name="m" value=(name); }
+                    button name="do" value="move" { "Undo" }
+                }
+            }
+        },
+        _ => html! {},
+    }
+}

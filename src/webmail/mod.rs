@@ -1,0 +1,58 @@
+//! Webmail: mail in a browser, on pages that are whole without JavaScript.
+//!
+//! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged in;
+//! `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
+//! `part`. What they need is pure: `choice` (which part of a message is shown), `clean` (HTML that strangers wrote), `query` (what
+//! is searched for), `reference`.
+//!
+//! A message is named by its folder, the folder's UIDVALIDITY and its UID: so no link or button, however old, is about another
+//! message. What changes something is a POST with the visit's form token, and its cookie never comes from another site.
+
+mod assets;
+mod choice;
+mod clean;
+mod frame;
+mod list;
+mod login;
+mod message;
+mod part;
+mod query;
+mod reference;
+mod site;
+mod visit;
+
+pub use visit::Visits;
+
+use crate::auth::Gate;
+use crate::config::Config;
+use crate::delivery::Post;
+use crate::httpd::{self, Terms};
+use crate::mailbox::Store;
+use crate::net::Connection;
+use crate::sys::Clock;
+use std::sync::Arc;
+
+/// What all webmail sessions share.
+#[derive(Debug)]
+pub struct Server {
+    /// Host name, domains, limits, time-outs.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who may log in.
+    pub gate: Arc<Gate>,
+    /// Where mailboxes are.
+    pub store: Arc<Store>,
+    /// Where letters go.
+    pub post: Arc<Post>,
+    /// Who is logged in.
+    pub visits: Arc<Visits>,
+}
+
+impl Server {
+    /// Speaks with one browser. `session` is its name in the log.
+    pub fn serve(&self, connection: Connection, session: &str) {
+        let terms = Terms { idle: self.config.timeouts.command, data: self.config.timeouts.data };
+        httpd::serve(connection, session, terms, &*self.clock, &site::Desk { server: self, session });
+    }
+}

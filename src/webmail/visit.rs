@@ -1,0 +1,102 @@
+//! Who is logged in: what a browser's cookie stands for. Pure but for its lock and its source of random numbers; a restart
+//! forgets all of them.
+
+use crate::auth::Login;
+use crate::host::Account;
+use base64::engine::{Engine, general_purpose::URL_SAFE_NO_PAD};
+use ring::digest;
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A visit ends when nothing was asked for so long.
+const IDLE: Duration = Duration::from_secs(12 * 3600);
+/// And this long after the login.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Of one user; the one that was idle longest makes room.
+const MOST_OF_ONE: usize = 32;
+
+/// One login of one browser.
+#[derive(Debug)]
+pub struct Visit {
+    login: Login,
+    form_token: String,
+    begun: Duration,
+    seen: Mutex<Duration>,
+}
+
+/// All there are. A cookie is known by its digest only: who reads this memory can't be anybody by it.
+#[derive(Debug, Default)]
+pub struct Visits {
+    open: Mutex<HashMap<Vec<u8>, Arc<Visit>>>,
+}
+
+impl Visit {
+    /// Whose mail this is.
+    pub(super) fn account(&self) -> &Account {
+        self.login.account()
+    }
+
+    /// What each form must bring back.
+    pub(super) fn form_token(&self) -> &str {
+        &self.form_token
+    }
+
+    /// Did this form come from one of our pages?
+    pub(super) fn owns(&self, token: &str) -> bool {
+        // Of digests nobody learns by time how far he was right.
+        key(token) == key(&self.form_token)
+    }
+
+    fn seen(&self) -> Duration {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self, now: Duration) -> bool {
+        now.saturating_sub(self.seen()) >= IDLE || now.saturating_sub(self.begun) >= LONGEST
+    }
+}
+
+impl Visits {
+    /// Begins one; gives its cookie, which nobody can guess.
+    pub(super) fn open(&self, login: Login, now: Duration) -> io::Result<String> {
+        let (cookie, form_token) = (secret()?, secret()?);
+        let mut open = self.lock();
+        open.retain(|_, visit| !visit.is_over(now));
+        let user = &login.account().name;
+        let own = || open.iter().filter(|(_, visit)| visit.account().name == *user);
+        if own().count() >= MOST_OF_ONE {
+            let oldest = own().min_by_key(|(_, visit)| visit.seen()).map(|(key, _)| key.clone());
+            oldest.and_then(|key| open.remove(&key));
+        }
+        open.insert(key(&cookie), Arc::new(Visit { login, form_token, begun: now, seen: Mutex::new(now) }));
+        Ok(cookie)
+    }
+
+    /// The visit of a cookie, which goes on.
+    pub(super) fn find(&self, cookie: &str, now: Duration) -> Option<Arc<Visit>> {
+        let visit = self.lock().get(&key(cookie)).filter(|visit| !visit.is_over(now)).cloned()?;
+        *visit.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        Some(visit)
+    }
+
+    /// Ends one.
+    pub(super) fn close(&self, cookie: &str) {
+        self.lock().remove(&key(cookie));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Arc<Visit>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn secret() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn key(cookie: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, cookie.as_bytes()).as_ref().to_vec()
+}

@@ -1,0 +1,13 @@
+//! Webmail over plain HTTP, as a browser without JavaScript speaks it.
+
+mod access;
+mod attacks;
+mod browser;
+mod hostile;
+mod pages;
+
+use crate::runner::Test;
+
+pub fn tests() -> Vec<Test> {
+    [access::tests(), attacks::tests(), hostile::tests(), pages::tests()].into_iter().flatten().collect()
+}
