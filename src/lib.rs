@@ -7,6 +7,7 @@
 //! * [`host`]: what needs the operating system's word: accounts, passwords, opening users' files, running programs.
 //! * [`net`]: a conversation with a peer: lines, dot-stuffing, deadlines, TLS, DNS.
 //! * [`mail`]: addresses, envelopes, headers, dates, the structure of messages and what IMAP says of it.
+//! * [`trust`]: whether mail comes from whom it says.
 //! * [`spool`]: the journal. What it has committed is never lost.
 //! * [`mailbox`]: mbox files, shared with other programs.
 //! * [`auth`]: who may log in.
@@ -34,4 +35,5 @@ pub mod smtp;
 pub mod smtpd;
 pub mod spool;
 pub mod sys;
+pub mod trust;
 pub mod webmail;

@@ -176,6 +176,12 @@ impl Resolver {
         all.ok_or(missing)
     }
 
+    /// Addresses of one family. Follows CNAMEs.
+    pub fn addresses_of(&self, host: &str, v6: bool) -> Result<Vec<IpAddr>, DnsError> {
+        let found = self.lookup(host, if v6 { Rtype::AAAA } else { Rtype::A })?;
+        Ok(found.data.into_iter().filter_map(Data::address).collect())
+    }
+
     /// All data of one kind, at least one, at the end of the name's CNAMEs.
     fn lookup(&self, name: &str, kind: Rtype) -> Outcome {
         let name = checked(name).ok_or(DnsError::NoName)?;
@@ -292,11 +298,12 @@ fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// The name in lower case and without final dot, if it can be a host or mail domain at all (RFC 1035 §2.3.4).
+/// The name in lower case and without final dot, if it can be asked for (RFC 1035 §2.3.4). A label may be of any character that
+/// is seen (RFC 2181 §11), as SPF makes them of senders' names; but for the backslash, which stands for others where names are
+/// written.
 fn checked(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    let label_ok = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
+    let label_ok =
+        |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     (name.len() <= 253 && name.split('.').all(label_ok)).then(|| name.to_ascii_lowercase())
 }

@@ -3,7 +3,7 @@
 mod binding;
 mod certificate;
 mod dane;
-mod der;
+pub(crate) mod der;
 mod facts;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@
 
 #[path = "imap.rs"]
 mod imap;
+#[path = "trust.rs"]
+mod trust;
 
 use pillarbox::auth::sasl::{Channel, Exchange, Judge, Mechanism, Step};
 use pillarbox::auth::{Denied, Login};
@@ -66,6 +68,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("https_answer", https_answer),
     ("sts_policy", sts_policy),
     ("sts_record", sts_record),
+    ("spf", trust::spf),
+    ("trust", trust::checking),
+    ("authentication_results", trust::authentication_results),
     ("folder_name", folder_name),
     ("utf7", modified_utf7),
     ("imap_set", imap::set),

@@ -13,6 +13,7 @@ const FLOORS: [&[&str]; 13] = [
     &["host"],
     &["net"],
     &["mail"],
+    &["trust"],
     &["spool"],
     &["mailbox"],
     &["auth"],

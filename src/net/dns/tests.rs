@@ -190,6 +190,22 @@ fn temporary<T: std::fmt::Debug>(result: Result<T, DnsError>) -> String {
     }
 }
 
+/// SPF makes names of what senders call themselves (RFC 7208 §7).
+#[test]
+fn names_of_odd_characters() {
+    let odd: String = (b'!'..=b'~').map(char::from).filter(|char| !matches!(char, '\\' | '.' | 'A'..='Z')).collect();
+    let labels: Vec<&str> = [odd.get(..40), odd.get(40..)].into_iter().flatten().collect();
+    let asked_for = format!("{}.example", labels.join("."));
+    let owner: &'static str = Box::leak(asked_for.clone().into_boxed_str());
+    let server = Server::start(move |asked| match asked.kind {
+        Rtype::A => vec![answer(asked, Rcode::NOERROR, &[Says::A(owner, [127, 0, 0, 2])])],
+        _ => vec![answer(asked, Rcode::NOERROR, &[Says::Soa(60, 60)])],
+    });
+    let resolver = resolver(&[&server]);
+    assert_eq!(resolver.addresses_of(&asked_for, false), Ok(vec!["127.0.0.2".parse().unwrap()]));
+    assert_eq!(resolver.addresses_of(&asked_for, true), Err(DnsError::NoData));
+}
+
 #[test]
 fn names_of_addresses() {
     let server = Server::start(|asked| {
@@ -342,7 +358,7 @@ fn addresses_of_both_families() {
     assert_eq!(resolver.addresses("LocalHost.").unwrap().data.len(), 2);
     assert_eq!(resolver.mx("localhost"), Err(DnsError::NoData));
     let long = format!("{}.example", "a".repeat(64));
-    for bad in ["", ".", "a..b", "a b", "a\0b", "ä.example", "a.b\r\n", &long, &"a.".repeat(130)] {
+    for bad in ["", ".", "a..b", "a b", "a\\b", "a\0b", "ä.example", "a.b\r\n", &long, &"a.".repeat(130)] {
         assert_eq!(resolver.addresses(bad), Err(DnsError::NoName), "{bad:?}");
     }
     assert_eq!(server.asked(), asked);

@@ -1,7 +1,7 @@
-//! As much of DER (X.690) as is read of a certificate here.
+//! As much of DER (X.690) as is read of certificates and keys here.
 
 /// A value at the front: its tag, its content, and what follows it.
-pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = der.split_first_chunk()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
@@ -16,7 +16,7 @@ pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// A value of this tag at the front, and what follows it.
-pub(super) fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = element(der)?;
     (found == tag).then_some((content, rest))
 }

@@ -1,0 +1,172 @@
+//! The Authentication-Results field (RFC 8601): ours, and who claims to be us. Pure.
+
+use super::Verdicts;
+use super::dmarc::DmarcResult;
+use std::fmt::Write;
+
+/// Characters of a value that somebody else chose.
+const LONGEST: usize = 120;
+
+/// Our field, with its LF line ends.
+///
+/// ```abnf
+/// authres-header-field = "Authentication-Results:" authres-payload
+/// authres-payload      = [CFWS] authserv-id [ CFWS authres-version ] ( no-result / 1*resinfo ) [CFWS] CRLF
+/// resinfo              = [CFWS] ";" methodspec [ CFWS reasonspec ] [ CFWS 1*propspec ]
+/// ```
+pub(super) fn field(verdicts: &Verdicts, authserv_id: &str) -> String {
+    let mut out = format!("Authentication-Results: {authserv_id}");
+    // Writing to a String does not fail.
+    let mut add = |method: &str, result: &str, reason: &str, properties: &[(&str, &str)]| {
+        let _ = write!(out, ";\n\t{method}={result}");
+        if !reason.is_empty() {
+            let _ = write!(out, " reason={}", quoted(reason));
+        }
+        for (name, value) in properties {
+            let _ = write!(out, "\n\t {name}={}", shown(value));
+        }
+    };
+    if let Some((domain, spf)) = &verdicts.sender {
+        add("spf", spf.result.name(), &spf.reason, &[("smtp.mailfrom", domain)]);
+    }
+    let (helo, spf) = &verdicts.helo;
+    add("spf", spf.result.name(), &spf.reason, &[("smtp.helo", helo)]);
+    for signature in &verdicts.dkim {
+        match &signature.signer {
+            Some(signer) => add(
+                "dkim",
+                signature.result.name(),
+                &signature.reason,
+                &[
+                    ("header.d", &signer.domain),
+                    ("header.s", &signer.selector),
+                    ("header.a", signer.algorithm.name()),
+                    ("header.b", &signer.start),
+                ],
+            ),
+            None => add("dkim", signature.result.name(), &signature.reason, &[]),
+        }
+    }
+    if verdicts.dkim.is_empty() {
+        add("dkim", "none", "", &[]);
+    }
+    let dmarc = &verdicts.dmarc;
+    match &dmarc.from {
+        Some(from) if dmarc.result == DmarcResult::None => add("dmarc", "none", "", &[("header.from", from)]),
+        Some(from) => {
+            add("dmarc", dmarc.result.name(), &dmarc.reason, &[("header.from", from), ("policy.dmarc", dmarc.policy.name())]);
+        }
+        None => add("dmarc", dmarc.result.name(), &dmarc.reason, &[]),
+    }
+    out.push('\n');
+    out
+}
+
+/// A value as it may stand, quoted if it must be.
+fn shown(value: &str) -> String {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if !value.is_empty() && value.len() <= LONGEST && value.bytes().all(is_token) { value.to_owned() } else { quoted(value) }
+}
+
+/// A quoted-string (RFC 5322 §3.2.4).
+fn quoted(value: &str) -> String {
+    let mut out = String::from("\"");
+    for char in value.chars().take(LONGEST) {
+        match char {
+            '"' | '\\' => out.extend(['\\', char]),
+            ' '..='~' => out.push(char),
+            _ => out.push('?'),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Does a field of this value claim to be ours (RFC 8601 §5)? One that can't be read does if our name stands in it.
+pub fn is_ours(value: &[u8], authserv_id: &str) -> bool {
+    let own = authserv_id.as_bytes();
+    match claimed(value) {
+        Some(id) => id.eq_ignore_ascii_case(own),
+        None => !own.is_empty() && value.windows(own.len()).any(|window| window.eq_ignore_ascii_case(own)),
+    }
+}
+
+/// The authserv-id: a token or a quoted-string, after blanks and comments.
+fn claimed(value: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = value;
+    loop {
+        rest = rest.trim_ascii_start();
+        match rest {
+            [b'(', ..] => rest = after_comment(rest)?,
+            [b'"', quoted @ ..] => return unquote(quoted),
+            _ => break,
+        }
+    }
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || b";(\"".contains(byte);
+    let end = rest.iter().position(ends).unwrap_or(rest.len());
+    rest.get(..end).filter(|id| !id.is_empty()).map(<[u8]>::to_vec)
+}
+
+fn after_comment(text: &[u8]) -> Option<&[u8]> {
+    let mut depth = 0usize;
+    let mut bytes = text.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => _ = bytes.next(),
+            b'(' => depth += 1,
+            b')' if depth == 1 => return text.get(at + 1..),
+            b')' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn unquote(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut bytes = text.iter();
+    loop {
+        match bytes.next()? {
+            b'"' => return Some(out),
+            b'\\' => out.push(*bytes.next()?),
+            b'\r' | b'\n' => {}
+            byte => out.push(*byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_claims_to_be_us() {
+        for ours in [
+            " mail.test; spf=pass",
+            "MAIL.Test 1; none",
+            "\n\tmail.test\n\t; none",
+            "mail.test",
+            "mail.test(c);none",
+            "(a (b) \\) c) mail.test;",
+            "\"mail.test\";",
+            "\"ma\\il.test\";",
+            "(never closed mail.test;",
+            "\"mail.test",
+            "; mail.test",
+        ] {
+            assert!(is_ours(ours.as_bytes(), "mail.test"), "{ours}");
+        }
+        for other in ["mx.test; spf=pass smtp.helo=mail.test", "mail.test.evil; x", "xmail.test;", "", "(mail.test) mx.test;"] {
+            assert!(!is_ours(other.as_bytes(), "mail.test"), "{other}");
+        }
+    }
+
+    #[test]
+    fn values_do_not_leave_their_place() {
+        assert_eq!(shown("a-b_c.test"), "a-b_c.test");
+        assert_eq!(shown("a; dkim=pass"), "\"a; dkim=pass\"");
+        assert_eq!(shown("a\"\\\r\n\u{f6}"), "\"a\\\"\\\\???\"");
+        assert_eq!(shown(""), "\"\"");
+        assert_eq!(shown(&"x".repeat(500)).len(), LONGEST + 2);
+    }
+}

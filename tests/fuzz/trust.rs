@@ -1,0 +1,99 @@
+//! The parsers of the trust room: records and fields that strangers write.
+
+use pillarbox::mail::{ReversePath, header};
+use pillarbox::net::dns::DnsError;
+use pillarbox::trust::dkim::DkimResult;
+use pillarbox::trust::spf::{Client, SpfResult};
+use pillarbox::trust::{Arrival, Checking, Dns, results};
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Answers all questions for TXT records with the same ones, others with an address. Counts them.
+struct Same<'a> {
+    texts: Vec<&'a [u8]>,
+    asked: Cell<usize>,
+}
+
+impl<'a> Same<'a> {
+    fn new(texts: Vec<&'a [u8]>) -> Same<'a> {
+        Same { texts, asked: Cell::new(0) }
+    }
+
+    fn count(&self, name: &str) {
+        self.asked.set(self.asked.get() + 1);
+        assert!(name.len() <= 253 && name.bytes().all(|byte| byte.is_ascii_graphic()), "{name:?}");
+    }
+}
+
+impl Dns for Same<'_> {
+    fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, DnsError> {
+        self.count(name);
+        Ok(self.texts.iter().map(|text| text.to_vec()).collect())
+    }
+
+    fn addresses(&self, name: &str, v6: bool) -> Result<Vec<IpAddr>, DnsError> {
+        self.count(name);
+        match (v6, name.len() % 3) {
+            (_, 0) => Err(DnsError::NoName),
+            (true, _) => Ok(vec![Ipv6Addr::LOCALHOST.into()]),
+            (false, _) => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+        }
+    }
+
+    fn exchangers(&self, name: &str) -> Result<Vec<String>, DnsError> {
+        self.count(name);
+        Ok(vec![name.to_owned(), "mx.test".into()])
+    }
+
+    fn names(&self, _: IpAddr) -> Result<Vec<String>, DnsError> {
+        self.asked.set(self.asked.get() + 1);
+        Ok(vec!["mx.test".into(), "unknown.test".into()])
+    }
+}
+
+/// A local part, and then records that all names have: whatever they say, there is an answer after a bounded number of questions.
+pub fn spf(input: &[u8]) {
+    let mut lines = input.split(|&byte| byte == b'\n');
+    let local = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let dns = Same::new(lines.collect());
+    for ip in ["192.0.2.1", "::1"] {
+        dns.asked.set(0);
+        let client = Client { ip: ip.parse().unwrap(), helo: &local };
+        let verdict = client.check_sender(&dns, &local, "a.test");
+        // A record, ten terms with a record or two hosts each, the client's names and their addresses.
+        assert!(dns.asked.get() <= 1 + 10 * 3 + 3);
+        let is_error = matches!(verdict.result, SpfResult::TempError | SpfResult::PermError);
+        assert_eq!(is_error, !verdict.reason.is_empty());
+        client.check_helo(&dns);
+    }
+}
+
+/// Two records that all names have, and a message: there is an answer after a bounded number of questions, and what is told of it
+/// is one field, which claims to be ours.
+pub fn checking(input: &[u8]) {
+    let mut parts = input.splitn(3, |&byte| byte == b'\n');
+    let texts = parts.by_ref().take(2).collect();
+    let message = parts.next().unwrap_or_default();
+    let (head, body) = message.split_at(header::end(message));
+    let dns = Same::new(texts);
+    let helo = String::from_utf8_lossy(head.get(..20).unwrap_or_default()).into_owned();
+    let arrival = Arrival { ip: Ipv4Addr::LOCALHOST.into(), helo, sender: ReversePath("a@b.test".parse().ok()) };
+    let mut checking = Checking::new(arrival, head);
+    body.chunks(3).for_each(|piece| checking.body(piece));
+    let verdicts = checking.finish(&dns, 1_700_000_000, 50);
+    assert!(dns.asked.get() <= 2 * (1 + 10 * 3 + 3) + 8 + 2);
+    assert!(verdicts.dkim.len() <= 8);
+    assert!(verdicts.dkim.iter().all(|verdict| (verdict.result == DkimResult::Pass) == verdict.reason.is_empty()));
+    let field = verdicts.field("us.test");
+    let found: Vec<_> = header::fields(field.as_bytes()).collect();
+    assert!(field.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) && field.lines().all(|line| line.len() < 998));
+    assert!(found.len() == 1 && results::is_ours(&field.as_bytes()[found[0].value.clone()], "us.test"));
+    assert!(!verdicts.summary().contains('\n'));
+}
+
+/// Whose field it is.
+pub fn authentication_results(input: &[u8]) {
+    results::is_ours(input, "mail.test");
+    let own = [b" mail.test ", input].concat();
+    assert!(results::is_ours(&own, "MAIL.test"));
+}
