@@ -1,4 +1,7 @@
 //! A message on its way into the journal: in memory while it is small, in a file of its own from then on.
+//!
+//! What is known only when all of it was read may still go to its front ([`Draft::put_before`]): until the commit nobody knows of
+//! the file, so what stands in it can be moved on to make room.
 
 use super::commit::Ticket;
 use super::domains;
@@ -31,6 +34,8 @@ pub struct Draft {
     envelope: Arc<Envelope>,
     quoter: Quoter,
     buffer: Vec<u8>,
+    /// What is to stand before the rest, quoted.
+    front: Vec<u8>,
     own: Option<(Arc<dyn File>, OwnFile)>,
     /// Longer, it goes to that file.
     most: usize,
@@ -54,6 +59,7 @@ impl Draft {
             envelope: Arc::new(envelope),
             quoter,
             buffer,
+            front: Vec::new(),
             own: None,
             most: MOST_IN_MEMORY,
             failed: None,
@@ -70,6 +76,15 @@ impl Draft {
     /// From so many bytes on it goes to a file of its own, if that is less than usual: for one of many that are written at once.
     pub fn keep_at_most(&mut self, bytes: usize) {
         self.most = self.most.min(bytes);
+    }
+
+    /// Puts whole lines, with LF line ends, before all that is written.
+    pub fn put_before(&mut self, lines: &[u8]) {
+        let mut front = Vec::new();
+        let mut quoter = Quoter::default();
+        quoter.push(lines, &mut front);
+        quoter.finish(&mut front);
+        self.front.splice(0..0, front);
     }
 
     /// Bytes that are in memory.
@@ -143,8 +158,12 @@ impl Draft {
             return Err(io::Error::from(kind).into());
         }
         std::mem::take(&mut self.quoter).finish(&mut self.buffer);
+        let front = std::mem::take(&mut self.front);
         if self.own.is_some() {
             self.spill()?;
+            self.move_behind(&front)?;
+        } else {
+            self.buffer.splice(0..0, front);
         }
         if let Some((file, _)) = &self.own {
             file.sync()?;
@@ -230,6 +249,28 @@ impl Draft {
         own.crc = crc32c::crc32c_append(own.crc, &self.buffer);
         own.length += self.buffer.len() as u64;
         self.buffer.clear();
+        Ok(())
+    }
+
+    /// Moves what is in the file on, from its end to its beginning, and writes this before it.
+    fn move_behind(&mut self, front: &[u8]) -> io::Result<()> {
+        let Some((file, own)) = self.own.as_mut().filter(|_| !front.is_empty()) else { return Ok(()) };
+        let mut block = vec![0; BLOCK];
+        let mut end = own.length;
+        while end > 0 {
+            let start = end.saturating_sub(BLOCK as u64);
+            block.truncate(usize::try_from(end - start).unwrap_or(BLOCK));
+            if file.read_at(&mut block, start)? < block.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            file.write_at(&[IoSlice::new(&block)], start + front.len() as u64)?;
+            block.resize(BLOCK, 0);
+            end = start;
+        }
+        file.write_at(&[IoSlice::new(front)], 0)?;
+        let length = usize::try_from(own.length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        own.crc = crc32c::crc32c_combine(crc32c::crc32c(front), own.crc, length);
+        own.length += front.len() as u64;
         Ok(())
     }
 }

@@ -355,3 +355,23 @@ fn an_envelope_without_recipients_is_refused() {
     let journal = open(&SimDisk::default());
     assert!(journal.begin(envelope(0)).is_err());
 }
+
+/// In memory, in a file of its own, and where a block of it ends.
+#[test]
+fn what_is_put_before_stands_before() {
+    for length in [0, 100, 200 << 10, 300 << 10, 384 << 10, 1 << 20] {
+        let disk = SimDisk::default();
+        let journal = open(&disk);
+        let text = text(1, length);
+        let mut draft = journal.begin(envelope(1)).unwrap();
+        text.chunks(1000).for_each(|piece| draft.write_all(piece).unwrap());
+        draft.put_before(b"B: 2\n");
+        draft.put_before(b"A: 1\nFrom here\n");
+        let id = draft.commit(Vec::new()).unwrap().id;
+        let expected = quoted(&[b"A: 1\nFrom here\nB: 2\n", &text[..]].concat());
+        assert!(bytes(&journal.read(id).unwrap().message) == expected, "{length}");
+        // A restart reads it by its checksum.
+        drop(journal);
+        assert!(bytes(&open(&disk.after_power_cut(1)).read(id).unwrap().message) == expected, "{length}");
+    }
+}

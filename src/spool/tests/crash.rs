@@ -35,11 +35,17 @@ impl Model {
         length: usize,
         settles: Option<(SpoolId, u32)>,
     ) -> Option<SpoolId> {
-        let text = text(self.order.len() as u64 + 1, length);
+        let mut text = text(self.order.len() as u64 + 1, length);
         let mut draft = journal.begin(envelope(recipients as usize)).unwrap();
         let id = draft.id();
         if draft.write_all(&text).is_err() {
             return None;
+        }
+        // Every third one gets something at its front, the big one among them.
+        if self.order.len() % 3 == 2 {
+            let front = format!("Front: {}\nFrom x\n", self.order.len()).into_bytes();
+            draft.put_before(&front);
+            text.splice(0..0, front);
         }
         let said = Said {
             text: quoted(&text),
