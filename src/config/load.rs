@@ -4,7 +4,7 @@ use super::read::{Section, Value, choice, list, number, one_or_list, text, text_
 use super::relay;
 use super::report::{Mark, Report, Source};
 use super::schema::{
-    Allow, Config, Limits, Listen, Log, Outbound, Queue, Relay, Screen, Sender, Submission, Timeouts, Trust, UserDatabase,
+    Allow, Checks, Config, Limits, Listen, Log, Outbound, Queue, Relay, Screen, Sender, Submission, Timeouts, Trust, UserDatabase,
 };
 use super::{listen, route, values};
 use std::collections::HashSet;
@@ -146,6 +146,7 @@ impl Draft {
             dns_servers: Vec::new(),
             trust_ad: Trust::Local,
             outbound: Outbound { dane: true, mta_sts: true, ca: None, mta_sts_port: 443 },
+            checks: Checks { verify: true, obey_dmarc: false },
             log: Log { syslog: true, level: log::LevelFilter::Info },
         };
         Draft {
@@ -315,6 +316,11 @@ impl Draft {
             outbound.set("mta_sts", &mut config.outbound.mta_sts, report, |v| choice(v, &ON_OFF));
             outbound.set("ca", &mut config.outbound.ca, report, |v| text(v, |given| resolve(base, given).map(Some)));
             outbound.set("mta_sts_port", &mut config.outbound.mta_sts_port, report, port);
+        }
+        if let Some(trust) = top.table("trust.", report) {
+            trust.refuse_unknown(report);
+            trust.set("verify", &mut config.checks.verify, report, |v| choice(v, &ON_OFF));
+            trust.set("dmarc", &mut config.checks.obey_dmarc, report, |v| choice(v, &[("mark", false), ("reject", true)]));
         }
         if let Some(dns) = top.table("dns.", report) {
             dns.refuse_unknown(report);

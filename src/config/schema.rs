@@ -82,6 +82,8 @@ pub const KEYS: &[&str] = &[
     "outbound.mta_sts",
     "outbound.ca",
     "outbound.mta_sts_port",
+    "trust.verify",
+    "trust.dmarc",
     "log.to",
     "log.level",
 ];
@@ -155,6 +157,8 @@ pub struct Config {
     pub trust_ad: Trust,
     /// How hosts are talked to that are found by DNS.
     pub outbound: Outbound,
+    /// What is asked of mail from strangers.
+    pub checks: Checks,
     /// Of the log.
     pub log: Log,
 }
@@ -492,6 +496,15 @@ pub struct Outbound {
     pub ca: Option<PathBuf>,
     /// The port asked for policies.
     pub mta_sts_port: u16,
+}
+
+/// How mail from strangers is checked (see [`crate::trust`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// By SPF, DKIM and DMARC.
+    pub verify: bool,
+    /// What its author's domain wants refused is refused; else it is only marked.
+    pub obey_dmarc: bool,
 }
 
 /// Which name servers are believed when they say that they have validated an answer (the AD bit, RFC 4035 §3.2.3).

@@ -1,7 +1,8 @@
-//! What is changed in the header of a message that arrives: trace and missing fields go before it, forged spool fields and
-//! the Bcc of submissions are left out. All else stays as it is, in its order. Pure.
+//! What is changed in the header of a message that arrives: trace and missing fields go before it, forged spool fields, results
+//! of checks that claim to be ours, and the Bcc of submissions are left out. All else stays as it is, in its order. Pure.
 
 use crate::mail::{Address, header};
+use crate::trust::results;
 
 /// What is added and taken away.
 #[derive(Debug, Default)]
@@ -10,6 +11,8 @@ pub(super) struct Mending {
     pub(super) received: Option<String>,
     /// For submissions.
     pub(super) submission: Option<Missing>,
+    /// Our name in Authentication-Results, which nobody else may use.
+    pub(super) authserv_id: Option<String>,
 }
 
 /// What a submission gets if it lacks it (RFC 6409 §8.2, §8.3).
@@ -76,7 +79,8 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
             facts.message_id = String::from_utf8_lossy(header::unfold(value).trim_ascii()).into_owned();
         }
         let secret = mending.submission.is_some() && (is("Bcc") || is("Resent-Bcc"));
-        if secret || is_spool(name) {
+        let is_forged = |id: &String| is("Authentication-Results") && results::is_ours(value, id);
+        if secret || is_spool(name) || mending.authserv_id.as_ref().is_some_and(is_forged) {
             kept.push(run..field.whole.start);
             run = field.whole.end;
         }
@@ -121,7 +125,8 @@ mod tests {
 
     fn mended(head: &str, submission: bool) -> (String, Facts) {
         let missing = Missing { date: "today".into(), message_id: "<1@here>".into() };
-        let mending = Mending { received: Some("Received: us\n".into()), submission: submission.then_some(missing) };
+        let received = Some("Received: us\n".into());
+        let mending = Mending { received, submission: submission.then_some(missing), authserv_id: Some("here.test".into()) };
         let mut out = Vec::new();
         let facts = mend(head.as_bytes(), &mending, &mut out);
         (String::from_utf8(out).unwrap(), facts)
@@ -143,6 +148,16 @@ mod tests {
             mended("Subject: no line end", true).0,
             "Received: us\nDate: today\nMessage-ID: <1@here>\nSubject: no line end"
         );
+    }
+
+    #[test]
+    fn nobody_else_tells_our_results() {
+        let other = "authentication-results: mx.test; spf=pass\n";
+        let head = format!(
+            "Authentication-Results: here.test; spf=pass\n\tx=y\n{other}AUTHENTICATION-results : Here.TEST 1; none\nA: b\n"
+        );
+        assert_eq!(mended(&head, false).0, format!("Received: us\n{other}A: b\n"));
+        assert!(!mended(&head, true).0.contains("here.test;"));
     }
 
     #[test]

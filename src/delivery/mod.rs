@@ -77,6 +77,7 @@ use crate::net::dns::Resolver;
 use crate::net::tls::ClientTls;
 use crate::spool::{Entry, Glance, Journal, SpoolError, SpoolId, Unsettled};
 use crate::sys::Clock;
+use crate::trust::Arrival;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -136,6 +137,8 @@ pub struct Trace {
     pub tls: Option<String>,
     /// A submission: a missing Date and Message-ID are added, Bcc is removed (RFC 6409 §8).
     pub submission: bool,
+    /// How it arrives, if what it says of its sender is to be checked (see [`crate::trust`]).
+    pub arrival: Option<Arrival>,
 }
 
 /// Why a letter was not taken.
@@ -147,6 +150,8 @@ pub enum PostError {
     Loop,
     /// 552 5.3.4 header too big.
     HeaderTooBig,
+    /// 550 5.7.1: the domain of its author wants mail refused that nothing speaks for.
+    Unwanted(String),
     /// 451 4.3.0
     Io(String),
     /// Close without a reply: see SpoolError::Uncertain.
@@ -169,6 +174,7 @@ impl fmt::Display for PostError {
             PostError::Full => out.write_str("disk full"),
             PostError::Loop => out.write_str("mail loop"),
             PostError::HeaderTooBig => out.write_str("header too big"),
+            PostError::Unwanted(domain) => write!(out, "unwanted by {domain}"),
             PostError::Io(why) => out.write_str(why),
             PostError::Uncertain => out.write_str("disk failed at commit"),
         }

@@ -64,7 +64,7 @@ impl From<io::Error> for Trouble {
 impl From<PostError> for Trouble {
     fn from(error: PostError) -> Trouble {
         match error {
-            PostError::Loop | PostError::HeaderTooBig => Trouble::Bad(error.to_string()),
+            PostError::Loop | PostError::HeaderTooBig | PostError::Unwanted(_) => Trouble::Bad(error.to_string()),
             PostError::Full | PostError::Io(_) | PostError::Uncertain => Trouble::Later(error.to_string()),
         }
     }
@@ -231,7 +231,7 @@ impl Drops<'_> {
         let envelope = read_envelope(&mut batch, Origin::User(user.clone()))?;
         let (sender, recipients) = (envelope.reverse_path.to_string(), envelope.recipients.len());
         let from = Some(format!("{} (uid {uid})", config.hostname));
-        let trace = Trace { from, with: "local".to_owned(), tls: None, submission: true };
+        let trace = Trace { from, with: "local".to_owned(), tls: None, submission: true, arrival: None };
         let mut letter = Letter::begin(self.office, envelope, trace)?;
         let Some(id) = letter.id() else { return bad("letter without draft") };
 

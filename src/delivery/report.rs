@@ -71,7 +71,7 @@ fn letter(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case]) -> Re
         release: None,
         origin: Origin::Daemon,
     };
-    let trace = Trace { from: None, with: String::new(), tls: None, submission: false };
+    let trace = Trace { from: None, with: String::new(), tls: None, submission: false, arrival: None };
     let mut letter = Letter::begin(office, envelope, trace)?;
     let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
     let notice = Notice {

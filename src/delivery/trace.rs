@@ -39,8 +39,13 @@ mod tests {
 
     #[test]
     fn the_field_reads_as_the_standard_says() {
-        let mut trace =
-            Trace { from: Some("mx.example ([192.0.2.1])".into()), with: "ESMTPS".into(), tls: None, submission: false };
+        let mut trace = Trace {
+            from: Some("mx.example ([192.0.2.1])".into()),
+            with: "ESMTPS".into(),
+            tls: None,
+            submission: false,
+            arrival: None,
+        };
         let id = SpoolId { generation: 0xabc, counter: 0x1f };
         let bob: Address = "bob@example.org".parse().unwrap();
         let date = "Sat, 21 Nov 2026 10:00:00 +0000";

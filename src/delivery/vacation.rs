@@ -104,7 +104,7 @@ fn send(office: &Arc<Office>, to: &Address, build: impl FnOnce(&str, &str) -> Ve
         release: None,
         origin: Origin::Daemon,
     };
-    let trace = Trace { from: None, with: String::new(), tls: None, submission: false };
+    let trace = Trace { from: None, with: String::new(), tls: None, submission: false, arrival: None };
     let mut letter = Letter::begin(office, envelope, trace)?;
     let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
     let message = build(&format!("<{id}@{}>", office.config().hostname), &date::rfc5322(office.clock.now()));

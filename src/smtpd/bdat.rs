@@ -81,7 +81,7 @@ impl Session<'_> {
         let Some(open) = self.transaction.take_if(|open| !open.envelope.recipients.is_empty()) else {
             return Err(Outcome::Say(reply::RCPT_FIRST));
         };
-        let (facts, trace) = (Facts::of(&open.envelope), self.trace(open.envelope.utf8));
+        let (facts, trace) = (Facts::of(&open.envelope), self.trace(&open.envelope));
         match self.server.post.begin(open.envelope, trace) {
             Ok(letter) => Ok(Arriving { letter, facts, unwire: Unwire::default(), begun: open.begun }),
             Err(error) => Err(self.not_taken(error)),

@@ -1,6 +1,7 @@
 //! DATA: the message (RFC 5321 §4.1.1.4).
 
 use super::mail::Transaction;
+use super::policy;
 use super::session::{Hello, Outcome, Session};
 use crate::auth::Shown;
 use crate::config::Protocol;
@@ -10,6 +11,7 @@ use crate::net::{Dots, NetError};
 use crate::smtp::reply::{self, Reply};
 use crate::spool::SpoolId;
 use crate::sys::counters;
+use crate::trust::Arrival;
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
@@ -33,7 +35,7 @@ impl Session<'_> {
         }
         let Transaction { envelope, accepted, size, .. } = open;
         let facts = Facts::of(&envelope);
-        let trace = self.trace(envelope.utf8);
+        let trace = self.trace(&envelope);
         let mut letter = match self.server.post.begin(envelope, trace) {
             Ok(letter) => letter,
             Err(error) => return Ok(self.not_taken(error)),
@@ -73,12 +75,12 @@ impl Session<'_> {
         Outcome::Say(Reply::new(250, "2.0.0", format!("Ok: queued as {id}")))
     }
 
-    /// What the trace field will say of this session, in which SMTPUTF8 was said or not.
-    pub(super) fn trace(&self, utf8: bool) -> Trace {
+    /// What the trace field will say of this session, and whether the message is to be checked.
+    pub(super) fn trace(&self, envelope: &Envelope) -> Trace {
         let tls = self.connection.tls();
         let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
         // RFC 3848, RFC 6531 §4.3. A process of this host did not log in by AUTH.
-        let protocol = match (self.is_lmtp(), utf8) {
+        let protocol = match (self.is_lmtp(), envelope.utf8) {
             (true, true) => "UTF8LMTP",
             (true, false) => "LMTP",
             (false, true) => "UTF8SMTP",
@@ -96,7 +98,15 @@ impl Session<'_> {
             with: format!("{protocol}{secure}{known}"),
             tls: tls.map(|info| format!("({} {})", info.version, info.cipher)),
             submission: self.protocol == Protocol::Submission,
+            arrival: self.arrival(envelope),
         }
+    }
+
+    /// How a message arrives from a stranger, if it is to be checked.
+    fn arrival(&self, envelope: &Envelope) -> Option<Arrival> {
+        let ip = policy::stranger(&self.client(), &self.server.config).filter(|_| self.server.config.checks.verify)?;
+        let hello = self.hello.as_ref()?;
+        Some(Arrival { ip: ip.to_canonical(), helo: hello.name.clone(), sender: envelope.reverse_path.clone() })
     }
 
     /// A message with a bare CR or LF. Whoever built it may hope that its end is seen elsewhere than where we see it, so
@@ -121,6 +131,11 @@ impl Session<'_> {
             PostError::Full => self.refused(reply::NO_ROOM, "disk full"),
             PostError::Loop => self.refused(reply::LOOP, "loop"),
             PostError::HeaderTooBig => self.refused(reply::HEADER_TOO_BIG, "header too big"),
+            // RFC 7489 §10.3.
+            PostError::Unwanted(domain) => {
+                let text = format!("Refused as the DMARC policy of {domain} wants it");
+                self.refused(Reply::new(550, "5.7.1", text), "DMARC")
+            }
             PostError::Io(error) => {
                 counters::MESSAGES_REFUSED.count();
                 log::error!("session={} smtp message not taken error={error:?}", self.name);

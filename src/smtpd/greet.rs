@@ -13,7 +13,7 @@ impl Session<'_> {
     pub(super) fn greet(&mut self, name: &str, extended: bool) -> Reply {
         self.reset();
         log::debug!("session={} smtp hello name={} extended={extended}", self.name, Shown(name));
-        self.hello = Some(Hello { from: from_clause(name, self.connection.peer()), extended });
+        self.hello = Some(Hello { name: name.to_owned(), from: from_clause(name, self.connection.peer()), extended });
         let config = &self.server.config;
         let mut text = format!("{} at your service", config.hostname);
         if extended {

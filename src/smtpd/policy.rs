@@ -140,7 +140,7 @@ pub(super) fn may_reach(client: &Client<'_>, config: &Config, address: &Address,
     }
 }
 
-/// Is it somebody we know nothing of? Then its address, for [`super::screen`].
+/// Is it somebody we know nothing of? Then its address, for [`super::screen`] and [`crate::trust`].
 pub(super) fn stranger(client: &Client<'_>, config: &Config) -> Option<IpAddr> {
     let Peer::Tcp(address) = client.peer else { return None };
     let is_known = client.logged_in || client.peer.is_here() || relays_for(config, client.peer);

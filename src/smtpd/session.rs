@@ -70,6 +70,8 @@ pub(super) struct Session<'a> {
 /// The client's greeting, made ready for the trace field.
 #[derive(Clone, Debug)]
 pub(super) struct Hello {
+    /// As it came.
+    pub name: String,
     /// `name ([address])`
     pub from: String,
     /// EHLO.

@@ -44,6 +44,7 @@ mod story;
 mod submission;
 mod system;
 mod transport;
+mod trust;
 mod vacation;
 mod waiting;
 mod webmail;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         queue::tests(),
         proxy::tests(),
         submission::tests(),
+        trust::tests(),
         transport::tests(),
         vacation::tests(),
         later::tests(),

@@ -144,7 +144,8 @@ impl House {
                 assert_eq!(recipient.dsn.take(&name, Some(&value)), Ok(true));
             }
         }
-        let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP".into(), tls: None, submission: false };
+        let trace =
+            Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP".into(), tls: None, submission: false, arrival: None };
         let mut letter = self.delivery().post().begin(envelope, trace)?;
         letter.write_all(text.as_bytes()).unwrap();
         letter.send()
@@ -162,7 +163,7 @@ impl House {
             release: None,
             origin: Origin::Network,
         };
-        let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP".into(), tls: None, submission };
+        let trace = Trace { from: Some("test ([192.0.2.9])".into()), with: "ESMTP".into(), tls: None, submission, arrival: None };
         self.delivery().post().begin(envelope, trace)
     }
 

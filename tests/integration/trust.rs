@@ -1,0 +1,156 @@
+//! Mail from strangers is checked: by SPF, DKIM and DMARC, against a name server, and told on top of the message.
+//! The strangers come from behind a proxy, since what comes from this host is not checked.
+
+use crate::common::{Daemon, NameServer, Setup, Smtp, Talk, fixed_port, letter};
+use pillarbox::trust::dkim::{Body, SigningKey, sign};
+use std::net::SocketAddr;
+
+crate::tests![
+    what_was_found_stands_on_top,
+    big_messages_and_chunks,
+    our_own_are_not_checked,
+    what_is_unwanted_is_refused,
+    without_dns_nothing_is_lost,
+];
+
+const KEY: &[u8] = include_bytes!("../trust/ed25519.pem");
+
+/// A name server that knows a.test, which signs and sends from 192.0.2.1 only, and wants all else refused.
+fn names() -> NameServer {
+    let key = format!("--txt-record=s1._domainkey.a.test,{}", SigningKey::from_pem(KEY).unwrap().record());
+    NameServer::start(&[
+        &key,
+        "--txt-record=a.test,v=spf1 ip4:192.0.2.1 -all",
+        "--txt-record=mx.a.test,v=spf1 a -all",
+        "--host-record=mx.a.test,192.0.2.1",
+        "--txt-record=_dmarc.a.test,v=DMARC1; p=reject",
+    ])
+}
+
+/// A daemon with one more listener, for a proxy on this host.
+fn behind(name_server: SocketAddr, more: &str) -> (Daemon, SocketAddr) {
+    let at = SocketAddr::from(([127, 0, 0, 1], fixed_port()));
+    let config =
+        format!("[[listen]]\naddress = \"{at}\"\nprotocol = \"smtp\"\ntls = \"none\"\nproxy = [\"127.0.0.0/8\"]\n{more}");
+    let options = vec![format!("dns.servers=[\"{name_server}\"]")];
+    (Setup { options, ..Setup::default().config(&config) }.start(), at)
+}
+
+fn client(at: SocketAddr, ip: &str) -> Smtp {
+    let mut talk = Talk::connect(at).unwrap();
+    talk.send(format!("PROXY TCP4 {ip} 192.0.2.99 40000 25\r\n").as_bytes()).unwrap();
+    let mut smtp = Smtp { talk };
+    assert!(smtp.reply().unwrap().starts_with("220"));
+    smtp.expect("EHLO mx.a.test", "250").unwrap();
+    smtp
+}
+
+/// A message of an author, in wire form, signed by a.test.
+fn signed(author: &str, body: &str) -> Vec<u8> {
+    let header = format!("From: {author}\nSubject: x\n");
+    let mut hash = Body::default();
+    hash.push(body.as_bytes());
+    let key = SigningKey::from_pem(KEY).unwrap();
+    let field = sign(&key, "a.test", "s1", header.as_bytes(), &hash.finish(), 1_700_000_000).unwrap();
+    format!("{field}{header}\n{body}").replace('\n', "\r\n").into_bytes()
+}
+
+/// The only message of alice, unfolded, and up to its Subject.
+fn head(daemon: &Daemon) -> String {
+    let mail = daemon.mail("alice");
+    let text = String::from_utf8_lossy(mail.last().unwrap()).into_owned();
+    text.split("Subject:").next().unwrap().replace("\r\n\t", " ").replace("  ", " ")
+}
+
+fn what_was_found_stands_on_top() {
+    let names = names();
+    let (daemon, at) = behind(names.address, "");
+    let forged = b"Authentication-Results: mail.here.test; dkim=pass header.d=bank.test\r\n\
+                   Authentication-Results: mx.other.test; spf=fail\r\n";
+    let message = [forged, &signed("u@a.test", "Hi\n")[..]].concat();
+    assert!(client(at, "192.0.2.1").send("u@a.test", &["alice@here.test"], &message).unwrap().starts_with("250"));
+    let told = head(&daemon);
+    let results = "Authentication-Results: mail.here.test; spf=pass smtp.mailfrom=a.test; spf=pass smtp.helo=mx.a.test; \
+                   dkim=pass header.d=a.test header.s=s1 header.a=ed25519-sha256 header.b=";
+    let after_delivery = &told[told.find("Authentication-Results:").unwrap()..];
+    assert!(after_delivery.starts_with(results), "{told}");
+    assert!(after_delivery.contains("; dmarc=pass header.from=a.test policy.dmarc=reject\r\nReceived: from mx.a.test"), "{told}");
+    assert!(!told.contains("bank.test") && told.contains("Authentication-Results: mx.other.test; spf=fail\r\n"), "{told}");
+    assert!(
+        daemon
+            .log()
+            .contains("event=checked spf=pass helo=pass dkim=pass:a.test dmarc=pass author=a.test policy=reject act=taken")
+    );
+    // Changed on the way, and from elsewhere: it is marked.
+    let changed = String::from_utf8(signed("u@a.test", "Hi\n")).unwrap().replace("Hi", "Ho");
+    assert!(client(at, "192.0.2.2").send("u@a.test", &["alice@here.test"], changed.as_bytes()).unwrap().starts_with("250"));
+    let told = head(&daemon);
+    for found in [
+        " spf=fail smtp.mailfrom=a.test;",
+        " dkim=fail reason=\"body changed\" header.d=a.test ",
+        " dmarc=fail header.from=a.test ",
+    ] {
+        assert!(told.contains(found), "{found}: {told}");
+    }
+}
+
+fn big_messages_and_chunks() {
+    let names = names();
+    let (daemon, at) = behind(names.address, "");
+    let message = signed("u@a.test", &"0123456789abcdef 0123456789abcdef\n".repeat(20_000));
+    assert!(client(at, "192.0.2.1").send("u@a.test", &["alice@here.test"], &message).unwrap().starts_with("250"));
+    let told = head(&daemon);
+    assert!(told.contains(" dkim=pass header.d=a.test ") && told.contains("Received: from mx.a.test"), "{told}");
+    let mail = daemon.mail("alice");
+    let end = String::from_utf8(message.clone()).unwrap();
+    assert!(String::from_utf8_lossy(&mail[0]).ends_with(&end), "the message was changed");
+    let mut smtp = client(at, "192.0.2.1");
+    smtp.expect("MAIL FROM:<u@a.test>", "250").unwrap();
+    smtp.expect("RCPT TO:<alice@here.test>", "250").unwrap();
+    let (one, other) = message.split_at(300_001);
+    for (piece, last) in [(one, ""), (other, " LAST")] {
+        smtp.talk.send(format!("BDAT {}{last}\r\n", piece.len()).as_bytes()).unwrap();
+        smtp.talk.send(piece).unwrap();
+        assert!(smtp.reply().unwrap().starts_with("250"));
+    }
+    assert!(head(&daemon).contains(" dkim=pass header.d=a.test "));
+    assert!(String::from_utf8_lossy(&daemon.mail("alice")[1]).ends_with(&end), "the message was changed");
+}
+
+fn our_own_are_not_checked() {
+    let names = names();
+    let more = "[smtp]\nrelay_networks = [\"198.51.100.0/24\"]\n";
+    let (daemon, at) = behind(names.address, more);
+    let forged = b"Authentication-Results: mail.here.test; dkim=pass\r\nFrom: u@a.test\r\n\r\nHi\r\n";
+    assert!(daemon.send(&["alice@here.test"], forged).starts_with("250"));
+    assert!(!head(&daemon).contains("Authentication-Results"));
+    assert!(client(at, "198.51.100.7").send("u@a.test", &["alice@here.test"], forged).unwrap().starts_with("250"));
+    assert!(!head(&daemon).contains("Authentication-Results"));
+    assert!(!daemon.log().contains("event=checked"));
+}
+
+fn what_is_unwanted_is_refused() {
+    let names = names();
+    let (daemon, at) = behind(names.address, "[trust]\ndmarc = \"reject\"\n");
+    let plain = b"From: u@sub.a.test\r\nSubject: x\r\n\r\nHi\r\n";
+    let reply = client(at, "192.0.2.2").send("u@elsewhere.test", &["alice@here.test"], plain).unwrap();
+    assert_eq!(reply.trim_end(), "550 5.7.1 Refused as the DMARC policy of sub.a.test wants it");
+    assert!(daemon.mail("alice").is_empty() && daemon.queue().is_empty());
+    assert!(daemon.log().contains("dmarc=fail author=sub.a.test policy=reject act=refused"));
+    // The signature speaks for it, from wherever it comes; and who says nothing wants nothing.
+    for (ip, message) in [("192.0.2.2", signed("u@sub.a.test", "Hi\n")), ("192.0.2.3", letter("x", "x"))] {
+        assert!(client(at, ip).send("u@elsewhere.test", &["alice@here.test"], &message).unwrap().starts_with("250"));
+    }
+    assert_eq!(daemon.mail("alice").len(), 2);
+}
+
+fn without_dns_nothing_is_lost() {
+    // Nobody listens there.
+    let (daemon, at) = behind(SocketAddr::from(([127, 0, 0, 1], fixed_port())), "[trust]\ndmarc = \"reject\"\n");
+    let message = signed("u@a.test", "Hi\n");
+    assert!(client(at, "192.0.2.1").send("u@a.test", &["alice@here.test"], &message).unwrap().starts_with("250"));
+    let told = head(&daemon);
+    for found in [" spf=temperror reason=", " dkim=temperror reason=", " dmarc=temperror reason="] {
+        assert!(told.contains(found), "{found}: {told}");
+    }
+}
