@@ -4,6 +4,7 @@
 
 use super::Hop;
 use super::outcome::Trouble;
+use super::ready::Ready;
 use super::table::Task;
 use crate::config::schema::Queue;
 use crate::spool::SpoolId;
@@ -99,7 +100,7 @@ impl Limits {
 
 #[derive(Debug, Default)]
 struct Track {
-    ready: Both<VecDeque<Task>>,
+    ready: Both<Ready>,
     /// Has it a turn? One may be left when nothing lies ready any more.
     turn: Both<bool>,
     threads: usize,
@@ -167,14 +168,14 @@ impl Lanes {
     /// A task lies ready.
     pub(super) fn push(&mut self, lane: Lane, task: Task) {
         self.tracks.entry(lane.clone()).or_default();
-        self.queue(&lane, task, VecDeque::push_back);
+        self.queue(&lane, task, false);
     }
 
     /// Puts a task among those that lie ready for a lane.
-    fn queue(&mut self, lane: &Lane, task: Task, push: fn(&mut VecDeque<Task>, Task)) {
+    fn queue(&mut self, lane: &Lane, task: Task, first: bool) {
         let Some(track) = self.tracks.get_mut(lane) else { return };
         let again = task.again;
-        push(track.ready.of(again), task);
+        track.ready.of(again).push(task, first);
         *self.ready.of(again) += 1;
         if let Some(thread) = track.lingering.pop() {
             track.called += 1;
@@ -279,7 +280,7 @@ impl Lanes {
 
     /// A ready task of this lane.
     pub(super) fn pop(&mut self, lane: &Lane, again: bool) -> Option<Task> {
-        let task = self.tracks.get_mut(lane)?.ready.of(again).pop_front()?;
+        let task = self.tracks.get_mut(lane)?.ready.of(again).pop()?;
         *self.ready.of(again) -= 1;
         Some(task)
     }
@@ -317,7 +318,7 @@ impl Lanes {
             return false;
         }
         track.most = Some(others);
-        self.queue(lane, task.clone(), VecDeque::push_front);
+        self.queue(lane, task.clone(), true);
         true
     }
 
@@ -382,7 +383,7 @@ impl Lanes {
         for again in [false, true] {
             let ready = track.ready.of(again);
             *self.ready.of(again) -= ready.len();
-            tasks.extend(ready.drain(..));
+            tasks.extend(ready.drain());
         }
         tasks
     }

@@ -7,7 +7,7 @@ use super::runner::{self, InHand};
 use super::table::Task;
 use super::{Hop, Office, Route, expand, vacation};
 use crate::auth::Shown;
-use crate::mail::{Act, Line, Place, header};
+use crate::mail::{Act, Line, Place, Priority, header};
 use crate::mailbox::{MailboxError, Uid};
 use crate::spool::{Entry, Message};
 use crate::sys::counters;
@@ -144,9 +144,10 @@ pub(super) fn round(office: &Arc<Office>, entry: &Entry, delivered_to: &[String]
     }
     if !lanes.is_empty() {
         let limits = Limits::of(&office.config().queue);
+        let priority = priority(entry);
         let (mut table, mut wake) = (office.table(), false);
         for (lane, recipients) in lanes {
-            table.ready(lane.clone(), Task::new(entry.id, recipients), begin);
+            table.ready(lane.clone(), Task::new(entry.id, recipients).at(priority), begin);
             wake |= table.needs_runner(entry.id, &lane, limits, begin);
         }
         drop(table);
@@ -264,6 +265,11 @@ pub(super) fn head(message: &Message) -> io::Result<Vec<u8>> {
         }
     }
     Ok(head)
+}
+
+/// What its header says of that; where it can't be read, nothing.
+pub(super) fn priority(entry: &Entry) -> Priority {
+    head(&entry.message).map(|head| Priority::of(&head)).unwrap_or_default()
 }
 
 /// The values of its Delivered-To fields, in lower case.

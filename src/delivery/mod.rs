@@ -11,7 +11,7 @@
 //!   what lines of alias files name; `vacation`: the reply of who is away. `manner`: how a host is talked to, `sts`: what its domain says of that.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back), the rest waits (`schedule`).
-//! * `table`: what waits and for what, and `lanes` to each destination; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
+//! * `table`: what waits and for what, `lanes` to each destination, and what lies `ready` there; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
 //! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping. `clerk`: writes
 //!   down what other hosts have taken.
 //! * `operator`: what pillarboxctl asks for.
@@ -41,6 +41,7 @@ mod post;
 mod program;
 mod quota;
 mod rates;
+mod ready;
 mod recover;
 mod remote;
 mod rename;

@@ -134,8 +134,9 @@ fn route(office: &Arc<Office>, task: &Task) {
             Err(verdict) => decided.push((index, verdict)),
         }
     }
+    let priority = local::priority(&entry);
     for (lane, recipients) in lanes {
-        let unreached = office.table().ready(lane, task.part(recipients), now);
+        let unreached = office.table().ready(lane, task.part(recipients).at(priority), now);
         if let Some((task, trouble)) = unreached {
             remote::conclude_unreached(office, &entry, &task, &trouble);
         }

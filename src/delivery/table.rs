@@ -10,6 +10,9 @@
 //! Who serves a task ends it by [`Table::settled`], [`Table::wait`] or [`Table::ready`] for each of its recipients: from then
 //! on these are somebody else's. So each run has a number, and who puts a task back puts back only what is still at that run.
 //!
+//! Of what lies ready in a lane the more urgent mail goes first (see `ready`). How urgent it is its header tells, which is read
+//! when its way is found out.
+//!
 //! A lane is a destination (see `lanes`): it bounds how many threads work for it, and rests for a while when it could not be
 //! reached.
 //!
@@ -23,6 +26,7 @@
 
 use super::lanes::{Both, Lane, Lanes, Limits};
 use super::outcome::Trouble;
+use crate::mail::Priority;
 use crate::spool::SpoolId;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -37,6 +41,8 @@ pub(super) struct Task {
     pub(super) recipients: Vec<u32>,
     /// All of them were deferred before.
     pub(super) again: bool,
+    /// How much it hurries.
+    pub(super) priority: Priority,
     /// The number under which it runs, or ran last.
     run: u64,
 }
@@ -44,12 +50,17 @@ pub(super) struct Task {
 impl Task {
     /// One that does not run yet, of new mail.
     pub(super) fn new(id: SpoolId, recipients: Vec<u32>) -> Task {
-        Task { id, recipients, again: false, run: 0 }
+        Task { id, recipients, again: false, priority: Priority::Normal, run: 0 }
     }
 
     /// Some of its recipients.
     pub(super) fn part(&self, recipients: Vec<u32>) -> Task {
         Task { again: self.again, ..Task::new(self.id, recipients) }
+    }
+
+    /// The same, with this priority.
+    pub(super) fn at(self, priority: Priority) -> Task {
+        Task { priority, ..self }
     }
 }
 
@@ -181,7 +192,7 @@ impl Table {
                 }
             }
             if !recipients.is_empty() {
-                return Some(Task { id, recipients, again, run });
+                return Some(Task { again, run, ..Task::new(id, recipients) });
             }
         }
         None

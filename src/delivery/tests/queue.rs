@@ -133,6 +133,41 @@ fn what_was_handed_over_is_begun_once() {
     assert_eq!((peer.messages().len(), peer.connections()), (1, 1));
 }
 
+/// Of what lies ready for a host; after a kill it is still known.
+#[test]
+fn urgent_mail_goes_first() {
+    for is_killed in [false, true] {
+        let peer = Peer::start();
+        let mut house = house("per_destination = 1", &peer);
+        peer.set_closed(is_killed);
+        let busy = peer.keep_busy();
+        for (subject, field) in [
+            ("first", ""),
+            ("low", "X-Priority: 5\n"),
+            ("plain", ""),
+            ("other", "Priority: normal\n"),
+            ("urgent", "Importance: high\n"),
+        ] {
+            house.post("", &["a@there.example"], &format!("Subject: {subject}\n{field}\nx\n")).unwrap();
+            house.wait("the first", || is_killed || peer.messages().len() == 1);
+        }
+        if is_killed {
+            house.wait("a try of each", || house.queue().iter().all(|message| message.waiting[0].tries > 0));
+            peer.set_closed(false);
+            house = House::open(house.disk.after_kill(), house.config.clone());
+            house.delivery().flush(&Which::All);
+        }
+        let ready = || house.office().table().lanes.counts()[1..3].iter().sum::<usize>();
+        house.wait("the queue", || peer.messages().len() == 1 && ready() == 4);
+        drop(busy);
+        house.wait("all", || house.queue().is_empty());
+        let messages = peer.messages();
+        let subjects: Vec<&str> =
+            messages.iter().filter_map(|(_, text)| text.lines().find_map(|line| line.strip_prefix("Subject: "))).collect();
+        assert_eq!(subjects, ["first", "urgent", "plain", "other", "low"], "{is_killed}");
+    }
+}
+
 #[test]
 fn what_a_session_left_to_others_is_not_put_back() {
     let house = House::new("");
