@@ -196,6 +196,8 @@ fn envelope(entry: &Entry, recipient: &Recipient, sender: &Sender, ends: &[End],
         reverse_path,
         body: old.body,
         utf8: old.utf8,
+        // RFC 8689 §4.1.
+        require_tls: old.require_tls,
         release: None,
         origin: old.origin.clone(),
     }

@@ -272,7 +272,16 @@ impl Batch {
         }
         let origin = Origin::User(user.clone());
         let (reverse_path, dsn) = (ReversePath(None), MailDsn::default());
-        let envelope = Envelope { reverse_path, recipients, body: Body::EightBitMime, utf8: false, dsn, release: None, origin };
+        let envelope = Envelope {
+            reverse_path,
+            recipients,
+            body: Body::EightBitMime,
+            utf8: false,
+            dsn,
+            require_tls: false,
+            release: None,
+            origin,
+        };
         let mut draft = self.office.journal.begin(envelope)?;
         draft.keep_at_most(MOST_IN_MEMORY.saturating_sub(self.held));
         self.drafts.push(draft);

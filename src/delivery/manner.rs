@@ -71,6 +71,17 @@ impl fmt::Display for Proof {
     }
 }
 
+/// What a message wants of the line (RFC 8689).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// What its host and domain want.
+    Usual,
+    /// REQUIRETLS: a host that proves its name.
+    Secret,
+    /// `TLS-Required: No`: what the host's domain wants does not count.
+    Open,
+}
+
 impl Manner {
     /// For a host of this hop. The files that a relay names are read each time, so that a new password or certificate is
     /// known at once.
@@ -111,6 +122,24 @@ impl Manner {
         office: &Office,
         exchange: &Exchange,
         addresses: &Found<Vec<IpAddr>>,
+        need: Need,
+        policy: impl FnOnce() -> Option<Policy>,
+    ) -> Result<Secure, Box<Trouble>> {
+        let secure = match need {
+            Need::Open => return Ok(self.line.clone()),
+            Need::Usual | Need::Secret => self.wanted(office, exchange, addresses, policy)?,
+        };
+        match secure.proof {
+            Proof::Nothing if need == Need::Secret => vouched(office, exchange, secure.trial),
+            _ => Ok(secure),
+        }
+    }
+
+    fn wanted(
+        &self,
+        office: &Office,
+        exchange: &Exchange,
+        addresses: &Found<Vec<IpAddr>>,
         policy: impl FnOnce() -> Option<Policy>,
     ) -> Result<Secure, Box<Trouble>> {
         if self.line.mode != RelayTls::May {
@@ -132,6 +161,19 @@ impl Manner {
             None => Ok(Secure { mode, ..self.line.clone() }),
         }
     }
+}
+
+/// For what is secret, an authority vouches for the host where nothing else does, and its name must be right (RFC 8689 §2).
+fn vouched(office: &Office, exchange: &Exchange, trial: Trial) -> Result<Secure, Box<Trouble>> {
+    if !exchange.secure && trial != Trial::Named {
+        let reason = format!(
+            "It may only go to a host that proves its name, and nothing vouches for it that {} is the right one.",
+            exchange.host
+        );
+        return Err(Trouble::own("5.7.10", &reason));
+    }
+    let tls = authorities(office, ClientTls::verifying)?;
+    Ok(Secure { tls, mode: RelayTls::Encrypt, proof: Proof::Authority, trial: Trial::Off })
 }
 
 fn tlsa(office: &Office, exchange: &Exchange, addresses: &Found<Vec<IpAddr>>) -> Result<Option<TlsaSet>, Box<Trouble>> {

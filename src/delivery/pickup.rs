@@ -314,6 +314,7 @@ fn read_envelope(batch: &mut impl BufRead, origin: Origin) -> Result<Envelope, T
                     body: mail.body,
                     utf8: mail.utf8,
                     dsn: mail.dsn,
+                    require_tls: mail.require_tls,
                     release: None,
                     origin: origin.clone(),
                 });

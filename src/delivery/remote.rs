@@ -2,14 +2,14 @@
 
 use super::bounce::Kind;
 use super::lanes::Lane;
-use super::manner::{Manner, Proof, Secure};
+use super::manner::{Manner, Need, Proof, Secure};
 use super::mx::{self, Exchange};
 use super::outcome::{Relay, Trouble, Verdict};
 use super::sts::policy::Policy;
 use super::table::Task;
 use super::{Hop, Office, outcome, runner, schedule};
 use crate::config::Endpoint;
-use crate::mail::Recipient;
+use crate::mail::{Envelope, Recipient, header};
 use crate::net::NetError;
 use crate::smtp::client::{Answer, Client, Failure, International, Parcel, Reply, Target, is_international};
 use crate::spool::{Entry, Message};
@@ -29,6 +29,9 @@ const MOST_ADDRESSES: usize = 10;
 /// After that long no further address is asked.
 const LONGEST_SEARCH: Duration = Duration::from_secs(180);
 
+/// Why a host is not talked to that does not encrypt, or does not prove its name.
+const OF_SECRECY: [&str; 4] = ["4.7.0", "4.7.5", "4.7.10", "5.7.10"];
+
 /// Bytes of a message that are looked at at a time.
 const BLOCK: usize = 64 * 1024;
 
@@ -37,9 +40,28 @@ const BLOCK: usize = 64 * 1024;
 pub(super) struct Line {
     client: Client,
     relay: Relay,
+    /// Has the host proven its name?
+    is_proven: bool,
+    /// What it was opened for.
+    need: Need,
 }
 
 impl Line {
+    /// Is it good enough for this?
+    fn is_fit(&self, wanted: Wanted) -> bool {
+        let is_fit = match wanted.need {
+            Need::Usual => self.need != Need::Open,
+            Need::Secret => self.is_proven && self.client.takes_secrets() || self.is_here(),
+            Need::Open => true,
+        };
+        is_fit && (self.client.takes_utf8() || !wanted.utf8)
+    }
+
+    /// It leads to a store of this host.
+    fn is_here(&self) -> bool {
+        matches!(self.relay.address, Endpoint::Unix(_))
+    }
+
     /// Messages sent over it.
     pub(super) fn messages(&self) -> u32 {
         self.client.transactions()
@@ -51,6 +73,14 @@ pub(super) fn hang_up(line: Option<Line>) {
     if let Some(line) = line {
         line.client.quit();
     }
+}
+
+/// What is wanted of a line.
+#[derive(Copy, Clone, Debug)]
+struct Wanted {
+    /// Rather one to a host that knows SMTPUTF8.
+    utf8: bool,
+    need: Need,
 }
 
 /// Why nobody could be talked to.
@@ -149,9 +179,10 @@ fn deliver(
             size: survey.size,
             eight_bit: survey.eight_bit,
             utf8: survey.utf8,
+            require_tls: false,
             message: &entry.message,
         };
-        let Sent { answers, relay, report } = match send(office, hop, &parcel, line) {
+        let Sent { answers, relay, report } = match send(office, hop, &parcel, survey.need(&entry.envelope), line) {
             Ok(sent) => sent,
             // Of those that were sent before, all is known: only the rest was not tried.
             Err(unreached) if verdicts.is_empty() => return Err(unreached),
@@ -186,17 +217,26 @@ struct Sent {
 
 /// One transaction, over the open line if it is still alive. Where SMTPUTF8 is needed, and the host at the other end does not
 /// know it, another of the hop may (RFC 6531 §3.2).
-fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, line: &mut Option<Line>) -> Result<Sent, Unreached> {
+fn send(office: &Office, hop: &Hop, parcel: &Parcel<'_>, need: Need, line: &mut Option<Line>) -> Result<Sent, Unreached> {
+    let wanted = Wanted { utf8: parcel.is_international(), need };
+    let is_report = parcel.envelope.reverse_path.0.is_none();
     // Twice at most: a fresh line is never stale.
     loop {
         let mut open = match line.take() {
-            Some(open) if open.client.takes_utf8() || !parcel.is_international() => open,
+            Some(open) if open.is_fit(wanted) => open,
             other => {
                 hang_up(other);
-                call(office, hop, parcel.is_international())?
+                match call(office, hop, wanted) {
+                    // A report is rather not kept secret than lost (RFC 8689 §5).
+                    Err(Unreached::Verdict(Verdict::Failed(_))) if need == Need::Secret && is_report => {
+                        call(office, hop, Wanted { need: Need::Usual, ..wanted })?
+                    }
+                    called => called?,
+                }
             }
         };
-        let answers = open.client.send(parcel);
+        let require_tls = need == Need::Secret && open.is_proven && open.client.takes_secrets();
+        let answers = open.client.send(&Parcel { require_tls, ..*parcel });
         if open.client.was_stale() {
             continue;
         }
@@ -219,23 +259,30 @@ fn report_of(hop: &Hop, reports: bool) -> Option<Kind> {
     }
 }
 
-/// A conversation with a host of the hop; where none can be had, with the one for such cases. `utf8`: rather with one that knows
-/// SMTPUTF8.
-fn call(office: &Office, hop: &Hop, utf8: bool) -> Result<Line, Unreached> {
+/// A conversation with a host of the hop; where none can be had, with the one for such cases.
+fn call(office: &Office, hop: &Hop, wanted: Wanted) -> Result<Line, Unreached> {
     let fallback = office.config().queue.fallback.clone();
-    match (reach(office, hop, utf8), hop, fallback) {
+    match (reach(office, hop, wanted), hop, fallback) {
         (Err(Unreached::Hop(trouble)), Hop::Domain(_), Some((host, port))) if !office.is_stopping() => {
-            reach(office, &Hop::Host(host, port), utf8).map_err(|_| Unreached::Hop(trouble))
+            reach(office, &Hop::Host(host, port), wanted).map_err(|_| Unreached::Hop(trouble))
         }
         (reached, ..) => reached,
     }
 }
 
-/// The first host of a hop that talks to us and, if that is wanted and can be had, knows SMTPUTF8.
-fn reach(office: &Office, hop: &Hop, utf8: bool) -> Result<Line, Unreached> {
-    let mut without = None;
-    let found = ask_all(office, hop, |line| match line.client.takes_utf8() || !utf8 {
+/// The first host of a hop that talks to us and, if that is wanted and can be had, knows SMTPUTF8. What is secret must not go to
+/// one that does not keep it so (RFC 8689 §4.2.1).
+fn reach(office: &Office, hop: &Hop, wanted: Wanted) -> Result<Line, Unreached> {
+    let (mut without, mut unfit) = (None, None);
+    let found = ask_all(office, hop, wanted.need, |line| match line.is_fit(wanted) {
         true => Some(line),
+        false if !line.is_fit(Wanted { utf8: false, ..wanted }) => {
+            let reason =
+                format!("It is secret, and the host {} does not keep it so: it does not offer REQUIRETLS.", line.relay.host);
+            unfit = Some(Trouble::own("5.7.30", &reason).at(&line.relay));
+            line.client.quit();
+            None
+        }
         false if without.is_none() => {
             without = Some(line);
             None
@@ -245,9 +292,14 @@ fn reach(office: &Office, hop: &Hop, utf8: bool) -> Result<Line, Unreached> {
             None
         }
     });
-    match (found, without) {
-        (Err(_), Some(line)) => Ok(line),
-        (found, without) => {
+    match (found, without, unfit) {
+        (Err(_), Some(line), _) => Ok(line),
+        // For other mail the hop may do: it does not rest.
+        (Err(Unreached::Hop(trouble)), None, _) if wanted.need == Need::Secret => {
+            Err(Unreached::Verdict(Verdict::Deferred(trouble)))
+        }
+        (Err(Unreached::Verdict(_)), None, Some(trouble)) => Err(Unreached::Verdict(Verdict::Failed(trouble))),
+        (found, without, _) => {
             hang_up(without);
             found
         }
@@ -255,7 +307,7 @@ fn reach(office: &Office, hop: &Hop, utf8: bool) -> Result<Line, Unreached> {
 }
 
 /// Asks the hosts of a hop one after the other until one talks to us whom `choose` takes.
-fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Line>) -> Result<Line, Unreached> {
+fn ask_all(office: &Office, hop: &Hop, need: Need, mut choose: impl FnMut(Line) -> Option<Line>) -> Result<Line, Unreached> {
     let config = office.config();
     let manner = Manner::of(office, hop).map_err(Unreached::Hop)?;
     let begun = office.clock.elapsed();
@@ -266,7 +318,7 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
     });
     let (mut worst, mut asked) = (None, 0);
     for exchange in &exchanges {
-        let (addresses, secure) = match look_up(office, &manner, exchange, || policy.clone()) {
+        let (addresses, secure) = match look_up(office, &manner, exchange, need, || policy.clone()) {
             Ok(found) => found,
             Err(unreached) => {
                 worst = Some(milder(worst, unreached));
@@ -302,7 +354,8 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
                     if let Some(why) = secure.objection(client.is_encrypted()) {
                         log::warn!("relay={relay} event=sts-testing hop={hop} reason=\"{why}\"");
                     }
-                    if let Some(line) = choose(Line { client, relay }) {
+                    let is_proven = client.is_encrypted() && secure.proof != Proof::Nothing;
+                    if let Some(line) = choose(Line { client, relay, is_proven, need }) {
                         return Ok(line);
                     }
                 }
@@ -310,7 +363,7 @@ fn ask_all(office: &Office, hop: &Hop, mut choose: impl FnMut(Line) -> Option<Li
                 Err(Failure::Ourselves) => return Err(worst.unwrap_or(unreached(mx::ourselves(&hop.to_string())))),
                 Err(failure) => {
                     log::info!("relay={relay} event=not-reached hop={hop} reason=\"{failure}\" wanted=\"{}\"", secure.proof);
-                    let unreached = not_reached(&relay, &failure, secure.proof);
+                    let unreached = secret(not_reached(&relay, &failure, secure.proof), need);
                     note(office, &relay, &failure, &unreached);
                     worst = Some(milder(worst, unreached));
                 }
@@ -325,13 +378,15 @@ fn look_up(
     office: &Office,
     manner: &Manner,
     exchange: &Exchange,
+    need: Need,
     policy: impl FnOnce() -> Option<Policy>,
 ) -> Result<(Vec<Endpoint>, Secure), Unreached> {
     if let Some(path) = &exchange.socket {
         return Ok((vec![Endpoint::Unix(path.clone())], manner.line()));
     }
     let addresses = mx::addresses(&office.resolver, exchange).map_err(|why| unreached(mx::no_answer(&exchange.host, &why)))?;
-    let secure = manner.toward(office, exchange, &addresses, policy).map_err(Unreached::Hop)?;
+    let secure = manner.toward(office, exchange, &addresses, need, policy);
+    let secure = secure.map_err(|trouble| secret(Unreached::Hop(trouble), need))?;
     let endpoint = |ip| Endpoint::Tcp(SocketAddr::new(ip, exchange.port));
     Ok((addresses.data.into_iter().map(endpoint).collect(), secure))
 }
@@ -347,6 +402,17 @@ fn note(office: &Office, relay: &Relay, failure: &Failure, unreached: &Unreached
             hosts.failed(&relay.address, trouble, now, |failures| schedule::rest(&config.queue, failures));
         }
         _ => hosts.answered(&relay.address),
+    }
+}
+
+/// What is secret does not wait for a host to encrypt or to prove its name (RFC 8689 §4.2.1).
+fn secret(unreached: Unreached, need: Need) -> Unreached {
+    match unreached {
+        Unreached::Hop(trouble) if need == Need::Secret && OF_SECRECY.contains(&trouble.status.as_str()) => {
+            let trouble = Trouble { status: "5.7.10".to_owned(), ..*trouble };
+            Unreached::Verdict(Verdict::Failed(Box::new(trouble)))
+        }
+        other => other,
     }
 }
 
@@ -459,6 +525,19 @@ struct Survey {
     eight_bit: bool,
     /// Its header needs SMTPUTF8.
     utf8: bool,
+    /// Its header says `TLS-Required: No` (RFC 8689 §3).
+    open: bool,
+}
+
+impl Survey {
+    /// What it wants of the line. What was said in the envelope goes before the header (RFC 8689 §4.1).
+    fn need(self, envelope: &Envelope) -> Need {
+        match () {
+            () if envelope.require_tls => Need::Secret,
+            () if self.open => Need::Open,
+            () => Need::Usual,
+        }
+    }
 }
 
 /// `utf8`: it came with SMTPUTF8, so what is not ASCII in its header is UTF-8. Of other headers nobody knows what they are; they
@@ -474,10 +553,20 @@ fn survey(message: &Message, utf8: bool) -> io::Result<Survey> {
             return Ok(found);
         }
         let bytes = block.get(..read).unwrap_or_default();
+        if offset == 0 {
+            found.open = needs_no_tls(bytes);
+        }
         found.size += (read + memchr::memchr_iter(b'\n', bytes).count()) as u64;
         found.eight_bit |= !bytes.is_ascii();
         offset += read as u64;
     }
+}
+
+/// Does the one field of that name say so?
+fn needs_no_tls(head: &[u8]) -> bool {
+    let mut values = header::fields(head).filter(|field| field.is(head, "TLS-Required")).map(|field| field.value);
+    let value = values.next().and_then(|value| head.get(value)).unwrap_or_default();
+    header::unfold(value).eq_ignore_ascii_case(b"no") && values.next().is_none()
 }
 
 #[cfg(test)]
@@ -485,10 +574,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_header_can_waive_encryption() {
+        for (head, is_open) in [
+            ("TLS-Required: No\n\n", true),
+            ("tls-required:\n no \nSubject: x\n\n", true),
+            ("TLS-Required: yes\n\n", false),
+            ("TLS-Required: No\nTLS-Required: No\n\n", false),
+            ("Subject: x\n\nTLS-Required: No\n", false),
+        ] {
+            assert_eq!(needs_no_tls(head.as_bytes()), is_open, "{head}");
+        }
+    }
+
+    #[test]
     fn a_survey_counts_wire_bytes() {
         let of = |text: &[u8]| survey(&Message::Memory(Arc::new(text.to_vec())), false).unwrap();
         assert_eq!(of(b"a\n\nb\n"), Survey { size: 8, ..Survey::default() });
-        let eight_bit = Survey { size: 300_003, eight_bit: true, utf8: false };
+        let eight_bit = Survey { size: 300_003, eight_bit: true, ..Survey::default() };
         assert_eq!(of(&[b"x\n".repeat(100_000), b"\xff\n".to_vec()].concat()), eight_bit);
         assert_eq!(of(b""), Survey::default());
     }

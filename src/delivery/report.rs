@@ -68,6 +68,8 @@ fn letter(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case]) -> Re
         body: if stays_here || enclosed.is_eight_bit() { Body::EightBitMime } else { Body::SevenBit },
         utf8: sender.to_ascii().is_none() || enclosed.needs_utf8(),
         dsn: MailDsn::default(),
+        // What it tells of the message is as secret (RFC 8689 §5).
+        require_tls: entry.envelope.require_tls,
         release: None,
         origin: Origin::Daemon,
     };
@@ -109,10 +111,10 @@ fn fit(entry: &Entry, notice: Notice<'_>, stays_here: bool) -> io::Result<Vec<u8
     Ok(bounce::build(&Notice { enclosed: &header, ..notice }))
 }
 
-/// All of the message only with a failure, and if the sender wants it (RFC 3461 §4.3).
+/// All of the message only with a failure, and if the sender wants it (RFC 3461 §4.3) and it is no secret (RFC 8689 §5).
 fn enclosed(entry: &Entry, kind: Kind, eight_bit: bool) -> io::Result<Enclosure> {
     let utf8 = entry.envelope.utf8;
-    if matches!(kind, Kind::Failed { .. }) && entry.envelope.dsn.ret == Some(Return::Full) {
+    if matches!(kind, Kind::Failed { .. }) && entry.envelope.dsn.ret == Some(Return::Full) && !entry.envelope.require_tls {
         if let Some(whole) = Enclosure::whole(&entry.message, utf8, eight_bit)? {
             return Ok(whole);
         }

@@ -87,13 +87,20 @@ fn reply(office: &Arc<Office>, entry: &Entry, index: u32, account: &Account) -> 
     if !office.note_answer(account, &key(sender), vacation.days, now)? {
         return Ok(None);
     }
-    send(office, sender, |id, date| Reply { vacation: &vacation, question: &question, id, date, from, to: sender }.build())
-        .map(Some)
-        .map_err(|error| error.to_string())
+    send(office, sender, entry.envelope.require_tls, |id, date| {
+        Reply { vacation: &vacation, question: &question, id, date, from, to: sender }.build()
+    })
+    .map(Some)
+    .map_err(|error| error.to_string())
 }
 
-/// Nobody hears of what becomes of it (§3.3).
-fn send(office: &Arc<Office>, to: &Address, build: impl FnOnce(&str, &str) -> Vec<u8>) -> Result<SpoolId, PostError> {
+/// Nobody hears of what becomes of it (§3.3). It tells of the message, and is as secret.
+fn send(
+    office: &Arc<Office>,
+    to: &Address,
+    is_secret: bool,
+    build: impl FnOnce(&str, &str) -> Vec<u8>,
+) -> Result<SpoolId, PostError> {
     let dsn = RcptDsn { notify: Some(Notify::default()), ..RcptDsn::default() };
     let envelope = Envelope {
         reverse_path: ReversePath(None),
@@ -101,6 +108,7 @@ fn send(office: &Arc<Office>, to: &Address, build: impl FnOnce(&str, &str) -> Ve
         body: Body::SevenBit,
         utf8: to.to_ascii().is_none(),
         dsn: MailDsn::default(),
+        require_tls: is_secret,
         release: None,
         origin: Origin::Daemon,
     };

@@ -126,6 +126,8 @@ pub struct Envelope {
     pub utf8: bool,
     /// What reports are to bring back.
     pub dsn: MailDsn,
+    /// REQUIRETLS was said (RFC 8689): it goes only to hosts that prove their names, encrypted, and that say the same to others.
+    pub require_tls: bool,
     /// When it may leave, if not at once.
     pub release: Option<Release>,
     /// Who handed it in.

@@ -92,6 +92,8 @@ pub struct Mail {
     pub utf8: bool,
     /// RFC 3461.
     pub dsn: MailDsn,
+    /// RFC 8689.
+    pub require_tls: bool,
     /// RFC 4865.
     pub release: Option<Release>,
 }
@@ -316,7 +318,7 @@ fn mail(rest: &str) -> Result<Mail, CommandError> {
         None => path(rest).map(|(address, rest)| (ReversePath(Some(address)), rest)).ok_or(CommandError::Sender)?,
     };
     let (body, dsn) = (Body::default(), MailDsn::default());
-    let mut mail = Mail { reverse_path, size: None, body, utf8: false, dsn, release: None };
+    let mut mail = Mail { reverse_path, size: None, body, utf8: false, dsn, require_tls: false, release: None };
     let (mut size, mut body, mut auth) = (None, None, None);
     for parameter in parameters(rest).ok_or(CommandError::Sender)? {
         let (name, value) = parameter?;
@@ -330,6 +332,12 @@ fn mail(rest: &str) -> Result<Mail, CommandError> {
                 continue;
             }
             name if name.eq_ignore_ascii_case("SMTPUTF8") => return Err(CommandError::Arguments),
+            // The same (RFC 8689 §2).
+            name if name.eq_ignore_ascii_case("REQUIRETLS") && value.is_none() && !mail.require_tls => {
+                mail.require_tls = true;
+                continue;
+            }
+            name if name.eq_ignore_ascii_case("REQUIRETLS") => return Err(CommandError::Arguments),
             _ if mail.dsn.take(name, value)? || Release::take(&mut mail.release, name, value)? => continue,
             _ => return Err(CommandError::Parameter),
         };

@@ -145,6 +145,8 @@ pub const LOG_IN_FIRST: Reply = Reply::fixed(530, "5.7.0", "Log in first");
 pub const TLS_FIRST: Reply = Reply::fixed(530, "5.7.0", "Say STARTTLS first");
 /// Wrong name or password.
 pub const WRONG_CREDENTIALS: Reply = Reply::fixed(535, "5.7.8", "Wrong name or password");
+/// REQUIRETLS where others can listen (RFC 8689 §2).
+pub const SECRET_IN_PLAIN: Reply = Reply::fixed(530, "5.7.10", "REQUIRETLS is for encrypted sessions, say STARTTLS first");
 /// No passwords in the clear (RFC 4954 §6).
 pub const ENCRYPT_FIRST: Reply = Reply::fixed(538, "5.7.11", "Passwords are taken only under TLS");
 /// Nobody of that name.

@@ -28,6 +28,9 @@ impl Session<'_> {
                 let latest = release::shown(self.server.clock.now() + longest);
                 let _ = write!(text, "\nFUTURERELEASE {} {latest}", longest.as_secs().min(999_999_999));
             }
+            if policy::may_be_secret(&client, true).is_ok() {
+                text.push_str("\nREQUIRETLS");
+            }
             if policy::may_start_tls(&client).is_ok() {
                 text.push_str("\nSTARTTLS");
             }

@@ -32,6 +32,9 @@ impl Session<'_> {
         if let Err(refusal) = allowed.and_then(|()| policy::may_come_from(&mail.reverse_path, mail.utf8)) {
             return self.refuse("mail", mail.reverse_path.to_string(), refusal);
         }
+        if let Err(refusal) = policy::may_be_secret(&self.client(), mail.require_tls) {
+            return self.refuse("mail", mail.reverse_path.to_string(), refusal);
+        }
         let now = self.server.clock.now();
         if let Err(refusal) = policy::may_wait(&self.client(), config, mail.release.as_ref(), now) {
             return self.refuse("mail", mail.reverse_path.to_string(), refusal);
@@ -43,8 +46,8 @@ impl Session<'_> {
             return self.refuse("mail", mail.reverse_path.to_string(), reply::NO_ROOM);
         }
         let origin = self.login.clone().map_or(Origin::Network, Origin::User);
-        let Mail { reverse_path, size, body, utf8, dsn, release } = mail;
-        let envelope = Envelope { reverse_path, recipients: Vec::new(), body, utf8, dsn, release, origin };
+        let Mail { reverse_path, size, body, utf8, dsn, require_tls, release } = mail;
+        let envelope = Envelope { reverse_path, recipients: Vec::new(), body, utf8, dsn, require_tls, release, origin };
         self.transaction = Some(Transaction { envelope, accepted: 0, size, begun: self.server.clock.elapsed() });
         reply::SENDER_OK
     }

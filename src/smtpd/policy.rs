@@ -71,7 +71,12 @@ pub(super) fn may_come_from(sender: &ReversePath, utf8: bool) -> Result<(), Repl
     if utf8 || sender.is_ascii() { Ok(()) } else { Err(reply::SENDER_NEEDS_UTF8) }
 }
 
-/// The same for RCPT.
+/// MAIL with REQUIRETLS, which is offered to those who may say it (RFC 8689 §2).
+pub(super) fn may_be_secret(client: &Client<'_>, require_tls: bool) -> Result<(), Reply> {
+    if client.encrypted || !require_tls { Ok(()) } else { Err(reply::SECRET_IN_PLAIN) }
+}
+
+/// MAIL's rule for addresses, for RCPT.
 pub(super) fn may_go_to(recipient: &Address, utf8: bool) -> Result<(), Reply> {
     if utf8 || recipient.is_ascii() { Ok(()) } else { Err(reply::RECIPIENT_NEEDS_UTF8) }
 }

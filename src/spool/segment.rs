@@ -8,7 +8,7 @@
 //! field   = "X-Spool-Id: " id LF
 //!         / "X-Spool-Time: " microseconds LF
 //!         / "X-Spool-From: <" [ address ] "> " ( "7bit" / "8bitmime" ) SP ( "network" / "daemon" / "user " name ) LF
-//!         / "X-Spool-Mail:" 1*( SP parameter ) LF   ; what MAIL said else: SMTPUTF8 (RFC 6531), RET, ENVID (RFC 3461), HOLDFOR, HOLDUNTIL (RFC 4865)
+//!         / "X-Spool-Mail:" 1*( SP parameter ) LF   ; what MAIL said else: SMTPUTF8 (RFC 6531), RET, ENVID (RFC 3461), REQUIRETLS (RFC 8689), HOLDFOR, HOLDUNTIL (RFC 4865)
 //!         / "X-Spool-To: <" address ">" [ SP "done" / SP "waiting" SP due SP tries SP flags SP text ] LF
 //!         / "X-Spool-Rcpt:" 1*( SP parameter ) LF   ; of the recipient before: NOTIFY, ORCPT
 //!         / "X-Spool-Place: " place LF            ; of the recipient before: see `place`
@@ -23,7 +23,8 @@
 //! before it is known into which segment the record goes. The message is mboxrd-quoted, so no line of it begins like a tag.
 //!
 //! Version 1 knew neither `X-Spool-Place` nor `X-Spool-Group`, version 2 neither `X-Spool-Mail` nor `X-Spool-Rcpt`, version 3
-//! no time of release, version 4 no SMTPUTF8, version 5 neither `X-Spool-Line` nor places that are delivered to; all are read.
+//! no time of release, version 4 no SMTPUTF8, version 5 neither `X-Spool-Line` nor places that are delivered to,
+//! version 6 no REQUIRETLS; all are read.
 
 use super::SpoolId;
 use super::log::Line;
@@ -34,7 +35,7 @@ use crate::sys::Time;
 use std::fmt::Write;
 use std::sync::Arc;
 
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 const TAG: &str = "From pillarbox-";
 const CHECKSUM: &str = "X-Spool-Crc32c: ";
 
@@ -94,9 +95,10 @@ impl Record {
                 out.push('\n');
             }
         }
-        let Envelope { utf8, dsn, release, .. } = &*self.envelope;
-        if *utf8 || !dsn.is_empty() || release.is_some() {
-            let _ = write!(out, "X-Spool-Mail:{}{dsn}", if *utf8 { " SMTPUTF8" } else { "" });
+        let Envelope { utf8, dsn, require_tls, release, .. } = &*self.envelope;
+        if *utf8 || *require_tls || !dsn.is_empty() || release.is_some() {
+            let word = |is_said: bool, word: &'static str| if is_said { word } else { "" };
+            let _ = write!(out, "X-Spool-Mail:{}{}{dsn}", word(*utf8, " SMTPUTF8"), word(*require_tls, " REQUIRETLS"));
             let _ = release.as_ref().map_or(Ok(()), |release| write!(out, "{release}"));
             out.push('\n');
         }
@@ -166,9 +168,10 @@ impl Record {
                 };
             }
             "X-Spool-Mail" => {
-                let Envelope { utf8, dsn, release, .. } = Arc::make_mut(&mut self.envelope);
+                let Envelope { utf8, dsn, require_tls, release, .. } = Arc::make_mut(&mut self.envelope);
                 return parameters(value, |name, value| match (name, value) {
                     ("SMTPUTF8", None) => !std::mem::replace(utf8, true),
+                    ("REQUIRETLS", None) => !std::mem::replace(require_tls, true),
                     _ => dsn.take(name, value) == Ok(true) || Release::take(release, name, value) == Ok(true),
                 });
             }
@@ -389,6 +392,7 @@ pub(super) fn parse_fields(fields: &str) -> Option<(Record, usize)> {
             body: Body::SevenBit,
             utf8: false,
             dsn: MailDsn::default(),
+            require_tls: false,
             release: None,
             origin: Origin::Daemon,
         }),
@@ -423,6 +427,7 @@ pub(super) mod tests {
             body: Body::EightBitMime,
             utf8: false,
             dsn: MailDsn::default(),
+            require_tls: false,
             release: None,
             origin: Origin::User("a %\nb".to_owned()),
         }
@@ -439,6 +444,7 @@ pub(super) mod tests {
         let file = Some(OwnFile { length: 1 << 40, crc: 9 });
         let group = Some(Group { id, index: 3, count: 9 });
         let mut envelope = envelope(recipients);
+        envelope.require_tls = true;
         (envelope.utf8, envelope.recipients[0].address) = (true, "\"\u{f6} >\"@b\u{fc}cher.example".parse().unwrap());
         let act = Act::Remove { uid: 7, key: [0xab; 16], copy: Some((1, 2, 3)) };
         envelope.dsn.take("ENVID", Some("a+20b")).unwrap();
@@ -470,6 +476,19 @@ pub(super) mod tests {
         assert!(parse(&bytes, 0xabd).is_none());
         assert_eq!(find(&[b"xx\n", bytes.as_slice()].concat(), 0, Some(0xabc)), Some(3));
         assert_eq!(find(&bytes, 0, Some(0xabd)), None);
+    }
+
+    /// As version 6 wrote it.
+    #[test]
+    fn a_record_of_before_is_read() {
+        let fields = "X-Spool-Id: 0000000000000001-2\nX-Spool-Time: 55\nX-Spool-From: <a@b.test> 8bitmime user alice\n\
+                      X-Spool-Mail: SMTPUTF8 RET=HDRS ENVID=x HOLDFOR=77\nX-Spool-To: <c@d.test>\nX-Spool-Rcpt: NOTIFY=NEVER\n\
+                      X-Spool-Length: 5\n";
+        let bytes = [seal(3, Time(55), fields, checksum(b"text\n", fields)), b"text\n\n".to_vec()].concat();
+        let Record { envelope, waiting, .. } = parse(&bytes, 3).unwrap().record;
+        assert!(envelope.utf8 && !envelope.require_tls && envelope.release.is_some() && waiting.len() == 1, "{envelope:?}");
+        // Without what is new it is written as ever.
+        assert_eq!(parse(&bytes, 3).unwrap().record.fields(5), fields);
     }
 
     #[test]

@@ -69,6 +69,7 @@ fn envelope(to: Address) -> Envelope {
         body: Body::SevenBit,
         utf8: false,
         dsn: MailDsn::default(),
+        require_tls: false,
         release: None,
         origin: Origin::Network,
     }

@@ -129,6 +129,7 @@ impl House {
             body: Body::SevenBit,
             utf8: false,
             dsn: MailDsn::default(),
+            require_tls: false,
             release: None,
             origin: Origin::Network,
         };
@@ -160,6 +161,7 @@ impl House {
             body: Body::SevenBit,
             utf8: false,
             dsn: MailDsn::default(),
+            require_tls: false,
             release: None,
             origin: Origin::Network,
         };

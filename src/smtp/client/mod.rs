@@ -128,6 +128,8 @@ pub struct Extensions {
     pub utf8: bool,
     /// RFC 3207.
     pub starttls: bool,
+    /// RFC 8689.
+    pub require_tls: bool,
     /// RFC 3461.
     pub dsn: bool,
     /// RFC 3030.
@@ -154,6 +156,7 @@ impl Extensions {
                 "8BITMIME" => found.eight_bit = true,
                 "SMTPUTF8" => found.utf8 = true,
                 "STARTTLS" => found.starttls = true,
+                "REQUIRETLS" => found.require_tls = true,
                 "DSN" => found.dsn = true,
                 "CHUNKING" => found.chunking = true,
                 "LIMITS" => words.for_each(|limit| found.limit(limit)),
@@ -310,6 +313,11 @@ impl Client {
     /// Does the server take addresses and headers in UTF-8?
     pub fn takes_utf8(&self) -> bool {
         self.extensions.utf8
+    }
+
+    /// Does it keep what is secret so, on its way from there?
+    pub fn takes_secrets(&self) -> bool {
+        self.extensions.require_tls
     }
 
     /// Transactions so far.

@@ -114,6 +114,7 @@ fn post(client: &mut Client, text: &[u8], recipients: usize) -> String {
         body: Body::SevenBit,
         utf8: false,
         dsn: MailDsn::default(),
+        require_tls: false,
         release: None,
         origin: Origin::Network,
     };
@@ -127,6 +128,7 @@ fn post(client: &mut Client, text: &[u8], recipients: usize) -> String {
         size: 1000,
         eight_bit: !text.is_ascii(),
         utf8: false,
+        require_tls: false,
         message: &Message::Memory(Arc::new(text.to_vec())),
     };
     short(&client.send(&parcel))

@@ -30,6 +30,8 @@ pub struct Parcel<'a> {
     pub eight_bit: bool,
     /// Its header does, and is meant to be UTF-8; or, once it is begun, SMTPUTF8 is said for another reason.
     pub utf8: bool,
+    /// REQUIRETLS is to be said: the line is fit for that.
+    pub require_tls: bool,
     /// In disk form.
     pub message: &'a Message,
 }
@@ -327,6 +329,9 @@ impl Client {
         }
         if parcel.eight_bit {
             command.push_str(" BODY=8BITMIME");
+        }
+        if parcel.require_tls {
+            command.push_str(" REQUIRETLS");
         }
         if utf8 {
             command.push_str(" SMTPUTF8");

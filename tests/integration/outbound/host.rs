@@ -18,6 +18,10 @@ struct Shared {
     tls: Mutex<Option<ServerTls>>,
     /// What it says behind its 220 of STARTTLS, in plaintext.
     injected: Mutex<&'static str>,
+    /// It offers REQUIRETLS under TLS.
+    keeps_secrets: Mutex<bool>,
+    /// What MAIL said.
+    mails: Mutex<Vec<String>>,
     /// The name it was called by, for each message; none: not encrypted.
     given: Mutex<Vec<Option<String>>>,
 }
@@ -42,6 +46,16 @@ impl Host {
         *self.shared.injected.lock().unwrap() = replies;
     }
 
+    /// Offers REQUIRETLS, where that may be said.
+    pub fn keep_secrets(&self) {
+        *self.shared.keeps_secrets.lock().unwrap() = true;
+    }
+
+    /// All MAIL commands so far.
+    pub fn mails(&self) -> Vec<String> {
+        self.shared.mails.lock().unwrap().clone()
+    }
+
     /// For each message so far the name by which it was called; `None`: it came in plaintext.
     pub fn given(&self) -> Vec<Option<String>> {
         self.shared.given.lock().unwrap().clone()
@@ -58,6 +72,13 @@ impl Shared {
             let offers = tls.is_some() && connection.tls().is_none();
             let reply = match line.get(..4)? {
                 b"EHLO" if offers => "250-host.test\r\n250 STARTTLS\r\n",
+                b"EHLO" if *self.keeps_secrets.lock().unwrap() && connection.tls().is_some() => {
+                    "250-host.test\r\n250 REQUIRETLS\r\n"
+                }
+                b"MAIL" => {
+                    self.mails.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+                    "250 ok\r\n"
+                }
                 b"STAR" if offers => {
                     connection.put(format!("220 go\r\n{}", *self.injected.lock().unwrap()).as_bytes()).ok()?;
                     connection.accept_tls(tls.as_ref()?).ok()?;

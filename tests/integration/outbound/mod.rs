@@ -6,6 +6,7 @@ mod certificates;
 mod dane;
 mod host;
 mod policies;
+mod secret;
 mod sts;
 mod zone;
 
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use zone::Zone;
 
 pub fn tests() -> Vec<crate::runner::Test> {
-    dane::tests().into_iter().chain(sts::tests()).chain(answers::tests()).collect()
+    dane::tests().into_iter().chain(sts::tests()).chain(secret::tests()).chain(answers::tests()).collect()
 }
 
 /// A daemon that asks this name server and finds SMTP at `port`.

@@ -31,23 +31,23 @@ const UNVERIFIED: Then = Arrives(", unverified\"");
 const REFUSED: Then = Waits("its domain's MTA-STS policy wants it so");
 
 /// Names, and where their ports are.
-struct Stage {
-    zone: Zone,
-    smtp: u16,
+pub struct Stage {
+    pub zone: Zone,
+    pub smtp: u16,
     https: u16,
-    authority: Authority,
+    pub authority: Authority,
     dir: tempfile::TempDir,
 }
 
 impl Stage {
-    fn new() -> Stage {
+    pub fn new() -> Stage {
         let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
         fs::write(dir.path().join("authority.pem"), &authority.pem).unwrap();
         Stage { zone: Zone::start(), smtp: fixed_port(), https: fixed_port(), authority, dir }
     }
 
     /// The host mxN.test of a domain dN.test, which has a policy by its TXT record.
-    fn host(&self, number: u8, certificate: Option<&Certificate>) -> Host {
+    pub fn host(&self, number: u8, certificate: Option<&Certificate>) -> Host {
         let host = Host::start(local(10 + number, self.smtp), certificate.map(Certificate::tls));
         self.zone.mx(&format!("d{number}.test"), 10, &format!("mx{number}.test"), false);
         self.zone.host(&format!("mx{number}.test"), host.address, false);
@@ -56,14 +56,14 @@ impl Stage {
     }
 
     /// Where that policy is.
-    fn policy(&self, number: u8, certificate: &Certificate, answer: String) -> PolicyHost {
+    pub fn policy(&self, number: u8, certificate: &Certificate, answer: String) -> PolicyHost {
         let address = SocketAddr::from(([127, 0, 1, 10 + number], self.https));
         let host = PolicyHost::start(address, certificate.tls(), answer);
         self.zone.host(&format!("mta-sts.d{number}.test"), host.address, false);
         host
     }
 
-    fn daemon(&self, more: &[&str]) -> Daemon {
+    pub fn daemon(&self, more: &[&str]) -> Daemon {
         let path = self.dir.path().join("authority.pem");
         let options = [format!("outbound.ca={path:?}"), format!("outbound.mta_sts_port={}", self.https)];
         let all: Vec<&str> = options.iter().map(String::as_str).chain(more.iter().copied()).collect();
@@ -72,7 +72,7 @@ impl Stage {
 }
 
 /// Waits for a delivery; its line in the log.
-fn delivered(daemon: &Daemon, to: &str) -> String {
+pub fn delivered(daemon: &Daemon, to: &str) -> String {
     let is_told = |line: &&str| line.contains("event=delivered tls=\"") && line.contains(to);
     wait_for(&format!("a delivery to {to}"), 30, || daemon.log().lines().find(is_told).map(str::to_owned))
 }
