@@ -4,7 +4,8 @@ use super::read::{Section, Value, choice, list, number, one_or_list, text, text_
 use super::relay;
 use super::report::{Mark, Report, Source};
 use super::schema::{
-    Allow, Checks, Config, Limits, Listen, Log, Outbound, Queue, Relay, Screen, Sender, Submission, Timeouts, Trust, UserDatabase,
+    Allow, Alternative, Checks, Config, Limits, Listen, Log, Outbound, Queue, Relay, Screen, Sender, Submission, Timeouts, Trust,
+    UserDatabase,
 };
 use super::{listen, route, values};
 use std::collections::HashSet;
@@ -141,6 +142,7 @@ impl Draft {
             screen: Screen { blocklists: Vec::new(), greylist: false, greylist_wait: minutes(5), per_network: 0, per_sender: 0 },
             allow: Allow::default(),
             senders: Vec::new(),
+            alternatives: Vec::new(),
             routes: Vec::new(),
             relays: Vec::new(),
             dns_servers: Vec::new(),
@@ -356,6 +358,26 @@ impl Draft {
                     self.config.senders.push(Sender { user, addresses });
                 }
             }
+        }
+        if let Some(sections) = top.tables("alternative.", report) {
+            self.config.alternatives.clear();
+            for section in sections {
+                section.refuse_unknown(report);
+                let address = section.must("address", report, |v| text(v, values::sender));
+                let to = section.must("to", report, |v| {
+                    text(v, |given| match values::sender(given)?.contains('@') {
+                        true => Ok(given.to_owned()),
+                        false => Err(format!("`{given}` is not an address such as `user@example.org`")),
+                    })
+                });
+                let mut after = None;
+                section.set("after", &mut after, report, |v| text(v, |given| values::duration(given).map(Some)));
+                if let (Some(address), Some(to)) = (address, to) {
+                    self.config.alternatives.push(Alternative { address, to, after });
+                }
+            }
+            // What is said of an address goes before what is said of its domain.
+            self.config.alternatives.sort_by_key(|one| !one.address.contains('@'));
         }
         if let Some(sections) = top.tables("relay.", report) {
             self.relays.clear();

@@ -59,6 +59,9 @@ pub const KEYS: &[&str] = &[
     "allow.senders",
     "sender.user",
     "sender.addresses",
+    "alternative.address",
+    "alternative.to",
+    "alternative.after",
     "queue.retry",
     "queue.lifetime",
     "queue.warn",
@@ -147,6 +150,8 @@ pub struct Config {
     pub allow: Allow,
     /// Addresses that are users' own beside those of their mailboxes.
     pub senders: Vec<Sender>,
+    /// Who gets what can't be delivered to others.
+    pub alternatives: Vec<Alternative>,
     /// Domains whose mail does not go by DNS.
     pub routes: Vec<Route>,
     /// How hosts are talked to that are named here.
@@ -416,6 +421,24 @@ pub struct Sender {
     pub user: String,
     /// Addresses, and domains for all addresses there; in lower case.
     pub addresses: Vec<String>,
+}
+
+/// Who gets what can't be delivered to somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternative {
+    /// Whose mail: an address, or a domain for all addresses there; in lower case.
+    pub address: String,
+    /// Who gets it instead: an address.
+    pub to: String,
+    /// At this age also what is not given up; none: only what is.
+    pub after: Option<Duration>,
+}
+
+impl Alternative {
+    /// Is it for this address in this domain, both in lower case?
+    pub fn is_for(&self, address: &str, domain: &str) -> bool {
+        self.address == address || self.address == domain
+    }
 }
 
 /// Where a domain's mail goes, whatever DNS says.

@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Delivered,
     /// A host has it that sends no such reports (RFC 3461 §5.2.2).
     Relayed,
+    /// It goes to another one, since it can't be delivered to this one.
+    Diverted,
     /// It is on its way to several for whom the address stands (RFC 3461 §5.2.7.3).
     Expanded,
 }
@@ -129,6 +131,7 @@ fn subject(kind: Kind) -> &'static str {
         Kind::Failed { .. } => "Your message could not be delivered",
         Kind::Delayed { .. } => "Your message is delayed",
         Kind::Delivered => "Your message was delivered",
+        Kind::Diverted => "Your message goes to another address",
         Kind::Relayed | Kind::Expanded => "Your message was passed on",
     }
 }
@@ -153,6 +156,11 @@ fn explanation(notice: &Notice<'_>) -> String {
         Kind::Relayed => {
             "Your message was passed on to the hosts of the addresses below. These\n\
              don't report deliveries, so you will only hear of it again if it fails.\n"
+        }
+        Kind::Diverted => {
+            "Your message could not be delivered to the addresses below, and was sent on\n\
+             to another one that is set for such cases. You need not send it again; you\n\
+             will only hear of it if that fails, too.\n"
         }
         Kind::Expanded => {
             "Your message was passed on to all for whom the addresses below stand.\n\
@@ -207,7 +215,7 @@ fn status(notice: &Notice<'_>) -> String {
     for case in notice.cases {
         let trouble = case.trouble;
         let (action, status) = match notice.kind {
-            Kind::Delayed { .. } => ("delayed", trouble.status.clone()),
+            Kind::Delayed { .. } | Kind::Diverted => ("delayed", trouble.status.clone()),
             // Given up for age (RFC 3463 §3.5: X.4.7), whatever the last reason was.
             Kind::Failed { .. } if trouble.status.starts_with('4') => ("failed", "4.4.7".to_owned()),
             Kind::Failed { .. } => ("failed", trouble.status.clone()),

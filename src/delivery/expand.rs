@@ -31,7 +31,7 @@ struct Expanded {
 
 /// Under whose name a message is sent on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Sender {
+pub(super) enum Sender {
     /// It stays.
     Same,
     /// An address of ours that stands for it.
@@ -175,7 +175,7 @@ fn send(office: &Arc<Office>, entry: &Entry, expanded: &[Expanded]) -> Result<Ve
 
 /// What is said of it on its new way. For a list nothing is taken over of what the sender wants to hear (RFC 3461 §5.2.7.1); for
 /// the only one that an address stands for, all (§5.2.7.2); for several, all but of success (§5.2.7.3 c).
-fn envelope(entry: &Entry, recipient: &Recipient, sender: &Sender, ends: &[End], is_only: bool) -> Envelope {
+pub(super) fn envelope(entry: &Entry, recipient: &Recipient, sender: &Sender, ends: &[End], is_only: bool) -> Envelope {
     let old = &*entry.envelope;
     let (reverse_path, is_list) = match sender {
         Sender::Same => (old.reverse_path.clone(), false),
@@ -203,7 +203,8 @@ fn envelope(entry: &Entry, recipient: &Recipient, sender: &Sender, ends: &[End],
     }
 }
 
-fn write(office: &Office, entry: &Entry, recipient: &Recipient, envelope: Envelope) -> Result<Draft, SpoolError> {
+/// The message, with a field that tells by which name it came.
+pub(super) fn write(office: &Office, entry: &Entry, recipient: &Recipient, envelope: Envelope) -> Result<Draft, SpoolError> {
     let mut draft = office.journal.begin(envelope)?;
     draft.write_all(format!("Delivered-To: {}\n", recipient.address).as_bytes())?;
     program::copy(&entry.message, &mut draft)?;

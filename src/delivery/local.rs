@@ -39,7 +39,7 @@ impl Pace {
     }
 
     /// Of a try by the queue-runner: what is expanded in it is the queue-runner's as well.
-    fn over() -> Pace {
+    pub(super) fn over() -> Pace {
         Pace { begun: Duration::ZERO, copies: MOST_AT_ONCE }
     }
 

@@ -10,7 +10,7 @@
 //! * `local`, `remote`, `program`, `lines`: one try, for mailboxes here, for another host, which `mx` finds, for a program, and for
 //!   what lines of alias files name; `vacation`: the reply of who is away. `manner`: how a host is talked to, `sts`: what its domain says of that.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
-//!   gives back), the rest waits (`schedule`).
+//!   gives back) unless another receiver is set (`alternative`), the rest waits (`schedule`).
 //! * `table`: what waits and for what, `lanes` to each destination, and what lies `ready` there; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
 //! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping. `clerk`: writes
 //!   down what other hosts have taken.
@@ -20,6 +20,7 @@
 //! is the local copies that lie in a mailbox and wait for the next checkpoint: nobody may deliver these again.
 
 mod aliases;
+mod alternative;
 mod bounce;
 mod clerk;
 mod enclosure;

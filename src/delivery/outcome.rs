@@ -3,7 +3,7 @@
 use super::bounce::Kind;
 use super::report::{self, report};
 use super::schedule::{self, Next, Progress};
-use super::{Office, PostError, clerk, runner};
+use super::{Office, PostError, alternative, clerk, runner};
 use crate::auth::Shown;
 use crate::config::Endpoint;
 use crate::smtp::client::clean;
@@ -11,6 +11,7 @@ use crate::spool::{Entry, Outcome, Status};
 use crate::sys::counters;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The other host of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,9 +185,13 @@ fn wait(office: &Arc<Office>, entry: &Entry, local: bool, deferred: Vec<Case>) -
             tries,
             warned: before.is_some_and(|one| one.warned) || !report::wishes(entry, index).delay,
         };
+        // Of an age that is not reached yet.
+        let turn = alternative::time_of(office, entry, index).map(|after| after.saturating_sub(progress.age));
         match schedule::next(&config.queue, local, progress) {
             Next::GiveUp => expired.push((index, trouble)),
+            Next::Retry(_) if turn == Some(Duration::ZERO) => expired.push((index, trouble)),
             Next::Retry(after) => {
+                let after = turn.map_or(after, |turn| after.min(turn));
                 let event = format!("deferred next={:.0}", after.as_secs_f32());
                 tell(office, entry, index, &event, trouble.relay.as_ref(), &trouble.to_string());
                 if schedule::is_late(&config.queue, progress) {
@@ -232,8 +237,14 @@ fn warn(office: &Arc<Office>, entry: &Entry, late: Vec<Case>) {
     }
 }
 
-/// Settles what failed and tells the sender, in one act.
+/// Settles what failed and tells the sender, in one act; but what another receiver is set for goes there.
 fn give_up(office: &Arc<Office>, entry: &Entry, failed: Vec<Case>, expired: Vec<Case>) {
+    let (mut diverted, failed) = alternative::part(office, entry, failed);
+    let (late, expired) = alternative::part(office, entry, expired);
+    diverted.extend(late);
+    if let Err(error) = alternative::divert(office, entry, &diverted) {
+        unwritten(office, entry, &alternative::indices(&diverted), &error);
+    }
     let all: Vec<Case> = failed.iter().chain(&expired).cloned().collect();
     if all.is_empty() {
         return;
@@ -248,10 +259,7 @@ fn give_up(office: &Arc<Office>, entry: &Entry, failed: Vec<Case>, expired: Vec<
     };
     let indices: Vec<u32> = all.iter().map(|(index, _)| *index).collect();
     if let Err(error) = result {
-        log::error!("msg={} event=failure-unwritten reason=\"{error}\"", entry.id);
-        let due = office.clock.elapsed() + runner::OWN_TROUBLE;
-        office.table().wait(entry.id, &indices, due);
-        return office.runner.wake();
+        return unwritten(office, entry, &indices, &error);
     }
     counters::RECIPIENTS_FAILED.add(all.len());
     for (cases, event) in [(&failed, "failed"), (&expired, "expired")] {
@@ -261,6 +269,14 @@ fn give_up(office: &Arc<Office>, entry: &Entry, failed: Vec<Case>, expired: Vec<
     }
     office.table().settled(entry.id, &indices);
     office.keeper.stir();
+}
+
+/// What was decided could not be written down: it is for another try.
+fn unwritten(office: &Office, entry: &Entry, indices: &[u32], error: &PostError) {
+    log::error!("msg={} event=failure-unwritten reason=\"{error}\"", entry.id);
+    let due = office.clock.elapsed() + runner::OWN_TROUBLE;
+    office.table().wait(entry.id, indices, due);
+    office.runner.wake();
 }
 
 fn texts(cases: &[Case]) -> Vec<(u32, String)> {

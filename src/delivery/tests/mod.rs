@@ -1,5 +1,6 @@
 //! The whole room, with a real journal and real mailboxes on a disk of memory, and other hosts on loopback.
 
+mod alternatives;
 mod clock;
 mod drops;
 mod filing;
