@@ -7,14 +7,14 @@ use super::mx::{self, Exchange};
 use super::outcome::{Relay, Trouble, Verdict};
 use super::sts::policy::Policy;
 use super::table::Task;
-use super::{Hop, Office, outcome, runner, schedule};
+use super::{Hop, Office, local, outcome, runner, schedule};
 use crate::config::Endpoint;
-use crate::mail::{Envelope, Recipient, header};
+use crate::mail::{Address, Envelope, Recipient, header, mailboxes};
 use crate::net::NetError;
 use crate::smtp::client::{Answer, Client, Failure, International, Parcel, Reply, Target, is_international};
 use crate::spool::{Entry, Message};
 use std::cell::LazyCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -160,7 +160,18 @@ fn named<'a>(entry: &'a Entry, indices: &[u32]) -> VecDeque<(u32, &'a Recipient)
     indices.iter().filter_map(name).collect()
 }
 
-/// Sends one message to all these recipients, in as many transactions as it takes.
+/// Of several recipients those whom the header does not name, if it names others: copies for them are hidden.
+fn hidden(entry: &Entry, recipients: &VecDeque<(u32, &Recipient)>) -> io::Result<HashSet<u32>> {
+    if recipients.len() < 2 {
+        return Ok(HashSet::new());
+    }
+    let named = mailboxes::recipients(&local::head(&entry.message)?);
+    let named: HashSet<String> = named.iter().map(Address::key).collect();
+    Ok(recipients.iter().filter(|(_, one)| !named.contains(&one.address.key())).map(|(index, _)| *index).collect())
+}
+
+/// Sends one message to all these recipients, in as many transactions as it takes. Those whom its header does not name are in none
+/// with those whom it does (RFC 5321 §7.2).
 fn deliver(
     office: &Office,
     hop: &Hop,
@@ -170,8 +181,11 @@ fn deliver(
     line: &mut Option<Line>,
 ) -> Result<Vec<(u32, Verdict)>, Unreached> {
     let mut verdicts = Vec::new();
-    while !left.is_empty() {
-        let now: Vec<(u32, &Recipient)> = left.drain(..left.len().min(MOST_RECIPIENTS)).collect();
+    let hidden = hidden(entry, &left).map_err(|error| Unreached::Verdict(Verdict::own_trouble(&error)))?;
+    left.make_contiguous().sort_by_key(|(index, _)| hidden.contains(index));
+    while let Some(is_hidden) = left.front().map(|(index, _)| hidden.contains(index)) {
+        let together = left.iter().take(MOST_RECIPIENTS).take_while(|(index, _)| hidden.contains(index) == is_hidden).count();
+        let now: Vec<(u32, &Recipient)> = left.drain(..together).collect();
         let recipients: Vec<&Recipient> = now.iter().map(|(_, recipient)| *recipient).collect();
         let parcel = Parcel {
             envelope: &entry.envelope,

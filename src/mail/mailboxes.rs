@@ -1,6 +1,8 @@
 //! Address lists as they are found in headers (RFC 5322 §3.4 and §4.4), in the pieces that an IMAP ENVELOPE shows (RFC 3501
 //! §7.4.2). One pass, no error: what is no address is shown as a mailbox without a domain.
 
+use super::{Address, Domain, header};
+
 /// One entry of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -25,6 +27,15 @@ pub struct Mailbox {
     pub domain: Vec<u8>,
 }
 
+impl Entry {
+    /// Of a mailbox that one can write to.
+    pub fn address(&self) -> Option<Address> {
+        let Entry::Mailbox(Mailbox { local, domain, .. }) = self else { return None };
+        let domain = Domain::parse(std::str::from_utf8(domain).ok()?).ok()?;
+        Address::new(std::str::from_utf8(local).ok()?, domain).ok()
+    }
+}
+
 /// Entries of one list that are kept.
 const ENTRIES: usize = 2000;
 
@@ -36,6 +47,13 @@ pub fn parse(value: &[u8]) -> Vec<Entry> {
 /// The first entry of a list. What stands behind it is not read.
 pub fn first(value: &[u8]) -> Option<Entry> {
     read(value, 1).into_iter().next()
+}
+
+/// Whom a header names as recipients, first or again (RFC 5322 §3.6.3, §3.6.6), as far as one can write to them.
+pub fn recipients(head: &[u8]) -> Vec<Address> {
+    const FIELDS: [&str; 6] = ["To", "Cc", "Bcc", "Resent-To", "Resent-Cc", "Resent-Bcc"];
+    let fields = header::fields(head).filter(|field| FIELDS.iter().any(|name| field.is(head, name)));
+    fields.flat_map(|field| parse(head.get(field.value).unwrap_or_default())).filter_map(|entry| entry.address()).collect()
 }
 
 fn read(value: &[u8], most: usize) -> Vec<Entry> {

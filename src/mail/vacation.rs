@@ -164,24 +164,15 @@ fn date(value: &str) -> Result<Date, String> {
 
 /// Names and addresses of a list.
 fn addresses(value: &str) -> Result<Vec<(String, Address)>, String> {
-    let found = mailboxes::parse(value.as_bytes()).into_iter().map(|entry| match entry {
-        Entry::Mailbox(mailbox) => {
-            let name = String::from_utf8_lossy(mailbox.name.as_deref().unwrap_or_default()).into_owned();
-            address(&mailbox).map(|address| (name, address))
-        }
-        Entry::GroupStart(_) | Entry::GroupEnd => None,
+    let found = mailboxes::parse(value.as_bytes()).into_iter().map(|entry| {
+        let address = entry.address()?;
+        let Entry::Mailbox(Mailbox { name, .. }) = entry else { return None };
+        Some((String::from_utf8_lossy(&name.unwrap_or_default()).into_owned(), address))
     });
     let found: Option<Vec<_>> = found.collect();
     found
         .filter(|found| (1..=MOST_ADDRESSES).contains(&found.len()))
         .ok_or_else(|| "expected addresses, as alice@example.org".to_owned())
-}
-
-/// As one can be written to.
-fn address(mailbox: &Mailbox) -> Option<Address> {
-    let local = std::str::from_utf8(&mailbox.local).ok()?;
-    let domain = super::Domain::parse(std::str::from_utf8(&mailbox.domain).ok()?).ok()?;
-    Address::new(local, domain).ok()
 }
 
 /// A name, quoted if need be and then encoded, and an address.
@@ -245,13 +236,6 @@ impl Question {
                 b"x-spam-flag" if first == "yes" => return None,
                 b"content-type" if first == "multipart/report" => return None,
                 name if name.starts_with(b"list-") => return None,
-                b"to" | b"cc" | b"bcc" | b"resent-to" | b"resent-cc" | b"resent-bcc" => {
-                    let named = mailboxes::parse(&value).into_iter().filter_map(|entry| match entry {
-                        Entry::Mailbox(mailbox) => address(&mailbox),
-                        Entry::GroupStart(_) | Entry::GroupEnd => None,
-                    });
-                    question.named.extend(named.map(|address| (key(&address), address)));
-                }
                 b"subject" => question.subject = one_line(&words::decode(&value)),
                 b"message-id" => question.message_id = ids(&value).into_iter().next(),
                 b"references" => question.references = ids(&value),
@@ -259,6 +243,7 @@ impl Question {
                 _ => {}
             }
         }
+        question.named = mailboxes::recipients(head).into_iter().map(|address| (key(&address), address)).collect();
         // RFC 5322 §3.6.4.
         if let ([], [_]) = (question.references.as_slice(), in_reply_to.as_slice()) {
             question.references = in_reply_to;

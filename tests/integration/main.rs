@@ -5,6 +5,7 @@
 
 mod admin;
 mod aliases;
+mod alternatives;
 mod attacks;
 mod carry;
 mod common;
@@ -17,6 +18,7 @@ mod dialogues;
 mod drop;
 mod fetch;
 mod fuzz;
+mod hidden;
 mod identity;
 mod init;
 mod install;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         outbound::tests(),
         admin::tests(),
         aliases::tests(),
+        alternatives::tests(),
         carry::tests(),
         queue::tests(),
         proxy::tests(),
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         compress::tests(),
         sendmail::tests(),
         drop::tests(),
+        hidden::tests(),
         install::tests(),
         init::tests(),
         fuzz::tests(),
