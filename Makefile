@@ -92,9 +92,10 @@ install: all
 	for page in $(PAGES); do install -m 644 man/$$page $(DESTDIR)$(MANDIR)/man$${page##*.}; done
 	for file in $(ETC); do install -m $$(test -x etc/$$file && echo 755 || echo 644) etc/$$file $(DESTDIR)$(SYSCONFDIR)/$$file; done
 	sed 's,/usr/sbin,$(SBINDIR),' etc/pillarbox.service > $(DESTDIR)$(UNITDIR)/pillarbox.service
+	test -e $(DESTDIR)$(SYSCONFDIR)/aliases || install -m 644 etc/aliases $(DESTDIR)$(SYSCONFDIR)
 	test -e $(DESTDIR)$(CONFDIR)/pillarbox.conf || install -m 644 etc/pillarbox.conf $(DESTDIR)$(CONFDIR)
 
-# Mail, users and configuration stay.
+# Mail, users, aliases and configuration stay.
 uninstall:
 	cd $(DESTDIR)$(SBINDIR) && rm -f $(PROGRAMS) pillarbox-drop sendmail
 	rm -f $(DESTDIR)$(LIBDIR)/sendmail $(DESTDIR)$(BINDIR)/mailq $(DESTDIR)$(BINDIR)/newaliases $(DESTDIR)$(UNITDIR)/pillarbox.service

@@ -21,7 +21,7 @@ strip --strip-unneeded --remove-section=.comment --remove-section=.note "$root"/
 
 # What every host has to itself is made from this when the package is installed.
 mkdir -p "$root/usr/share/pillarbox" "$root/usr/share/doc/pillarbox" "$root/DEBIAN"
-mv "$root/etc/pillarbox/pillarbox.conf" "$root/usr/share/pillarbox"
+mv "$root/etc/pillarbox/pillarbox.conf" "$root/etc/aliases" "$root/usr/share/pillarbox"
 
 doc=$root/usr/share/doc/pillarbox
 cp README "$doc"

@@ -58,6 +58,7 @@ fn what_is_installed_is_removed() {
         "etc/systemd/system/pillarbox.service",
         "etc/fail2ban/filter.d/pillarbox.conf",
         "etc/pillarbox/pillarbox.conf",
+        "etc/aliases",
     ] {
         assert!(there.contains(Path::new(name)), "{name} is not among {there:?}");
     }
@@ -75,16 +76,19 @@ fn what_is_installed_is_removed() {
 
     make("uninstall", root.path());
     let left: Vec<PathBuf> = files(root.path()).into_iter().collect();
-    assert_eq!(left, [Path::new("etc/pillarbox/pillarbox.conf")]);
+    assert_eq!(left, [Path::new("etc/aliases"), Path::new("etc/pillarbox/pillarbox.conf")]);
 }
 
 fn configuration_is_not_overwritten() {
     let root = tempfile::tempdir().unwrap();
-    let ours = root.path().join("etc/pillarbox/pillarbox.conf");
-    fs::create_dir_all(ours.parent().unwrap()).unwrap();
-    fs::write(&ours, "# as it was\n").unwrap();
+    fs::create_dir_all(root.path().join("etc/pillarbox")).unwrap();
+    let ours = ["etc/pillarbox/pillarbox.conf", "etc/aliases"].map(|name| root.path().join(name));
+    ours.iter().for_each(|path| fs::write(path, "# as it was\n").unwrap());
     make("install", root.path());
-    assert_eq!(fs::read_to_string(&ours).unwrap(), "# as it was\n");
+    ours.iter().for_each(|path| assert_eq!(fs::read_to_string(path).unwrap(), "# as it was\n"));
+    // What is installed where there is none can be used.
+    let table = pillarbox::mail::alias::parse(&fs::read_to_string(top().join("etc/aliases")).unwrap());
+    assert!(table.wrong.is_empty() && table.entries.contains_key("postmaster"), "{:?}", table.wrong);
 }
 
 fn the_pages_are_clean() {
