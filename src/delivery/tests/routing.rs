@@ -321,3 +321,54 @@ fn senders_stay_if_that_is_wanted() {
     house.post("a@other.example", &["on@me.example"], TEXT).unwrap();
     assert_eq!(waiting(&house), [("a@other.example".to_owned(), "on@away.example".to_owned())]);
 }
+
+/// Whatever aliases lead to, in circles or not, is found once, and by the plainest search there is just the same.
+#[test]
+fn random_aliases_lead_where_a_plain_search_leads() {
+    use proptest::collection::vec;
+    use proptest::test_runner::{Config, TestRunner};
+    use std::collections::BTreeSet;
+
+    const NAMES: usize = 10;
+    let (dir, house) = house("a0: bob\n", "", "");
+    let office = house.office();
+    let named = |target: usize| match target {
+        name if name < NAMES => format!("a{name}"),
+        10 => "Alice".to_owned(),
+        11 => "\\bob".to_owned(),
+        other => format!("x{other}@away.example"),
+    };
+    let key = |target: usize| match target {
+        name if name < NAMES => format!("a{name}@me.example"),
+        10 => "mailbox alice INBOX".to_owned(),
+        11 => "mailbox bob INBOX".to_owned(),
+        other => named(other),
+    };
+    let graphs = vec(vec(0..NAMES + 5, 0..5), 1..=NAMES);
+    let result = TestRunner::new(Config::with_cases(200)).run(&graphs, |graph| {
+        let line = |(name, targets): (usize, &Vec<usize>)| {
+            let targets: Vec<String> = targets.iter().copied().map(named).collect();
+            if targets.is_empty() { String::new() } else { format!("a{name}: {}\n", targets.join(", ")) }
+        };
+        let text: String = graph.iter().enumerate().map(line).collect();
+        fs::write(dir.path().join("new"), format!("# of this case\n{text}")).unwrap();
+        fs::set_permissions(dir.path().join("new"), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::rename(dir.path().join("new"), dir.path().join("aliases")).unwrap();
+        let below = |target: &usize| graph.get(*target).filter(|targets| *target < NAMES && !targets.is_empty());
+        for start in 0..NAMES {
+            let (mut all, mut before) = (BTreeSet::from([start]), 0);
+            while all.len() > before {
+                before = all.len();
+                let more: Vec<usize> = all.iter().filter_map(below).flatten().copied().collect();
+                all.extend(more);
+            }
+            let expected: BTreeSet<String> = all.iter().filter(|target| below(target).is_none()).map(|target| key(*target)).collect();
+            let ends = office.expand(&format!("a{start}@me.example").parse().unwrap()).unwrap().ends;
+            let found: BTreeSet<String> = ends.iter().map(|(end, _)| end.key()).collect();
+            assert_eq!(found.len(), ends.len(), "found twice: {text}");
+            assert_eq!(found, expected, "from a{start}: {text}");
+        }
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+}
