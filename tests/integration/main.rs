@@ -47,6 +47,7 @@ mod submission;
 mod system;
 mod transport;
 mod trust;
+mod upgrade;
 mod vacation;
 mod waiting;
 mod webmail;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         submission::tests(),
         trust::tests(),
         transport::tests(),
+        upgrade::tests(),
         vacation::tests(),
         later::tests(),
         conversion::tests(),

@@ -27,6 +27,7 @@ use std::ops::Range;
 /// Where the messages begin.
 const DATA: u64 = 4096;
 const VERSION: &str = "pillarbox-redo 1";
+const FAMILY: &str = "pillarbox-redo ";
 /// Bytes of the head.
 const HEAD: usize = 82;
 /// Bytes that are copied or compared at a time.
@@ -88,6 +89,16 @@ fn head(state: &str, at: u64, text: &[u8]) -> String {
     format!("{line} {:08x}\n", crc32c::crc32c(line.as_bytes()))
 }
 
+/// Does it begin as one of a later version does? (All begin so: name, version, state, and a checksum at the end of the line.)
+fn is_of_another_version(text: &str) -> bool {
+    let line = text.split('\n').next().and_then(|line| line.rsplit_once(' '));
+    line.is_some_and(|(words, check)| {
+        let number = words.strip_prefix(FAMILY).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+        let is_sound = u32::from_str_radix(check, 16) == Ok(crc32c::crc32c(words.as_bytes()));
+        is_sound && number.is_some() && !words.starts_with(&format!("{VERSION} "))
+    })
+}
+
 impl Redo {
     /// Writes it, the messages from `mailbox`, and makes it durable but for its name. The file is a new one, or void: what is
     /// in it is written over, since to give its room back and take it again costs as much as to move the messages.
@@ -126,9 +137,13 @@ impl Redo {
     fn read_head(file: &dyn File) -> io::Result<Option<(u64, u64, u32)>> {
         let mut bytes = [0; HEAD];
         let read = file.read_at(&mut bytes, 0)?;
+        let text = bytes.get(..read).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+        // It may hold mail that is nowhere else, and tell where in a way that this program does not know.
+        if is_of_another_version(text) {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a redo file of another version"));
+        }
         let parse = || {
-            let text = std::str::from_utf8(bytes.get(..read)?).ok()?.strip_suffix('\n')?;
-            let (line, check) = text.rsplit_once(' ')?;
+            let (line, check) = text.strip_suffix('\n')?.rsplit_once(' ')?;
             if u32::from_str_radix(check, 16).ok()? != crc32c::crc32c(line.as_bytes()) {
                 return None;
             }
