@@ -4,6 +4,9 @@
 //! the monitor's children, not by who talks to the network.
 //!
 //! Every account has a mailbox, those of programs too: root's is where cron writes to, and other mail servers do the same.
+//! Names are as Postfix and Dovecot have them: letters in any case, looked up in lower case, so an account whose name has a
+//! capital letter gets no mail and does not log in.
+//!
 //! To log in takes a uid of `min_uid` or more. Which shell an account has does not matter: those who only read mail are often
 //! given `/usr/sbin/nologin`, and who is to be kept out is locked (`usermod --lock --expiredate 1`).
 
@@ -14,8 +17,12 @@ use nix::unistd::User;
 use std::fmt::Debug;
 use std::io;
 
-/// What an unknown name's password is hashed with: as Debian's `passwd` does, or, where the system does not know that, by SHA-512.
+/// What an unknown name's password is hashed with if the system has no hashes: as Debian's `passwd` does, or, where the system does
+/// not know that, by SHA-512.
 const NOTHING: [&str; 2] = ["$y$j9T$TtQ3Hs5NqNZZ5OZcD1Vaf.$", "$6$TtQ3Hs5NqNZZ5OZc$"];
+
+/// Where accounts of this host have their hashes.
+const SHADOW: &str = "/etc/shadow";
 
 /// See the module.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ pub struct System {
 trait Database: Send + Sync + Debug {
     fn user(&self, name: &str) -> io::Result<Option<User>>;
     fn shadow(&self, name: &str) -> io::Result<Option<Shadow>>;
+    /// The hashes that are kept on this host.
+    fn hashes(&self) -> Vec<String>;
 }
 
 /// The C library.
@@ -45,6 +54,13 @@ impl Database for NameService {
 
     fn shadow(&self, name: &str) -> io::Result<Option<Shadow>> {
         shadow_entry(name)
+    }
+
+    /// A directory service is not asked for all it has.
+    fn hashes(&self) -> Vec<String> {
+        let text = std::fs::read(SHADOW).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.lines().filter_map(|line| line.split(':').nth(1)).map(str::to_owned).collect()
     }
 }
 
@@ -66,16 +82,20 @@ impl System {
         Ok(self.user(&name.to_ascii_lowercase())?.map(account_of))
     }
 
-    /// Is this the password? For every name one password is hashed, whether there is such an account or not.
+    /// Is this the password? For every name the same is done, whether there is such an account or not: an entry of shadow is
+    /// looked for, and one password hashed; where there is none, as most of this host's are. (Who has another kind of hash than
+    /// most can be told by the time it takes.)
     pub fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>> {
         let name = name.to_ascii_lowercase();
         let user = self.user(&name)?.filter(|user| self.may_log_in(user));
         let shadow = match &user {
             Some(user) => self.secret_of(user)?,
-            None => None,
+            None => self.database.shadow(&name)?.and(None),
         };
         let hash = shadow.as_ref().map(|shadow| shadow.hash.as_str()).filter(|hash| is_hash(hash));
-        let made = self.crypt.hash(password, hash.unwrap_or(self.nothing));
+        let usual = usual(self.database.hashes());
+        let setting = hash.or(usual.as_deref()).unwrap_or(self.nothing);
+        let made = self.crypt.hash(password, setting).or_else(|| self.crypt.hash(password, self.nothing));
         let right = !password.is_empty() && hash.zip(made).is_some_and(|(hash, made)| is_same(hash.as_bytes(), &made));
         let (Some(user), Some(shadow), true) = (user, shadow, right) else { return Ok(None) };
         match shadow.refuses(self.clock.now().seconds().div_euclid(24 * 3600)) {
@@ -115,6 +135,22 @@ fn account_of(user: User) -> Account {
 /// Not a locked password (`!`, `*`), not one that is kept elsewhere (`x`), and not none at all.
 fn is_hash(hash: &str) -> bool {
     hash.len() > 1 && !hash.starts_with(['!', '*'])
+}
+
+/// One of the hashes that cost what most of them cost.
+fn usual(mut hashes: Vec<String>) -> Option<String> {
+    hashes.retain(|hash| is_hash(hash) && hash.starts_with('$'));
+    let cost = |hash: &str| hashes.iter().filter(|other| cost_of(other) == cost_of(hash)).count();
+    hashes.iter().max_by_key(|hash| cost(hash)).cloned()
+}
+
+/// What of a hash tells what it costs to make it: the method and its parameters (crypt(5)).
+fn cost_of(hash: &str) -> Vec<&str> {
+    let mut parts = hash.split('$').skip(1);
+    let method = parts.next().unwrap_or_default();
+    // Of these the parameter may be left out.
+    let is_optional = ["1", "5", "6"].contains(&method);
+    [Some(method), parts.next().filter(|part| !is_optional || part.starts_with("rounds="))].into_iter().flatten().collect()
 }
 
 /// In constant time for hashes of one method.
@@ -183,6 +219,10 @@ mod tests {
 
         fn shadow(&self, name: &str) -> io::Result<Option<Shadow>> {
             Ok(self.0.get(name).and_then(|(_, shadow)| shadow.clone()))
+        }
+
+        fn hashes(&self) -> Vec<String> {
+            self.0.values().filter_map(|(_, shadow)| Some(shadow.as_ref()?.hash.clone())).collect()
         }
     }
 
@@ -291,6 +331,50 @@ mod tests {
         let before = std::time::Instant::now();
         assert!(!logs_in(&system, "nobody-here", "x"));
         assert!(before.elapsed() > std::time::Duration::from_millis(2));
+    }
+
+    #[test]
+    fn what_is_hashed_for_nobody_costs_what_it_costs_for_most() {
+        let (yes, other) = ("$y$j9T$M7UQVLl3kLZmMjVJR86EB1$fulqe", "$y$jFT$M7UQVLl3kLZmMjVJR86EB1$fulqe");
+        let (plain, long) = ("$6$abcdefgh$yIZAF3", "$6$rounds=900000$abcdefgh$yIZAF3");
+        let (cheap, dear) = ("$2b$04$J8U1qRF526u.iNRYebv9n.aH", "$2b$12$J8U1qRF526u.iNRYebv9n.aH");
+        for (hash, cost) in [
+            (yes, vec!["y", "j9T"]),
+            (other, vec!["y", "jFT"]),
+            (plain, vec!["6"]),
+            (long, vec!["6", "rounds=900000"]),
+            (cheap, vec!["2b", "04"]),
+            (dear, vec!["2b", "12"]),
+        ] {
+            assert_eq!(cost_of(hash), cost);
+        }
+        let of = |hashes: &[&str]| usual(hashes.iter().map(|hash| (*hash).to_owned()).collect());
+        assert_eq!(of(&["*", "!", "", "x", &format!("!{plain}")]), None);
+        assert_eq!(of(&[plain, cheap, dear, dear, "*"]).as_deref(), Some(dear));
+        assert_eq!(
+            of(&[yes, plain, "$6$other$x", long, long.replace("abc", "xyz").as_str(), "$6$third$y"]).unwrap()[..3],
+            *"$6$"
+        );
+
+        // Of three kinds of host: what is done for alice, for a name that is not there, and for one that never logs in.
+        let crypt = Crypt::load().unwrap();
+        for setting in ["$6$rounds=80000$abcdefgh$", "$2b$09$J8U1qRF526u.iNRYebv9n.", "$y$j9T$M7UQVLl3kLZmMjVJR86EB1$"] {
+            let hash = String::from_utf8(crypt.hash(b"secret", setting).unwrap()).unwrap();
+            let system = Tables::default().with("alice", 1000, "x", shadow(&hash)).with("low", 33, "x", shadow("*")).open();
+            let time = |name| {
+                let one = || {
+                    let begun = std::time::Instant::now();
+                    assert!(!logs_in(&system, name, "wrong"));
+                    begun.elapsed()
+                };
+                (0..5).map(|_| one()).min().unwrap()
+            };
+            let [known, unknown, low] = ["alice", "nobody-here", "low"].map(time);
+            for other in [unknown, low] {
+                assert!(other < known * 2 && known < other * 2, "{setting}: {known:?} and {other:?}");
+            }
+            assert!(logs_in(&system, "alice", "secret"));
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ crate::tests![
 const HASH: &str = "$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/O6IND4WQhG.";
 
 /// Who is added to the accounts of this host: name, uid, and the entry of shadow around the hash.
-const ACCOUNTS: [(&str, u32, &str, &str); 7] = [
+const ACCOUNTS: [(&str, u32, &str, &str); 8] = [
     ("pillarbox", 40_000, "!", ":19000::::::"),
     ("alice", 40_001, "", ":19000:0:99999:7:::"),
     ("bob", 40_002, "", ":19000:0:99999:7:::"),
@@ -32,6 +32,7 @@ const ACCOUNTS: [(&str, u32, &str, &str); 7] = [
     ("expired", 40_004, "", ":19000:0:99999:7::19000:"),
     ("unsure", 40_005, "", ":0:0:99999:7:::"),
     ("service", 900, "", ":19000:0:99999:7:::"),
+    ("Carla", 40_006, "", ":19000:0:99999:7:::"),
 ];
 
 const ALICE: u32 = 40_001;
@@ -120,8 +121,13 @@ fn mail_for_system_users_is_theirs() {
     assert_eq!(facts(&daemon.mailbox("root")), (0o660, 0, mail));
     assert_eq!(facts(&daemon.mailbox("service")), (0o660, 900, mail));
     assert_eq!((daemon.mail("alice").len(), daemon.mail("bob").len()), (1, 2));
-    let refused = daemon.smtp().send("sender@sender.test", &["nobody-here@here.test"], &letter("x", "x")).unwrap();
-    assert!(refused.starts_with("550"), "{refused}");
+    // Names in any case are those in lower case, as for Postfix and Dovecot: so nobody finds Carla.
+    for name in ["nobody-here", "Carla", "carla"] {
+        let refused = daemon.smtp().send("sender@sender.test", &[&format!("{name}@here.test")], &letter("x", "x")).unwrap();
+        assert!(refused.starts_with("550"), "{name}: {refused}");
+    }
+    assert!(daemon.send(&["Alice@here.test"], &letter("two", "text")).starts_with("250"));
+    assert_eq!((daemon.mail("alice").len(), daemon.mail("ALICE").len()), (2, 2));
     // Removed messages and flags are written to the same file.
     let mut pop3 = daemon.pop3("bob");
     pop3.ok("DELE 1").unwrap();
@@ -158,6 +164,7 @@ fn who_may_log_in() {
         ("pillarbox", PASSWORD),
         ("root", PASSWORD),
         ("nobody-here", PASSWORD),
+        ("Carla", PASSWORD),
     ] {
         assert!(Pop3::log_in(pop3, name, password).is_err(), "{name} {password:?}");
     }

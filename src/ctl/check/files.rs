@@ -146,7 +146,7 @@ fn mailboxes(entries: fs::ReadDir, findings: &mut Findings) {
     }
 }
 
-fn some_of(names: &[String]) -> String {
+pub fn some_of(names: &[String]) -> String {
     let named = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(NAMED) {
         0 => named,

@@ -1,9 +1,10 @@
 //! `pillarboxctl check`: is everything as it must be for mail to come and go?
 //!
 //! It looks for itself, so it works while the daemon is down, and for anybody; what the caller may not see it says. `files`:
-//! who may read and write what, and the room on the disk. `certificate`. `ports`: the daemon, and who else listens. `names`:
+//! who may read and write what, and the room on the disk. `accounts`: users of the system. `certificate`. `ports`: the daemon, and who else listens. `names`:
 //! what DNS tells others about this host. Each gives [`Findings`].
 
+mod accounts;
 mod certificate;
 mod files;
 mod names;
@@ -115,6 +116,7 @@ pub fn run(file: Option<&Path>, json: bool) -> Result<(), Failure> {
 
 fn look(config: &Config, file: &Path, findings: &mut Findings) {
     files::look(config, file, findings);
+    accounts::look(config, findings);
     certificate::look(config, findings);
     ports::look(config, findings);
     clock(findings);
