@@ -362,7 +362,8 @@ fn random_aliases_lead_where_a_plain_search_leads() {
                 let more: Vec<usize> = all.iter().filter_map(below).flatten().copied().collect();
                 all.extend(more);
             }
-            let expected: BTreeSet<String> = all.iter().filter(|target| below(target).is_none()).map(|target| key(*target)).collect();
+            let expected: BTreeSet<String> =
+                all.iter().filter(|target| below(target).is_none()).map(|target| key(*target)).collect();
             let ends = office.expand(&format!("a{start}@me.example").parse().unwrap()).unwrap().ends;
             let found: BTreeSet<String> = ends.iter().map(|(end, _)| end.key()).collect();
             assert_eq!(found.len(), ends.len(), "found twice: {text}");
