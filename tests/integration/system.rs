@@ -1,10 +1,11 @@
 //! Users of the system: accounts from passwd and shadow, files that are theirs. The daemon is started by root and sees accounts
 //! that only its own mounts have.
 
-use crate::common::{Daemon, Imap, PASSWORD, Pop3, Setup, is_root, letter, wait_for, with_mounts};
+use crate::common::{Daemon, Imap, PASSWORD, Pop3, Setup, is_root, letter, wait_for, with_input, with_mounts};
 use crate::runner::{note, skip};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -18,6 +19,7 @@ crate::tests![
     the_daemon_is_in_its_cage,
     what_a_forward_says_is_done_as_its_owner,
     lines_of_the_alias_file_are_done_as_its_user,
+    who_is_away_says_so_at_home,
 ];
 
 /// Of [`PASSWORD`], by `openssl passwd -6`.
@@ -375,4 +377,39 @@ fn lines_of_the_alias_file_are_done_as_its_user() {
     wait_for("the file", 60, || fs::read_to_string(&filed).ok().filter(|text| text.contains("Subject: filed\n")));
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
     assert_eq!((facts(&filed).1, daemon.wait_for_mail("alice", 1, 30).len()), (nobody.uid.as_raw(), 1));
+}
+
+/// The user's own file is read as that user, and only believed as a `.forward` is; what a user sets is the user's alone.
+fn who_is_away_says_so_at_home() {
+    let mut daemon = prepare(SYSTEM);
+    let wishes = |user: &str, mode: u32, uid: u32| {
+        let path = home(&daemon, user).join(".vacation");
+        fs::write(&path, format!("Subject: {user} is away\n\nSo long.\n")).unwrap();
+        set(&path, mode, uid, uid);
+    };
+    wishes("alice", 0o600, ALICE);
+    wishes("bob", 0o666, BOB);
+    daemon.start();
+    let send = |from: &str, to: &str| {
+        let letter = format!("From: {from}\r\nTo: {to}\r\nSubject: hello\r\n\r\ntext\r\n");
+        assert!(daemon.smtp().send(from, &[to], letter.as_bytes()).unwrap().starts_with("250"));
+    };
+    send("bob@here.test", "alice@here.test");
+    let reply = String::from_utf8(daemon.wait_for_mail("bob", 1, 30).remove(0)).unwrap();
+    assert!(reply.contains("Subject: alice is away\r\n") && reply.ends_with("So long.\r\n"), "{reply}");
+    send("alice@here.test", "bob@here.test");
+    daemon.wait_for_log(30, "event=unanswered mailbox=bob");
+    assert_eq!((daemon.mail("alice").len(), daemon.mail("bob").len()), (1, 2));
+    let tool = |uid: u32, words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pillarboxctl"));
+        command.arg("-f").arg(daemon.config()).arg("vacation").args(words).uid(uid).gid(uid);
+        with_input(command, b"Set.\n")
+    };
+    assert_eq!(tool(BOB, &["set", "alice"]).status.code(), Some(77));
+    assert_eq!(tool(BOB, &["show", "alice"]).status.code(), Some(77));
+    let output = tool(BOB, &["set", "bob", "--subject", "set by bob"]);
+    assert!(output.status.success(), "{output:?}");
+    send("alice@here.test", "bob@here.test");
+    let reply = String::from_utf8(daemon.wait_for_mail("alice", 2, 30).remove(1)).unwrap();
+    assert!(reply.contains("Subject: set by bob\r\n") && reply.ends_with("Set.\r\n"), "{reply}");
 }
