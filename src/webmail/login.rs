@@ -106,6 +106,7 @@ fn form(desk: &Desk<'_>, status: Status, told: &str, name: &str, next: &str) -> 
                     label { "Password" input type="password" name="password" autocomplete="current-password" required autofocus[!name.is_empty()]; }
                     @if !next.is_empty() { input type="hidden" name="next" value=(next); }
                     button.first type="submit" { "Log in" }
+                    p.quiet { a href="/setup" { "Set up a mail program" } }
                 }
             }
         },

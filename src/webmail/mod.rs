@@ -2,13 +2,14 @@
 //!
 //! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged in;
 //! `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
-//! `part`. What they need is pure: `choice` (which part of a message is shown), `clean` (HTML that strangers wrote), `query` (what
+//! `part`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of a message is shown), `clean` (HTML that strangers wrote), `query` (what
 //! is searched for), `reference`.
 //!
 //! A message is named by its folder, the folder's UIDVALIDITY and its UID: so no link or button, however old, is about another
 //! message. What changes something is a POST with the visit's form token, and its cookie never comes from another site.
 
 mod assets;
+mod autoconfig;
 mod choice;
 mod clean;
 mod frame;

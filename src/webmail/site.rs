@@ -1,7 +1,7 @@
 //! The table of pages, and what every answer carries.
 
 use super::visit::Visit;
-use super::{Server, assets, frame, list, login, message, part};
+use super::{Server, assets, autoconfig, frame, list, login, message, part};
 use crate::delivery::FileError;
 use crate::host::Account;
 use crate::httpd::{Method, Request, Response, Site, Status};
@@ -98,6 +98,9 @@ impl Site for Desk<'_> {
 impl Desk<'_> {
     fn page(&self, request: &mut Request<'_>, segments: &[&str]) -> Result<Response, Status> {
         let is_post = request.head.method == Method::Post;
+        if let Some(answer) = autoconfig::answer(self.server, request, segments) {
+            return answer;
+        }
         match (segments, is_post) {
             _ if request.head.method == Method::Other => return Ok(not_allowed("GET, HEAD, POST")),
             (["assets", name], false) => return assets::get(name),

@@ -2,6 +2,7 @@
 
 mod access;
 mod attacks;
+mod autoconfig;
 mod browser;
 mod hostile;
 mod pages;
@@ -9,5 +10,5 @@ mod pages;
 use crate::runner::Test;
 
 pub fn tests() -> Vec<Test> {
-    [access::tests(), attacks::tests(), hostile::tests(), pages::tests()].into_iter().flatten().collect()
+    [access::tests(), attacks::tests(), autoconfig::tests(), hostile::tests(), pages::tests()].into_iter().flatten().collect()
 }
