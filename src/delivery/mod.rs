@@ -5,13 +5,15 @@
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
 //! * `pickup`: what was left for us while we were not there.
-//! * `route`: where an address leads, by the configuration, `aliases` and `.forward` files; `search`: all ways to their ends.
-//!   `expand`: a recipient that stands for others.
+//! * `route`: where an address leads, by the configuration (`whose`), `aliases` and `.forward` files; `search`: all ways to their
+//!   ends. `expand`: a recipient that stands for others.
 //! * `local`, `remote`, `program`, `lines`: one try, for mailboxes here, for another host, which `mx` finds, for a program, and for
-//!   what lines of alias files name; `vacation`: the reply of who is away. `manner`: how a host is talked to, `sts`: what its domain says of that.
+//!   what lines of alias files name; `vacation`: the reply of who is away. `survey`: a look at a message before it is sent, `manner`: how a
+//!   host is talked to, `sts`: what its domain says of that, `answers`: what the host's own words mean.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back) unless another receiver is set (`alternative`), the rest waits (`schedule`).
-//! * `table`: what waits and for what, `lanes` to each destination, and what lies `ready` there; pure. `hosts`: who did not answer. `runner`: the thread that watches the time, and the delivery threads.
+//! * `table`: what waits and for what, `lanes` to each destination, and what lies `ready` there; pure. `hosts`: who did not
+//!   answer. `runner`: the thread that watches the time, and the delivery threads.
 //! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping. `clerk`: writes
 //!   down what other hosts have taken.
 //! * `operator`: what pillarboxctl asks for.
@@ -21,6 +23,7 @@
 
 mod aliases;
 mod alternative;
+mod answers;
 mod bounce;
 mod clerk;
 mod enclosure;
@@ -52,11 +55,13 @@ mod runner;
 mod schedule;
 mod search;
 mod sts;
+mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
 mod trace;
 mod vacation;
+mod whose;
 
 pub use aliases::{check as check_aliases, has_line as alias_file_has};
 pub use filing::{Batch, FileError, Filed};

@@ -3,8 +3,8 @@
 
 use super::clerk::{self, settle};
 use super::filing::FileError;
-use super::route::own_account;
 use super::schedule::{self, Next, Progress};
+use super::whose::own_account;
 use super::{Office, runner};
 use crate::host::Account;
 use crate::mail::{Act, Place};

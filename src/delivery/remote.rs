@@ -1,18 +1,19 @@
 //! One try for another host: who is asked, in which order, and what became of each recipient.
 
+use super::answers::{Unreached, milder, nobody, not_reached, secret, unreached, verdict};
 use super::bounce::Kind;
 use super::lanes::Lane;
 use super::manner::{Manner, Need, Proof, Secure};
 use super::mx::{self, Exchange};
 use super::outcome::{Relay, Trouble, Verdict};
 use super::sts::policy::Policy;
+use super::survey::{Survey, survey};
 use super::table::Task;
 use super::{Hop, Office, local, outcome, runner, schedule};
 use crate::config::Endpoint;
-use crate::mail::{Address, Envelope, Recipient, header, mailboxes};
-use crate::net::NetError;
-use crate::smtp::client::{Answer, Client, Failure, International, Parcel, Reply, Target, is_international};
-use crate::spool::{Entry, Message};
+use crate::mail::{Address, Recipient, mailboxes};
+use crate::smtp::client::{Answer, Client, Failure, Parcel, Target};
+use crate::spool::Entry;
 use std::cell::LazyCell;
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -28,12 +29,6 @@ const MOST_ADDRESSES: usize = 10;
 
 /// After that long no further address is asked.
 const LONGEST_SEARCH: Duration = Duration::from_secs(180);
-
-/// Why a host is not talked to that does not encrypt, or does not prove its name.
-const OF_SECRECY: [&str; 4] = ["4.7.0", "4.7.5", "4.7.10", "5.7.10"];
-
-/// Bytes of a message that are looked at at a time.
-const BLOCK: usize = 64 * 1024;
 
 /// An open conversation with the host of a hop.
 #[derive(Debug)]
@@ -81,14 +76,6 @@ struct Wanted {
     /// Rather one to a host that knows SMTPUTF8.
     utf8: bool,
     need: Need,
-}
-
-/// Why nobody could be talked to.
-enum Unreached {
-    /// It concerns the hop: everything that goes there waits.
-    Hop(Box<Trouble>),
-    /// It is decided.
-    Verdict(Verdict),
 }
 
 /// Tries one task; `line` is used, opened, and left open if it can take more. False: the host wants no more conversations
@@ -416,215 +403,5 @@ fn note(office: &Office, relay: &Relay, failure: &Failure, unreached: &Unreached
             hosts.failed(&relay.address, trouble, now, |failures| schedule::rest(&config.queue, failures));
         }
         _ => hosts.answered(&relay.address),
-    }
-}
-
-/// What is secret does not wait for a host to encrypt or to prove its name (RFC 8689 §4.2.1).
-fn secret(unreached: Unreached, need: Need) -> Unreached {
-    match unreached {
-        Unreached::Hop(trouble) if need == Need::Secret && OF_SECRECY.contains(&trouble.status.as_str()) => {
-            let trouble = Trouble { status: "5.7.10".to_owned(), ..*trouble };
-            Unreached::Verdict(Verdict::Failed(Box::new(trouble)))
-        }
-        other => other,
-    }
-}
-
-/// Of two hosts that could not be reached, that one of them never will be says nothing of the other.
-fn milder(before: Option<Unreached>, now: Unreached) -> Unreached {
-    match (before, now) {
-        (Some(Unreached::Hop(trouble)), Unreached::Verdict(_)) => Unreached::Hop(trouble),
-        (_, now) => now,
-    }
-}
-
-/// No host of the hop has an address.
-fn nobody(hop: &Hop) -> Unreached {
-    match hop {
-        Hop::Domain(domain) => {
-            let reason = format!("The hosts that should take mail for {domain} have no addresses.");
-            Unreached::Verdict(Verdict::Failed(Trouble::own("5.4.4", &reason)))
-        }
-        // A configured host is our own postmaster's concern: no sender gets to feel a slip there.
-        other => Unreached::Hop(Trouble::own("4.4.4", &format!("The host {other} has no address."))),
-    }
-}
-
-fn unreached(verdict: Verdict) -> Unreached {
-    match verdict {
-        Verdict::Deferred(trouble) => Unreached::Hop(trouble),
-        other => Unreached::Verdict(other),
-    }
-}
-
-fn not_reached(relay: &Relay, failure: &Failure, proof: Proof) -> Unreached {
-    let own = |status: &str, what: &str| Trouble::own(status, &format!("The host {} {what}.", relay.host)).at(relay);
-    Unreached::Hop(match failure {
-        // A host that never takes mail (RFC 7504 §3), and one that will not have us by that name.
-        Failure::Reply(_, reply) if matches!(reply.code, 521 | 556) => return Unreached::Verdict(said(reply, relay)),
-        Failure::Reply("to HELO", reply) if reply.is_permanent() => return Unreached::Verdict(said(reply, relay)),
-        Failure::Reply(_, reply) => own("4.4.0", "would not talk to us").saying(reply),
-        Failure::Net("while connecting", _) => own("4.4.1", "could not be reached").because(failure),
-        Failure::Net(_, NetError::Timeout) => own("4.4.1", "did not answer in time").because(failure),
-        Failure::Net(..) => own("4.4.2", "broke the connection off").because(failure),
-        // RFC 3463 §3.8, RFC 4954 §6. Ours to mend: no sender gets to feel it before his message has waited for days.
-        Failure::Tls(_) => own("4.7.5", "could not be talked to in secret").because(&wanted(failure, proof)),
-        Failure::Plain => own("4.7.10", "could not be talked to in secret").because(&wanted(failure, proof)),
-        Failure::Login(_, reply) => {
-            let trouble = own("4.7.8", "does not take our login").because(failure);
-            return Unreached::Hop(reply.iter().fold(trouble, |trouble, reply| trouble.saying(reply)));
-        }
-        Failure::Garbled(..) | Failure::Spool(_) | Failure::Ourselves => own("4.5.0", "did not speak SMTP").because(failure),
-    })
-}
-
-/// A failure to encrypt, with what wants it.
-fn wanted(failure: &Failure, proof: Proof) -> String {
-    match proof {
-        Proof::Nothing | Proof::Authority => failure.to_string(),
-        Proof::Dane => format!("{failure}; its TLSA records want it so"),
-        Proof::Sts => format!("{failure}; its domain's MTA-STS policy wants it so"),
-    }
-}
-
-/// What a recipient's answer means; `None`: ask again in the next transaction.
-fn verdict(answer: Answer, relay: &Relay, report: Option<Kind>) -> Option<Verdict> {
-    let own = |status: &str, reason: String| Trouble::own(status, &reason).at(relay);
-    let host = &relay.host;
-    Some(match answer {
-        Answer::Later => return None,
-        Answer::Taken(reply) => {
-            let said = own(&reply.status().to_string(), format!("The host {host} took it.")).saying(&reply);
-            Verdict::Delivered { said, report }
-        }
-        Answer::Refused(reply) => said(&reply, relay),
-        Answer::Broken(why) => Verdict::Deferred(own("4.4.2", format!("The connection to {host} broke off.")).because(&why)),
-        Answer::TooBig(most) => {
-            Verdict::Failed(own("5.3.4", format!("The message is too big: {host} takes up to {most} bytes.")))
-        }
-        Answer::NeedsUtf8(what) => {
-            let (status, what) = match what {
-                International::Sender => ("5.6.7", "The address of the sender is"),
-                International::Recipient => ("5.6.7", "The address is"),
-                International::Header => ("5.6.9", "The header of the message is"),
-            };
-            let reason = format!("{what} not in ASCII, and {host} can take nothing else there: it does not offer SMTPUTF8.");
-            Verdict::Failed(own(status, reason))
-        }
-        Answer::EightBit(why) => {
-            let reason =
-                format!("The message has 8-bit content, and {host} can only take 7-bit content. It can't be converted: {why}.");
-            Verdict::Failed(own(why.status(), reason))
-        }
-    })
-}
-
-/// What a reply means: 5xx is final, all else is not.
-fn said(reply: &Reply, relay: &Relay) -> Verdict {
-    let trouble = |what: &str| {
-        let reason = format!("The host {} {what}.", relay.host);
-        Trouble::own(&reply.status().to_string(), &reason).at(relay).saying(reply)
-    };
-    match reply.is_permanent() {
-        true => Verdict::Failed(trouble("refused it")),
-        false => Verdict::Deferred(trouble("would not take it now")),
-    }
-}
-
-/// What a server wants to know of a message beforehand.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-struct Survey {
-    /// Bytes in wire form, within a few quoted lines (RFC 1870 §6.3 asks for an estimate that is not too low).
-    size: u64,
-    eight_bit: bool,
-    /// Its header needs SMTPUTF8.
-    utf8: bool,
-    /// Its header says `TLS-Required: No` (RFC 8689 §3).
-    open: bool,
-}
-
-impl Survey {
-    /// What it wants of the line. What was said in the envelope goes before the header (RFC 8689 §4.1).
-    fn need(self, envelope: &Envelope) -> Need {
-        match () {
-            () if envelope.require_tls => Need::Secret,
-            () if self.open => Need::Open,
-            () => Need::Usual,
-        }
-    }
-}
-
-/// `utf8`: it came with SMTPUTF8, so what is not ASCII in its header is UTF-8. Of other headers nobody knows what they are; they
-/// go as they came.
-fn survey(message: &Message, utf8: bool) -> io::Result<Survey> {
-    let mut found = Survey::default();
-    let mut block = vec![0; usize::try_from(message.len()).unwrap_or(BLOCK).clamp(1, BLOCK)];
-    let mut offset = 0;
-    loop {
-        let read = message.read_at(&mut block, offset)?;
-        if read == 0 {
-            found.utf8 = utf8 && found.eight_bit && is_international(message)?;
-            return Ok(found);
-        }
-        let bytes = block.get(..read).unwrap_or_default();
-        if offset == 0 {
-            found.open = needs_no_tls(bytes);
-        }
-        found.size += (read + memchr::memchr_iter(b'\n', bytes).count()) as u64;
-        found.eight_bit |= !bytes.is_ascii();
-        offset += read as u64;
-    }
-}
-
-/// Does the one field of that name say so?
-fn needs_no_tls(head: &[u8]) -> bool {
-    let mut values = header::fields(head).filter(|field| field.is(head, "TLS-Required")).map(|field| field.value);
-    let value = values.next().and_then(|value| head.get(value)).unwrap_or_default();
-    header::unfold(value).eq_ignore_ascii_case(b"no") && values.next().is_none()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_header_can_waive_encryption() {
-        for (head, is_open) in [
-            ("TLS-Required: No\n\n", true),
-            ("tls-required:\n no \nSubject: x\n\n", true),
-            ("TLS-Required: yes\n\n", false),
-            ("TLS-Required: No\nTLS-Required: No\n\n", false),
-            ("Subject: x\n\nTLS-Required: No\n", false),
-        ] {
-            assert_eq!(needs_no_tls(head.as_bytes()), is_open, "{head}");
-        }
-    }
-
-    #[test]
-    fn a_survey_counts_wire_bytes() {
-        let of = |text: &[u8]| survey(&Message::Memory(Arc::new(text.to_vec())), false).unwrap();
-        assert_eq!(of(b"a\n\nb\n"), Survey { size: 8, ..Survey::default() });
-        let eight_bit = Survey { size: 300_003, eight_bit: true, ..Survey::default() };
-        assert_eq!(of(&[b"x\n".repeat(100_000), b"\xff\n".to_vec()].concat()), eight_bit);
-        assert_eq!(of(b""), Survey::default());
-    }
-
-    #[test]
-    fn a_header_beyond_ascii_is_found_at_any_depth() {
-        let of = |text: &str| survey(&Message::Memory(Arc::new(text.as_bytes().to_vec())), true).unwrap().utf8;
-        let multipart = "Content-Type: multipart/mixed; boundary=b\n\n--b\n";
-        for (text, found) in [
-            ("Subject: \u{fc}\n\nbody\n", true),
-            ("Subject: u\n\n\u{fc}\n", false),
-            (&format!("{multipart}Content-Description: \u{fc}\n\nu\n--b--\n"), true),
-            (&format!("{multipart}\n\u{fc}\n--b--\n\u{fc}\n"), false),
-            (&format!("{multipart}Content-Type: message/rfc822\n\nSubject: \u{fc}\n\nu\n--b--\n"), true),
-            (&format!("{multipart}Content-Type: message/global\n\nSubject: \u{fc}\n\nu\n--b--\n"), true),
-            (&format!("{multipart}Content-Type: message/global-headers\n\nSubject: \u{fc}\n--b--\n"), false),
-        ] {
-            assert_eq!(of(text), found, "{text}");
-        }
-        let unsaid = Message::Memory(Arc::new("Subject: \u{fc}\n\n".as_bytes().to_vec()));
-        assert!(!survey(&unsaid, false).unwrap().utf8);
     }
 }
