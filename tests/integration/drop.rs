@@ -57,6 +57,9 @@ fn mail_waits_for_the_daemon() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let [file] = <[PathBuf; 1]>::try_from(waiting(&daemon)).unwrap();
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o604);
+    // Who speaks SMTP needs somebody who answers.
+    let output = called(&daemon, "sendmail", &["-bs"], b"EHLO localhost\r\n");
+    assert!(output.status.code() == Some(75) && output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
     // As a user whose login is known from the file alone.
     if is_root() {
         std::os::unix::fs::chown(&file, Some(65534), None).unwrap();
