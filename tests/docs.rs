@@ -82,7 +82,7 @@ fn every_key_is_read() {
         let output = Command::new(env!("CARGO_BIN_EXE_pillarbox"))
             .args(["-n", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/etc/pillarbox.conf"), "-o"])
             .arg(match key.split_once('.') {
-                Some((table @ ("listen" | "route" | "relay" | "sender" | "alternative"), key)) => {
+                Some((table @ ("listen" | "route" | "relay" | "sender" | "alternative" | "dkim"), key)) => {
                     format!("{table}=[{{{key}=1.5}}]")
                 }
                 _ => format!("{key}=1.5"),

@@ -4,8 +4,8 @@ use super::read::{Section, Value, choice, list, number, one_or_list, text, text_
 use super::relay;
 use super::report::{Mark, Report, Source};
 use super::schema::{
-    Allow, Alternative, Checks, Config, Limits, Listen, Log, Outbound, Queue, Relay, Screen, Sender, Submission, Timeouts, Trust,
-    UserDatabase,
+    Allow, Alternative, Checks, Config, DkimKey, Limits, Listen, Log, Outbound, Queue, Relay, Screen, Sender, Submission,
+    Timeouts, Trust, UserDatabase,
 };
 use super::{listen, route, values};
 use std::collections::HashSet;
@@ -149,6 +149,7 @@ impl Draft {
             trust_ad: Trust::Local,
             outbound: Outbound { dane: true, mta_sts: true, ca: None, mta_sts_port: 443 },
             checks: Checks { verify: true, obey_dmarc: false },
+            dkim: Vec::new(),
             log: Log { syslog: true, level: log::LevelFilter::Info },
         };
         Draft {
@@ -378,6 +379,19 @@ impl Draft {
             }
             // What is said of an address goes before what is said of its domain.
             self.config.alternatives.sort_by_key(|one| !one.address.contains('@'));
+        }
+        if let Some(sections) = top.tables("dkim.", report) {
+            self.config.dkim.clear();
+            for section in sections {
+                section.refuse_unknown(report);
+                let name = |v: &Value<'_>| text(v, |given| Ok(values::domain_name(given)?.to_ascii_lowercase()));
+                let domain = section.must("domain", report, name);
+                let selector = section.must("selector", report, name);
+                let key = section.must("key", report, |v| text(v, |given| resolve(&self.base, given)));
+                if let (Some(domain), Some(selector), Some(key)) = (domain, selector, key) {
+                    self.config.dkim.push(DkimKey { domain, selector, key });
+                }
+            }
         }
         if let Some(sections) = top.tables("relay.", report) {
             self.relays.clear();

@@ -87,6 +87,9 @@ pub const KEYS: &[&str] = &[
     "outbound.mta_sts_port",
     "trust.verify",
     "trust.dmarc",
+    "dkim.domain",
+    "dkim.selector",
+    "dkim.key",
     "log.to",
     "log.level",
 ];
@@ -164,6 +167,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// What is asked of mail from strangers.
     pub checks: Checks,
+    /// What our users' mail is signed with.
+    pub dkim: Vec<DkimKey>,
     /// Of the log.
     pub log: Log,
 }
@@ -528,6 +533,17 @@ pub struct Checks {
     pub verify: bool,
     /// What its author's domain wants refused is refused; else it is only marked.
     pub obey_dmarc: bool,
+}
+
+/// A key that mail of a domain is signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DkimKey {
+    /// In lower case.
+    pub domain: String,
+    /// Under which its other half is published.
+    pub selector: String,
+    /// Its file (PEM).
+    pub key: PathBuf,
 }
 
 /// Which name servers are believed when they say that they have validated an answer (the AD bit, RFC 4035 §3.2.3).

@@ -1,12 +1,13 @@
 //! The operator's tool, and what every Unix program hands its mail to.
 //!
 //! `call` speaks with the daemon through its control socket, `show` puts the answers into words, `users` works on the users
-//! file itself, `check` looks whether all is well, `transfer` brings mail in and out, `sendmail` hands in mail by SMTP through a
+//! file itself, `check` looks whether all is well, `dkim` makes keys, `transfer` brings mail in and out, `sendmail` hands in mail by SMTP through a
 //! Unix socket.
 
 mod aliases;
 mod call;
 mod check;
+mod dkim;
 mod sendmail;
 mod show;
 mod transfer;
@@ -73,6 +74,8 @@ usage: pillarboxctl [-f FILE] COMMAND
     mailbox compact USER [FOLDER]   take back the room of removed messages
     import USER SOURCE [FOLDER]     bring in mail: a Maildir, mbox files, imaps://NAME@HOST
     export USER DIRECTORY [--mbox]  write all mail of a user as Maildir, or as mbox files
+    dkim make DOMAIN SELECTOR       make a key to sign mail with; with --ed25519 one of that kind, else RSA
+    dkim show                       what is to be published of the keys in use
     adopt HOST                      take over the mail of another host that is off for good
     user add|passwd NAME            the password comes from standard input
     user remove NAME
@@ -145,6 +148,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         return Err(usage("--json does not go with that"));
     }
     let config = || load(file.as_deref());
+    let conf_file = file.as_deref().unwrap_or(Path::new(config::DEFAULT_FILE));
     let ask = |request: &str| call::ask(&config()?.control, request);
     let show = |answer: &Value, plain: fn(&Value) -> Result<(), Failure>| if json { print_json(answer) } else { plain(answer) };
     match plain.as_slice() {
@@ -186,6 +190,9 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["import", user, source, folder] => transfer::import(&config()?, user, source, Some(folder), json),
         ["export", user, dir] => transfer::export(&config()?, user, dir, false, json),
         ["export", user, dir, "--mbox"] => transfer::export(&config()?, user, dir, true, json),
+        ["dkim", "make", domain, selector] => dkim::make(conf_file, domain, selector, false),
+        ["dkim", "make", domain, selector, "--ed25519"] => dkim::make(conf_file, domain, selector, true),
+        ["dkim", "show"] => dkim::show(&config()?),
         ["adopt", host] => show::adopted(&ask(&format!("adopt {host}"))?),
         ["user", "list"] => show(&users::list(&config()?)?, show::names),
         ["user", "add", name] => users::add(&config()?, name),

@@ -16,6 +16,7 @@ use super::services::{self, Foundation, Job, Services};
 use super::workers::Workers;
 use super::{Failure, cage, logger};
 use crate::auth::Gate;
+use crate::config::schema::DkimKey;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
 use crate::host::{Chain, Host, Monitor};
@@ -24,14 +25,16 @@ use crate::net::{Registry, dns::Resolver, tls::ServerTls};
 use crate::smtpd::Screen;
 use crate::spool::{self, Journal};
 use crate::sys::{Clock, Disk, RealDisk, SystemClock, exit, unix};
+use crate::trust::dkim::{Keyring, SigningKey};
 use crossbeam_channel::Receiver;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, getpid, getppid};
+use std::io;
 use std::panic::PanicHookInfo;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,7 +66,8 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     match &config.tls {
         Some(_) => load_tls(config).map(drop),
         None => Ok(()),
-    }
+    }?;
+    load_keyring(config).map(drop)
 }
 
 /// Starts, tells `ready`, serves until told to stop, stops. Gives the code to end with.
@@ -133,11 +137,12 @@ fn run_daemon(options: &Options, config: Config, ward: Option<Ward>, ready: Read
     let mut acceptor = Acceptor::new(limits.clone()).map_err(|error| Failure::new(exit::OSERR, error))?;
     acceptor.serve(&listeners::plan(&config)).map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
     let tls = config.tls.as_ref().map(|_| load_tls(&config)).transpose()?;
+    let keyring = load_keyring(&config)?;
     ward.as_ref().map_or(Ok(()), |ward| ward.give_up_rights(&config))?;
 
     let tls = tls.map_or_else(|| load_tls(&config), Ok)?;
     let monitor = ward.map(|ward| ward.monitor);
-    let mut daemon = Daemon::open(options, config, tls, monitor, acceptor, limits)?;
+    let mut daemon = Daemon::open(options, config, (tls, keyring), monitor, acceptor, limits)?;
     let shown = daemon.acceptor.shown();
     log::info!("started version={} pid={} {shown}", env!("CARGO_PKG_VERSION"), std::process::id());
     if let Some(monitor) = &daemon.monitor {
@@ -175,12 +180,27 @@ fn load_tls(config: &Config) -> Result<Arc<ServerTls>, Failure> {
     loaded.map(Arc::new).map_err(|error| Failure::new(exit::CONFIG, format!("certificate: {error}")))
 }
 
+fn load_keyring(config: &Config) -> Result<Keyring, Failure> {
+    keyring(config, |path| std::fs::read(path)).map_err(|what| Failure::new(exit::CONFIG, what))
+}
+
+/// The keys of DKIM; `read` gives what stands in a file. An error names the file.
+fn keyring(config: &Config, mut read: impl FnMut(&Path) -> io::Result<Vec<u8>>) -> Result<Keyring, String> {
+    let mut ring = Keyring::default();
+    for DkimKey { domain, selector, key: path } in &config.dkim {
+        let told = |error: &dyn std::fmt::Display| format!("dkim: {}: {error}", path.display());
+        let pem = read(path).map_err(|error| told(&error))?;
+        ring.add(domain, selector, SigningKey::from_pem(&pem).map_err(|error| told(&error))?);
+    }
+    Ok(ring)
+}
+
 impl Daemon {
     /// Opens journal and mailboxes, starts what delivers.
     fn open(
         options: &Options,
         config: Config,
-        tls: Arc<ServerTls>,
+        (tls, keyring): (Arc<ServerTls>, Keyring),
         monitor: Option<Arc<Monitor>>,
         acceptor: Acceptor,
         limits: Arc<Limits>,
@@ -205,6 +225,7 @@ impl Daemon {
         let secret = store.secret_for("scram").map_err(|error| Failure::new(exit::CANTCREAT, error))?;
         let resolver = Arc::new(Resolver::new(clock.clone(), &config.dns_servers).trusting(config.trust_ad));
         let delivery = Delivery::start(config.clone(), clock.clone(), host.clone(), journal, store.clone(), resolver.clone());
+        delivery.sign_with(keyring);
         delivery.pick_up();
         let greylist = config.spool.join("greylist").join(config.hostname.to_ascii_lowercase());
         let base = Foundation {
@@ -286,7 +307,7 @@ impl Daemon {
     }
 
     fn try_reload(&mut self) -> Result<(), String> {
-        let (config, tls) = self.read_again()?;
+        let (config, tls, keyring) = self.read_again()?;
         self.host.reload().map_err(|error| error.to_string())?;
         let plans = listeners::plan(&config);
         match &self.monitor {
@@ -303,12 +324,13 @@ impl Daemon {
         logger::set_level(&config.log, self.options.verbose);
         let config = Arc::new(config);
         self.base.delivery.reload(config.clone());
+        self.base.delivery.sign_with(keyring);
         self.services = Arc::new(Services::new(&self.base, config, tls));
         Ok(())
     }
 
-    /// The configuration as it is now, and its certificate, which only the monitor may be able to read.
-    fn read_again(&self) -> Result<(Config, Arc<ServerTls>), String> {
+    /// The configuration as it is now, its certificate, and the keys of DKIM: these only the monitor may be able to read.
+    fn read_again(&self) -> Result<(Config, Arc<ServerTls>, Keyring), String> {
         let (file, settings) = (self.options.file.as_deref(), &self.options.settings);
         let bundle = self.monitor.as_ref().map(|monitor| monitor.reload()).transpose().map_err(|error| error.to_string())?;
         let config = match &bundle {
@@ -319,13 +341,22 @@ impl Daemon {
         for key in keep_what_needs_a_restart(&mut config, &self.services.config) {
             log::warn!("reload key={key} (changed; that needs a restart)");
         }
-        let tls = match (&config.tls, bundle.and_then(|bundle| bundle.tls)) {
-            (Some((certificate, key)), Some((chain, secret))) => ServerTls::from_pem((certificate, &chain), (key, &secret))
-                .map(Arc::new)
-                .map_err(|error| format!("certificate: {error}"))?,
-            _ => load_tls(&config).map_err(|failure| failure.what)?,
+        let Some(bundle) = bundle else {
+            let told = |failure: Failure| failure.what;
+            let (tls, keyring) = (load_tls(&config).map_err(told)?, load_keyring(&config).map_err(told)?);
+            return Ok((config, tls, keyring));
         };
-        Ok((config, tls))
+        let mut secrets = bundle.secrets.into_iter();
+        let tls = match &config.tls {
+            Some((certificate, key)) => {
+                let (chain, secret) = (secrets.next().unwrap_or_default(), secrets.next().unwrap_or_default());
+                let loaded = ServerTls::from_pem((certificate, &chain), (key, &secret));
+                loaded.map(Arc::new).map_err(|error| format!("certificate: {error}"))?
+            }
+            None => load_tls(&config).map_err(|failure| failure.what)?,
+        };
+        let keyring = keyring(&config, |_| Ok(secrets.next().unwrap_or_default()))?;
+        Ok((config, tls, keyring))
     }
 
     /// No more accepting; farewells; what is arriving may finish; then the queue, then the last checkpoint.

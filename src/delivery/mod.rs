@@ -2,6 +2,7 @@
 //!
 //! * `post`: the one door. A [`Letter`] is mended (`mend`, `trace`) while it is written, committed to the journal, and then
 //!   makes its `first_round`: local copies at once, the rest to the queue-runner.
+//!   `sealing` signs it if it is a user's.
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
 //! * `pickup`: what was left for us while we were not there.
@@ -53,6 +54,7 @@ mod report;
 mod route;
 mod runner;
 mod schedule;
+mod sealing;
 mod search;
 mod sts;
 mod survey;
@@ -85,6 +87,7 @@ use crate::net::tls::ClientTls;
 use crate::spool::{Entry, Glance, Journal, SpoolError, SpoolId, Unsettled};
 use crate::sys::Clock;
 use crate::trust::Arrival;
+use crate::trust::dkim::Keyring;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -225,6 +228,8 @@ struct Office {
     /// Outcomes that could not be written yet.
     unwritten: Mutex<Vec<crate::spool::Outcome>>,
     stopping: AtomicBool,
+    /// What our users' mail is signed with.
+    keyring: RwLock<Arc<Keyring>>,
     /// How many programs run.
     programs: AtomicUsize,
 }
@@ -252,6 +257,10 @@ impl Office {
     /// The hosts that did not answer.
     fn hosts(&self) -> MutexGuard<'_, hosts::Hosts> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn is_stopping(&self) -> bool {
@@ -295,6 +304,7 @@ impl Delivery {
             expected: report::Expected::default(),
             unwritten: Mutex::default(),
             stopping: AtomicBool::new(false),
+            keyring: RwLock::default(),
             programs: AtomicUsize::new(0),
         });
         office.store.tell(Arc::new(report::Registrar::new(&office)));
@@ -315,6 +325,11 @@ impl Delivery {
     /// Picks up what was left in the drop directory, from now on.
     pub fn pick_up(&self) {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(pickup::start(&self.office));
+    }
+
+    /// Signs what users send with these keys, from now on.
+    pub fn sign_with(&self, keyring: Keyring) {
+        *self.office.keyring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keyring);
     }
 
     /// New configuration for what begins from now on.

@@ -1,9 +1,10 @@
 //! The one door for letters: from smtpd, from `sendmail`, and from this daemon itself.
 
 use super::mend::{self, EndScan, Facts, Mending, Missing};
+use super::sealing::Sealing;
 use super::{Office, PostError, Route, Trace, local, trace};
 use crate::auth::Shown;
-use crate::mail::{Address, Envelope, date};
+use crate::mail::{Address, Envelope, Origin, date};
 use crate::spool::{Draft, Outcome, SpoolId};
 use crate::trust::Checking;
 use std::io::{self, Write};
@@ -43,6 +44,9 @@ pub struct Letter {
     facts: Facts,
     /// Whether it comes from whom it says.
     checking: Option<Box<Checking>>,
+    /// It is a user's, and may be signed.
+    is_own: bool,
+    sealing: Option<Box<Sealing>>,
 }
 
 impl Post {
@@ -81,6 +85,7 @@ impl Letter {
             (Some(_), [one]) => Some(one.address.clone()),
             _ => None,
         };
+        let is_own = trace.submission && matches!(envelope.origin, Origin::User(_));
         let draft = office.journal.begin(envelope)?;
         Ok(Letter {
             office: office.clone(),
@@ -92,6 +97,8 @@ impl Letter {
             scan: EndScan::default(),
             facts: Facts::default(),
             checking: None,
+            is_own,
+            sealing: None,
         })
     }
 
@@ -125,7 +132,12 @@ impl Letter {
             self.write_head(&head, head.len());
         }
         match (self.wrong.take(), self.draft.take()) {
-            (None, Some(draft)) => Ok(draft),
+            (None, Some(mut draft)) => {
+                if let Some(sealing) = self.sealing.take() {
+                    self.seal(*sealing, &mut draft);
+                }
+                Ok(draft)
+            }
             (wrong, _) => Err(wrong.unwrap_or(PostError::Io("letter without draft".into()))),
         }
     }
@@ -148,6 +160,14 @@ impl Letter {
         local::first_round(&self.office, &entry, &self.facts.delivered_to);
         self.office.keeper.stir();
         Ok(id)
+    }
+
+    /// Signs it. What can't be signed goes as it is: its user can't help it.
+    fn seal(&self, sealing: Sealing, draft: &mut Draft) {
+        match sealing.finish(u64::try_from(self.office.clock.now().seconds()).unwrap_or(0)) {
+            Ok(fields) => draft.put_before(fields.as_bytes()),
+            Err(reason) => log::error!("msg={} event=not-signed reason={reason:?}", draft.id()),
+        }
     }
 
     /// Ends the checks, which takes as long as DNS takes, and puts what they came to on top.
@@ -200,6 +220,9 @@ impl Letter {
             return self.refuse(PostError::Loop);
         }
         out.extend_from_slice(rest);
+        if self.is_own {
+            self.sealing = Sealing::begin(self.office.keyring(), &out).map(Box::new);
+        }
         self.put(&out);
     }
 
@@ -220,6 +243,9 @@ impl Write for Letter {
         let Some(mut head) = self.head.take() else {
             if let Some(checking) = &mut self.checking {
                 checking.body(bytes);
+            }
+            if let Some(sealing) = &mut self.sealing {
+                sealing.push(bytes);
             }
             self.put(bytes);
             return Ok(bytes.len());

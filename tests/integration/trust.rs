@@ -1,9 +1,13 @@
 //! Mail from strangers is checked: by SPF, DKIM and DMARC, against a name server, and told on top of the message.
 //! The strangers come from behind a proxy, since what comes from this host is not checked.
 
-use crate::common::{Daemon, NameServer, Setup, Smtp, Talk, fixed_port, letter};
-use pillarbox::trust::dkim::{Body, SigningKey, sign};
+use crate::common::{Daemon, NameServer, PASSWORD, Setup, Sink, Smtp, Talk, fixed_port, letter, pillarboxctl, tool, wait_for};
+use pillarbox::net::dns::Resolver;
+use pillarbox::sys::SystemClock;
+use pillarbox::trust::dkim::{Body, SigningKey, Verifier, sign};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 crate::tests![
     what_was_found_stands_on_top,
@@ -11,6 +15,8 @@ crate::tests![
     our_own_are_not_checked,
     what_is_unwanted_is_refused,
     without_dns_nothing_is_lost,
+    what_users_send_is_signed,
+    keys_that_cannot_be_used,
 ];
 
 const KEY: &[u8] = include_bytes!("../trust/ed25519.pem");
@@ -153,4 +159,101 @@ fn without_dns_nothing_is_lost() {
     for found in [" spf=temperror reason=", " dkim=temperror reason=", " dmarc=temperror reason="] {
         assert!(told.contains(found), "{found}: {told}");
     }
+}
+
+/// What the signatures of a message in wire form come to, and their algorithms.
+fn verified(message: &[u8], names: &NameServer) -> Vec<String> {
+    let text = String::from_utf8(message.to_vec()).unwrap().replace("\r\n", "\n");
+    let (head, body) = text.split_once("\n\n").unwrap();
+    let mut verifier = Verifier::new(format!("{head}\n").as_bytes());
+    verifier.body(body.as_bytes());
+    let resolver = Resolver::new(Arc::new(SystemClock::default()), &[names.address]);
+    let told = |verdict: pillarbox::trust::dkim::Verdict| {
+        let algorithm = verdict.signer.map_or("?", |signer| signer.algorithm.name());
+        format!("{} {algorithm}{}", verdict.result.name(), verdict.reason)
+    };
+    verifier.finish(&resolver, 1_800_000_000).into_iter().map(told).collect()
+}
+
+/// Keys are made by the tool, published as it shows them, and what a user sends with them is valid at its other end.
+fn what_users_send_is_signed() {
+    tool("openssl");
+    let sink = Sink::start();
+    let config = format!(
+        "[[route]]\ndomain = \"far.test\"\nhost = \"{}\"\n\
+         [[dkim]]\ndomain = \"here.test\"\nselector = \"r\"\nkey = \"dkim/here.test.r.pem\"\n\
+         [[dkim]]\ndomain = \"here.test\"\nselector = \"e\"\nkey = \"dkim/here.test.e.pem\"\n",
+        sink.address
+    );
+    let mut daemon = Setup::default().config(&config).prepare();
+    for words in [&["dkim", "make", "here.test", "r"][..], &["dkim", "make", "Here.Test", "e", "--ed25519"]] {
+        let output = pillarboxctl(&daemon.config(), words, b"");
+        assert!(output.status.success() && output.stdout.ends_with(b".pem\"\n"), "{output:?}");
+        // A key that is there stays.
+        assert!(!pillarboxctl(&daemon.config(), words, b"").status.success());
+    }
+    for name in ["r", "e"] {
+        let mode = std::fs::metadata(daemon.path(&format!("dkim/here.test.{name}.pem"))).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let shown = String::from_utf8(pillarboxctl(&daemon.config(), &["dkim", "show"], b"").stdout).unwrap();
+    let options: Vec<String> = shown
+        .lines()
+        .map(|line| {
+            let (name, strings) = line.split_once(". IN TXT ( ").unwrap();
+            let strings = strings.strip_suffix(" )").unwrap().trim_matches('"').replace("\" \"", ",");
+            format!("--txt-record={name},{strings}")
+        })
+        .collect();
+    let names = NameServer::start(&options.iter().map(String::as_str).collect::<Vec<_>>());
+    daemon.start();
+    let mut smtp = Smtp::hello(daemon.at("submission")).unwrap();
+    assert!(smtp.log_in("alice", PASSWORD).unwrap().starts_with("235"));
+    let big = "a  line \r\n".repeat(60_000);
+    let mut send = |author: &str, to: &[&str], body: &str| {
+        let message = format!("From: {author}\r\nTo: x@far.test\r\nBcc: z@far.test\r\nSubject: x\r\n\r\n{body}");
+        assert!(smtp.send("alice@here.test", to, message.as_bytes()).unwrap().starts_with("250"));
+    };
+    send("alice@here.test", &["x@far.test", "bob@here.test"], "Hi\r\n");
+    send("Alice <alice@sub.here.test>", &["x@far.test"], &big);
+    send("alice@other.test", &["x@far.test"], "Hi\r\n");
+    // What comes from elsewhere is not signed, whoever it says it is.
+    assert!(daemon.send(&["bob@here.test"], b"From: alice@here.test\r\n\r\nHi\r\n").starts_with("250"));
+    wait_for("three messages", 60, || (sink.count() == 3).then_some(()));
+    let mut arrived: Vec<Vec<u8>> = sink.arrived().into_iter().map(|arrived| arrived.message).collect();
+    arrived.sort_by_key(|message| !String::from_utf8_lossy(message).contains("From: alice@here"));
+    let both = ["pass rsa-sha256", "pass ed25519-sha256"];
+    for message in arrived {
+        let text = String::from_utf8_lossy(&message).into_owned();
+        let expected = if text.contains("alice@other.test") { &[][..] } else { &both };
+        assert_eq!(verified(&message, &names), expected, "{}", text.chars().take(2000).collect::<String>());
+        assert!(text.contains("Subject: x") && !text.contains("Bcc"));
+    }
+    let bob = daemon.mail("bob");
+    assert_eq!((verified(&bob[0], &names), verified(&bob[1], &names).len()), (both.map(str::to_owned).to_vec(), 0));
+}
+
+fn keys_that_cannot_be_used() {
+    let config = "[[dkim]]\ndomain = \"here.test\"\nselector = \"s\"\nkey = \"s.pem\"\n";
+    let mut daemon = Setup::default().config(config).prepare();
+    let key = daemon.path("s.pem");
+    let check =
+        || std::process::Command::new(env!("CARGO_BIN_EXE_pillarbox")).arg("-n").arg("-f").arg(daemon.config()).output().unwrap();
+    for (text, why) in [(None, "No such file"), (Some("x"), "")] {
+        text.iter().for_each(|text| std::fs::write(&key, text).unwrap());
+        let output = check();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("dkim: ") && said.contains("s.pem: ") && said.contains(why), "{said}");
+    }
+    std::fs::write(&key, KEY).unwrap();
+    assert!(check().status.success());
+    // A reload with a bad key leaves the good one in use.
+    daemon.start();
+    std::fs::write(&key, "x").unwrap();
+    assert!(!daemon.ctl(&["reload"]).status.success());
+    let mut smtp = Smtp::hello(daemon.at("submission")).unwrap();
+    assert!(smtp.log_in("alice", PASSWORD).unwrap().starts_with("235"));
+    let message = b"From: alice@here.test\r\n\r\nHi\r\n";
+    assert!(smtp.send("alice@here.test", &["bob@here.test"], message).unwrap().starts_with("250"));
+    assert!(String::from_utf8_lossy(&daemon.mail("bob")[0]).contains("DKIM-Signature: v=1; a=ed25519-sha256;"));
 }

@@ -259,7 +259,7 @@ impl Clerk {
         }
     }
 
-    /// The text of the configuration, certificate and key. What can't change while the daemon runs stays as it is.
+    /// The text of the configuration, certificate and keys. What can't change while the daemon runs stays as it is.
     fn reload(&mut self) -> Reply {
         let file = self.options.file.as_deref();
         let told = |report: config::Report| io::Error::new(ErrorKind::InvalidData, report.to_string());
@@ -268,8 +268,11 @@ impl Clerk {
         supervise::keep_what_needs_a_restart(&mut config, &self.config);
         let mut files = vec![in_memory(text.as_bytes())?];
         if let Some((certificate, key)) = &config.tls {
-            files.push(in_memory(&pem(certificate)?)?);
-            files.push(in_memory(&pem(key)?)?);
+            files.push(in_memory(&pem("certificate", certificate)?)?);
+            files.push(in_memory(&pem("certificate", key)?)?);
+        }
+        for dkim in &config.dkim {
+            files.push(in_memory(&pem("dkim", &dkim.key)?)?);
         }
         self.candidate = config;
         Ok((Answer::Done, files))
@@ -319,8 +322,8 @@ fn checked(facts: &Environment) -> io::Result<Vec<(&'static str, String)>> {
     facts.iter().map(check).collect()
 }
 
-fn pem(path: &Path) -> io::Result<Vec<u8>> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("certificate: {}: {error}", path.display()));
+fn pem(what: &str, path: &Path) -> io::Result<Vec<u8>> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{what}: {}: {error}", path.display()));
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MOST_PEM).read_to_end(&mut bytes)).map_err(named)?;
     Ok(bytes)

@@ -49,8 +49,9 @@ pub struct Monitor {
 pub struct Bundle {
     /// The text of the configuration file.
     pub text: String,
-    /// Certificate and key, in PEM, if the configuration names some.
-    pub tls: Option<(Vec<u8>, Vec<u8>)>,
+    /// What stands in the files that only root may be able to read: certificate and key, if the configuration names some, and
+    /// then the keys of DKIM, in its order.
+    pub secrets: Vec<Vec<u8>>,
 }
 
 impl Monitor {
@@ -69,11 +70,8 @@ impl Monitor {
     pub fn reload(&self) -> io::Result<Bundle> {
         let mut files = self.done(&Question::Reload)?.into_iter().map(fs::File::from);
         let text = String::from_utf8(content(files.next())?).map_err(|_| unheard())?;
-        let tls = match (files.next(), files.next()) {
-            (None, None) => None,
-            (certificate, key) => Some((content(certificate)?, content(key)?)),
-        };
-        Ok(Bundle { text, tls })
+        let secrets = files.map(|file| content(Some(file))).collect::<io::Result<_>>()?;
+        Ok(Bundle { text, secrets })
     }
 
     /// A socket that listens at an address of that configuration. None: this host has no such address.

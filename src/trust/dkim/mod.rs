@@ -1,15 +1,18 @@
 //! DKIM (RFC 6376, RFC 8301, RFC 8463): has a domain signed this message?
 //!
-//! `signature` is the field that says so, `key` the record it leads to, `canon` what of a message counts, `fields` its header; `sign` makes one.
+//! `signature` is the field that says so, `key` the record it leads to, `canon` what of a message counts, `fields` its header; `sign` makes one, with
+//! a key of the `keyring`.
 
 mod canon;
 mod fields;
 mod key;
+mod keyring;
 mod sign;
 mod signature;
 #[cfg(test)]
 mod tests;
 
+pub use keyring::Keyring;
 pub use sign::{Body, SigningKey, sign};
 pub use signature::Algorithm;
 

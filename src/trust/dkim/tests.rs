@@ -253,3 +253,26 @@ fn bombs_are_cheap() {
     assert_eq!(verify(&header, &zone), ["permerror no key"; 8]);
     assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn keys_of_domains() {
+    let mut ring = Keyring::default();
+    for (domain, selector, pem) in [("a.test", "r", RSA), ("a.test", "e", ED25519), ("b.a.test", "e", ED25519)] {
+        ring.add(domain, selector, SigningKey::from_pem(pem).unwrap());
+    }
+    for (author, domain) in [
+        ("a.test", Some("a.test")),
+        ("x.a.test", Some("a.test")),
+        ("b.a.test", Some("b.a.test")),
+        ("x.b.a.test", Some("b.a.test")),
+        ("xa.test", None),
+        ("test", None),
+    ] {
+        assert_eq!(ring.signs_for(author), domain, "{author}");
+    }
+    let header = "From: u@a.test\n";
+    let fields = ring.sign("a.test", header.as_bytes(), Body::default(), NOW).unwrap();
+    let record = |selector, pem| format!("{selector}._domainkey.a.test TXT {}\n", SigningKey::from_pem(pem).unwrap().record());
+    let zone = Zone::new(&(record("r", RSA) + &record("e", ED25519)));
+    assert_eq!(verify(&format!("{fields}{header}\n"), &zone), ["pass", "pass"]);
+}
