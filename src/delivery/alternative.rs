@@ -9,7 +9,7 @@ use super::bounce::Kind;
 use super::expand::{self, Sender};
 use super::local::{self, Pace};
 use super::outcome::{Case, Trouble};
-use super::report::{draft_of, wishes};
+use super::report::{drafts_of, wishes};
 use super::route::{End, To};
 use super::{Office, PostError, Route};
 use crate::auth::Shown;
@@ -75,12 +75,12 @@ pub(super) fn divert(office: &Arc<Office>, entry: &Entry, diverted: &[Diversion]
             _ => To::Nobody,
         };
         let end = End { address: to.clone(), to: end };
-        let own = entry.envelope.reverse_path.0.as_ref().filter(|_| office.is_foreign(&end));
+        let own = entry.envelope.sender(*index).0.as_ref().filter(|_| office.is_foreign(&end));
         let sender = match own.and_then(|sender| office.sends_on_as(sender, recipient.address.domain())) {
             Some(rewritten) => Sender::Rewritten(rewritten),
             None => Sender::Same,
         };
-        let envelope = expand::envelope(entry, recipient, &sender, &[end], true);
+        let envelope = expand::envelope(entry, *index, recipient, &sender, &[end], true);
         drafts.push(expand::write(office, entry, recipient, envelope)?);
         settles.push(Outcome {
             id: entry.id,
@@ -95,7 +95,7 @@ pub(super) fn divert(office: &Arc<Office>, entry: &Entry, diverted: &[Diversion]
         }
     }
     if !told.is_empty() {
-        drafts.extend(draft_of(office, entry, Kind::Diverted, &told)?);
+        drafts.extend(drafts_of(office, entry, Kind::Diverted, &told)?);
     }
     let entries = Draft::commit_all(drafts, &settles)?;
     office.table().settled(entry.id, &indices(diverted));

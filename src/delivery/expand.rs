@@ -10,7 +10,7 @@ use super::bounce::Kind;
 use super::local::{self, Pace};
 use super::outcome::{Case, Trouble, Verdict};
 use super::program;
-use super::report::{self, draft_of};
+use super::report::{self, drafts_of};
 use super::route::{End, To};
 use super::search::Walk;
 use super::{Office, Route};
@@ -64,14 +64,18 @@ pub(super) fn expand(
     match send(office, entry, &expanded) {
         Ok(entries) => {
             office.table().settled(entry.id, &indices);
-            for new in entries {
-                let delivered_to = local::head(&new.message).map(|head| local::delivered_to(&head)).unwrap_or_default();
-                local::round(office, &new, &delivered_to, pace);
-            }
+            rounds(office, &entries, pace);
         }
         Err(error) => decided.extend(indices.into_iter().map(|index| (index, Verdict::own_trouble(&error)))),
     }
     decided
+}
+
+fn rounds(office: &Arc<Office>, entries: &[Entry], pace: &mut Pace) {
+    for new in entries {
+        let delivered_to = local::head(&new.message).map(|head| local::delivered_to(&head)).unwrap_or_default();
+        local::round(office, new, &delivered_to, pace);
+    }
 }
 
 /// The mailboxes that get a copy anyhow.
@@ -112,7 +116,7 @@ fn look(office: &Office, entry: &Entry, index: u32, delivered_to: &[String]) -> 
 /// Without those that get a copy already.
 fn parts(office: &Office, entry: &Entry, index: u32, walk: Walk<End>, known: &mut HashSet<String>) -> BTreeMap<Sender, Vec<End>> {
     let mut parts: BTreeMap<Sender, Vec<End>> = BTreeMap::new();
-    let sender = entry.envelope.reverse_path.0.as_ref();
+    let sender = entry.envelope.sender(index).0.as_ref();
     let own = super::address(entry, index).map(Address::domain);
     let rewritten = sender.zip(own).and_then(|(sender, own)| office.sends_on_as(sender, own));
     for (end, owner) in walk.ends {
@@ -139,7 +143,7 @@ fn send(office: &Arc<Office>, entry: &Entry, expanded: &[Expanded]) -> Result<Ve
         let Some(recipient) = super::recipient(entry, *index) else { continue };
         let count: usize = parts.values().map(Vec::len).sum();
         for (sender, ends) in parts {
-            let envelope = envelope(entry, recipient, sender, ends, count == 1);
+            let envelope = envelope(entry, *index, recipient, sender, ends, count == 1);
             drafts.push(write(office, entry, recipient, envelope)?);
         }
         // Who hears of it (RFC 3461 §5.2.7): from the list itself, or else that it went to several.
@@ -163,7 +167,7 @@ fn send(office: &Arc<Office>, entry: &Entry, expanded: &[Expanded]) -> Result<Ve
     for (kind, cases) in [(Kind::Delivered, listed), (Kind::Expanded, aliased)] {
         if !cases.is_empty() {
             let report =
-                draft_of(office, entry, kind, &cases).map_err(|error| SpoolError::Io(io::Error::other(error.to_string())))?;
+                drafts_of(office, entry, kind, &cases).map_err(|error| SpoolError::Io(io::Error::other(error.to_string())))?;
             drafts.extend(report);
         }
     }
@@ -175,10 +179,10 @@ fn send(office: &Arc<Office>, entry: &Entry, expanded: &[Expanded]) -> Result<Ve
 
 /// What is said of it on its new way. For a list nothing is taken over of what the sender wants to hear (RFC 3461 §5.2.7.1); for
 /// the only one that an address stands for, all (§5.2.7.2); for several, all but of success (§5.2.7.3 c).
-pub(super) fn envelope(entry: &Entry, recipient: &Recipient, sender: &Sender, ends: &[End], is_only: bool) -> Envelope {
+pub(super) fn envelope(entry: &Entry, index: u32, recipient: &Recipient, sender: &Sender, ends: &[End], is_only: bool) -> Envelope {
     let old = &*entry.envelope;
     let (reverse_path, is_list) = match sender {
-        Sender::Same => (old.reverse_path.clone(), false),
+        Sender::Same => (old.sender(index).clone(), false),
         Sender::Rewritten(address) => (ReversePath(Some(address.clone())), false),
         Sender::Owner(address) => (ReversePath(Some(address.clone())), true),
     };

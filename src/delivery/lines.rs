@@ -19,8 +19,8 @@ pub(super) fn run(office: &Arc<Office>, task: &Task) {
             return Verdict::no_user();
         };
         match named(office, line) {
-            Ok(named) if named.command().is_some() => command(office, entry, address, &named),
-            Ok(named) => append(office, entry, address, &named),
+            Ok(named) if named.command().is_some() => command(office, entry, index, address, &named),
+            Ok(named) => append(office, entry, index, address, &named),
             Err(error) => Verdict::own_trouble(&error),
         }
     });
@@ -38,17 +38,17 @@ fn named(office: &Office, line: &Line) -> io::Result<host::Line> {
     Ok(host::Line { of, number: usize::try_from(line.number).unwrap_or(usize::MAX), text: line.text.clone() })
 }
 
-fn command(office: &Office, entry: &Entry, address: &Address, line: &host::Line) -> Verdict {
+fn command(office: &Office, entry: &Entry, index: u32, address: &Address, line: &host::Line) -> Verdict {
     let what = format!("{:?}", line.text);
-    program::attempt(office, entry, address, &what, |input, environment, is_over| {
+    program::attempt(office, entry, index, address, &what, |input, environment, is_over| {
         office.host.run_line(line, Job { environment, input }, is_over)
     })
 }
 
-fn append(office: &Office, entry: &Entry, address: &Address, line: &host::Line) -> Verdict {
+fn append(office: &Office, entry: &Entry, index: u32, address: &Address, line: &host::Line) -> Verdict {
     let opened = office.host.open_line(line).map_err(MailboxError::from);
     let appended = opened.and_then(|file| match file {
-        Some(file) => plain::append(&*file, &entry.envelope.reverse_path, address, entry.time, &entry.message),
+        Some(file) => plain::append(&*file, entry.envelope.sender(index), address, entry.time, &entry.message),
         // It is to be thrown away.
         None => Ok(()),
     });

@@ -26,7 +26,7 @@ pub(super) fn copy_of(entry: &Entry, index: u32) -> Option<Copy<'_>> {
     let recipient = super::recipient(entry, index)?;
     let arrival = match recipient.place.as_deref() {
         None | Some(Place { act: Act::Deliver, .. }) => {
-            Arrival::Delivered { return_path: &entry.envelope.reverse_path, delivered_to: &recipient.address, time: entry.time }
+            Arrival::Delivered { return_path: entry.envelope.sender(index), delivered_to: &recipient.address, time: entry.time }
         }
         Some(Place { act: Act::File(filing), .. }) => Arrival::Filed(filing),
         Some(Place { act: Act::Remove { .. }, .. }) => return None,

@@ -27,7 +27,7 @@ const MOST_TOLD: usize = 600;
 pub(super) fn run(office: &Arc<Office>, program: &Program, task: &Task) {
     let words = format!("{:?}", program.words);
     let mut circle: Option<Vec<String>> = None;
-    serve(office, task, |entry, _, address| {
+    serve(office, task, |entry, index, address| {
         if circle.is_none() {
             match local::head(&entry.message) {
                 Ok(head) => circle = Some(local::delivered_to(&head)),
@@ -38,7 +38,7 @@ pub(super) fn run(office: &Arc<Office>, program: &Program, task: &Task) {
             let reason = "The message has been with this program before: it goes in a circle.";
             return Verdict::Failed(Trouble::own("5.4.6", reason));
         }
-        attempt(office, entry, address, &words, |input, environment, is_over| {
+        attempt(office, entry, index, address, &words, |input, environment, is_over| {
             office.host.run_program(program, Job { environment, input }, is_over)
         })
     });
@@ -74,6 +74,7 @@ pub(super) fn serve(office: &Arc<Office>, task: &Task, mut give: impl FnMut(&Ent
 pub(super) fn attempt(
     office: &Office,
     entry: &Entry,
+    index: u32,
     address: &Address,
     what: &str,
     run: impl FnOnce(File, &[(&str, String)], &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)>,
@@ -81,11 +82,11 @@ pub(super) fn attempt(
     let config = office.config();
     let dir = config.spool.join("tmp");
     let file = std::fs::create_dir_all(&dir).and_then(|()| tempfile::tempfile_in(&dir));
-    let input = match file.and_then(|file| write(file, entry, address)) {
+    let input = match file.and_then(|file| write(file, entry, index, address)) {
         Ok(input) => input,
         Err(error) => return Verdict::own_trouble(&error),
     };
-    let sender = entry.envelope.reverse_path.to_string();
+    let sender = entry.envelope.sender(index).to_string();
     let facts = [
         ("SENDER", sender),
         ("RECIPIENT", address.to_string()),
@@ -173,8 +174,8 @@ fn clean_lines(said: &[u8]) -> String {
 }
 
 /// The message with LF line ends, as a mailbox would have it but without its `From ` line.
-fn write(mut file: File, entry: &Entry, address: &Address) -> io::Result<File> {
-    let ReversePath(sender) = &entry.envelope.reverse_path;
+fn write(mut file: File, entry: &Entry, index: u32, address: &Address) -> io::Result<File> {
+    let ReversePath(sender) = entry.envelope.sender(index);
     let sender = sender.as_ref().map_or_else(String::new, Address::to_string);
     file.write_all(format!("Return-Path: <{sender}>\nDelivered-To: {address}\n").as_bytes())?;
     copy(&entry.message, &mut file)?;

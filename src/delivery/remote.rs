@@ -170,12 +170,16 @@ fn deliver(
     let mut verdicts = Vec::new();
     let hidden = hidden(entry, &left).map_err(|error| Unreached::Verdict(Verdict::own_trouble(&error)))?;
     left.make_contiguous().sort_by_key(|(index, _)| hidden.contains(index));
-    while let Some(is_hidden) = left.front().map(|(index, _)| hidden.contains(index)) {
-        let together = left.iter().take(MOST_RECIPIENTS).take_while(|(index, _)| hidden.contains(index) == is_hidden).count();
+    while let Some((first, Recipient { sender, .. })) = left.front().copied() {
+        let goes_with = |(index, recipient): &&(u32, &Recipient)| {
+            hidden.contains(index) == hidden.contains(&first) && recipient.sender == *sender
+        };
+        let together = left.iter().take(MOST_RECIPIENTS).take_while(goes_with).count();
+        let envelope = sender.as_deref().map(|sender| entry.envelope.from(sender));
         let now: Vec<(u32, &Recipient)> = left.drain(..together).collect();
         let recipients: Vec<&Recipient> = now.iter().map(|(_, recipient)| *recipient).collect();
         let parcel = Parcel {
-            envelope: &entry.envelope,
+            envelope: envelope.as_ref().unwrap_or(&entry.envelope),
             recipients: &recipients,
             size: survey.size,
             eight_bit: survey.eight_bit,

@@ -8,10 +8,10 @@
 use super::bounce::{self, Kind, Notice};
 use super::enclosure::Enclosure;
 use super::outcome::{Case, Trouble};
-use super::{Letter, Office, PostError, Route, Trace};
+use super::{Letter, Office, PostError, Route, Trace, local};
 use crate::auth::Shown;
 use crate::mail::dsn::{Notify, Return};
-use crate::mail::{Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath, date};
+use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath, date};
 use crate::mailbox::Ledger;
 use crate::smtp::client::{is_convertible, is_international};
 use crate::spool::{Draft, Entry, Journal, Message, Outcome, SpoolError, SpoolId};
@@ -32,7 +32,8 @@ pub(super) fn wishes(entry: &Entry, index: u32) -> Notify {
     }
 }
 
-/// Sends a report to the sender of a message; it is the outcome of those it tells of.
+/// Sends a report to the sender of a message, or one to each of those that its recipients have; they are the outcome of those
+/// they tell of.
 pub(super) fn report(
     office: &Arc<Office>,
     entry: &Entry,
@@ -40,20 +41,36 @@ pub(super) fn report(
     cases: &[Case],
     settles: Vec<Outcome>,
 ) -> Result<(), PostError> {
-    match letter(office, entry, kind, cases)? {
-        Some(letter) => letter.send_settling(settles).map(drop),
-        None => Ok(()),
+    let parts = by_sender(entry, cases);
+    if let [(sender, cases)] = parts.as_slice() {
+        return letter(office, entry, kind, sender, cases)?.send_settling(settles).map(drop);
     }
+    for entry in Draft::commit_all(drafts_of(office, entry, kind, cases)?, &settles)? {
+        local::first_round(office, &entry, &[]);
+    }
+    office.keeper.stir();
+    Ok(())
 }
 
-/// A report that is to be committed with others.
-pub(super) fn draft_of(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case]) -> Result<Option<Draft>, PostError> {
-    letter(office, entry, kind, cases)?.map(Letter::into_draft).transpose()
+/// Most have one sender for all.
+fn by_sender<'a>(entry: &'a Entry, cases: &[Case]) -> Vec<(&'a Address, Vec<Case>)> {
+    let mut found: BTreeMap<&Address, Vec<Case>> = BTreeMap::new();
+    for case in cases {
+        if let Some(sender) = &entry.envelope.sender(case.0).0 {
+            found.entry(sender).or_default().push(case.clone());
+        }
+    }
+    found.into_iter().collect()
 }
 
-/// A report, written. None: there is nobody to tell.
-fn letter(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case]) -> Result<Option<Letter>, PostError> {
-    let Some(sender) = &entry.envelope.reverse_path.0 else { return Ok(None) };
+/// Reports that are to be committed with others.
+pub(super) fn drafts_of(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case]) -> Result<Vec<Draft>, PostError> {
+    let draft = |(sender, cases): (&Address, Vec<Case>)| letter(office, entry, kind, sender, &cases)?.into_draft();
+    by_sender(entry, cases).into_iter().map(draft).collect()
+}
+
+/// A report, written.
+fn letter(office: &Arc<Office>, entry: &Entry, kind: Kind, sender: &Address, cases: &[Case]) -> Result<Letter, PostError> {
     // Our own words are in eight bits for mailboxes here alone: a host on the way to others may have no room for the eighth.
     let stays_here = matches!(office.route(sender), Ok(Route::Local(_)));
     let enclosed = enclosed(entry, kind, stays_here).map_err(|error| PostError::Io(error.to_string()))?;
@@ -93,7 +110,7 @@ fn letter(office: &Arc<Office>, entry: &Entry, kind: Kind, cases: &[Case]) -> Re
     letter.write_all(&text).map_err(|error| PostError::Io(error.to_string()))?;
     counters::REPORTS_SENT.count();
     log::info!("msg={} event=reported to=<{}> report={id}", entry.id, Shown(&sender.to_string()));
-    Ok(Some(letter))
+    Ok(letter)
 }
 
 /// The report as it can go. One that may have to be made 7-bit on its way, and can't be, might not arrive at all: it gives back

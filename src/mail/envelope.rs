@@ -38,6 +38,8 @@ pub struct Recipient {
     pub line: Option<Box<Line>>,
     /// Of what its sender wants to hear.
     pub dsn: RcptDsn,
+    /// Whom to tell of failures for this one, if not who is told for the others: what comes back then tells for whom it does.
+    pub sender: Option<Box<ReversePath>>,
 }
 
 /// A line that names a file or a command.
@@ -97,7 +99,7 @@ pub struct Filing {
 
 impl From<Address> for Recipient {
     fn from(address: Address) -> Recipient {
-        Recipient { address, place: None, line: None, dsn: RcptDsn::default() }
+        Recipient { address, place: None, line: None, dsn: RcptDsn::default(), sender: None }
     }
 }
 
@@ -138,6 +140,25 @@ impl Envelope {
     /// The recipient of this index.
     pub fn recipient(&self, index: u32) -> Option<&Recipient> {
         self.recipients.get(usize::try_from(index).ok()?)
+    }
+
+    /// Whom to tell of failures for a recipient.
+    pub fn sender(&self, index: u32) -> &ReversePath {
+        self.recipient(index).and_then(|recipient| recipient.sender.as_deref()).unwrap_or(&self.reverse_path)
+    }
+
+    /// The same without recipients, as from another sender.
+    pub fn from(&self, sender: &ReversePath) -> Envelope {
+        Envelope {
+            reverse_path: sender.clone(),
+            recipients: Vec::new(),
+            body: self.body,
+            utf8: self.utf8,
+            dsn: self.dsn.clone(),
+            require_tls: self.require_tls,
+            release: self.release.clone(),
+            origin: self.origin.clone(),
+        }
     }
 
     /// From when a message that was taken then may be delivered (RFC 4865).

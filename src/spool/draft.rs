@@ -16,6 +16,7 @@ use super::{Entry, Message, Outcome, SpoolError, SpoolId, Status};
 use crate::mail::Envelope;
 use crate::mail::mboxrd::Quoter;
 use crate::sys::{File, Open, Time};
+use std::collections::HashSet;
 use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -123,7 +124,7 @@ impl Draft {
     }
 
     /// Commits messages of one journal together: all survive a power cut from then on, and so do the outcomes of others that come
-    /// with them, or none is kept, as with [`Draft::commit`]. All these outcomes settle.
+    /// with them, or none is kept, as with [`Draft::commit`]. All outcomes of others settle.
     pub fn commit_all(mut drafts: Vec<Draft>, settles: &[Outcome]) -> Result<Vec<Entry>, SpoolError> {
         let Some(first) = drafts.first() else { return Ok(Vec::new()) };
         let (journal, id) = (first.journal.clone(), first.id);
@@ -135,10 +136,13 @@ impl Draft {
         let ticket = Ticket::new();
         let watch = ticket.watch();
         let mut jobs = Vec::with_capacity(drafts.len());
+        let ids: HashSet<SpoolId> = drafts.iter().map(|draft| draft.id).collect();
+        let (own, settles): (Vec<Outcome>, Vec<Outcome>) = settles.iter().cloned().partition(|outcome| ids.contains(&outcome.id));
         for ((index, draft), message) in (0..).zip(&mut drafts).zip(&messages) {
             let group = (count > 1).then_some(Group { id, index, count });
-            let settles = if index == 0 { settles } else { &[] };
-            jobs.push(draft.job(message.clone(), &[], settles, group, ticket.another()));
+            let settles = if index == 0 { settles.as_slice() } else { &[] };
+            let own: Vec<Outcome> = own.iter().filter(|outcome| outcome.id == draft.id).cloned().collect();
+            jobs.push(draft.job(message.clone(), &own, settles, group, ticket.another()));
         }
         let now = journal.clock.elapsed();
         let mut table = lock(&journal.table);

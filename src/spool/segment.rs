@@ -117,6 +117,9 @@ impl Record {
             if !recipient.dsn.is_empty() {
                 let _ = writeln!(out, "X-Spool-Rcpt:{}", recipient.dsn);
             }
+            if let Some(sender) = &recipient.sender {
+                let _ = writeln!(out, "X-Spool-Sender: <{sender}>");
+            }
             if let Some(place) = &recipient.place {
                 out.push_str("X-Spool-Place: ");
                 place::put(place, &mut out);
@@ -190,6 +193,11 @@ impl Record {
                     _ => self.waiting.push(Mark::parse(index, rest.strip_prefix(" waiting ")?)?),
                 }
             }
+            "X-Spool-Sender" => {
+                let recipient = Arc::make_mut(&mut self.envelope).recipients.last_mut().filter(|last| last.sender.is_none())?;
+                let (path, "") = parse_path(value)? else { return None };
+                recipient.sender = Some(Box::new(ReversePath(path)));
+            }
             "X-Spool-Place" => {
                 let recipient = Arc::make_mut(&mut self.envelope).recipients.last_mut().filter(|last| last.place.is_none())?;
                 recipient.place = Some(Box::new(place::parse(value)?));
@@ -239,6 +247,7 @@ pub(super) fn can_hold(envelope: &Envelope) -> bool {
     (1..MOST as usize).contains(&envelope.recipients.len())
         && envelope.reverse_path.0.as_ref().is_none_or(same)
         && envelope.recipients.iter().all(|recipient| same(&recipient.address))
+        && envelope.recipients.iter().filter_map(|recipient| recipient.sender.as_ref()?.0.as_ref()).all(same)
         && envelope.recipients.iter().filter_map(|recipient| recipient.place.as_deref()).all(place::can_hold)
         && envelope.recipients.iter().filter_map(|recipient| recipient.line.as_deref()).all(place::can_hold_line)
 }
