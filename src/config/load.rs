@@ -99,6 +99,7 @@ impl Draft {
             aliases: Some("/etc/aliases".into()),
             virtual_addresses: None,
             alias_user: "nobody".into(),
+            lists: None,
             detail_folders: false,
             srs: true,
             spool: "/var/spool/pillarbox".into(),
@@ -223,6 +224,7 @@ impl Draft {
                 name => Ok(name.to_owned()),
             })
         });
+        top.set("lists", &mut config.lists, report, |v| path(v).map(Some));
         top.set("detail", &mut config.detail_folders, report, |v| choice(v, &[("inbox", false), ("folder", true)]));
         top.set("srs", &mut config.srs, report, |v| choice(v, &[("on", true), ("off", false)]));
     }

@@ -17,6 +17,7 @@ pub const KEYS: &[&str] = &[
     "aliases",
     "virtual",
     "alias_user",
+    "lists",
     "detail",
     "srs",
     "spool",
@@ -115,6 +116,8 @@ pub struct Config {
     pub virtual_addresses: Option<PathBuf>,
     /// As whom the commands of the alias file run.
     pub alias_user: String,
+    /// Where mailing lists lie; none: in the spool.
+    pub lists: Option<PathBuf>,
     /// Mail for `user+detail` goes to the folder of that name, if there is one.
     pub detail_folders: bool,
     /// Mail that is sent on to other hosts gets a sender of ours (see [`crate::mail::srs`]).
@@ -189,6 +192,11 @@ impl Config {
             UserDatabase::File(path) => Some(path.as_path()),
             UserDatabase::System => None,
         })
+    }
+
+    /// Where mailing lists lie.
+    pub fn lists_dir(&self) -> PathBuf {
+        self.lists.clone().unwrap_or_else(|| self.spool.join("lists"))
     }
 
     /// Where its Unix sockets are, the control socket among them.

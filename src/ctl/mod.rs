@@ -8,6 +8,7 @@ mod aliases;
 mod call;
 mod check;
 mod dkim;
+mod list;
 mod sendmail;
 mod show;
 mod transfer;
@@ -68,6 +69,12 @@ usage: pillarboxctl [-f FILE] COMMAND
     vacation show [USER]            the reply to mail for who is away
     vacation set [USER] [--FIELD VALUE ...]    set it; the text comes from standard input
     vacation off [USER]             no more replies
+    list list                       the mailing lists
+    list create NAME OWNER          make one
+    list show|members|held NAME     what it is like; who is a member; which posts wait for a moderator
+    list add|remove NAME ADDRESS... change its members; - reads them from standard input
+    list approve|reject|discard NAME ID   let a post through; send it back; throw it away
+    list delete NAME                end it
     mailbox list USER               the folders of a user
     mailbox check USER [FOLDER]     what is wrong with a mailbox
     mailbox rebuild USER [FOLDER]   mend that
@@ -136,6 +143,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
     let json = words.contains(&"--json");
     let plain: Vec<&str> = words.iter().copied().filter(|word| *word != "--json").collect();
     if json
+        && !matches!(plain.as_slice(), ["list", rest @ ..] if list::answers(rest))
         && !matches!(
             plain.as_slice(),
             ["status" | "check" | "log"]
@@ -186,6 +194,10 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["mailbox", "compact", rest @ ..] if matches!(rest.len(), 1 | 2) => {
             show::compacted(&ask(&format!("mailbox compact {}", rest.join(" ")))?)
         }
+        ["list", rest @ ..] => match list::run(&config()?.control, rest, json) {
+            Some(result) => result,
+            None => Err(usage(&format!("`{}` is not a command", plain.join(" ")))),
+        },
         ["import", user, source] => transfer::import(&config()?, user, source, None, json),
         ["import", user, source, folder] => transfer::import(&config()?, user, source, Some(folder), json),
         ["export", user, dir] => transfer::export(&config()?, user, dir, false, json),

@@ -1,5 +1,6 @@
 //! Requests: bytes in, something typed out. Pure.
 
+use super::list;
 use crate::delivery::Which;
 use crate::mail::vacation::MOST_BYTES;
 use crate::mail::{Address, Domain, ReversePath};
@@ -11,7 +12,7 @@ use log::LevelFilter;
 ///
 /// ```abnf
 /// request = ( "status" / "reload" / "log" [ " " level [ " " module ] ] / "queue list" / "queue show " id / "queue flush" [ " " which ]
-///           / "queue " ( "hold " / "release " / "remove " ) which / "route " address / "adopt " host
+///           / "queue " ( "hold " / "release " / "remove " ) which / "list " list::request / "route " address / "adopt " host
 ///           / "mailbox list " user / ( "import " / "export " ) user / "mailbox " ( "check " / "rebuild " / "compact " ) user [ " " folder ]
 ///           / "vacation " ( "show " / "off " ) user / "vacation set " user " " 1*DIGIT ) CRLF
 /// which   = id / domain / sender
@@ -43,6 +44,8 @@ pub enum Command {
     Release(Which),
     /// Take it out.
     Remove(Which),
+    /// About mailing lists.
+    OfLists(list::Request),
     /// Where does this address lead?
     Route(Address),
     /// Take over the journal of another host.
@@ -77,6 +80,7 @@ impl Command {
             ("reload", "") => Ok(Command::Reload),
             ("log", "") => Ok(Command::LogLevels),
             ("log", rest) => Command::parse_log(rest),
+            ("list", rest) => list::Request::parse(rest).map(Command::OfLists),
             ("route", address) => match address.parse() {
                 Ok(address) => Ok(Command::Route(address)),
                 Err(_) => Err("that is not an address such as user@example.org".to_owned()),
@@ -167,6 +171,9 @@ impl Command {
 
     /// Does it change anything?
     pub fn is_act(&self) -> bool {
+        if let Command::OfLists(request) = self {
+            return request.is_act();
+        }
         !matches!(
             self,
             Command::Status

@@ -15,6 +15,7 @@
 //! of that account, and hears of the rest as if it did not exist.
 
 pub mod command;
+pub mod list;
 mod mailbox;
 mod queue;
 mod session;

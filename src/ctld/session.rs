@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::command::Command;
+use super::list;
 use super::mailbox;
 use super::queue::{self, Viewer};
 use super::transfer;
@@ -125,6 +126,7 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
             Err(SpoolError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Err(Refusal::new(exit::UNAVAILABLE, error)),
             Err(error) => Err(Refusal::new(exit::TEMPFAIL, error)),
         },
+        Command::OfLists(request) => list::answer(delivery, request),
         Command::Route(address) => queue::route(delivery, address),
         Command::Folders(user) => mailbox::list(server, user),
         Command::Check(user, folder) => mailbox::check(server, viewer, user, folder.as_ref()),

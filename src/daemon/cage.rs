@@ -33,13 +33,13 @@ fn allowed(config: &Config) -> Allowed {
     match &closed {
         Some(roots) => Allowed {
             read: read.chain([config.spool.join("secret")]).collect(),
-            write: ROOMS.iter().map(|room| config.spool.join(room)).chain([null]).collect(),
+            write: ROOMS.iter().map(|room| config.spool.join(room)).chain([null]).chain(config.lists.clone()).collect(),
             names: sockets.chain([config.spool.clone(), roots.mail.clone()]).collect(),
             trees: vec![roots.folders.clone()],
         },
         None => Allowed {
             read: read.collect(),
-            write: vec![config.spool.clone(), config.mail.clone(), null],
+            write: [config.spool.clone(), config.mail.clone(), null].into_iter().chain(config.lists.clone()).collect(),
             names: sockets.collect(),
             trees: Vec::new(),
         },

@@ -7,6 +7,7 @@
 //! recipient: a message that comes again with it goes in a circle.
 
 use super::bounce::Kind;
+use super::list;
 use super::local::{self, Pace};
 use super::outcome::{Case, Trouble, Verdict};
 use super::program;
@@ -52,6 +53,16 @@ pub(super) fn expand(
     let (mut decided, mut expanded) = (Vec::new(), Vec::new());
     let mut known = direct(office, entry);
     for &index in indices {
+        if let Some(served) = list::serve(office, entry, index, delivered_to) {
+            match served {
+                Ok(entries) => {
+                    office.table().settled(entry.id, &[index]);
+                    rounds(office, &entries, pace);
+                }
+                Err(verdict) => decided.push((index, verdict)),
+            }
+            continue;
+        }
         match look(office, entry, index, delivered_to) {
             Ok(walk) => expanded.push(Expanded { index, parts: parts(office, entry, index, walk, &mut known) }),
             Err(verdict) => decided.push((index, verdict)),
@@ -179,7 +190,14 @@ fn send(office: &Arc<Office>, entry: &Entry, expanded: &[Expanded]) -> Result<Ve
 
 /// What is said of it on its new way. For a list nothing is taken over of what the sender wants to hear (RFC 3461 §5.2.7.1); for
 /// the only one that an address stands for, all (§5.2.7.2); for several, all but of success (§5.2.7.3 c).
-pub(super) fn envelope(entry: &Entry, index: u32, recipient: &Recipient, sender: &Sender, ends: &[End], is_only: bool) -> Envelope {
+pub(super) fn envelope(
+    entry: &Entry,
+    index: u32,
+    recipient: &Recipient,
+    sender: &Sender,
+    ends: &[End],
+    is_only: bool,
+) -> Envelope {
     let old = &*entry.envelope;
     let (reverse_path, is_list) = match sender {
         Sender::Same => (old.sender(index).clone(), false),

@@ -7,7 +7,7 @@
 //!   crash.
 //! * `pickup`: what was left for us while we were not there.
 //! * `route`: where an address leads, by the configuration (`whose`), `aliases` and `.forward` files; `search`: all ways to their
-//!   ends. `expand`: a recipient that stands for others.
+//!   ends. `expand`: a recipient that stands for others; `list`: one that is a mailing list.
 //! * `local`, `remote`, `program`, `lines`: one try, for mailboxes here, for another host, which `mx` finds, for a program, and for
 //!   what lines of alias files name; `vacation`: the reply of who is away. `survey`: a look at a message before it is sent, `manner`: how a
 //!   host is talked to, `sts`: what its domain says of that, `answers`: what the host's own words mean.
@@ -34,6 +34,7 @@ mod hosts;
 mod keeper;
 mod lanes;
 mod lines;
+mod list;
 mod local;
 mod manner;
 mod mend;
@@ -67,6 +68,7 @@ mod whose;
 
 pub use aliases::{check as check_aliases, has_line as alias_file_has};
 pub use filing::{Batch, FileError, Filed};
+pub use list::{HeldPost, ListError, ShownList};
 pub use operator::{Counts, May, Operated, Operation, Which};
 pub use pickup::MOST_RECIPIENTS;
 pub use post::{Letter, Post};
@@ -223,6 +225,8 @@ struct Office {
     clerk: clerk::Clerk,
     pickup: pickup::Wake,
     recovery: recover::Recovery,
+    /// Of mailing lists.
+    desk: list::Desk,
     /// Copies here of which senders want to hear.
     expected: report::Expected,
     /// Outcomes that could not be written yet.
@@ -301,6 +305,7 @@ impl Delivery {
             clerk,
             pickup: pickup::Wake::new(),
             recovery: recover::Recovery::default(),
+            desk: list::Desk::default(),
             expected: report::Expected::default(),
             unwritten: Mutex::default(),
             stopping: AtomicBool::new(false),

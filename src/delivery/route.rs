@@ -1,4 +1,4 @@
-//! Where an address leads. Configured routes come first, then virtual addresses, aliases, users, `user+detail`, what is left of
+//! Where an address leads. Configured routes come first, then virtual addresses, mailing lists, aliases, users, `user+detail`, what is left of
 //! a domain (a virtual address without a local part), and the postmaster.
 //!
 //! [`Office::route`] goes as far as there is one way, which is all that RCPT has to know. [`Office::expand`] goes all ways to
@@ -10,6 +10,7 @@ use super::whose::{Place, configured, is_ours, own_account, place};
 use super::{Hop, Office, Route};
 use crate::config::Config;
 use crate::host::Account;
+use crate::lists::{self, Identity, Role, Settings};
 use crate::mail::alias::{self, Entry, Numbered, Target};
 use crate::mail::{Act, Address, Domain, Line, Place as Mailbox, Recipient, srs};
 use crate::mailbox::{FolderName, MailboxError};
@@ -65,6 +66,8 @@ pub(super) enum To {
     Remote(Hop),
     /// A file or a command.
     Line(Line),
+    /// A mailing list, and what it does with it, in words.
+    List(String),
     /// There is nobody of that name.
     Nobody,
     /// Whether it goes on from here can't be told now.
@@ -77,7 +80,7 @@ impl End {
         match &self.to {
             To::Mailbox { account, folder } => format!("mailbox {} {folder}", account.name),
             To::Line(Line { user, text, .. }) => format!("line {user:?} {text}"),
-            To::Remote(_) | To::Nobody | To::Later(_) => self.address.key(),
+            To::Remote(_) | To::List(_) | To::Nobody | To::Later(_) => self.address.key(),
         }
     }
 
@@ -90,7 +93,7 @@ impl End {
                 recipient.place = Some(Box::new(place));
             }
             To::Line(line) => recipient.line = Some(Box::new(line.clone())),
-            To::Remote(_) | To::Nobody | To::Later(_) => {}
+            To::Remote(_) | To::List(_) | To::Nobody | To::Later(_) => {}
         }
         recipient
     }
@@ -109,6 +112,7 @@ impl fmt::Display for End {
                 (Some(command), None) => write!(out, "command: {command}"),
                 (None, _) => write!(out, "file {text}"),
             },
+            To::List(what) => write!(out, "{}: {what}", self.address),
             To::Nobody => write!(out, "{}: nobody of that name is here", self.address),
             To::Later(why) => write!(out, "{}: can't be told now: {why}", self.address),
         }
@@ -140,8 +144,22 @@ impl Office {
                     Found::Next(next) => next,
                     Found::Leads { .. } => return Ok(Route::Expand),
                     Found::End(End { to: To::Nobody, .. }) => return Ok(Route::NoUser),
+                    Found::End(End { to: To::List(_), .. }) => return Ok(Route::Expand),
                     Found::End(end) => return Err(io::Error::other(end.to_string())),
                 },
+            }
+        }
+    }
+
+    /// The mailing list whose address this is itself, and what the address is for.
+    pub(super) fn listed(&self, address: &Address) -> io::Result<Option<(Identity, Settings, Role)>> {
+        let router = Router::new(self);
+        let mut node = Node::Address(address.clone());
+        loop {
+            node = match (&node, router.look(&node)?) {
+                (_, Found::Next(next)) => next,
+                (Node::Name(local, domain), Found::End(End { to: To::List(_), .. })) => return router.list(local, domain),
+                _ => return Ok(None),
             }
         }
     }
@@ -418,7 +436,21 @@ impl Router<'_> {
         self.tables.aliases.look_up(name)
     }
 
+    fn list(&self, local: &str, domain: &Domain) -> io::Result<Option<(Identity, Settings, Role)>> {
+        let Some((name, role)) = lists::split(local) else { return Ok(None) };
+        let found = self.office.lists().find(&name, domain, &self.office.first_domain())?;
+        Ok(found.map(|(list, settings)| (list, settings, role)))
+    }
+
     fn look_at_name(&self, local: &str, domain: &Domain) -> io::Result<Found<Node, End>> {
+        if let Some((list, settings, role)) = self.list(local, domain)? {
+            if role == Role::Owner {
+                let to = settings.owners.into_iter().map(Node::Address).collect();
+                return Ok(Found::Leads { why: format!("owners of the mailing list {}", list.name), to, owner: None });
+            }
+            let address = address_of(local, domain)?;
+            return Ok(Found::End(End { address, to: To::List(lists::in_words(&list, &settings, &role)) }));
+        }
         let Some(entry) = self.alias(local)? else { return Ok(Found::Next(Node::User(local.to_owned(), domain.clone()))) };
         let why = format!("alias, line {} of {}", entry.line, self.tables.aliases.name());
         let address = address_of(local, domain)?;
@@ -434,8 +466,7 @@ impl Router<'_> {
         let Some(entry) = table.look_up(key)? else { return Ok(None) };
         let why = format!("virtual address, line {} of {}", entry.line, table.name());
         // Names without a domain are ours.
-        let home = || Domain::Name(self.config.domains.first().unwrap_or(&self.config.hostname).clone());
-        let domain = if is_here { domain.clone() } else { home() };
+        let domain = if is_here { domain.clone() } else { self.office.first_domain() };
         let to = entry.targets.into_iter().flatten().map(|(number, target)| match target {
             Target::Line(text) => Err(not_understood(format!("{}: line {number}: `{text}` may not stand here", table.name()))),
             target => node_of(target, number, &domain, None, &address_of("postmaster", &domain)?),

@@ -19,6 +19,7 @@ pub mod priority;
 pub mod release;
 pub mod sent;
 pub mod srs;
+pub mod status;
 pub mod structure;
 pub mod subject;
 pub mod transfer;

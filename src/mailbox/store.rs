@@ -222,6 +222,11 @@ impl Store {
         self.open(account, &name.ok_or(MailboxError::Nonexistent)?)
     }
 
+    /// Where all of it lies.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.shared.disk.clone()
+    }
+
     /// The account's folders.
     pub fn folders(&self, account: &Account) -> Result<Folders, MailboxError> {
         Ok(Folders::of(self.user(account)?))

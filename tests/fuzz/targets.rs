@@ -14,6 +14,7 @@ use pillarbox::config::load::from_text;
 use pillarbox::delivery::policy::{self, Mode, Policy};
 use pillarbox::host::password::Hash;
 use pillarbox::host::{ScramKeys, users};
+use pillarbox::lists::{self, Bounces, Settings, members};
 use pillarbox::mail::alias::{self, Table, Target as AliasTarget};
 use pillarbox::mail::convert::{Census, Converter, Proof, Refusal};
 use pillarbox::mail::imap_text::{self, Form};
@@ -48,6 +49,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("aliases", aliases),
     ("vacation", vacation),
+    ("list_files", list_files),
     ("header", header_fields),
     ("header_values", header_values),
     ("structure", mime_structure),
@@ -160,6 +162,29 @@ pub fn vacation(input: &[u8]) {
     let mut left = expected.iter().chain(&rest).map(|name| name.as_bytes());
     assert!(names.iter().all(|name| left.any(|expected| expected == *name)), "{}", built.escape_ascii());
     assert!(Question::of(&built).is_none(), "no reply gets one");
+}
+
+/// What is understood of a mailing list's files is written so that it is understood again.
+pub fn list_files(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let lines = text.lines().count().max(1);
+    match Settings::parse(&text) {
+        Ok(settings) => assert_eq!(Settings::parse(&settings.to_string()), Ok(settings)),
+        Err(wrong) => assert!((1..=lines).contains(&wrong.line)),
+    }
+    match Bounces::parse(&text) {
+        Ok(bounces) => assert_eq!(Bounces::parse(&bounces.to_string()), Ok(bounces)),
+        Err(wrong) => assert!((1..=lines).contains(&wrong.line)),
+    }
+    let (members, wrong) = members::parse(&text);
+    assert!(members.len() + wrong.len() <= lines);
+    for member in &members {
+        assert!(members::with(&text, member).is_none());
+        assert!(members::parse(&members::without(&text, member).unwrap()).0.iter().all(|other| other.key() != member.key()));
+    }
+    if let Some((name, _)) = lists::split(text.trim()) {
+        assert!(!name.as_str().contains('/') && !name.as_str().starts_with('.'));
+    }
 }
 
 /// Fields follow each other without a gap, from the start to the header's end.

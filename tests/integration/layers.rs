@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 14] = [
     &["net"],
     &["mail"],
     &["trust"],
-    &["spool"],
+    &["spool", "lists"],
     &["mailbox"],
     &["auth"],
     &["smtp"],

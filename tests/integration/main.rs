@@ -25,6 +25,7 @@ mod install;
 mod international;
 mod later;
 mod layers;
+mod lists;
 mod load;
 mod long_queue;
 mod mailbox;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         init::tests(),
         fuzz::tests(),
         layers::tests(),
+        lists::tests(),
         mailbox::tests(),
         dialogues::tests(),
     ];
