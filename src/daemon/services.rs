@@ -97,6 +97,7 @@ impl Services {
                 gate,
                 store: base.store.clone(),
                 post: base.delivery.post(),
+                rates: base.rates.clone(),
                 visits: base.visits.clone(),
             },
             control: ctld::Server {

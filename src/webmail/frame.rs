@@ -53,6 +53,7 @@ impl<'a> Frame<'a> {
                 }
                 div.columns {
                     nav.folders aria-label="Folders" {
+                        a.button.first href="/compose" { "Write" }
                         ul {
                             @for entry in &self.folders { (self.entry(entry)) }
                         }
@@ -122,7 +123,9 @@ pub(super) fn refusal(status: Status) -> Response {
         Status::FORBIDDEN => {
             "This is not allowed. Perhaps the page was open for too long: go back, load it again, and try once more."
         }
-        Status::CONFLICT => "This can't be done: the name is taken, or is no name for a folder.",
+        Status::CONFLICT => {
+            "Something else is in the way: a name that is taken, or a change made in another window. Nothing was changed; go back and try once more."
+        }
         Status::CONTENT_TOO_LARGE => "This is too big to be sent.",
         Status::INSUFFICIENT_STORAGE => "There is no room left for this.",
         Status::SERVICE_UNAVAILABLE => {

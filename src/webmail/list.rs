@@ -132,7 +132,10 @@ impl List<'_> {
         let flags = row.summary.marks.flags;
         let who = if is_own { &row.to } else { &row.from };
         let subject = if row.subject.is_empty() { "(no subject)" } else { row.subject.as_str() };
-        let path = message_path(self.folder, reference);
+        let path = match self.is(SpecialUse::Drafts) {
+            true => format!("/compose?draft={reference}"),
+            false => message_path(self.folder, reference),
+        };
         html! {
             li class=(if flags.has(Flags::SEEN) { "message" } else { "message unread" }) {
                 input type="checkbox" name="m" value=(reference) aria-label={ "Select: " (subject) };
@@ -297,7 +300,8 @@ fn back(request: &Request<'_>, folder: &FolderName) -> String {
     if kept.is_empty() { folder_path(folder) } else { format!("{}?{}", folder_path(folder), kept.join("&")) }
 }
 
-fn with(path: &str, parameter: &str) -> String {
+/// With one more parameter.
+pub(super) fn with(path: &str, parameter: &str) -> String {
     let sign = if path.contains('?') { '&' } else { '?' };
     format!("{path}{sign}{parameter}")
 }
@@ -316,7 +320,8 @@ pub(super) fn special(context: &Context<'_>, special: SpecialUse) -> Result<Fold
     }
 }
 
-fn shift(
+/// Moves messages, and tells so.
+pub(super) fn shift(
     context: &Context<'_>,
     view: &View,
     uids: &[Uid],
@@ -346,6 +351,11 @@ fn told(context: &Context<'_>, head: &crate::httpd::Head, folder: &FolderName) -
     let undo = head.parameter("undo").unwrap_or_default();
     match (head.parameter("told").as_deref(), to) {
         (Some("none"), _) => html! { p.told role="status" { "No message was selected." } },
+        (Some("sent"), _) => html! { p.told role="status" { "The message was sent." } },
+        (Some("sent-only"), _) => html! {
+            p.told role="status" { "The message was sent. It could not be put among the sent ones: it still is where drafts are." }
+        },
+        (Some("dropped"), _) => html! { p.told role="status" { "What you wrote was discarded." } },
         (Some("gone"), _) => html! { p.told role="status" { "Deleted for good." } },
         (Some("moved"), Some(to)) => html! {
             form.told role="status" method="post" action=(folder_path(&to)) {

@@ -4,7 +4,7 @@ use super::choice::{self, Choice};
 use super::clean::{Pictures, clean};
 use super::frame::Frame;
 use super::list::value;
-use super::reference::{Reference, folder_path, message_path, shown};
+use super::reference::{Reference, escaped, folder_path, message_path, shown};
 use super::site::{Context, trouble};
 use crate::httpd::{Request, Response, Status};
 use crate::mail::structure::{Part, Structure};
@@ -125,6 +125,8 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
                 }
                 @if !all_fields { a href={ (asked.path()) "?view=headers" } { "All header fields" } }
                 a href={ (asked.path()) "/source" } { "Source" }
+                a href={ (asked.path()) "/source?download=1" } { "Save" }
+                a href={ "/compose?whole=1&forward=" (escaped(&format!("{}/{}", escaped(folder.as_str()), asked.reference))) } { "Forward as a file" }
             }
         }
     };
@@ -132,11 +134,16 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
 }
 
 fn actions(context: &Context<'_>, asked: &Asked<'_>, frame: &Frame<'_>, flags: Flags) -> Markup {
+    let compose =
+        |how: &str| format!("/compose?{how}={}", escaped(&format!("{}/{}", escaped(asked.folder.as_str()), asked.reference)));
     let is = |special| frame.folders.iter().any(|entry| entry.name == *asked.folder && entry.special == Some(special));
     html! {
         form.actions method="post" action=(folder_path(asked.folder)) {
             input type="hidden" name="token" value=(context.visit.form_token());
             input type="hidden" name="m" value=(asked.reference);
+            a.button.first href=(compose("reply")) { "Reply" }
+            a.button href=(compose("all")) { "Reply to all" }
+            a.button href=(compose("forward")) { "Forward" }
             button name="do" value="delete" { @if is(SpecialUse::Trash) { "Delete for good" } @else { "Delete" } }
             @if !is(SpecialUse::Archive) { button name="do" value="archive" { "Archive" } }
             @if !is(SpecialUse::Junk) { button name="do" value="junk" { "Junk" } }
@@ -192,7 +199,8 @@ fn part_path(asked: &Asked<'_>, part: usize) -> String {
     format!("{}/part/{}", asked.path(), number.join("."))
 }
 
-fn size(bytes: u64) -> String {
+/// For people.
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} bytes"),
         1_000..1_000_000 => format!("{} kB", bytes / 1_000),

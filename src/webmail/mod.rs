@@ -1,9 +1,11 @@
 //! Webmail: mail in a browser, on pages that are whole without JavaScript.
 //!
-//! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged in;
-//! `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
-//! `part`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of a message is shown), `clean` (HTML that strangers wrote), `query` (what
-//! is searched for), `reference`.
+//! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does and hands in letters as submission
+//! does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged
+//! in; `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
+//! `part`, `compose` with `prefill` and `sending`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of a message is shown), `clean`
+//! (HTML that strangers wrote), `outgoing` (a message as it is written), `upload` (a form with files), `query` (what is searched
+//! for), `reference`.
 //!
 //! A message is named by its folder, the folder's UIDVALIDITY and its UID: so no link or button, however old, is about another
 //! message. What changes something is a POST with the visit's form token, and its cookie never comes from another site.
@@ -12,21 +14,26 @@ mod assets;
 mod autoconfig;
 mod choice;
 mod clean;
+mod compose;
 mod frame;
 mod list;
 mod login;
 mod message;
+mod outgoing;
 mod part;
+mod prefill;
 mod query;
 mod reference;
+mod sending;
 mod site;
+mod upload;
 mod visit;
 
 pub use visit::Visits;
 
 use crate::auth::Gate;
 use crate::config::Config;
-use crate::delivery::Post;
+use crate::delivery::{Post, Rates};
 use crate::httpd::{self, Terms};
 use crate::mailbox::Store;
 use crate::net::Connection;
@@ -46,6 +53,8 @@ pub struct Server {
     pub store: Arc<Store>,
     /// Where letters go.
     pub post: Arc<Post>,
+    /// What users have sent.
+    pub rates: Arc<Rates>,
     /// Who is logged in.
     pub visits: Arc<Visits>,
 }

@@ -1,7 +1,7 @@
 //! The table of pages, and what every answer carries.
 
 use super::visit::Visit;
-use super::{Server, assets, autoconfig, frame, list, login, message, part};
+use super::{Server, assets, autoconfig, compose, frame, list, login, message, part};
 use crate::delivery::FileError;
 use crate::host::Account;
 use crate::httpd::{Method, Request, Response, Site, Status};
@@ -29,6 +29,7 @@ pub(super) struct Desk<'a> {
 #[derive(Debug)]
 pub(super) struct Context<'a> {
     pub server: &'a Server,
+    pub session: &'a str,
     pub visit: Arc<Visit>,
 }
 
@@ -111,7 +112,7 @@ impl Desk<'_> {
         let Some(visit) = self.visit(request) else {
             return Ok(if is_post { login::again(self) } else { login::first(request) });
         };
-        let context = Context { server: self.server, visit };
+        let context = Context { server: self.server, session: self.session, visit };
         match (segments, is_post) {
             ([""], false) => Ok(Response::see_other("/m/INBOX")),
             (["m", folder], false) => list::page(&context, request, &name(folder)?),
@@ -120,6 +121,8 @@ impl Desk<'_> {
             (["m", folder, id, "html"], false) => message::html(&context, request, &name(folder)?, id),
             (["m", folder, id, "source"], false) => part::source(&context, request, &name(folder)?, id),
             (["m", folder, id, "part", number], false) => part::get(&context, request, &name(folder)?, id, number),
+            (["compose"], false) => compose::page(&context, request),
+            (["compose"], true) => compose::act(&context, request),
             (["logout"], true) => login::log_out(self, &context, request),
             ([""] | ["m", _, _, ..] | ["assets", _], true) => Ok(not_allowed("GET, HEAD")),
             (["logout"], false) => Ok(not_allowed("POST")),

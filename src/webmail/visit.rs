@@ -5,7 +5,7 @@ use crate::auth::Login;
 use crate::host::Account;
 use base64::engine::{Engine, general_purpose::URL_SAFE_NO_PAD};
 use ring::digest;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,8 @@ const IDLE: Duration = Duration::from_secs(12 * 3600);
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Of one user; the one that was idle longest makes room.
 const MOST_OF_ONE: usize = 32;
+/// Forms of one visit that are known to be sent.
+const MOST_SPENT: usize = 100;
 
 /// One login of one browser.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Visit {
     form_token: String,
     begun: Duration,
     seen: Mutex<Duration>,
+    /// Forms that were sent, the last ones.
+    spent: Mutex<VecDeque<String>>,
 }
 
 /// All there are. A cookie is known by its digest only: who reads this memory can't be anybody by it.
@@ -49,6 +53,25 @@ impl Visit {
         key(token) == key(&self.form_token)
     }
 
+    /// Names a form that is to be sent once only, so that two clicks do not send two messages.
+    pub(super) fn once(&self) -> String {
+        secret().unwrap_or_default()
+    }
+
+    /// That form was sent.
+    pub(super) fn spend(&self, form: &str) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.len() >= MOST_SPENT {
+            spent.pop_front();
+        }
+        spent.push_back(form.to_owned());
+    }
+
+    /// Was it?
+    pub(super) fn is_spent(&self, form: &str) -> bool {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|known| known == form)
+    }
+
     fn seen(&self) -> Duration {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +93,10 @@ impl Visits {
             let oldest = own().min_by_key(|(_, visit)| visit.seen()).map(|(key, _)| key.clone());
             oldest.and_then(|key| open.remove(&key));
         }
-        open.insert(key(&cookie), Arc::new(Visit { login, form_token, begun: now, seen: Mutex::new(now) }));
+        open.insert(
+            key(&cookie),
+            Arc::new(Visit { login, form_token, begun: now, seen: Mutex::new(now), spent: Mutex::default() }),
+        );
         Ok(cookie)
     }
 
@@ -91,7 +117,8 @@ impl Visits {
     }
 }
 
-fn secret() -> io::Result<String> {
+/// Text that nobody can guess.
+pub(super) fn secret() -> io::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))

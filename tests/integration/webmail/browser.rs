@@ -56,6 +56,25 @@ impl Page {
         link.split("href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&")
     }
 
+    /// What the form for writing has in its fields.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let text = self.text();
+        let form = text.split("<form class=\"write\"").nth(1).unwrap_or_else(|| panic!("no form in {}\n{text}", self.head));
+        let mut fields = Vec::new();
+        for tag in form.split("<input ").skip(1).map(|rest| rest.split('>').next().unwrap()) {
+            let attribute =
+                |name: &str| tag.split(&format!("{name}=\"")).nth(1).map(|rest| plain(rest.split('"').next().unwrap()));
+            if let (Some(name), Some(value)) = (attribute("name"), attribute("value")) {
+                fields.push((name, value));
+            }
+        }
+        if let Some(text) = form.split("<textarea").nth(1) {
+            let text = text.split_once('>').unwrap().1.split("</textarea>").next().unwrap();
+            fields.push(("text".into(), plain(text.strip_prefix('\n').unwrap_or(text))));
+        }
+        fields
+    }
+
     /// The names of the messages in a list, from its top.
     pub fn messages(&self) -> Vec<String> {
         let text = self.text();
@@ -106,6 +125,54 @@ impl Browser {
         self.get(&location)
     }
 
+    /// Sends a form with files: name, type and bytes of each.
+    pub fn upload(&mut self, path: &str, fields: &[(&str, &str)], files: &[(&str, &str, &[u8])]) -> Page {
+        let mut body = Vec::new();
+        for (name, value) in fields {
+            body.extend_from_slice(
+                format!("--xYz\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes(),
+            );
+        }
+        for (name, kind, bytes) in files {
+            let head = format!(
+                "--xYz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n"
+            );
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(bytes);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--xYz--\r\n");
+        let kind = "multipart/form-data; boundary=xYz";
+        self.send(&format!("POST {path} HTTP/1.1\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n", body.len()), &body)
+    }
+
+    /// Fills in the form for writing that a page shows, presses a button, and goes where that leads. What stands there already
+    /// goes with it, as does the empty file that browsers send where none was chosen.
+    #[track_caller]
+    pub fn write(&mut self, form: &Page, word: &str, fields: &[(&str, &str)], files: &[(&str, &str, &[u8])]) -> Page {
+        let page = self.try_write(form, word, fields, files);
+        assert_eq!(page.status, 303, "{}", page.text());
+        let location = page.field("location").unwrap().to_owned();
+        self.get(&location)
+    }
+
+    pub fn try_write(&mut self, form: &Page, word: &str, fields: &[(&str, &str)], files: &[(&str, &str, &[u8])]) -> Page {
+        let mut all = form.fields();
+        all.retain(|(name, _)| !fields.iter().any(|(own, _)| own == name));
+        all.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        all.push(("do".into(), word.into()));
+        let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let files = if files.is_empty() { &[("", "application/octet-stream", &b""[..])] } else { files };
+        self.upload("/compose", &all, files)
+    }
+
+    /// Opens the message of INBOX with this in its line.
+    #[track_caller]
+    pub fn open(&mut self, shown: &str) -> Page {
+        let path = self.get("/m/INBOX").link(shown);
+        self.get(&path)
+    }
+
     pub fn token(&mut self) -> String {
         self.get("/m/INBOX").attribute(&["name=\"token\""], "value").unwrap()
     }
@@ -121,6 +188,10 @@ impl Browser {
         }
         page
     }
+}
+
+fn plain(html: &str) -> String {
+    html.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
 /// All that comes back for these bytes.

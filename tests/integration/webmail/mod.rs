@@ -4,11 +4,15 @@ mod access;
 mod attacks;
 mod autoconfig;
 mod browser;
+mod compose;
 mod hostile;
 mod pages;
 
 use crate::runner::Test;
 
 pub fn tests() -> Vec<Test> {
-    [access::tests(), attacks::tests(), autoconfig::tests(), hostile::tests(), pages::tests()].into_iter().flatten().collect()
+    [access::tests(), attacks::tests(), autoconfig::tests(), compose::tests(), hostile::tests(), pages::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
