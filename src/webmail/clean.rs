@@ -227,7 +227,8 @@ fn source(value: &str, pictures: &Pictures, left_out: &AtomicBool) -> Option<Str
     Some(value.trim().to_owned())
 }
 
-/// Declarations without those that call something but a colour: `url()`, and what old browsers ran.
+/// Declarations without those that call something but a colour: `url()`, and what old browsers ran. Of a background the colour
+/// stays: text that is white on it must not become white on white.
 fn without_functions(style: &str) -> String {
     let is_colour = |value: &str| {
         let (name, inside) = value.split_once('(').unwrap_or((value, ""));
@@ -237,7 +238,48 @@ fn without_functions(style: &str) -> String {
         Some((_, value)) => !value.contains(['\\', '/', '@']) && (!value.contains('(') || is_colour(value)),
         None => false,
     };
-    style.split(';').filter(is_harmless).collect::<Vec<_>>().join(";")
+    let background = |declaration: &str| match declaration.split_once(':') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("background") => {
+            colour(value).map_or_else(String::new, |colour| format!("background-color:{colour}"))
+        }
+        _ => declaration.to_owned(),
+    };
+    style.split(';').map(background).filter(|declaration| is_harmless(&declaration.as_str())).collect::<Vec<_>>().join(";")
+}
+
+/// The colour among the values of a background.
+fn colour(value: &str) -> Option<String> {
+    const OTHERS: [&str; 20] = [
+        "none",
+        "repeat",
+        "repeat-x",
+        "repeat-y",
+        "no-repeat",
+        "space",
+        "round",
+        "scroll",
+        "fixed",
+        "local",
+        "top",
+        "bottom",
+        "left",
+        "right",
+        "center",
+        "auto",
+        "cover",
+        "contain",
+        "border-box",
+        "padding-box",
+    ];
+    let value = value.to_ascii_lowercase();
+    if let Some(at) = value.find("rgb").or_else(|| value.find("hsl"))
+        && let Some(call) = value[at..].split_inclusive(')').next().filter(|call| call.ends_with(')'))
+    {
+        return Some(call.to_owned());
+    }
+    let is_name = |word: &str| word.bytes().all(|byte| byte.is_ascii_lowercase()) && !OTHERS.contains(&word);
+    let is_hex = |word: &str| word.strip_prefix('#').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    value.split_whitespace().find(|word| is_hex(word) || is_name(word)).map(str::to_owned)
 }
 
 fn is_link(value: &str) -> bool {
@@ -320,6 +362,15 @@ mod tests {
                 && kept.contains("<b>x</b>"),
             "{kept}"
         );
+        for (style, colour) in [
+            ("background:#234", "#234"),
+            ("BACKGROUND: url(//evil.test/x.png) no-repeat #fff top left", "#fff"),
+            ("background:navy", "navy"),
+            ("background: rgba(1, 2, 3, .5) url('x')", "rgba(1, 2, 3, 0.5)"),
+        ] {
+            let kept = shown(&format!("<p style=\"color:white;{style}\">x</p>"));
+            assert!(kept.contains(&format!("background-color:{colour}")) && !kept.contains("url"), "{style}: {kept}");
+        }
         assert!(kept.contains("href=\"https://a.test/?b=c\"") && kept.contains("rel=\"noopener noreferrer nofollow\""), "{kept}");
     }
 

@@ -151,8 +151,6 @@ fn whole(status: Status, title: &str, body: &Markup) -> Response {
                 meta name="color-scheme" content="light dark";
                 title { (title) }
                 link rel="stylesheet" href={ "/assets/" (*STYLE_NAME) };
-                // No request for an icon that is not there.
-                link rel="icon" href="data:,";
             }
             body { (body) }
         }

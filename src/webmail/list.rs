@@ -148,7 +148,7 @@ impl List<'_> {
                         span.preview { " " (row.preview) }
                     }
                     span.when {
-                        @if row.has_attachment { span.mark title="has attachments" { "📎 " } }
+                        @if row.has_attachment { span.mark title="has attachments" { "file " } }
                         time datetime=(row.summary.date.seconds()) title=(date::rfc5322(row.summary.date)) { (when(row.summary.date, now)) }
                     }
                 }

@@ -82,13 +82,15 @@ fn may_log_in(desk: &Desk<'_>, request: &Request<'_>) -> bool {
     request.is_secure() || desk.server.config.plaintext_always
 }
 
-/// A browser tells where a form comes from; who tells nothing is no browser.
+/// A browser tells where a form comes from (the older ones by `Origin` only); who tells nothing is no browser.
 fn is_of_this_site(request: &Request<'_>) -> bool {
     let head = &request.head;
-    let own = head.field("origin").is_none_or(|origin| {
+    if let Some(site) = head.field("sec-fetch-site") {
+        return matches!(site, "same-origin" | "none");
+    }
+    head.field("origin").is_none_or(|origin| {
         origin.split_once("://").is_some_and(|(_, host)| head.field("host").is_some_and(|own| own.eq_ignore_ascii_case(host)))
-    });
-    own && head.field("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"))
+    })
 }
 
 fn form(desk: &Desk<'_>, status: Status, told: &str, name: &str, next: &str) -> Response {

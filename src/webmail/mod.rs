@@ -3,9 +3,9 @@
 //! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does and hands in letters as submission
 //! does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged
 //! in; `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
-//! `part`, `compose` with `prefill` and `sending`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of a message is shown), `clean`
-//! (HTML that strangers wrote), `outgoing` (a message as it is written), `upload` (a form with files), `query` (what is searched
-//! for), `reference`.
+//! `part`, `compose` with `prefill` and `sending`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of
+//! a message is shown), `clean` (HTML that strangers wrote), `outgoing` (a message as it is written), `upload` (a form with files),
+//! `query` (what is searched for), `reference`.
 //!
 //! A message is named by its folder, the folder's UIDVALIDITY and its UID: so no link or button, however old, is about another
 //! message. What changes something is a POST with the visit's form token, and its cookie never comes from another site.

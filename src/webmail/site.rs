@@ -86,7 +86,8 @@ impl Site for Desk<'_> {
             .or_with("Content-Security-Policy", POLICY)
             .or_with("Cache-Control", "private, no-cache")
             .with("X-Content-Type-Options", "nosniff")
-            .with("Referrer-Policy", "no-referrer")
+            // With "no-referrer" browsers would hide from ourselves, too, where a form comes from.
+            .with("Referrer-Policy", "same-origin")
             .with("Cross-Origin-Opener-Policy", "same-origin")
             .with("Cross-Origin-Resource-Policy", "same-origin"))
     }
@@ -105,6 +106,10 @@ impl Desk<'_> {
         match (segments, is_post) {
             _ if request.head.method == Method::Other => return Ok(not_allowed("GET, HEAD, POST")),
             (["assets", name], false) => return assets::get(name),
+            // Browsers ask for one.
+            (["favicon.ico"], false) => {
+                return Ok(Response::empty(Status::NO_CONTENT).with("Cache-Control", "public, max-age=86400"));
+            }
             (["login"], false) => return Ok(login::page(self, request)),
             (["login"], true) => return login::log_in(self, request),
             _ => {}
