@@ -2,7 +2,7 @@
 # Fetches what the tests need; quick when everything is there.
 #
 #   tests/deps.sh             programs for `make check`: client tools, a DNS server, mandoc, fail2ban's filters
-#   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix and other servers, mail programs, strace
+#   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix and other servers, mail programs, a browser, strace
 #   tests/deps.sh --system    and for `make check-system`: debootstrap, lintian
 #
 # Client tools are installed when this runs as root, else they are unpacked beside the
@@ -23,7 +23,7 @@ note() { printf 'deps: %s\n' "$*"; }
 # program:package, for what `make check` runs.
 tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 openssl:openssl mandoc:mandoc'
 # What only the peers and the benchmarks need.
-peer_tools='strace:strace'
+peer_tools='strace:strace chromium:chromium chromedriver:chromium-driver'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
 # These want to be the only mail server, so each is asked for by itself.
 more_servers='exim4-daemon-light opensmtpd dovecot-lmtpd haproxy'
