@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 crate::tests![
     mail_waits_for_the_daemon,
+    smtp_is_spoken_to_nobody,
     a_daemon_at_work_looks_at_once,
     odd_things_in_the_directory,
     half_a_message_is_not_left,
@@ -57,9 +58,6 @@ fn mail_waits_for_the_daemon() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let [file] = <[PathBuf; 1]>::try_from(waiting(&daemon)).unwrap();
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o604);
-    // Who speaks SMTP needs somebody who answers.
-    let output = called(&daemon, "sendmail", &["-bs"], b"EHLO localhost\r\n");
-    assert!(output.status.code() == Some(75) && output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
     // As a user whose login is known from the file alone.
     if is_root() {
         std::os::unix::fs::chown(&file, Some(65534), None).unwrap();
@@ -81,6 +79,34 @@ fn mail_waits_for_the_daemon() {
     let report = String::from_utf8_lossy(&daemon.wait_for_mail("bob", 1, 60)[0]).into_owned();
     assert!(report.contains("nobody-here@here.test") && report.contains("Action: failed"), "{report}");
     wait_for("an empty directory", 60, || waiting(&daemon).is_empty().then_some(()));
+}
+
+/// `sendmail -bs` without a daemon.
+fn smtp_is_spoken_to_nobody() {
+    let mut daemon = Setup::default().config("[smtp]\nmax_message_size = \"9K\"\n[limits]\nrecipients = 2\n").start();
+    daemon.stop();
+    let script = "RCPT TO:<a@here.test>\r\nMAIL FROM:<bob@here.test>\r\nHELO x\r\nDATA\r\nEHLO localhost\r\nMAIL FROM:<bob@here.test> RET=HDRS\r\n\
+                  MAIL FROM:<bob@here.test> SIZE=10000\r\nMAIL FROM:<bob@here.test>\r\nMAIL FROM:<bob@here.test>\r\nDATA\r\n\
+                  RCPT TO:<alice@here.test> NOTIFY=NEVER\r\nRCPT TO:<alice@here.test>\r\nRCPT TO:<x y>\r\nRCPT TO:<Postmaster>\r\n\
+                  RCPT TO:<bob@here.test>\r\nDATA\r\nSubject: by -bs\r\n\r\n..x\r\nJ\u{f6}rg\r\n.\r\nDATA\r\nFROB\r\nSTARTTLS\r\nNOOP\r\n\
+                  MAIL FROM:<>\r\nRSET\r\nMAIL FROM:<>\r\nRCPT TO:<bob@here.test>\r\nDATA\r\nbare\nline\r\n.\r\nQUIT\r\nNOOP\r\n";
+    let output = called(&daemon, "sendmail", &["-bs"], script.as_bytes());
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let codes: Vec<&str> = said.lines().filter(|line| line.as_bytes()[3] == b' ').map(|line| &line[..3]).collect();
+    let expected = [
+        "220", "503", "503", "250", "503", "250", "555", "552", "250", "503", "503", "555", "250", "501", "250", "452", "354",
+        "250", "503", "500", "502", "250", "250", "250", "250", "250", "354", "550", "221",
+    ];
+    assert_eq!(codes, expected, "{said}");
+    assert_eq!(waiting(&daemon).len(), 1);
+    // What breaks off is nothing.
+    let output = called(&daemon, "sendmail", &["-bs"], b"HELO x\r\nMAIL FROM:<>\r\nRCPT TO:<bob@here.test>\r\nDATA\r\nhalf");
+    assert!(output.status.success() && waiting(&daemon).len() == 1, "{output:?}");
+    daemon.start();
+    let text = String::from_utf8_lossy(&daemon.wait_for_mail("alice", 1, 60)[0]).into_owned();
+    assert!(text.starts_with("Return-Path: <bob@here.test>\r\n") && text.ends_with("\r\n\r\n.x\r\nJ\u{f6}rg\r\n"), "{text}");
+    assert_eq!(daemon.mail("bob").len(), 0);
 }
 
 fn a_daemon_at_work_looks_at_once() {

@@ -2,10 +2,11 @@
 //!
 //! `options` reads the words, `letter` the message (from standard input, whole, before anything is sent: a program that
 //! writes slowly or dies must not leave half a message behind), `addresses` finds whom it goes to, `submit` hands it in, or `leave`s it for a
-//! daemon that is down; `pick`
-//! tells which messages of the queue are meant.
+//! daemon that is down, for which `dialogue` answers a caller that speaks SMTP; `pick` tells which messages of the queue are
+//! meant.
 
 mod addresses;
+mod dialogue;
 mod leave;
 mod letter;
 mod options;
@@ -17,16 +18,18 @@ use super::show::{self, List};
 use super::{Failure, load, say};
 use crate::config::{Config, Listen, Protocol};
 use crate::mail::{Address, Domain, ReversePath};
+use crate::net::Connection;
 use crate::sys::exit;
 use letter::Letter;
 use nix::unistd::{User, getuid};
 use options::{Mode, Options};
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use submit::Unsent;
 
 /// Called as `sendmail`.
@@ -173,15 +176,34 @@ fn submit_socket(config: &Config) -> Result<&Path, Failure> {
 /// `-bs`: the caller speaks SMTP itself.
 fn pass_through(config: &Config) -> Result<(), Failure> {
     let path = submit_socket(config)?;
-    let socket = UnixStream::connect(path).map_err(|error| unreachable_daemon(path, &error))?;
-    let mut to_daemon = socket.try_clone()?;
-    // When the daemon has said its last word the process ends, and this thread with it.
-    std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut to_daemon);
-        let _ = to_daemon.shutdown(Shutdown::Write);
+    match UnixStream::connect(path) {
+        Ok(daemon) => carry(&daemon),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => answer(config),
+        Err(error) => Err(unreachable_daemon(path, &error)),
+    }
+}
+
+/// The same while the daemon is down.
+fn answer(config: &Config) -> Result<(), Failure> {
+    let (ours, its) = UnixStream::pair()?;
+    let here = home_domain(config)?;
+    thread::scope(|scope| {
+        let speaker = scope.spawn(|| dialogue::speak(config, here, Connection::from_unix(its)?));
+        carry(&ours)?;
+        speaker.join().unwrap_or_else(|_| Err(Failure::new(exit::SOFTWARE, "the dialogue broke off")))
+    })
+}
+
+/// Passes on what the caller says, and what is said to it.
+fn carry(server: &UnixStream) -> Result<(), Failure> {
+    let mut to_server = server.try_clone()?;
+    // When the server has said its last word the process ends, and this thread with it.
+    thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut to_server);
+        let _ = to_server.shutdown(Shutdown::Write);
     });
-    let mut out = io::stdout().lock();
-    io::copy(&mut &socket, &mut out)?;
+    let (mut from_server, mut out) = (server, io::stdout().lock());
+    io::copy(&mut from_server, &mut out)?;
     out.flush()?;
     Ok(())
 }
