@@ -3,19 +3,59 @@
 use super::Failure;
 use crate::sys::exit;
 use serde_json::Value;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// For each read and write; to take over a big journal takes longest.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The result of a request, or why there is none.
 pub fn ask(control: &Path, request: &str) -> Result<Value, Failure> {
     let mut answer = Vec::new();
-    begin(control, request)?.read_to_end(&mut answer)?;
+    let mut from_daemon = begin(control, request)?;
+    let waiting = Waiting::begin();
+    let read = from_daemon.read_to_end(&mut answer);
+    drop(waiting);
+    read?;
     result(&answer)
+}
+
+/// Shows on a terminal that the daemon is still at it, and for how long, once that is longer than a moment. Dropped, its line is
+/// cleared.
+struct Waiting(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
+
+impl Waiting {
+    fn begin() -> Waiting {
+        if !io::stderr().is_terminal() {
+            return Waiting(None);
+        }
+        let (end, ended) = mpsc::channel();
+        let show = move || {
+            let begun = Instant::now();
+            while ended.recv_timeout(SECOND) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = write!(io::stderr(), "\rworking, {} s\x1b[K", begun.elapsed().as_secs());
+            }
+            if begun.elapsed() > SECOND {
+                let _ = write!(io::stderr(), "\r\x1b[K");
+            }
+        };
+        Waiting(Some((end, thread::spawn(show))))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some((end, shown)) = self.0.take() {
+            drop(end);
+            let _ = shown.join();
+        }
+    }
 }
 
 /// Asks for a list, of which each item is taken as it comes: it may be longer than memory.

@@ -1,10 +1,13 @@
 //! What an operator asks: is all well, what was done, what is logged, where is my mail?
 
-use crate::common::{Daemon, NameServer, Setup, letter, wait_for};
+use crate::common::{Daemon, NameServer, Setup, letter, tool, wait_for};
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::process::Stdio;
 
 crate::tests![
     all_is_well_or_the_daemon_is_down,
@@ -16,6 +19,7 @@ crate::tests![
     log_levels,
     answers_for_programs,
     where_is_my_mail,
+    long_work_is_seen_on_a_terminal,
 ];
 
 /// A daemon that does not run yet, with ports of its own, that asks a name server which knows its host and domain.
@@ -268,4 +272,33 @@ fn where_is_my_mail() {
         came.iter().any(|line| line.contains("event=delivered to=<bob@there.test> mailbox=bob folder=INBOX uid=1")),
         "{came:?}"
     );
+}
+
+/// A daemon that takes its time, until that is seen.
+fn long_work_is_seen_on_a_terminal() {
+    let daemon = Setup::default().prepare();
+    let listener = UnixListener::bind(daemon.spool().join("ctl.sock")).unwrap();
+    let words = format!("{} -f {} mailbox compact alice", env!("CARGO_BIN_EXE_pillarboxctl"), daemon.config().display());
+    let mut command = tool("script");
+    command.args(["-qec", &words, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut socket, _) = listener.accept().unwrap();
+    let mut request = String::new();
+    BufReader::new(&socket).read_line(&mut request).unwrap();
+    assert_eq!(request, "mailbox compact alice\r\n");
+    let mut out = child.stdout.take().unwrap();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("working, 2 s") {
+        let mut block = [0; 100];
+        let read = out.read(&mut block).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&block[..read]);
+    }
+    socket.write_all(b"{\"ok\":true,\"result\":{\"moved\":3,\"freed\":4096}}\r\n").unwrap();
+    drop(socket);
+    out.read_to_end(&mut seen).unwrap();
+    assert!(child.wait().unwrap().success());
+    let seen = String::from_utf8_lossy(&seen).into_owned();
+    let (_, last) = seen.rsplit_once("\r\x1b[K").unwrap();
+    assert!(last.contains(" moved, ") && last.contains(" given back"), "{seen:?}");
 }
