@@ -135,16 +135,8 @@ impl Resolver {
 
     /// The names of an address (RFC 1035 §3.5, RFC 3596 §2.5), in lower case. Follows CNAMEs.
     pub fn names(&self, address: IpAddr) -> Result<Vec<String>, DnsError> {
-        let name = match address.to_canonical() {
-            IpAddr::V4(address) => {
-                let [a, b, c, d] = address.octets();
-                format!("{d}.{c}.{b}.{a}.in-addr.arpa")
-            }
-            IpAddr::V6(address) => {
-                let nibbles = address.octets().into_iter().rev().map(|byte| format!("{:x}.{:x}.", byte & 15, byte >> 4));
-                format!("{}ip6.arpa", nibbles.collect::<String>())
-            }
-        };
+        let zone = if address.to_canonical().is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };
+        let name = under(address, zone);
         let found = self.lookup(&name, Rtype::PTR)?.data;
         Ok(found.into_iter().filter_map(|data| if let Data::Pointer(name) = data { Some(name) } else { None }).collect())
     }
@@ -290,6 +282,21 @@ fn graver(one: DnsError, other: DnsError) -> DnsError {
         (DnsError::Temporary(text), _) | (_, DnsError::Temporary(text)) => DnsError::Temporary(text),
         (DnsError::NoName, _) | (_, DnsError::NoName) => DnsError::NoName,
         _ => DnsError::NoData,
+    }
+}
+
+/// The name of an address in a zone: its octets, or nibbles, from the last to the first (RFC 1035 §3.5, RFC 3596 §2.5, RFC 5782
+/// §2.1, §2.4).
+pub fn under(address: IpAddr, zone: &str) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.{zone}")
+        }
+        IpAddr::V6(address) => {
+            let nibbles = address.octets().into_iter().rev().map(|byte| format!("{:x}.{:x}.", byte & 15, byte >> 4));
+            format!("{}{zone}", nibbles.collect::<String>())
+        }
     }
 }
 

@@ -115,9 +115,14 @@ pub(super) fn may_send_as<E>(
 
 /// Does a `[[sender]]` give this address to the user?
 fn is_granted(config: &Config, login: &str, address: &Address) -> bool {
+    let mut own = config.senders.iter().filter(|sender| sender.user.eq_ignore_ascii_case(login));
+    own.any(|sender| names(&sender.addresses, address))
+}
+
+/// Is it one of these addresses, or of one of these domains?
+fn names(known: &[String], address: &Address) -> bool {
     let (whole, domain) = (address.key(), address.domain().key());
-    let own = config.senders.iter().filter(|sender| sender.user.eq_ignore_ascii_case(login));
-    own.flat_map(|sender| &sender.addresses).any(|known| *known == whole || *known == domain)
+    known.iter().any(|known| *known == whole || *known == domain)
 }
 
 /// Recipients of one message. A program of this host that is given a list can't be told to send it in parts.
@@ -155,10 +160,7 @@ pub(super) fn stranger(client: &Client<'_>, config: &Config) -> Option<IpAddr> {
 
 /// Is mail of this sender taken from anybody? The null sender is nobody.
 pub(super) fn is_allowed_sender(config: &Config, sender: &ReversePath) -> bool {
-    sender.0.as_ref().is_some_and(|address| {
-        let (whole, domain) = (address.key(), address.domain().key());
-        config.allow.senders.iter().any(|known| *known == whole || *known == domain)
-    })
+    sender.0.as_ref().is_some_and(|address| names(&config.allow.senders, address))
 }
 
 fn relays_for(config: &Config, peer: &Peer) -> bool {

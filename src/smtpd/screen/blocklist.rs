@@ -1,7 +1,7 @@
 //! DNS blocklists (RFC 5782): zones in which a listed address has an A record.
 
 use super::Screened;
-use crate::net::dns::{DnsError, Resolver};
+use crate::net::dns::{DnsError, Resolver, under};
 use crate::smtp::reply::Reply;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,12 +10,12 @@ const MOST_WORDS: usize = 200;
 
 /// Does the zone list this address? A zone that can't be asked lists nobody.
 pub(super) fn ask(resolver: &Resolver, zone: &str, address: IpAddr) -> Option<Screened> {
-    let name = query(zone, address);
+    let name = under(address, zone);
     if !is_listed(resolver, zone, &name) {
         return None;
     }
     // No list has this address (RFC 5782 §5): one that does answers everything, since it was given up or its name was sold.
-    if is_listed(resolver, zone, &query(zone, Ipv4Addr::LOCALHOST.into())) {
+    if is_listed(resolver, zone, &under(Ipv4Addr::LOCALHOST.into(), zone)) {
         log::warn!("event=blocklist-broken zone={zone} reason=\"it lists 127.0.0.1\"");
         return None;
     }
@@ -49,27 +49,13 @@ fn is_refusal(answer: Ipv4Addr) -> bool {
     answer.octets()[..3] == [127, 255, 255]
 }
 
-/// RFC 5782 §2.1, §2.4: octets or nibbles from the last to the first.
-fn query(zone: &str, address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            format!("{d}.{c}.{b}.{a}.{zone}")
-        }
-        IpAddr::V6(address) => {
-            let nibbles = address.octets().into_iter().rev().map(|byte| format!("{:x}.{:x}.", byte & 15, byte >> 4));
-            format!("{}{zone}", nibbles.collect::<String>())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_are_asked_as_the_standard_has_them() {
-        let of = |address: &str| query("bl.test", address.parse().unwrap());
+        let of = |address: &str| under(address.parse().unwrap(), "bl.test");
         assert_eq!(of("192.0.2.99"), "99.2.0.192.bl.test");
         assert_eq!(of("::ffff:192.0.2.99"), "99.2.0.192.bl.test");
         assert_eq!(of("2001:db8:1:2:3:4:567:89ab"), "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.8.b.d.0.1.0.0.2.bl.test");
