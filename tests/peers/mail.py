@@ -15,7 +15,6 @@ wait: until the file holds all these texts. All of them wait as long as anything
 import argparse
 import email
 import fcntl
-import hashlib
 import json
 import os
 import poplib
@@ -143,9 +142,11 @@ def look(wanted, args):
                 body = email.message_from_bytes(message).get_payload(decode=True).replace(b"\r\n", b"\n")
             elif wanted[name, user].encode() not in head + b"\n":
                 sys.exit("%s has not the header that was sent: %s" % (name, head.decode(errors="replace")))
-            if body.rstrip(b"\n") != body_of(name).encode().rstrip(b"\n"):
-                was, now = hashlib.sha256(body_of(name).encode()), hashlib.sha256(body)
-                sys.exit("%s is altered: %s, now %s" % (name, was.hexdigest(), now.hexdigest()))
+            was, now = body_of(name).encode().rstrip(b"\n"), body.rstrip(b"\n")
+            if was != now:
+                at = len(os.path.commonprefix([was, now]))
+                near = slice(max(at - 100, 0), at + 200)
+                sys.exit("%s to %s is altered at %d of %d bytes, now %d: %r, now %r" % (name, user, at, len(was), len(now), was[near], now[near]))
             if args.header and not re.search(args.header.encode(), head, re.M):
                 sys.exit("%s has another header: %s" % (name, head.decode(errors="replace")))
     twice = ["%s to %s" % one for one, times in count.items() if times > 1]
