@@ -45,9 +45,13 @@ impl<'a> Frame<'a> {
                     (self.search())
                     details.menu {
                         summary { (account) }
-                        form method="post" action="/logout" {
-                            input type="hidden" name="token" value=(self.context.visit.form_token());
-                            button type="submit" { "Log out" }
+                        div {
+                            a href="/folders" { "Folders" }
+                            a href="/sessions" { "Sessions" }
+                            form method="post" action="/logout" {
+                                input type="hidden" name="token" value=(self.context.visit.form_token());
+                                button type="submit" { "Log out" }
+                            }
                         }
                     }
                 }

@@ -3,6 +3,7 @@
 use super::frame;
 use super::reference::escaped;
 use super::site::{COOKIE, Context, Desk, Form};
+use super::visit::Client;
 use crate::auth::Denied;
 use crate::httpd::{Request, Response, Status};
 use maud::html;
@@ -50,7 +51,10 @@ pub(super) fn log_in(desk: &Desk<'_>, request: &mut Request<'_>) -> Result<Respo
                 server.visits.close(old);
             }
             server.store.log_in(login.account()).map_err(super::site::trouble)?;
-            let cookie = server.visits.open(login, server.clock.elapsed()).map_err(|_| Status::SERVICE_UNAVAILABLE)?;
+            let cookie = server
+                .visits
+                .open(login, Client::of(request), server.clock.elapsed())
+                .map_err(|_| Status::SERVICE_UNAVAILABLE)?;
             let next = Some(next).filter(|next| is_own_path(next));
             let cookie = format!("{COOKIE}={cookie}; Path=/; Secure; HttpOnly; SameSite=Strict");
             Ok(Response::see_other(next.unwrap_or("/m/INBOX")).with("Set-Cookie", &cookie))

@@ -3,7 +3,7 @@
 //! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does and hands in letters as submission
 //! does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged
 //! in; `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
-//! `part`, `compose` with `prefill` and `sending`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of
+//! `part`, `compose` with `prefill` and `sending`, `folders`, `sessions`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of
 //! a message is shown), `clean` (HTML that strangers wrote), `outgoing` (a message as it is written), `upload` (a form with files),
 //! `query` (what is searched for), `reference`.
 //!
@@ -15,6 +15,7 @@ mod autoconfig;
 mod choice;
 mod clean;
 mod compose;
+mod folders;
 mod frame;
 mod list;
 mod login;
@@ -25,6 +26,7 @@ mod prefill;
 mod query;
 mod reference;
 mod sending;
+mod sessions;
 mod site;
 mod upload;
 mod visit;

@@ -1,7 +1,7 @@
 //! The table of pages, and what every answer carries.
 
 use super::visit::Visit;
-use super::{Server, assets, autoconfig, compose, frame, list, login, message, part};
+use super::{Server, assets, autoconfig, compose, folders, frame, list, login, message, part, sessions};
 use crate::delivery::FileError;
 use crate::host::Account;
 use crate::httpd::{Method, Request, Response, Site, Status};
@@ -128,6 +128,10 @@ impl Desk<'_> {
             (["m", folder, id, "part", number], false) => part::get(&context, request, &name(folder)?, id, number),
             (["compose"], false) => compose::page(&context, request),
             (["compose"], true) => compose::act(&context, request),
+            (["folders"], false) => folders::page(&context, request),
+            (["folders"], true) => folders::act(&context, request),
+            (["sessions"], false) => sessions::page(&context, request),
+            (["sessions"], true) => sessions::act(&context, request),
             (["logout"], true) => login::log_out(self, &context, request),
             ([""] | ["m", _, _, ..] | ["assets", _], true) => Ok(not_allowed("GET, HEAD")),
             (["logout"], false) => Ok(not_allowed("POST")),

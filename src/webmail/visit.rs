@@ -3,6 +3,8 @@
 
 use crate::auth::Login;
 use crate::host::Account;
+use crate::httpd::Request;
+use crate::net::Peer;
 use base64::engine::{Engine, general_purpose::URL_SAFE_NO_PAD};
 use ring::digest;
 use std::collections::{HashMap, VecDeque};
@@ -19,10 +21,36 @@ const MOST_OF_ONE: usize = 32;
 /// Forms of one visit that are known to be sent.
 const MOST_SPENT: usize = 100;
 
+/// Bytes that are kept of what a browser calls itself.
+const LONGEST_AGENT: usize = 300;
+
+/// Who sits there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Client {
+    /// The address the login came from.
+    pub from: String,
+    /// What the browser calls itself (RFC 9110 §10.1.5).
+    pub agent: String,
+}
+
+impl Client {
+    pub(super) fn of(request: &Request<'_>) -> Client {
+        let from = match request.peer() {
+            Peer::Tcp(address) => address.ip().to_string(),
+            Peer::Unix { .. } => "this host".to_owned(),
+        };
+        let agent = request.head.field("user-agent").unwrap_or_default();
+        Client { from, agent: agent.chars().filter(|char| !char.is_control()).take(LONGEST_AGENT).collect() }
+    }
+}
+
 /// One login of one browser.
 #[derive(Debug)]
 pub struct Visit {
     login: Login,
+    /// Names it to its user, and is good for nothing else.
+    id: String,
+    client: Client,
     form_token: String,
     begun: Duration,
     seen: Mutex<Duration>,
@@ -53,6 +81,19 @@ impl Visit {
         key(token) == key(&self.form_token)
     }
 
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// When it began, as the clock's `elapsed` tells.
+    pub(super) fn begun(&self) -> Duration {
+        self.begun
+    }
+
     /// Names a form that is to be sent once only, so that two clicks do not send two messages.
     pub(super) fn once(&self) -> String {
         secret().unwrap_or_default()
@@ -72,7 +113,8 @@ impl Visit {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|known| known == form)
     }
 
-    fn seen(&self) -> Duration {
+    /// When something was last asked for.
+    pub(super) fn seen(&self) -> Duration {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,8 +125,8 @@ impl Visit {
 
 impl Visits {
     /// Begins one; gives its cookie, which nobody can guess.
-    pub(super) fn open(&self, login: Login, now: Duration) -> io::Result<String> {
-        let (cookie, form_token) = (secret()?, secret()?);
+    pub(super) fn open(&self, login: Login, client: Client, now: Duration) -> io::Result<String> {
+        let (cookie, form_token, id) = (secret()?, secret()?, secret()?);
         let mut open = self.lock();
         open.retain(|_, visit| !visit.is_over(now));
         let user = &login.account().name;
@@ -95,7 +137,7 @@ impl Visits {
         }
         open.insert(
             key(&cookie),
-            Arc::new(Visit { login, form_token, begun: now, seen: Mutex::new(now), spent: Mutex::default() }),
+            Arc::new(Visit { login, id, client, form_token, begun: now, seen: Mutex::new(now), spent: Mutex::default() }),
         );
         Ok(cookie)
     }
@@ -110,6 +152,23 @@ impl Visits {
     /// Ends one.
     pub(super) fn close(&self, cookie: &str) {
         self.lock().remove(&key(cookie));
+    }
+
+    /// A user's own, the one that was seen last first.
+    pub(super) fn of(&self, account: &Account, now: Duration) -> Vec<Arc<Visit>> {
+        let open = self.lock();
+        let own = open.values().filter(|visit| visit.account().name == account.name && !visit.is_over(now));
+        let mut own: Vec<Arc<Visit>> = own.cloned().collect();
+        own.sort_by_key(|visit| std::cmp::Reverse(visit.seen()));
+        own
+    }
+
+    /// Ends those of a user's own that are meant; gives how many.
+    pub(super) fn close_of(&self, account: &Account, is_meant: impl Fn(&Visit) -> bool) -> usize {
+        let mut open = self.lock();
+        let before = open.len();
+        open.retain(|_, visit| visit.account().name != account.name || !is_meant(visit));
+        before - open.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Arc<Visit>>> {
