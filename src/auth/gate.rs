@@ -1,6 +1,7 @@
 //! The one door for passwords and for proofs of them.
 
 use super::throttle::Throttle;
+use crate::host::users::Secrets;
 use crate::host::{Account, Host, ScramKeys};
 use crate::net::Peer;
 use crate::sys::{Clock, counters};
@@ -81,6 +82,11 @@ impl Gate {
     pub fn proven(&self, peer: &Peer, service: &str, session: &str, name: &str, right: bool) -> Result<Login, Denied> {
         let outcome = self.verify(peer, name, || if right { self.host.account(name) } else { Ok(None) });
         self.settle(peer, service, session, name, outcome)
+    }
+
+    /// Puts another password in the place of this one, which [`Gate::login`] has found right. False: it is not any more.
+    pub fn set_password(&self, name: &str, old: &[u8], new: &Secrets) -> std::io::Result<bool> {
+        self.host.set_password(name, old, new)
     }
 
     /// Logs an outcome.

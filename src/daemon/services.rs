@@ -97,6 +97,7 @@ impl Services {
                 gate,
                 store: base.store.clone(),
                 post: base.delivery.post(),
+                delivery: base.delivery.clone(),
                 rates: base.rates.clone(),
                 visits: base.visits.clone(),
             },

@@ -4,6 +4,7 @@
 //! [`asuser`](super::asuser).
 
 use super::program::End;
+use super::users::Secrets;
 use super::{Account, Direct, Host, Job, Line, LineOf, ScramKeys, System};
 use crate::config::{Config, UserDatabase};
 use crate::sys::{Disk, File, Open};
@@ -98,6 +99,17 @@ impl Host for Chain {
             }
         }
         Ok(decided.flatten())
+    }
+
+    fn set_password(&self, name: &str, old: &[u8], new: &Secrets) -> io::Result<bool> {
+        for database in &self.databases {
+            match database {
+                Database::Files(files) if files.account(name)?.is_some() => return files.set_password(name, old, new),
+                Database::System(system) if system.account(name)?.is_some() => return Err(io::ErrorKind::Unsupported.into()),
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 
     fn scram(&self, name: &str) -> io::Result<Option<ScramKeys>> {

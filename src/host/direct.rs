@@ -163,6 +163,21 @@ impl Host for Direct {
         Ok(self.checker.verify(hash.as_ref(), password).then(|| self.made(name)))
     }
 
+    /// In the first file that knows the name, which is where the password was looked up.
+    fn set_password(&self, name: &str, old: &[u8], new: &users::Secrets) -> io::Result<bool> {
+        if self.verify(name, old)?.is_none() {
+            return Ok(false);
+        }
+        let name = name.to_ascii_lowercase();
+        for file in &self.files {
+            if file.with(&*self.disk, |loaded| loaded.look(&name, |_| ()))?.is_some_and(|(is_there, ())| is_there) {
+                users::edit(&file.path, |text| users::set_password(text, &name, new))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn scram(&self, name: &str) -> io::Result<Option<ScramKeys>> {
         Ok(self.find(&name.to_ascii_lowercase(), |keys| keys.scram.clone())?.flatten())
     }

@@ -60,6 +60,10 @@ pub trait Host: Send + Sync + Debug {
     fn account(&self, name: &str) -> io::Result<Option<Account>>;
     /// Is this the password? Costs the same time for a name that does not exist.
     fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>>;
+    /// Puts another password in the place of this one. False: this one is not right. Users of the system change theirs elsewhere.
+    fn set_password(&self, _name: &str, _old: &[u8], _new: &users::Secrets) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// A user's keys for SCRAM. None: there are none, or no such user.
     fn scram(&self, _name: &str) -> io::Result<Option<ScramKeys>> {
         Ok(None)

@@ -47,7 +47,7 @@ impl User {
 }
 
 /// What is kept of a new password.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secrets {
     /// To check it.
     pub hash: Hash,

@@ -1,7 +1,8 @@
-//! The Authentication-Results field (RFC 8601): ours, and who claims to be us. Pure.
+//! The Authentication-Results field (RFC 8601): ours, who claims to be us, and what ours said. Pure.
 
 use super::Verdicts;
 use super::dmarc::DmarcResult;
+use crate::mail::{header, words};
 use std::fmt::Write;
 
 /// Characters of a value that somebody else chose.
@@ -91,6 +92,76 @@ pub fn is_ours(value: &[u8], authserv_id: &str) -> bool {
     }
 }
 
+/// What this host found when a message came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Does a domain stand behind the author? The result's name.
+    pub dmarc: String,
+    /// The author's domain.
+    pub author: Option<String>,
+    /// Domains whose signatures are right.
+    pub signers: Vec<String>,
+    /// The sender's domain, if the host may send for it.
+    pub host_of: Option<String>,
+}
+
+/// Reads our own field, which stands above all that came with the message: what is below a Received field anybody may have
+/// written. None: there is none.
+pub fn read(header: &[u8], authserv_id: &str) -> Option<Found> {
+    let above = header::fields(header).take_while(|field| !field.is(header, "Received"));
+    let values = above.filter(|field| field.is(header, "Authentication-Results")).filter_map(|field| header.get(field.value));
+    let own =
+        values.into_iter().find(|value| claimed(value).is_some_and(|id| id.eq_ignore_ascii_case(authserv_id.as_bytes())))?;
+    let mut found = Found::default();
+    for result in results(&words::raw(&header::unfold(own))) {
+        let get = |name: &str| result.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
+        match result.first() {
+            Some((method, value)) if method == "dmarc" => {
+                found.dmarc.clone_from(value);
+                found.author = get("header.from");
+            }
+            Some((method, value)) if method == "dkim" && value == "pass" => {
+                found.signers.extend(get("header.d").filter(|domain| !found.signers.contains(domain)));
+            }
+            Some((method, value)) if method == "spf" && value == "pass" => {
+                found.host_of = found.host_of.or_else(|| get("smtp.mailfrom"));
+            }
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// The results of one of our own fields, each a list of names and values; the method comes first.
+fn results(text: &str) -> Vec<Vec<(String, String)>> {
+    let (mut results, mut name, mut value) = (vec![Vec::new()], String::new(), None::<String>);
+    let (mut quoted, mut chars) = (false, text.chars());
+    while let Some(char) = chars.next() {
+        let in_name = value.is_none();
+        let place = value.as_mut().unwrap_or(&mut name);
+        match char {
+            '"' => quoted = !quoted,
+            '\\' if quoted => place.extend(chars.next()),
+            char if quoted => place.push(char),
+            '=' if in_name => value = Some(String::new()),
+            ' ' | '\t' | ';' => {
+                let name = std::mem::take(&mut name);
+                if let (Some(value), Some(result)) = (value.take(), results.last_mut()) {
+                    result.push((name, value));
+                }
+                if char == ';' {
+                    results.push(Vec::new());
+                }
+            }
+            char => place.push(char),
+        }
+    }
+    if let (Some(value), Some(result)) = (value, results.last_mut()) {
+        result.push((name, value));
+    }
+    results
+}
+
 /// The authserv-id: a token or a quoted-string, after blanks and comments.
 fn claimed(value: &[u8]) -> Option<Vec<u8>> {
     let mut rest = value;
@@ -159,6 +230,25 @@ mod tests {
         for other in ["mx.test; spf=pass smtp.helo=mail.test", "mail.test.evil; x", "xmail.test;", "", "(mail.test) mx.test;"] {
             assert!(!is_ours(other.as_bytes(), "mail.test"), "{other}");
         }
+    }
+
+    #[test]
+    fn only_our_own_field_is_believed() {
+        let own = "Authentication-Results: mail.test;\r\n\tspf=pass\r\n\t smtp.mailfrom=b.test;\r\n\tdkim=pass\r\n\t header.d=b.test\r\n\t \
+                   header.b=abc;\r\n\tdkim=fail reason=\"x; dkim=pass header.d=evil.test\" header.d=c.test;\r\n\tdmarc=pass header.from=b.test\r\n";
+        let expected = Found {
+            dmarc: "pass".into(),
+            author: Some("b.test".into()),
+            signers: vec!["b.test".into()],
+            host_of: Some("b.test".into()),
+        };
+        let read = |header: &str| read(header.as_bytes(), "mail.test");
+        assert_eq!(read(&format!("Return-Path: <a@b.test>\r\n{own}Received: x\r\n\r\n")), Some(expected.clone()));
+        // Others write what they like: below the trace, in another's name, above it in ours a second time.
+        assert_eq!(read(&format!("Received: x\r\n{own}\r\n")), None);
+        assert_eq!(read(&format!("{}Received: x\r\n\r\n", own.replace("mail.test", "evil.test"))), None);
+        assert_eq!(read(&format!("{own}{}\r\n", own.replace("b.test", "evil.test"))), Some(expected));
+        assert_eq!(read("Authentication-Results: mail.test; none\r\n\r\n"), Some(Found::default()));
     }
 
     #[test]

@@ -4,15 +4,16 @@
 use super::frame::Frame;
 use super::list::{shift, special, with};
 use super::message::size;
-use super::outgoing::{Fields, Outgoing};
+use super::outgoing::{Fields, Outgoing, mailbox};
 use super::prefill::{self, Kept, Prefill, Source, own_addresses};
+use super::profile::Profile;
 use super::reference::{Reference, escaped, folder_path};
 use super::sending::{Unsent, check, send};
 use super::site::{Context, Form, trouble, unfiled};
 use super::upload::{self, Take};
 use crate::delivery::Batch;
 use crate::httpd::{Head, Request, Response, Status};
-use crate::mail::{Filing, date, header};
+use crate::mail::{Filing, date, header, words};
 use crate::mailbox::{Change, Flags, FolderName, Marks, SpecialUse, View};
 use maud::{Markup, html};
 use std::io::{self, Write};
@@ -50,7 +51,12 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Respo
     } else {
         Prefill { to: head.parameter("to").unwrap_or_default(), ..Prefill::default() }
     };
-    let shown = Shown { context, head, prefill, reference, answers, how, problems };
+    let profile = Profile::of(context)?;
+    let mut prefill = prefill;
+    if reference.is_none() {
+        prefill.sign(&profile.signature);
+    }
+    let shown = Shown { context, head, profile, prefill, reference, answers, how, problems };
     let frame = Frame::of(context, None)?;
     let title = if shown.prefill.subject.is_empty() { "New message" } else { shown.prefill.subject.as_str() };
     Ok(frame.page(Status::OK, title, &shown.markup()))
@@ -59,6 +65,7 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Respo
 struct Shown<'a> {
     context: &'a Context<'a>,
     head: &'a Head,
+    profile: Profile,
     prefill: Prefill,
     reference: Option<Reference>,
     answers: Option<Source>,
@@ -130,7 +137,10 @@ impl Shown<'_> {
                 label {
                     span { "From" }
                     select name="from" {
-                        @for address in own.iter().map(ToString::to_string) { option value=(address) selected[address == self.prefill.from] { (address) } }
+                        @for own in &own {
+                            @let address = own.to_string();
+                            option value=(address) selected[address == self.prefill.from] { (mailbox(self.profile.name(own), own)) }
+                        }
                     }
                 }
             }
@@ -308,11 +318,12 @@ impl Saving {
         let now = server.clock.now();
         batch.message(Filing { flags: (Flags::SEEN | Flags::DRAFT).bits(), date: now, ..Filing::default() });
         let secret = super::visit::secret().map_err(failed)?;
-        let own = own_addresses(context).iter().map(ToString::to_string).collect::<Vec<_>>();
-        let from = form.get("from").filter(|from| own.iter().any(|own| own == from)).or(own.first().map(String::as_str));
+        let (own, profile) = (own_addresses(context), Profile::of(context)?);
+        let chosen = form.get("from").and_then(|from| own.iter().find(|own| own.to_string() == from));
+        let from = chosen.or(own.first()).map(|address| mailbox(&words::phrase(profile.name(address)), address));
         let get = |name| form.get(name).unwrap_or_default().to_owned();
         let fields = Fields {
-            from: from.unwrap_or_default().to_owned(),
+            from: from.unwrap_or_default(),
             to: get("to"),
             cc: get("cc"),
             bcc: get("bcc"),

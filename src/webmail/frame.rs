@@ -47,6 +47,7 @@ impl<'a> Frame<'a> {
                         summary { (account) }
                         div {
                             a href="/folders" { "Folders" }
+                            a href="/settings" { "Settings" }
                             a href="/sessions" { "Sessions" }
                             form method="post" action="/logout" {
                                 input type="hidden" name="token" value=(self.context.visit.form_token());

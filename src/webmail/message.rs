@@ -4,6 +4,7 @@ use super::choice::{self, Choice};
 use super::clean::{Pictures, clean};
 use super::frame::Frame;
 use super::list::value;
+use super::proof;
 use super::reference::{Reference, escaped, folder_path, message_path, shown};
 use super::site::{Context, trouble};
 use crate::httpd::{Request, Response, Status};
@@ -117,6 +118,7 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
             }
             h1 { (subject) }
             (head(&header, all_fields))
+            (proof::line(&header, &context.server.config.hostname))
             (files(&asked, &choice))
             (body(&asked, &choice, remote)?)
             p.quiet.ways {

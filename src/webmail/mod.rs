@@ -3,9 +3,10 @@
 //! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does and hands in letters as submission
 //! does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged
 //! in; `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
-//! `part`, `compose` with `prefill` and `sending`, `folders`, `sessions`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of
+//! `part`, `compose` with `prefill` and `sending`, `folders`, `settings` with
+//! `profile`, `sessions`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of
 //! a message is shown), `clean` (HTML that strangers wrote), `outgoing` (a message as it is written), `upload` (a form with files),
-//! `query` (what is searched for), `reference`.
+//! `query` (what is searched for), `proof` (who stands behind a message), `reference`.
 //!
 //! A message is named by its folder, the folder's UIDVALIDITY and its UID: so no link or button, however old, is about another
 //! message. What changes something is a POST with the visit's form token, and its cookie never comes from another site.
@@ -23,10 +24,13 @@ mod message;
 mod outgoing;
 mod part;
 mod prefill;
+mod profile;
+mod proof;
 mod query;
 mod reference;
 mod sending;
 mod sessions;
+mod settings;
 mod site;
 mod upload;
 mod visit;
@@ -35,7 +39,7 @@ pub use visit::Visits;
 
 use crate::auth::Gate;
 use crate::config::Config;
-use crate::delivery::{Post, Rates};
+use crate::delivery::{Delivery, Post, Rates};
 use crate::httpd::{self, Terms};
 use crate::mailbox::Store;
 use crate::net::Connection;
@@ -55,6 +59,8 @@ pub struct Server {
     pub store: Arc<Store>,
     /// Where letters go.
     pub post: Arc<Post>,
+    /// What waits, and replies of who is away.
+    pub delivery: Arc<Delivery>,
     /// What users have sent.
     pub rates: Arc<Rates>,
     /// Who is logged in.

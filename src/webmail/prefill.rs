@@ -31,6 +31,17 @@ pub(super) struct Prefill {
     pub loses_form: bool,
 }
 
+impl Prefill {
+    /// Below what is written; above what is answered, where it would be missed otherwise.
+    pub(super) fn sign(&mut self, signature: &str) {
+        match (signature.is_empty(), self.text.is_empty()) {
+            (true, _) => {}
+            (false, true) => self.text = format!("\n\n-- \n{signature}\n"),
+            (false, false) => self.text.insert_str(0, &format!("\n\n{signature}")),
+        }
+    }
+}
+
 /// A part of a message in a folder that becomes a file of this one.
 #[derive(Debug)]
 pub(super) struct Kept {

@@ -1,7 +1,7 @@
 //! The table of pages, and what every answer carries.
 
 use super::visit::Visit;
-use super::{Server, assets, autoconfig, compose, folders, frame, list, login, message, part, sessions};
+use super::{Server, assets, autoconfig, compose, folders, frame, list, login, message, part, sessions, settings};
 use crate::delivery::FileError;
 use crate::host::Account;
 use crate::httpd::{Method, Request, Response, Site, Status};
@@ -132,6 +132,8 @@ impl Desk<'_> {
             (["folders"], true) => folders::act(&context, request),
             (["sessions"], false) => sessions::page(&context, request),
             (["sessions"], true) => sessions::act(&context, request),
+            (["settings"], false) => settings::page(&context, request),
+            (["settings"], true) => settings::act(&context, request),
             (["logout"], true) => login::log_out(self, &context, request),
             ([""] | ["m", _, _, ..] | ["assets", _], true) => Ok(not_allowed("GET, HEAD")),
             (["logout"], false) => Ok(not_allowed("POST")),

@@ -101,7 +101,7 @@ impl Clerk {
             Question::Ready | Question::AllHaveScram | Question::Reload | Question::Adopt => None,
             // Where the system keeps its users may be far away.
             Question::Account(_) | Question::Scram(_) => self.config.has_system_users().then_some(Kind::Quick),
-            Question::Verify(..) => Some(Kind::Password),
+            Question::Verify(..) | Question::SetPassword(..) => Some(Kind::Password),
             Question::RunProgram(..) | Question::RunLine(..) => Some(Kind::Program),
             Question::OpenMailbox(..) | Question::OpenDotlock(..) => Some(Kind::Quick),
             Question::MakeFolders(..) | Question::OpenLine(_) => Some(Kind::Quick),
@@ -154,6 +154,7 @@ impl Clerk {
             Question::Account(name) => plain(Answer::Account(self.host.account(name)?)),
             Question::Scram(name) => plain(Answer::Scram(self.host.scram(name)?)),
             Question::Verify(name, password) => plain(Answer::Account(self.host.verify(name, password)?)),
+            Question::SetPassword(name, old, new) => plain(Answer::Flag(self.host.set_password(name, old, new)?)),
             Question::OpenMailbox(name, path, how) => {
                 let account = self.account_with_files(name)?;
                 Ok((Answer::Done, vec![asuser::open_mailbox(&self.roots, &account, path, *how)?.into()]))

@@ -12,6 +12,7 @@ pub mod wire;
 
 use super::asuser::{Roots, SESSION_LOCKS};
 use super::program::{End, GRACE};
+use super::users::Secrets;
 use super::{Account, Direct, Host, Job, Line, LineOf, ScramKeys};
 use crate::config::Program;
 use crate::sys::unix::packet;
@@ -146,6 +147,13 @@ impl Host for Monitor {
 
     fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>> {
         self.find(&Question::Verify(name.to_owned(), password.to_owned()), name)
+    }
+
+    fn set_password(&self, name: &str, old: &[u8], new: &Secrets) -> io::Result<bool> {
+        match self.ask(&Question::SetPassword(name.to_owned(), old.to_owned(), new.clone()))? {
+            (Answer::Flag(changed), _) => Ok(changed),
+            _ => Err(unheard()),
+        }
     }
 
     fn scram(&self, name: &str) -> io::Result<Option<ScramKeys>> {

@@ -4,7 +4,9 @@
 //! The first byte tells what it is. The fields follow, each with its length before it, four bytes in the order of this machine.
 
 use crate::config::Program;
+use crate::host::password::Hash;
 use crate::host::program::End;
+use crate::host::users::Secrets;
 use crate::host::{Account, ScramKeys};
 use crate::sys::Open;
 use std::ffi::OsStr;
@@ -26,6 +28,8 @@ pub enum Question {
     Account(String),
     /// [`crate::host::Host::verify`]: a name and a password.
     Verify(String, Vec<u8>),
+    /// [`crate::host::Host::set_password`]: a name, the password until now, and what is kept of the new one.
+    SetPassword(String, Vec<u8>, Secrets),
     /// [`crate::host::Host::scram`].
     Scram(String),
     /// [`crate::host::Host::all_have_scram`].
@@ -261,6 +265,10 @@ impl Question {
             Question::Ready => Writer::new(b'r'),
             Question::Account(name) => Writer::new(b'a').field(name.as_bytes()),
             Question::Verify(name, password) => Writer::new(b'v').field(name.as_bytes()).field(password),
+            Question::SetPassword(name, old, new) => {
+                let (hash, scram) = (new.hash.to_string(), new.scram.to_string());
+                Writer::new(b'w').field(name.as_bytes()).field(old).field(hash.as_bytes()).field(scram.as_bytes())
+            }
             Question::Scram(name) => Writer::new(b's').field(name.as_bytes()),
             Question::AllHaveScram => Writer::new(b'S'),
             Question::OpenMailbox(name, path, how) => {
@@ -289,6 +297,11 @@ impl Question {
                 b'r' => Question::Ready,
                 b'a' => Question::Account(fields.text()?),
                 b'v' => Question::Verify(fields.text()?, fields.field()?.to_vec()),
+                b'w' => {
+                    let (name, old) = (fields.text()?, fields.field()?.to_vec());
+                    let (hash, scram) = (Hash::parse(&fields.text()?)?, ScramKeys::parse(&fields.text()?)?);
+                    Question::SetPassword(name, old, Secrets { hash, scram })
+                }
                 b's' => Question::Scram(fields.text()?),
                 b'S' => Question::AllHaveScram,
                 b'o' => {
@@ -319,6 +332,7 @@ impl Question {
             Question::Ready => "ready",
             Question::Account(_) => "account",
             Question::Verify(..) => "verify",
+            Question::SetPassword(..) => "set-password",
             Question::Scram(_) => "scram",
             Question::AllHaveScram => "all-have-scram",
             Question::OpenMailbox(..) => "open-mailbox",
@@ -418,6 +432,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const HASH: &str = "$argon2id$v=19$m=16384,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
     fn path() -> impl Strategy<Value = PathBuf> {
         "[^\0]{0,40}".prop_map(PathBuf::from)
     }
@@ -433,6 +449,11 @@ mod tests {
             name().prop_map(Question::Scram),
             name().prop_map(Question::Bind),
             (name(), any::<Vec<u8>>()).prop_map(|(name, password)| Question::Verify(name, password)),
+            (name(), any::<Vec<u8>>(), any::<[u8; 4]>()).prop_map(|(name, old, new)| {
+                let hash = Hash::parse(HASH).unwrap();
+                let scram = ScramKeys::fake(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &new), "x");
+                Question::SetPassword(name, old, Secrets { hash, scram })
+            }),
             (name(), path(), 0..4usize).prop_map(|(name, path, how)| Question::OpenMailbox(name, path, WAYS[how])),
             (path(), 0..4usize).prop_map(|(path, how)| Question::OpenDotlock(path, WAYS[how])),
             (name(), path()).prop_map(|(name, path)| Question::MakeFolders(name, path)),

@@ -14,7 +14,7 @@ crate::tests![
     a_user_sends_no_more_than_he_may,
 ];
 
-fn mail(daemon: &Daemon, user: &str) -> Vec<String> {
+pub(super) fn mail(daemon: &Daemon, user: &str) -> Vec<String> {
     daemon.mail(user).iter().map(|message| String::from_utf8_lossy(message).into_owned()).collect()
 }
 

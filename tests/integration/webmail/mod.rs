@@ -8,12 +8,22 @@ mod compose;
 mod folders;
 mod hostile;
 mod pages;
+mod settings;
 
 use crate::runner::Test;
 
 pub fn tests() -> Vec<Test> {
-    [access::tests(), attacks::tests(), autoconfig::tests(), compose::tests(), folders::tests(), hostile::tests(), pages::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        access::tests(),
+        attacks::tests(),
+        autoconfig::tests(),
+        compose::tests(),
+        folders::tests(),
+        hostile::tests(),
+        pages::tests(),
+        settings::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
