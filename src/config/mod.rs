@@ -2,6 +2,7 @@
 
 mod listen;
 pub mod load;
+pub mod offers;
 mod read;
 mod relay;
 pub mod report;

@@ -1,7 +1,7 @@
-//! `pillarboxctl dkim …`: makes keys that mail is signed with, and shows what is to be published of them.
+//! `pillarboxctl dkim …`: makes keys that mail is signed with.
 
+use super::dns::key_record;
 use super::{Failure, say};
-use crate::config::Config;
 use crate::mail::Domain;
 use crate::sys::exit;
 use crate::trust::dkim::SigningKey;
@@ -13,9 +13,6 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// Characters of one string of a TXT record (RFC 1035 §3.3.14).
-const LONGEST_STRING: usize = 255;
 
 /// Makes a key beside the configuration, and tells what to do with it. RSA is what all hosts know; ring makes none, so
 /// openssl(1) does.
@@ -34,9 +31,9 @@ pub fn make(file: &Path, domain: &str, selector: &str, ed25519: bool) -> Result<
         let _ = fs::remove_file(&path);
         return Err(told(error));
     }
-    let (record, conf, path) = (zone_line(&domain, &selector, &key), file.display(), path.display());
+    let (record, conf, path) = (key_record(&domain, &selector, Box::new(key)), file.display(), path.display());
     say(&format!(
-        "The key is in {path}. Publish this in the zone of {domain}:\n\n{record}\n\
+        "The key is in {path}. Publish this in the zone of {domain}:\n\n{record}\n\n\
          When all name servers have it, put this into {conf}, and say: pillarboxctl reload\n\n\
          [[dkim]]\ndomain   = \"{domain}\"\nselector = \"{selector}\"\nkey      = \"{path}\"\n"
     ))
@@ -48,24 +45,6 @@ fn name(text: &str) -> Result<String, Failure> {
         Ok(name @ Domain::Name(_)) => Ok(name.key()),
         _ => Err(Failure::new(exit::USAGE, format!("`{text}` is not a domain name"))),
     }
-}
-
-/// The records of all keys in use, as lines of a zone.
-pub fn show(config: &Config) -> Result<(), Failure> {
-    for dkim in &config.dkim {
-        let told = |error: String| Failure::new(exit::NOINPUT, format!("{}: {error}", dkim.key.display()));
-        let pem = fs::read(&dkim.key).map_err(|error| told(error.to_string()))?;
-        let key = SigningKey::from_pem(&pem).map_err(told)?;
-        say(&zone_line(&dkim.domain, &dkim.selector, &key))?;
-    }
-    Ok(())
-}
-
-/// A TXT record in the form of zone files (RFC 1035 §5.1).
-fn zone_line(domain: &str, selector: &str, key: &SigningKey) -> String {
-    let record = key.record();
-    let strings = record.as_bytes().chunks(LONGEST_STRING).map(|piece| format!(" \"{}\"", String::from_utf8_lossy(piece)));
-    format!("{selector}._domainkey.{domain}. IN TXT ({} )\n", strings.collect::<String>())
 }
 
 fn make_ed25519() -> Result<Vec<u8>, Failure> {

@@ -1,13 +1,14 @@
 //! The operator's tool, and what every Unix program hands its mail to.
 //!
 //! `call` speaks with the daemon through its control socket, `show` puts the answers into words, `users` works on the users
-//! file itself, `check` looks whether all is well, `dkim` makes keys, `transfer` brings mail in and out, `sendmail` hands in mail by SMTP through a
+//! file itself, `check` looks whether all is well, `dkim` makes keys, `dns` shows what is to be published, `transfer` brings mail in and out, `sendmail` hands in mail by SMTP through a
 //! Unix socket.
 
 mod aliases;
 mod call;
 mod check;
 mod dkim;
+mod dns;
 mod list;
 mod sendmail;
 mod show;
@@ -81,6 +82,7 @@ usage: pillarboxctl [-f FILE] COMMAND
     mailbox compact USER [FOLDER]   take back the room of removed messages
     import USER SOURCE [FOLDER]     bring in mail: a Maildir, mbox files, imaps://NAME@HOST
     export USER DIRECTORY [--mbox]  write all mail of a user as Maildir, or as mbox files
+    dns                             the records to publish; with --check, how they differ from what is published
     dkim make DOMAIN SELECTOR       make a key to sign mail with; with --ed25519 one of that kind, else RSA
     dkim show                       what is to be published of the keys in use
     adopt HOST                      take over the mail of another host that is off for good
@@ -89,7 +91,7 @@ usage: pillarboxctl [-f FILE] COMMAND
     user list
     sendmail ...                    hand in a message: see sendmail(8)
 
-With --json, status, check, log, route, import, export, vacation show, mailbox check and all that list answer in JSON.
+With --json, status, check, dns --check, log, route, import, export, vacation show, mailbox check and all that list answer in JSON.
 
     -f FILE    configuration file (/etc/pillarbox/pillarbox.conf)
     -h         show this help
@@ -150,6 +152,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
                 | ["import" | "export" | "route", ..]
                 | ["vacation", "show", ..]
                 | [_, "list", ..]
+                | ["dns", "--check"]
                 | ["mailbox", "check", ..]
         )
     {
@@ -204,7 +207,9 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
         ["export", user, dir, "--mbox"] => transfer::export(&config()?, user, dir, true, json),
         ["dkim", "make", domain, selector] => dkim::make(conf_file, domain, selector, false),
         ["dkim", "make", domain, selector, "--ed25519"] => dkim::make(conf_file, domain, selector, true),
-        ["dkim", "show"] => dkim::show(&config()?),
+        ["dkim", "show"] => dns::show_keys(&config()?),
+        ["dns"] => dns::run(&config()?, false, false),
+        ["dns", "--check"] => dns::run(&config()?, true, json),
         ["adopt", host] => show::adopted(&ask(&format!("adopt {host}"))?),
         ["user", "list"] => show(&users::list(&config()?)?, show::names),
         ["user", "add", name] => users::add(&config()?, name),

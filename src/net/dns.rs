@@ -65,6 +65,15 @@ pub struct Mx {
     pub exchange: String,
 }
 
+/// A server of some service (RFC 2782); of several any will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Srv {
+    /// Where it listens.
+    pub port: u16,
+    /// In lower case, without a final dot; empty if there is none.
+    pub target: String,
+}
+
 /// What was found for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found<T> {
@@ -121,6 +130,12 @@ impl Resolver {
     pub fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, DnsError> {
         let found = self.lookup(name, Rtype::TXT)?.data;
         Ok(found.into_iter().filter_map(|data| if let Data::Text(text) = data { Some(text) } else { None }).collect())
+    }
+
+    /// SRV records. Follows CNAMEs.
+    pub fn srv(&self, name: &str) -> Result<Vec<Srv>, DnsError> {
+        let found = self.lookup(name, Rtype::SRV)?.data;
+        Ok(found.into_iter().filter_map(|data| if let Data::Srv(srv) = data { Some(srv) } else { None }).collect())
     }
 
     /// A records. Follows CNAMEs.

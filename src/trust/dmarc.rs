@@ -176,6 +176,12 @@ pub fn check(dns: &dyn Dns, from: &str, spf: (&str, SpfResult), signed: &[dkim::
     }
 }
 
+/// What a domain wants done with mail that nothing speaks for, if it says anything.
+pub fn published(dns: &dyn Dns, domain: &str) -> Result<Option<Policy>, String> {
+    let found = discover(dns, domain)?;
+    Ok(found.map(|(record, is_own)| if is_own { record.policy } else { record.below }))
+}
+
 /// The record that holds for a domain, and whether it is its own or that of its organization (RFC 7489 §6.6.3).
 fn discover(dns: &dyn Dns, domain: &str) -> Result<Option<(Record, bool)>, String> {
     let organization = organization(domain);

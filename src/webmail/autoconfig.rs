@@ -1,10 +1,12 @@
 //! Settings for mail programs, so that a user types an address and a password and nothing else: for Thunderbird and all that do
-//! as it does, for Outlook (Autodiscover), for Apple's (a profile); and a page for people. Nobody need be logged in for them:
+//! as it does, for Outlook (Autodiscover), for Apple's (a profile); a page for people; and for other hosts the policy of MTA-STS. Nobody need be logged in for them:
 //! they tell what every port scan does.
 
 use super::Server;
 use super::frame;
-use crate::config::schema::{Config, Endpoint, Listen, Protocol, Tls};
+use crate::config::offers::{Offer, offers};
+use crate::config::schema::{Config, Protocol, Tls};
+use crate::delivery::policy::Policy;
 use crate::httpd::{Method, Request, Response, Status};
 use crate::mail::Address;
 use maud::html;
@@ -16,30 +18,6 @@ const MOST_QUESTION: u64 = 16 << 10;
 /// What Outlook asks for: nothing else is told.
 const OUTLOOK: &str = "http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a";
 
-/// A place where a mail program can connect.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-struct Offer {
-    protocol: Protocol,
-    port: u16,
-    tls: Tls,
-}
-
-/// Those that encrypt, for each protocol that from the first byte first (RFC 8314 §3).
-fn offers(config: &Config) -> Vec<Offer> {
-    let mut all = Vec::new();
-    for protocol in [Protocol::Imap, Protocol::Pop3, Protocol::Submission] {
-        for tls in [Tls::Implicit, Tls::Starttls] {
-            let fits = |listen: &&Listen| listen.protocol == protocol && listen.tls == tls;
-            let mut ports = config.listen.iter().filter(fits).flat_map(|listen| &listen.at).filter_map(|at| match at {
-                Endpoint::Tcp(address) if address.port() != 0 => Some(address.port()),
-                _ => None,
-            });
-            all.extend(ports.next().map(|port| Offer { protocol, port, tls }));
-        }
-    }
-    all
-}
-
 /// Answers, if it is one of these that is asked for.
 pub(super) fn answer(server: &Server, request: &mut Request<'_>, segments: &[&str]) -> Option<Result<Response, Status>> {
     if request.head.method == Method::Other {
@@ -50,6 +28,7 @@ pub(super) fn answer(server: &Server, request: &mut Request<'_>, segments: &[&st
     let small: Vec<&str> = small.iter().map(String::as_str).collect();
     let is_post = request.head.method == Method::Post;
     Some(match (small.as_slice(), is_post) {
+        ([".well-known", "mta-sts.txt"], false) => sts_policy(config, request),
         ([".well-known", "autoconfig", "mail", "config-v1.1.xml"] | ["mail", "config-v1.1.xml"], false) => {
             let address = request.head.parameter("emailaddress");
             address.map_or(Ok(()), |address| ours(config, &address).map(drop)).map(|()| xml(thunderbird(config)))
@@ -69,6 +48,15 @@ pub(super) fn answer(server: &Server, request: &mut Request<'_>, segments: &[&st
 
 fn xml(text: String) -> Response {
     Response::of(Status::OK, "application/xml; charset=utf-8", text.into_bytes())
+}
+
+/// What one of our domains says of the host that takes its mail (RFC 8461 §3.2), asked for by the name that leads to it.
+fn sts_policy(config: &Config, request: &Request<'_>) -> Result<Response, Status> {
+    let host = request.head.field("host").unwrap_or_default().to_ascii_lowercase();
+    let name = host.split(':').next().and_then(|name| name.strip_prefix("mta-sts."));
+    let is_ours = |name: &str| config.domains.iter().any(|domain| domain == name);
+    name.filter(|name| is_ours(name)).ok_or(Status::NOT_FOUND)?;
+    Ok(Response::of(Status::OK, "text/plain", Policy::own(&config.hostname).to_string().into_bytes()))
 }
 
 /// An address of a domain that is at home here.

@@ -32,6 +32,7 @@ mod mailbox;
 mod monitor;
 mod outbound;
 mod proxy;
+mod published;
 mod queue;
 mod relay;
 mod remote;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         carry::tests(),
         queue::tests(),
         proxy::tests(),
+        published::tests(),
         submission::tests(),
         trust::tests(),
         transport::tests(),

@@ -200,8 +200,8 @@ fn what_users_send_is_signed() {
     let options: Vec<String> = shown
         .lines()
         .map(|line| {
-            let (name, strings) = line.split_once(". IN TXT ( ").unwrap();
-            let strings = strings.strip_suffix(" )").unwrap().trim_matches('"').replace("\" \"", ",");
+            let (name, strings) = line.split_once(". IN TXT ").unwrap();
+            let strings = strings.trim_start_matches("( ").trim_end_matches(" )").trim_matches('"').replace("\" \"", ",");
             format!("--txt-record={name},{strings}")
         })
         .collect();

@@ -2,13 +2,14 @@
 //!
 //! It looks for itself, so it works while the daemon is down, and for anybody; what the caller may not see it says. `files`:
 //! who may read and write what, and the room on the disk. `accounts`: users of the system. `certificate`. `ports`: the daemon, and who else listens. `names`:
-//! what DNS tells others about this host. Each gives [`Findings`].
+//! what DNS tells others about this host. `published`, for `pillarboxctl dns --check`: the same of its records. Each gives [`Findings`].
 
 mod accounts;
 mod certificate;
 mod files;
 mod names;
 mod ports;
+pub mod published;
 
 use super::{Failure, print_json, say};
 use crate::config::{self, Config};

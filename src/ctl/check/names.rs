@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// For one question.
-const PATIENCE: Patience = Patience { one: Duration::from_secs(3), rounds: 2, whole: Duration::from_secs(6) };
+pub const PATIENCE: Patience = Patience { one: Duration::from_secs(3), rounds: 2, whole: Duration::from_secs(6) };
 /// For all of them; no question is begun later.
-const IN_ALL: Duration = Duration::from_secs(30);
+pub const IN_ALL: Duration = Duration::from_secs(30);
 
 pub fn look(config: &Config, findings: &mut Findings) {
     let (host, until) = (config.hostname.as_str(), Instant::now() + IN_ALL);
@@ -110,7 +110,7 @@ fn reverse(resolver: &Resolver, host: &str, address: IpAddr, findings: &mut Find
 }
 
 /// Does mail for the domain come here? Without an MX record its addresses count (RFC 5321 §5.1).
-fn exchangers(resolver: &Resolver, host: &str, addresses: &[IpAddr], domain: &str, findings: &mut Findings) {
+pub fn exchangers(resolver: &Resolver, host: &str, addresses: &[IpAddr], domain: &str, findings: &mut Findings) {
     let leads_here = |name: &str| {
         let same = |found: Vec<IpAddr>| found.iter().any(|address| addresses.contains(address));
         name.eq_ignore_ascii_case(host) || resolver.addresses(name).is_ok_and(|found| same(found.data))

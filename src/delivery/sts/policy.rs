@@ -1,9 +1,13 @@
 //! What a domain says of its hosts by MTA-STS (RFC 8461 §3). Pure.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The longest time a policy may hold: a year and a quarter of a day (RFC 8461 §3.2).
 const LONGEST: u64 = 31_557_600;
+
+/// For how long ours holds: a week (RFC 8461 §3.2 wants weeks or more, and who breaks a certificate wants less).
+const OWN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What is done about a host that does not keep to the policy.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,11 @@ impl Policy {
         Ok(Policy { mode, mx, max_age })
     }
 
+    /// That of a domain whose mail this host takes, with a certificate that is valid for its name.
+    pub fn own(hostname: &str) -> Policy {
+        Policy { mode: Mode::Enforce, mx: vec![hostname.to_ascii_lowercase()], max_age: OWN_AGE }
+    }
+
     /// Is this one of the domain's hosts (RFC 8461 §4.1)?
     pub fn allows(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
@@ -81,6 +90,15 @@ impl Policy {
             Some(rest) => host.split_once('.').is_some_and(|(first, others)| !first.is_empty() && others == rest),
             None => host == *pattern,
         })
+    }
+}
+
+impl fmt::Display for Policy {
+    /// As it is fetched.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "version: STSv1\r\nmode: {}\r\n", self.mode.name())?;
+        self.mx.iter().try_for_each(|mx| write!(out, "mx: {mx}\r\n"))?;
+        write!(out, "max_age: {}\r\n", self.max_age.as_secs())
     }
 }
 
@@ -135,6 +153,13 @@ mod tests {
         for host in ["example.net", "a.b.example.net", ".example.net", "mail.example.com.evil.test", "xmail.example.com", ""] {
             assert!(!policy.allows(host), "{host}");
         }
+    }
+
+    #[test]
+    fn ours_is_read_as_it_is_meant() {
+        let own = Policy::own("Mail.Here.test");
+        assert_eq!(Policy::parse(own.to_string().as_bytes()), Ok(own.clone()));
+        assert!(own.allows("mail.here.test") && !own.allows("other.here.test"));
     }
 
     #[test]

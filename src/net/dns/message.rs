@@ -1,6 +1,6 @@
 //! Queries and answers as bytes (RFC 1035 §4, RFC 6891). Pure; every `domain` type of parsing stays in here.
 
-use super::{Mx, Tlsa};
+use super::{Mx, Srv, Tlsa};
 use domain::base::iana::{Class, Opcode, Rcode};
 use domain::base::message_builder::PushError;
 use domain::base::name::{ParsedName, ToName};
@@ -29,6 +29,7 @@ pub(super) enum Data {
     /// TXT, its strings put together.
     Text(Vec<u8>),
     Tlsa(Tlsa),
+    Srv(Srv),
 }
 
 impl Data {
@@ -42,7 +43,7 @@ impl Data {
         match self {
             Data::Text(text) => text.len(),
             Data::Tlsa(tlsa) => tlsa.data.len(),
-            Data::Alias(_) | Data::Mx(_) | Data::Address(_) | Data::Pointer(_) => 0,
+            Data::Alias(_) | Data::Mx(_) | Data::Address(_) | Data::Pointer(_) | Data::Srv(_) => 0,
         }
     }
 }
@@ -175,6 +176,10 @@ fn data_of(record: &ParsedRecord<'_, &[u8]>, kind: Rtype) -> Result<Option<Data>
         Rtype::MX => record.to_record::<domain::rdata::Mx<ParsedName<_>>>()?.map(|found| {
             let mx = found.data();
             Data::Mx(Mx { preference: mx.preference(), exchange: text(mx.exchange()) })
+        }),
+        Rtype::SRV => record.to_record::<domain::rdata::Srv<ParsedName<_>>>()?.map(|found| {
+            let srv = found.data();
+            Data::Srv(Srv { port: srv.port(), target: text(srv.target()) })
         }),
         Rtype::PTR => record.to_record::<Ptr<ParsedName<_>>>()?.map(|found| Data::Pointer(text(found.data().ptrdname()))),
         Rtype::TXT => record.to_record::<Txt<_>>()?.map(|found| Data::Text(found.data().iter().flatten().copied().collect())),

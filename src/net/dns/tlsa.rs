@@ -40,17 +40,20 @@ impl Resolver {
     /// host must not be talked to (RFC 7672 §2.1.2).
     pub fn tlsa(&self, host: &str, port: u16, addresses: &Found<Vec<IpAddr>>) -> Result<Option<TlsaSet>, DnsError> {
         for base in self.base_domains(host, addresses)? {
-            match self.lookup(&format!("_{port}._tcp.{base}"), Rtype::TLSA) {
-                Ok(found) if found.secure => {
-                    let records = found.data.into_iter();
-                    let records = records.filter_map(|data| if let Data::Tlsa(tlsa) = data { Some(tlsa) } else { None });
-                    return Ok(Some(TlsaSet { base, records: records.collect() }));
-                }
+            match self.tlsa_at(&base, port) {
+                Ok(found) if found.secure => return Ok(Some(TlsaSet { base, records: found.data })),
                 Ok(_) | Err(DnsError::NoName | DnsError::NoData) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(None)
+    }
+
+    /// The TLSA records under this very name, secure or not.
+    pub fn tlsa_at(&self, host: &str, port: u16) -> Result<Found<Vec<Tlsa>>, DnsError> {
+        let found = self.lookup(&format!("_{port}._tcp.{host}"), Rtype::TLSA)?;
+        let tlsa = |data| if let Data::Tlsa(tlsa) = data { Some(tlsa) } else { None };
+        Ok(found.map(|all| all.into_iter().filter_map(tlsa).collect()))
     }
 
     /// Under which names to look (RFC 7672 §2.2.2): the one at the end of the CNAMEs, then the host's own. Nowhere in a zone

@@ -30,6 +30,12 @@ impl Facts {
         Ok(Facts { begins, ends, certificate })
     }
 
+    /// The SHA-256 of its public key, as TLSA records have it (RFC 6698 §2.1: selector 1, matching type 1).
+    pub fn key_digest(&self) -> Option<Vec<u8>> {
+        let parsed = ParsedCertificate::try_from(&self.certificate).ok()?;
+        Some(ring::digest::digest(&ring::digest::SHA256, &parsed.subject_public_key_info()).as_ref().to_vec())
+    }
+
     /// Is it a certificate for this host?
     pub fn is_for(&self, host: &str) -> bool {
         let name = ServerName::try_from(host.to_owned());

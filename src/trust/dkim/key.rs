@@ -65,6 +65,11 @@ impl Key {
         Ok(Key { kind, bytes, is_strict: tags.list("t").is_some_and(|flags| flags.contains(&"s")) })
     }
 
+    /// Whatever it may be used for.
+    pub(super) fn is_same(&self, other: &Key) -> bool {
+        (self.kind, &self.bytes) == (other.kind, &other.bytes)
+    }
+
     /// Does the key belong to the signature, so that it may be tried?
     pub(super) fn suits(&self, signature: &Signature) -> Result<(), &'static str> {
         if self.kind != signature.algorithm {

@@ -2,6 +2,7 @@
 
 use super::canon::{BodyHash, Canon};
 use super::fields::Header;
+use super::key::{Key, KeyError};
 use super::signature::{Algorithm, Signature};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -81,6 +82,17 @@ impl SigningKey {
             Pair::Rsa(pair) => {
                 format!("v=DKIM1; k=rsa; p={}", STANDARD.encode(subject_public_key_info(pair.public_key().as_ref())))
             }
+        }
+    }
+
+    /// Is this record that of its other half, whatever else it says? An error says why not.
+    pub fn is_published_as(&self, text: &[u8]) -> Result<(), &'static str> {
+        match (Key::parse(text), Key::parse(self.record().as_bytes())) {
+            (Ok(published), Ok(own)) if published.is_same(&own) => Ok(()),
+            (Ok(_), _) => Err("it is another key"),
+            (Err(KeyError::Revoked), _) => Err("the key is taken back"),
+            (Err(KeyError::Weak), _) => Err("the key is too weak"),
+            (Err(KeyError::Unusable(why)), _) => Err(why),
         }
     }
 

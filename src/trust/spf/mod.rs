@@ -14,7 +14,6 @@ use crate::config::schema::Network;
 use crate::net::dns::DnsError;
 use macros::{Spec, Values};
 use record::{Lengths, Mechanism, Record};
-use std::cell::OnceCell;
 use std::net::IpAddr;
 
 /// Terms that ask DNS (RFC 7208 §4.6.4).
@@ -97,7 +96,7 @@ fn check(dns: &dyn Dns, client: &Client<'_>, local: &str, domain: &str) -> Verdi
         return Verdict { result: SpfResult::None, reason: String::new() };
     }
     let values = Values { ip: client.ip.to_canonical(), helo: client.helo, local, origin: domain, domain };
-    let mut check = Check { dns, values, terms: 0, void: 0, names: OnceCell::new() };
+    let mut check = Check { dns, values, terms: 0, void: 0, names: None };
     match check.domain(domain) {
         Ok(result) => Verdict { result, reason: String::new() },
         Err(Stop::Temporary(reason)) => Verdict { result: SpfResult::TempError, reason },
@@ -122,7 +121,7 @@ struct Check<'a> {
     terms: usize,
     void: usize,
     /// Of the client's address: its names, as DNS tells them.
-    names: OnceCell<Vec<String>>,
+    names: Option<Vec<String>>,
 }
 
 impl Check<'_> {
@@ -181,7 +180,7 @@ impl Check<'_> {
                 None => Ok(false),
             },
             Mechanism::Ptr(spec) => Ok(match self.target_or(spec.as_ref(), domain)? {
-                Some(name) => self.validated().iter().any(|found| is_below(found, &name)),
+                Some(name) => self.validated()?.iter().any(|found| is_below(found, &name)),
                 None => false,
             }),
             Mechanism::Exists(spec) => match self.target(spec, domain)? {
@@ -229,23 +228,30 @@ impl Check<'_> {
         network.address.is_ipv4() == self.values.ip.is_ipv4() && network.contains(self.values.ip)
     }
 
-    /// The names of the client's address that lead back to it (RFC 7208 §5.5). An error of DNS is as good as no name. Who
-    /// sends chooses what is asked here, not whose record it is: it counts against no bound of void lookups.
-    fn validated(&self) -> &[String] {
+    /// The names of the client's address that lead back to it (RFC 7208 §5.5). An error of DNS is as good as no name. That it
+    /// has none counts as any lookup without an answer (§4.6.4); what its names lead to does not, for who sends chose those.
+    fn validated(&mut self) -> Result<Vec<String>, Stop> {
+        if let Some(known) = &self.names {
+            return Ok(known.clone());
+        }
         let ip = self.values.ip;
-        self.names.get_or_init(|| {
-            let names = self.dns.names(ip).unwrap_or_default();
-            let leads_back = |name: &String| self.dns.addresses(name, ip.is_ipv6()).is_ok_and(|found| found.contains(&ip));
-            names.into_iter().take(MOST_HOSTS).filter(leads_back).collect()
-        })
+        let found = self.dns.names(ip);
+        let names = match self.unless_void(found) {
+            Err(Stop::Temporary(_)) => Vec::new(),
+            found => found?,
+        };
+        let leads_back = |name: &String| self.dns.addresses(name, ip.is_ipv6()).is_ok_and(|found| found.contains(&ip));
+        let validated: Vec<String> = names.into_iter().take(MOST_HOSTS).filter(leads_back).collect();
+        self.names = Some(validated.clone());
+        Ok(validated)
     }
 
     /// `%{p}` (RFC 7208 §7.3): the domain itself, a name below it, or any.
-    fn validated_name(&self, domain: &str) -> String {
-        let names = self.validated();
+    fn validated_name(&mut self, domain: &str) -> Result<String, Stop> {
+        let names = self.validated()?;
         let itself = names.iter().find(|name| name.eq_ignore_ascii_case(domain));
         let below = || names.iter().find(|name| is_below(name, domain));
-        itself.or_else(below).or(names.first()).map_or("unknown", String::as_str).to_owned()
+        Ok(itself.or_else(below).or(names.first()).map_or("unknown", String::as_str).to_owned())
     }
 
     fn addresses(&mut self, name: &str, v6: bool) -> Result<Vec<IpAddr>, Stop> {
@@ -277,7 +283,7 @@ impl Check<'_> {
         if spec.needs_validated() {
             // The PTR lookup counts as the `ptr` mechanism does.
             self.count_term()?;
-            validated = self.validated_name(domain);
+            validated = self.validated_name(domain)?;
         }
         let mut name = spec.expand(&Values { domain, ..self.values }, &validated);
         name.truncate(name.strip_suffix('.').unwrap_or(&name).len());

@@ -208,6 +208,8 @@ fn lookups_are_bounded() {
     (0..10).for_each(|number| put(format!("mx10.test MX h{number}.test")));
     put("mx11.test TXT v=spf1 mx ip4:192.0.2.1 -all".into());
     (0..11).for_each(|number| put(format!("mx11.test MX h{number}.test")));
+    put("void4.test TXT v=spf1 a:no1.test a:no2.test ptr ip4:192.0.2.8 -all".into());
+    put("void5.test TXT v=spf1 a:no1.test ptr ptr ip4:192.0.2.8 -all".into());
     put("ptr.test TXT v=spf1 ptr -all".into());
     (0..10).for_each(|number| put(format!("192.0.2.9 PTR n{number}.other.test")));
     put("192.0.2.9 PTR h.ptr.test".into());
@@ -222,6 +224,10 @@ fn lookups_are_bounded() {
             ("192.0.2.1", "x", "a@tree.test", "permerror"),
             ("192.0.2.1", "x", "a@void2.test", "pass"),
             ("192.0.2.1", "x", "a@void3.test", "permerror"),
+            // That an address has no name is asked once, and counts once.
+            ("192.0.2.8", "x", "a@void4.test", "permerror"),
+            ("192.0.2.8", "x", "a@void5.test", "pass"),
+            ("192.0.2.9", "x", "a@void4.test", "fail"),
             ("192.0.2.1", "x", "a@mx10.test", "pass"),
             ("192.0.2.1", "x", "a@mx11.test", "permerror"),
             // The eleventh name of an address is not looked at (§4.6.4).
