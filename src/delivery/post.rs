@@ -102,6 +102,20 @@ impl Letter {
         })
     }
 
+    /// One that this daemon writes itself; `text` gets the name that it has.
+    pub(super) fn own(
+        office: &Arc<Office>,
+        envelope: Envelope,
+        text: impl FnOnce(&str) -> io::Result<Vec<u8>>,
+    ) -> Result<Letter, PostError> {
+        let trace = Trace { from: None, with: String::new(), tls: None, submission: false, arrival: None };
+        let mut letter = Letter::begin(office, envelope, trace)?;
+        let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
+        let written = text(&id).and_then(|text| letter.write_all(&text));
+        written.map_err(|error| PostError::Io(error.to_string()))?;
+        Ok(letter)
+    }
+
     /// Its name, known before it is sent.
     pub fn id(&self) -> Option<SpoolId> {
         self.draft.as_ref().map(Draft::id)

@@ -8,24 +8,24 @@
 use super::bounce::{self, Kind, Notice};
 use super::enclosure::Enclosure;
 use super::outcome::{Case, Trouble};
-use super::{Letter, Office, PostError, Route, Trace, local};
+use super::{Letter, Office, PostError, Route, local};
 use crate::auth::Shown;
 use crate::mail::dsn::{Notify, Return};
-use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, Release, ReversePath, date};
+use crate::mail::{Address, Body, Envelope, Recipient, Release, date};
 use crate::mailbox::Ledger;
 use crate::smtp::client::{is_convertible, is_international};
 use crate::spool::{Draft, Entry, Journal, Message, Outcome, SpoolError, SpoolId};
 use crate::sys::counters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// What the sender is to be told of a recipient. Of what a session filed, and of mail without a sender, nothing: a report is
 /// never answered by a report (RFC 5321 §4.5.5).
 pub(super) fn wishes(entry: &Entry, index: u32) -> Notify {
     match super::recipient(entry, index) {
-        Some(recipient) if entry.envelope.reverse_path.0.is_some() && recipient.session_place().is_none() => {
+        Some(recipient) if entry.envelope.sender(index).0.is_some() && recipient.session_place().is_none() => {
             recipient.dsn.wishes()
         }
         _ => Notify::default(),
@@ -79,38 +79,33 @@ fn letter(office: &Arc<Office>, entry: &Entry, kind: Kind, sender: &Address, cas
         .iter()
         .filter_map(|(index, trouble)| Some(bounce::Case { recipient: super::recipient(entry, *index)?, trouble }))
         .collect();
+    let own = Envelope::own(Recipient::from(sender.clone()));
     let envelope = Envelope {
-        reverse_path: ReversePath(None),
-        recipients: vec![Recipient::from(sender.clone())],
         body: if stays_here || enclosed.is_eight_bit() { Body::EightBitMime } else { Body::SevenBit },
-        utf8: sender.to_ascii().is_none() || enclosed.needs_utf8(),
-        dsn: MailDsn::default(),
+        utf8: own.utf8 || enclosed.needs_utf8(),
         // What it tells of the message is as secret (RFC 8689 §5).
         require_tls: entry.envelope.require_tls,
-        release: None,
-        origin: Origin::Daemon,
+        ..own
     };
-    let trace = Trace { from: None, with: String::new(), tls: None, submission: false, arrival: None };
-    let mut letter = Letter::begin(office, envelope, trace)?;
-    let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
-    let notice = Notice {
-        kind,
-        hostname: &config.hostname,
-        id: &id,
-        sender,
-        eight_bit: stays_here,
-        date: date::rfc5322(now),
-        arrival: date::rfc5322(entry.time),
-        release: entry.envelope.release.as_ref().map(Release::told),
-        cases: &cases,
-        envelope_id: entry.envelope.dsn.id.as_ref().map(|id| id.decode()),
-        enclosed: &enclosed,
-    };
-    let text = fit(entry, notice, stays_here).map_err(|error| PostError::Io(error.to_string()))?;
-    letter.write_all(&text).map_err(|error| PostError::Io(error.to_string()))?;
-    counters::REPORTS_SENT.count();
-    log::info!("msg={} event=reported to=<{}> report={id}", entry.id, Shown(&sender.to_string()));
-    Ok(letter)
+    Letter::own(office, envelope, |id| {
+        let notice = Notice {
+            kind,
+            hostname: &config.hostname,
+            id,
+            sender,
+            eight_bit: stays_here,
+            date: date::rfc5322(now),
+            arrival: date::rfc5322(entry.time),
+            release: entry.envelope.release.as_ref().map(Release::told),
+            cases: &cases,
+            envelope_id: entry.envelope.dsn.id.as_ref().map(|id| id.decode()),
+            enclosed: &enclosed,
+        };
+        let text = fit(entry, notice, stays_here)?;
+        counters::REPORTS_SENT.count();
+        log::info!("msg={} event=reported to=<{}> report={id}", entry.id, Shown(&sender.to_string()));
+        Ok(text)
+    })
 }
 
 /// The report as it can go. One that may have to be made 7-bit on its way, and can't be, might not arrive at all: it gives back

@@ -9,14 +9,14 @@
 //! A copy that a crash left in a mailbox is found there, and gets none. Nothing that goes wrong here holds up the message.
 
 use super::local::head;
-use super::{Letter, Office, PostError, Trace};
+use super::{Letter, Office, PostError};
 use crate::host::Account;
 use crate::mail::dsn::Notify;
 use crate::mail::vacation::{Question, Reply, Vacation, is_person, key};
-use crate::mail::{Address, Body, Domain, Envelope, MailDsn, Origin, RcptDsn, Recipient, ReversePath, date};
+use crate::mail::{Address, Domain, Envelope, RcptDsn, Recipient, date};
 use crate::spool::{Entry, SpoolId};
 use crate::sys::{File, Lock, Open, Time};
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -51,7 +51,9 @@ pub(super) fn answer(office: &Arc<Office>, entry: &Entry, index: u32, account: &
 }
 
 fn reply(office: &Arc<Office>, entry: &Entry, index: u32, account: &Account) -> Result<Option<SpoolId>, String> {
-    let (Some(sender), Some(recipient)) = (&entry.envelope.reverse_path.0, super::address(entry, index)) else { return Ok(None) };
+    let (Some(sender), Some(recipient)) = (&entry.envelope.sender(index).0, super::address(entry, index)) else {
+        return Ok(None);
+    };
     let set = office.wishes_set(account).map_err(|error| error.to_string())?;
     if !is_person(sender) || set.is_none() && !account.is_system() {
         return Ok(None);
@@ -102,22 +104,9 @@ fn send(
     build: impl FnOnce(&str, &str) -> Vec<u8>,
 ) -> Result<SpoolId, PostError> {
     let dsn = RcptDsn { notify: Some(Notify::default()), ..RcptDsn::default() };
-    let envelope = Envelope {
-        reverse_path: ReversePath(None),
-        recipients: vec![Recipient { dsn, ..Recipient::from(to.clone()) }],
-        body: Body::SevenBit,
-        utf8: to.to_ascii().is_none(),
-        dsn: MailDsn::default(),
-        require_tls: is_secret,
-        release: None,
-        origin: Origin::Daemon,
-    };
-    let trace = Trace { from: None, with: String::new(), tls: None, submission: false, arrival: None };
-    let mut letter = Letter::begin(office, envelope, trace)?;
-    let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
-    let message = build(&format!("<{id}@{}>", office.config().hostname), &date::rfc5322(office.clock.now()));
-    letter.write_all(&message).map_err(|error| PostError::Io(error.to_string()))?;
-    letter.send()
+    let envelope = Envelope { require_tls: is_secret, ..Envelope::own(Recipient { dsn, ..Recipient::from(to.clone()) }) };
+    let (hostname, date) = (&office.config().hostname, date::rfc5322(office.clock.now()));
+    Letter::own(office, envelope, |id| Ok(build(&format!("<{id}@{hostname}>"), &date)))?.send()
 }
 
 impl Office {
@@ -263,6 +252,7 @@ mod tests {
     use super::*;
     use crate::sys::{Disk, RealDisk};
     use std::fs;
+    use std::io::Write;
 
     #[test]
     fn each_is_noted_once_and_forgotten_in_time() {

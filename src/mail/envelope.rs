@@ -137,6 +137,20 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// Of what this daemon writes to somebody: in seven bits, and nothing comes back.
+    pub fn own(to: Recipient) -> Envelope {
+        Envelope {
+            reverse_path: ReversePath(None),
+            body: Body::SevenBit,
+            utf8: to.address.to_ascii().is_none(),
+            dsn: MailDsn::default(),
+            require_tls: false,
+            release: None,
+            origin: Origin::Daemon,
+            recipients: vec![to],
+        }
+    }
+
     /// The recipient of this index.
     pub fn recipient(&self, index: u32) -> Option<&Recipient> {
         self.recipients.get(usize::try_from(index).ok()?)

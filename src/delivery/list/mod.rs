@@ -15,11 +15,11 @@ mod returns;
 pub use operate::{HeldPost, ListError, Shown as ShownList};
 
 use super::outcome::{Trouble, Verdict};
-use super::{Letter, Office, PostError, Trace, local, program};
+use super::{Letter, Office, local, program};
 use crate::lists::{Automatic, Facts, Files, Identity, Role, Settings, Text, token};
 use crate::mail::structure::Structure;
 use crate::mail::transfer::Decoder;
-use crate::mail::{Address, Body, Domain, Envelope, MailDsn, Origin, Recipient, ReversePath, date, words};
+use crate::mail::{Address, Body, Domain, Envelope, Recipient, ReversePath, date, words};
 use crate::spool::{Draft, Entry, Message, Outcome, SpoolId, Status};
 use ring::hmac;
 use std::collections::HashMap;
@@ -158,16 +158,11 @@ impl List<'_> {
             utf8: text.to.to_ascii().is_none(),
             dsn: MailDsn::default(),
             require_tls: text.attached.as_ref().is_some_and(|attached| attached.is_secret),
-            release: None,
-            origin: Origin::Daemon,
+            ..Envelope::own(Recipient::from(text.to.clone()))
         };
-        let trace = Trace { from: None, with: String::new(), tls: None, submission: false, arrival: None };
-        let trouble = |error: PostError| Verdict::own_trouble(&error);
-        let mut letter = Letter::begin(self.office, envelope, trace).map_err(trouble)?;
-        let id = letter.id().map(|id| id.to_string()).unwrap_or_default();
-        let text = text.write(&self.identity, &id, &date::rfc5322(self.office.clock.now()));
-        letter.write_all(&text).map_err(|error| Verdict::own_trouble(&error))?;
-        letter.into_draft().map_err(trouble)
+        let date = date::rfc5322(self.office.clock.now());
+        let letter = Letter::own(self.office, envelope, |id| Ok(text.write(&self.identity, id, &date)));
+        letter.and_then(Letter::into_draft).map_err(|error| Verdict::own_trouble(&error))
     }
 
     /// The answer to who asked for it, if not too many came before.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mail::vacation::Vacation;
+use crate::mail::{Envelope, ReversePath};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -88,4 +89,18 @@ fn users_have_a_file_of_their_own() {
 
 fn bob_at_home(house: &House, homes: &Path) -> Account {
     Account { home: Some(homes.join("bob")), ..house.account("bob") }
+}
+
+/// A reply goes to who is told of failures for that copy, not to who is told of others'.
+#[test]
+fn a_copy_with_a_sender_of_its_own_is_answered_there() {
+    let house = house();
+    let own = ReversePath(Some("alice@me.example".parse().unwrap()));
+    let bob = Recipient::from("bob@me.example".parse::<Address>().unwrap());
+    let envelope = Envelope {
+        reverse_path: ReversePath(Some("owner@away.example".parse().unwrap())),
+        ..Envelope::own(Recipient { sender: Some(Box::new(own)), ..bob })
+    };
+    Letter::own(house.office(), envelope, |_| Ok(MESSAGE.into())).unwrap().send().unwrap();
+    assert_eq!((found(&house), house.queue()), ((1, 1), vec![]), "nothing is on its way to owner@away.example");
 }
