@@ -100,6 +100,7 @@ impl Draft {
             virtual_addresses: None,
             alias_user: "nobody".into(),
             lists: None,
+            webmail_url: None,
             detail_folders: false,
             srs: true,
             spool: "/var/spool/pillarbox".into(),
@@ -225,6 +226,7 @@ impl Draft {
             })
         });
         top.set("lists", &mut config.lists, report, |v| path(v).map(Some));
+        top.set("webmail_url", &mut config.webmail_url, report, |v| text(v, values::https).map(Some));
         top.set("detail", &mut config.detail_folders, report, |v| choice(v, &[("inbox", false), ("folder", true)]));
         top.set("srs", &mut config.srs, report, |v| choice(v, &[("on", true), ("off", false)]));
     }

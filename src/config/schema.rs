@@ -18,6 +18,7 @@ pub const KEYS: &[&str] = &[
     "virtual",
     "alias_user",
     "lists",
+    "webmail_url",
     "detail",
     "srs",
     "spool",
@@ -118,6 +119,8 @@ pub struct Config {
     pub alias_user: String,
     /// Where mailing lists lie; none: in the spool.
     pub lists: Option<PathBuf>,
+    /// Where browsers elsewhere find the webmail: https, without a slash at the end.
+    pub webmail_url: Option<String>,
     /// Mail for `user+detail` goes to the folder of that name, if there is one.
     pub detail_folders: bool,
     /// Mail that is sent on to other hosts gets a sender of ours (see [`crate::mail::srs`]).

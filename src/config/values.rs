@@ -78,6 +78,16 @@ pub fn domain_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// `https://mail.example.org`, with a port or a path or without; a slash at its end goes.
+pub fn https(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]".contains(&byte);
+    let url = text.trim_end_matches('/');
+    match url.strip_prefix("https://") {
+        Some(rest) if !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.bytes().all(is_plain) => Ok(url.to_owned()),
+        _ => Err(format!("`{text}` is not a URL such as \"https://mail.example.org\"")),
+    }
+}
+
 /// `192.0.2.0/24`, `2001:db8::/32`, or a single address.
 pub fn network(text: &str) -> Result<Network, String> {
     let expected = || format!("`{text}` is not an address or a network such as \"192.0.2.0/24\"");

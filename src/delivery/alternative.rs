@@ -81,7 +81,7 @@ pub(super) fn divert(office: &Arc<Office>, entry: &Entry, diverted: &[Diversion]
             None => Sender::Same,
         };
         let envelope = expand::envelope(entry, *index, recipient, &sender, &[end], true);
-        drafts.push(expand::write(office, entry, recipient, envelope)?);
+        drafts.push(expand::write(office, entry, *index, envelope)?);
         settles.push(Outcome {
             id: entry.id,
             recipients: vec![*index],

@@ -155,7 +155,7 @@ fn send(office: &Arc<Office>, entry: &Entry, expanded: &[Expanded]) -> Result<Ve
         let count: usize = parts.values().map(Vec::len).sum();
         for (sender, ends) in parts {
             let envelope = envelope(entry, *index, recipient, sender, ends, count == 1);
-            drafts.push(write(office, entry, recipient, envelope)?);
+            drafts.push(write(office, entry, *index, envelope)?);
         }
         // Who hears of it (RFC 3461 §5.2.7): from the list itself, or else that it went to several.
         let said = |text: &str| (*index, Trouble::own("2.0.0", text));
@@ -226,9 +226,11 @@ pub(super) fn envelope(
 }
 
 /// The message, with a field that tells by which name it came.
-pub(super) fn write(office: &Office, entry: &Entry, recipient: &Recipient, envelope: Envelope) -> Result<Draft, SpoolError> {
+pub(super) fn write(office: &Office, entry: &Entry, index: u32, envelope: Envelope) -> Result<Draft, SpoolError> {
     let mut draft = office.journal.begin(envelope)?;
-    draft.write_all(format!("Delivered-To: {}\n", recipient.address).as_bytes())?;
-    program::copy(&entry.message, &mut draft)?;
+    if let Some(address) = super::address(entry, index) {
+        draft.write_all(format!("Delivered-To: {address}\n").as_bytes())?;
+    }
+    program::copy(&list::own_copy(office, entry, index)?.message, &mut draft)?;
     Ok(draft)
 }

@@ -5,7 +5,7 @@ use super::outcome::{self, Trouble, Verdict};
 use super::places::{self, Target};
 use super::runner::{self, InHand};
 use super::table::Task;
-use super::{Hop, Office, Route, expand, vacation};
+use super::{Hop, Office, Route, expand, list, vacation};
 use crate::auth::Shown;
 use crate::mail::{Act, Line, Place, Priority, header};
 use crate::mailbox::{MailboxError, Uid};
@@ -210,7 +210,8 @@ fn deliver(
     if !office.table().has(entry.id, index) {
         return Ok(None);
     }
-    let Some(copy) = places::copy_of(entry, index) else { return Ok(None) };
+    let own = list::own_copy(office, entry, index).map_err(|error| Verdict::own_trouble(&error))?;
+    let Some(copy) = places::copy_of(&own, index) else { return Ok(None) };
     let expected = office.expected.expect(entry, index);
     let Target { account, folder } = target;
     let delivered = office.within_quota(account, 1, || match office.store.by_id(account, folder) {

@@ -68,7 +68,7 @@ mod whose;
 
 pub use aliases::{check as check_aliases, has_line as alias_file_has};
 pub use filing::{Batch, FileError, Filed};
-pub use list::{HeldPost, ListError, ShownList};
+pub use list::{HeldPost, Leaving, ListError, ShownList};
 pub use operator::{Counts, May, Operated, Operation, Which};
 pub use pickup::MOST_RECIPIENTS;
 pub use post::{Letter, Post};

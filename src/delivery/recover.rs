@@ -5,7 +5,7 @@
 //! (another program holds the lock) stay on a list, and nothing is delivered to one of them before it was looked at.
 
 use super::places::{self, Target};
-use super::{Office, Route, runner};
+use super::{Office, Route, list, runner};
 use crate::mail::{Act, Place, Recipient};
 use crate::mailbox::{Arrival, Copy, Mailbox, MailboxError};
 use crate::spool::{Entry, Message, SpoolId, Unsettled};
@@ -188,7 +188,7 @@ fn look(office: &Office, target: &Target, names: &[Name]) -> Result<(), MailboxE
             if let Message::Memory(text) = &entry.message {
                 bytes += text.len() as u64;
             }
-            batch.push((name, entry));
+            batch.push((name, list::own_copy(office, &entry, name.1)?.into_owned()));
         }
         look_for(office, target, &batch)?;
     }

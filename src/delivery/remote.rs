@@ -9,7 +9,7 @@ use super::outcome::{Relay, Trouble, Verdict};
 use super::sts::policy::Policy;
 use super::survey::{Survey, survey};
 use super::table::Task;
-use super::{Hop, Office, local, outcome, runner, schedule};
+use super::{Hop, Office, list, local, outcome, runner, schedule};
 use crate::config::Endpoint;
 use crate::mail::{Address, Recipient, mailboxes};
 use crate::smtp::client::{Answer, Client, Failure, Parcel, Target};
@@ -178,14 +178,21 @@ fn deliver(
         let envelope = sender.as_deref().map(|sender| entry.envelope.from(sender));
         let now: Vec<(u32, &Recipient)> = left.drain(..together).collect();
         let recipients: Vec<&Recipient> = now.iter().map(|(_, recipient)| *recipient).collect();
+        let own = match list::own_copy(office, entry, first) {
+            Ok(own) => own,
+            Err(error) => {
+                verdicts.extend(now.iter().map(|(index, _)| (*index, Verdict::own_trouble(&error))));
+                continue;
+            }
+        };
         let parcel = Parcel {
             envelope: envelope.as_ref().unwrap_or(&entry.envelope),
             recipients: &recipients,
-            size: survey.size,
+            size: survey.size + own.message.len() - entry.message.len(),
             eight_bit: survey.eight_bit,
             utf8: survey.utf8,
             require_tls: false,
-            message: &entry.message,
+            message: &own.message,
         };
         let Sent { answers, relay, report } = match send(office, hop, &parcel, survey.need(&entry.envelope), line) {
             Ok(sent) => sent,

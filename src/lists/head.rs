@@ -1,6 +1,6 @@
 //! The header of a post on its way to the members.
 
-use super::{Identity, Settings};
+use super::{Identity, Settings, leave};
 use crate::mail::header;
 use std::fmt::Write;
 
@@ -23,9 +23,9 @@ const OURS: [&str; 14] = [
     "Return-Path",
 ];
 
-/// The header as members get it: that of the post, which must have signed it, stays as it is but for fields that are the list's.
-/// List-Unsubscribe-Post (RFC 8058) would need a page.
-pub fn rewrite(head: &[u8], list: &Identity, settings: &Settings) -> Vec<u8> {
+/// The header as members get it, but for the end of the link to leave by (see [`leave`]): that of the post, which its author may
+/// have signed, stays as it is but for fields that are the list's. `webmail`: where browsers find it.
+pub fn rewrite(head: &[u8], list: &Identity, settings: &Settings, webmail: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len() + 600);
     let is_ours = |field: &header::Field| {
         OURS.iter().any(|name| field.is(head, name)) || settings.replies_to_list && field.is(head, "Reply-To")
@@ -39,23 +39,29 @@ pub fn rewrite(head: &[u8], list: &Identity, settings: &Settings) -> Vec<u8> {
     if !out.is_empty() && !out.ends_with(b"\n") {
         out.push(b'\n');
     }
-    out.extend_from_slice(fields(list, settings).as_bytes());
+    out.extend_from_slice(fields(list, settings, webmail).as_bytes());
     out
 }
 
-/// RFC 2919, RFC 2369.
-fn fields(list: &Identity, settings: &Settings) -> String {
+/// RFC 2919, RFC 2369, RFC 8058.
+fn fields(list: &Identity, settings: &Settings, webmail: Option<&str>) -> String {
     let mut out = String::new();
     let name = phrase(&settings.description);
     let _ = writeln!(out, "List-Id: {name}<{}>", list.id());
     let _ = writeln!(out, "List-Post: <mailto:{}>", list.address());
-    for (field, word) in
-        [("List-Help", "help"), ("List-Subscribe", "subscribe"), ("List-Unsubscribe", "unsubscribe"), ("List-Owner", "owner")]
-    {
-        if word != "subscribe" || !settings.is_closed {
-            let _ = writeln!(out, "{field}: <mailto:{}>", list.other(word));
-        }
+    let _ = writeln!(out, "List-Help: <mailto:{}>", list.other("help"));
+    if !settings.is_closed {
+        let _ = writeln!(out, "List-Subscribe: <mailto:{}>", list.other("subscribe"));
     }
+    let by_mail = list.other("unsubscribe");
+    let _ = match webmail {
+        Some(webmail) => {
+            let (link, (field, value)) = (leave::link(webmail, &list.name), leave::CLICK);
+            write!(out, "List-Unsubscribe: <{link}>,\n <mailto:{by_mail}>\nList-Unsubscribe-Post: {field}={value}\n")
+        }
+        None => writeln!(out, "List-Unsubscribe: <mailto:{by_mail}>"),
+    };
+    let _ = writeln!(out, "List-Owner: <mailto:{}>", list.other("owner"));
     if let Some(url) = &settings.archive_url {
         let _ = writeln!(out, "List-Archive: <{url}>");
     }
@@ -81,11 +87,14 @@ mod tests {
     use crate::lists::Name;
     use crate::mail::Domain;
 
+    fn list() -> Identity {
+        Identity { name: Name::parse("staff").unwrap(), domain: Domain::parse("me.example").unwrap() }
+    }
+
     fn told(head: &str, change: impl FnOnce(&mut Settings)) -> String {
-        let list = Identity { name: Name::parse("staff").unwrap(), domain: Domain::parse("me.example").unwrap() };
         let mut settings = Settings::new("o@x.test".parse().unwrap());
         change(&mut settings);
-        String::from_utf8(rewrite(head.as_bytes(), &list, &settings)).unwrap()
+        String::from_utf8(rewrite(head.as_bytes(), &list(), &settings, None)).unwrap()
     }
 
     const ADDED: &str = "List-Id: <staff.me.example>\nList-Post: <mailto:staff@me.example>\nList-Help: <mailto:staff-help@me.example>\n\
@@ -100,6 +109,15 @@ mod tests {
         assert_eq!(told(head, |_| ()), format!("{kept}{ADDED}"));
         assert_eq!(told("", |_| ()), ADDED);
         assert_eq!(told("Subject: cut", |_| ()), format!("Subject: cut\n{ADDED}"));
+    }
+
+    #[test]
+    fn where_there_is_a_page_one_leaves_by_it() {
+        let settings = Settings::new("o@x.test".parse().unwrap());
+        let text = String::from_utf8(rewrite(b"", &list(), &settings, Some("https://a.test/mail"))).unwrap();
+        let wanted = "List-Unsubscribe: <https://a.test/mail/unsubscribe?list=staff>,\n <mailto:staff-unsubscribe@me.example>\n\
+                      List-Unsubscribe-Post: List-Unsubscribe=One-Click\n";
+        assert!(text.contains(wanted) && leave::place(text.as_bytes(), &list()).is_some(), "{text}");
     }
 
     #[test]

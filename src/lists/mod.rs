@@ -16,7 +16,8 @@
 //! * `name`: which addresses are a list's. `settings`, `members`, `bounces`: its files. `files`: where these lie.
 //! * `facts`: what a message tells of itself. `decide`: what becomes of a post, by the settings, the members and these facts.
 //!   `command`: what else may be asked.
-//! * `head`: the header of what is sent to members. `letters`: what a list writes itself.
+//! * `head`: the header of what is sent to members, `leave`: the link in it that is each one's own. `letters`: what a list writes
+//!   itself.
 
 mod bounces;
 mod command;
@@ -24,6 +25,7 @@ mod decide;
 mod facts;
 mod files;
 mod head;
+pub mod leave;
 mod letters;
 pub mod members;
 mod name;

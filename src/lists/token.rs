@@ -8,6 +8,7 @@
 //! verp     = local "=" domain "+" 10base32          ; whose copy came back
 //!          / 16base32                               ; the same, where that would be no local part
 //! probe    = 16base32                               ; whose probe came back
+//! leave    = "1-" 26base32                          ; over the address; good for ever; what comes after 1 may be another hash
 //! ```
 
 use super::{Identity, Name};
@@ -124,6 +125,17 @@ pub fn probed<'a>(
     members.find(|member| long_tag(key, "probe", list, member) == mark)
 }
 
+/// For who leaves by one click: it stands in mail that is read years later.
+pub fn leave(key: &hmac::Key, list: &Name, member: &Address) -> String {
+    format!("1-{}", hash(key, &["leave", list.as_str(), &member.key()], 26))
+}
+
+/// Is it that? How much of it is right takes no time to tell by: what is compared are hashes.
+pub fn may_leave(key: &hmac::Key, list: &Name, member: &Address, token: &str) -> bool {
+    let blind = |text: &str| hmac::sign(key, text.as_bytes());
+    blind(&leave(key, list, member)).as_ref() == blind(token).as_ref()
+}
+
 fn long_tag(key: &hmac::Key, purpose: &str, list: &Identity, member: &Address) -> String {
     hash(key, &[purpose, list.name.as_str(), &member.key()], 16)
 }
@@ -231,6 +243,25 @@ mod tests {
             assert_eq!(moderated(&key(), &other.name, &token), None);
             let address: Result<Address, _> = one.other(&format!("moderate+{token}")).parse();
             assert!(address.is_ok(), "{token}");
+        }
+    }
+
+    #[test]
+    fn leaving_is_for_one_address_of_one_list() {
+        let (staff, bob) = (list("staff").name, address("Bob@x.test"));
+        let token = leave(&key(), &staff, &bob);
+        assert!(token.starts_with("1-") && token.len() == 28, "{token}");
+        assert!(may_leave(&key(), &staff, &address("bob@X.test"), &token));
+        let other_key = hmac::Key::new(hmac::HMAC_SHA256, b"l");
+        for (key, name, member, token) in [
+            (&key(), &list("b").name, &bob, token.as_str()),
+            (&key(), &staff, &address("eve@x.test"), &token),
+            (&other_key, &staff, &bob, &token),
+            (&key(), &staff, &bob, &token[..27]),
+            (&key(), &staff, &bob, &token.replacen('1', "2", 1)),
+            (&key(), &staff, &bob, ""),
+        ] {
+            assert!(!may_leave(key, name, member, token), "{name} {member} {token}");
         }
     }
 

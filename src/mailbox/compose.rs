@@ -37,7 +37,7 @@ impl<'a> Letter<'a> {
     pub fn new(copy: &'a Copy<'a>, secret: &Secret) -> Result<Letter<'a>, MailboxError> {
         let front = match copy.message {
             Message::Memory(bytes) => std::borrow::Cow::Borrowed(bytes.as_slice()),
-            Message::File { .. } => std::borrow::Cow::Owned(front_of(copy.message)?),
+            Message::File { .. } | Message::Spliced { .. } => std::borrow::Cow::Owned(front_of(copy.message)?),
         };
         let header = header::end(&front);
         let (prefix, from) = match copy.arrival {

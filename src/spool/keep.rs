@@ -266,7 +266,8 @@ impl Journal {
         for (live, record, message) in batch {
             let message = match message {
                 Message::Memory(bytes) => bytes,
-                Message::File { .. } => Arc::new(Vec::new()),
+                // It lies in a file of its own; what comes from a journal is not spliced.
+                Message::File { .. } | Message::Spliced { .. } => Arc::new(Vec::new()),
             };
             let record = Record { waiting: live.waiting.clone(), settles: Vec::new(), group: None, ..record };
             let fields = record.fields(message.len() as u64);

@@ -123,14 +123,29 @@ pub enum Message {
         /// Bytes.
         length: u64,
     },
+    /// Another one with something put into it. No record holds such a one.
+    Spliced {
+        /// The other one.
+        rest: Box<Message>,
+        /// Where it is put.
+        at: u64,
+        /// What is.
+        text: Arc<[u8]>,
+    },
 }
 
 impl Message {
+    /// With this put into it at an offset, in disk form.
+    pub fn spliced(self, at: u64, text: &[u8]) -> Message {
+        Message::Spliced { rest: Box::new(self), at, text: text.into() }
+    }
+
     /// Bytes on disk.
     pub fn len(&self) -> u64 {
         match self {
             Message::Memory(bytes) => bytes.len() as u64,
             Message::File { length, .. } => *length,
+            Message::Spliced { rest, text, .. } => rest.len() + text.len() as u64,
         }
     }
 
@@ -142,21 +157,43 @@ impl Message {
     /// Reads at an offset; fewer bytes than asked for only at the end.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
-            Message::Memory(bytes) => {
-                let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
-                let most = rest.len().min(buffer.len());
-                if let (Some(to), Some(from)) = (buffer.get_mut(..most), rest.get(..most)) {
-                    to.copy_from_slice(from);
-                }
-                Ok(most)
-            }
+            Message::Memory(bytes) => Ok(copy_at(bytes, buffer, offset)),
             Message::File { file, offset: start, length } => {
                 let left = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX);
                 let most = left.min(buffer.len());
                 file.read_at(buffer.get_mut(..most).unwrap_or_default(), start + offset)
             }
+            Message::Spliced { rest, at, text } => {
+                let (end, mut done) = (at + text.len() as u64, 0);
+                while done < buffer.len() {
+                    let (here, to) = (offset + done as u64, buffer.get_mut(done..).unwrap_or_default());
+                    let read = if here < *at {
+                        let most = usize::try_from(at - here).unwrap_or(usize::MAX).min(to.len());
+                        rest.read_at(to.get_mut(..most).unwrap_or_default(), here)?
+                    } else if here < end {
+                        copy_at(text, to, here - at)
+                    } else {
+                        rest.read_at(to, here - text.len() as u64)?
+                    };
+                    if read == 0 {
+                        break;
+                    }
+                    done += read;
+                }
+                Ok(done)
+            }
         }
     }
+}
+
+/// Reads bytes of memory as a file is read.
+fn copy_at(bytes: &[u8], buffer: &mut [u8], offset: u64) -> usize {
+    let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let most = rest.len().min(buffer.len());
+    if let (Some(to), Some(from)) = (buffer.get_mut(..most), rest.get(..most)) {
+        to.copy_from_slice(from);
+    }
+    most
 }
 
 /// A committed message.

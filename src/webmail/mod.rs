@@ -3,8 +3,8 @@
 //! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does and hands in letters as submission
 //! does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged
 //! in; `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
-//! `part`, `compose` with `prefill` and `sending`, `folders`, `settings` with
-//! `profile`, `sessions`, `autoconfig` (for mail programs). What they need is pure: `choice` (which part of
+//! `part`, `compose` with `prefill` and `sending`, `folders`, `settings` with `profile`, `sessions`, `autoconfig` (for mail
+//! programs), `unsubscribe` (for members of mailing lists). What they need is pure: `choice` (which part of
 //! a message is shown), `clean` (HTML that strangers wrote), `outgoing` (a message as it is written), `upload` (a form with files),
 //! `query` (what is searched for), `proof` (who stands behind a message), `reference`.
 //!
@@ -32,6 +32,7 @@ mod sending;
 mod sessions;
 mod settings;
 mod site;
+mod unsubscribe;
 mod upload;
 mod visit;
 

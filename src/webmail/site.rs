@@ -1,7 +1,7 @@
 //! The table of pages, and what every answer carries.
 
 use super::visit::Visit;
-use super::{Server, assets, autoconfig, compose, folders, frame, list, login, message, part, sessions, settings};
+use super::{Server, assets, autoconfig, compose, folders, frame, list, login, message, part, sessions, settings, unsubscribe};
 use crate::delivery::FileError;
 use crate::host::Account;
 use crate::httpd::{Method, Request, Response, Site, Status};
@@ -110,6 +110,7 @@ impl Desk<'_> {
             (["favicon.ico"], false) => {
                 return Ok(Response::empty(Status::NO_CONTENT).with("Cache-Control", "public, max-age=86400"));
             }
+            (["unsubscribe"], _) => return unsubscribe::answer(self, request),
             (["login"], false) => return Ok(login::page(self, request)),
             (["login"], true) => return login::log_in(self, request),
             _ => {}

@@ -1,11 +1,12 @@
 //! Mailing lists through the daemon and its tools: from a request by mail to members on other hosts.
 
-use crate::common::{Daemon, Setup, Sink, letter, top, wait_for};
+use crate::common::{Daemon, Setup, Sink, examples, letter, wait_for};
+use crate::webmail::browser::{Browser, Page};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-crate::tests![the_tour, members_far_away, what_the_tool_says, killed_between_steps, a_broken_file_is_told];
+crate::tests![the_tour, members_far_away, what_the_tool_says, killed_between_steps, a_broken_file_is_told, leaving_by_one_click,];
 
 fn ctl(daemon: &Daemon, words: &[&str]) -> String {
     let output = daemon.ctl(words);
@@ -15,10 +16,7 @@ fn ctl(daemon: &Daemon, words: &[&str]) -> String {
 
 /// Every line of the manual page's tour, in one shell, as it stands there.
 fn the_tour() {
-    let page = fs::read_to_string(top().join("man/pillarbox-lists.7")).unwrap();
-    let examples = page.split(".Sh EXAMPLES").nth(1).unwrap().split(".Sh ").next().unwrap();
-    let blocks = examples.split(".Bd -literal -offset indent\n").skip(1).map(|block| block.split(".Ed").next().unwrap());
-    let script: String = blocks.collect::<String>().replace("\\e", "\\");
+    let script = examples("pillarbox-lists.7").concat();
     let daemon = Setup { domains: vec!["localhost".into()], ..Setup::default() }.start();
     symlink(daemon.path(""), daemon.path("var")).unwrap();
     let tool = format!("{} -f {}", env!("CARGO_BIN_EXE_pillarboxctl"), daemon.config().display());
@@ -152,4 +150,90 @@ fn a_broken_file_is_told() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("team/settings: line 7: `posting` is open, members or moderated"), "{said}");
     assert!(daemon.smtp().send("alice@here.test", &["team@here.test"], b"x\r\n").unwrap().starts_with("45"));
+}
+
+/// RFC 8058: the link in each member's copy, wherever that goes, is that member's. A POST removes it at once, without a cookie;
+/// nothing else does.
+fn leaving_by_one_click() {
+    let sink = Sink::start();
+    let open = tempfile::tempdir().unwrap();
+    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let script = format!("cat > {}/got", open.path().display());
+    let config = format!(
+        "[[route]]\ndomain = \"far.test\"\nhost = \"{}\"\n\
+         [[route]]\ndomain = \"run.test\"\nprogram = [\"/bin/sh\", \"-c\", {script:?}]\n",
+        sink.address
+    );
+    let mut daemon = Setup::default().config(&config).prepare();
+    daemon.replace_config(|text| format!("webmail_url = \"https://mail.here.test/\"\n{text}"));
+    fs::write(daemon.path("aliases"), "second: bob\n").unwrap();
+    daemon.start();
+    ctl(&daemon, &["list", "create", "team", "bob@here.test"]);
+    let others = ["alice@here.test", "second@here.test", "p@run.test"];
+    ctl(&daemon, &[&["list", "add", "team", "x@far.test", "Y+z@far.test"], &others[..]].concat());
+    let post = |subject: &str| {
+        let text = format!("From: alice@here.test\r\nSubject: {subject}\r\n\r\n{}\r\n", "to all of you. ".repeat(5));
+        assert!(daemon.smtp().send("alice@here.test", &["team@here.test"], text.as_bytes()).unwrap().starts_with("250"));
+    };
+    post("one");
+    wait_for("both", 30, || (sink.count() == 2).then_some(()));
+    let far = |to: &str| {
+        let found = sink.arrived().into_iter().find(|one| one.to == [format!("<{to}>")]).unwrap();
+        String::from_utf8(found.message).unwrap()
+    };
+    let near = |user: &str| String::from_utf8(daemon.mail(user).remove(0)).unwrap();
+    let link = |text: &str| {
+        let text = text.replace("\r\n", "\n");
+        assert!(text.contains("\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\n"), "{text}");
+        let (_, rest) = text.split_once("\nList-Unsubscribe: <https://mail.here.test").unwrap_or_else(|| panic!("{text}"));
+        let (link, rest) = rest.split_once('>').unwrap();
+        assert!(rest.starts_with(",\n <mailto:team-unsubscribe@here.test>\n"), "{rest}");
+        link.to_owned()
+    };
+    let (x, y, alice, bob) = (link(&far("x@far.test")), link(&far("Y+z@far.test")), link(&near("alice")), link(&near("bob")));
+    assert!(bob.contains("&member=second%40here.test&"), "{bob}");
+    let got =
+        wait_for("the program", 30, || fs::read_to_string(open.path().join("got")).ok().filter(|got| got.contains("Subject")));
+    assert!(link(&got).contains("&member=p%40run.test&"), "{got}");
+    assert!(y.starts_with("/unsubscribe?list=team&member=Y%2Bz%40far.test&token=1-"), "{y}");
+    let mut browser = Browser::new(&daemon);
+    let members = || ctl(&daemon, &["list", "members", "team"]);
+    // Whoever looks at it, leaves nothing.
+    browser.get(&x).shows("x@far.test").shows("Leave the list");
+    browser.send(&format!("HEAD {x} HTTP/1.1\r\n"), b"");
+    let click = [("List-Unsubscribe", "One-Click")];
+    let refused = |page: &Page, status: u16| assert_eq!(page.status, status, "{}", page.text());
+    refused(&browser.post(&x, &[]), 422);
+    refused(&browser.post(&x, &[("List-Unsubscribe", "yes")]), 422);
+    let other = x.replace("x%40", "Y%2Bz%40");
+    for (forged, status) in [
+        (other.as_str(), 403),
+        (&x[..x.len() - 1], 403),
+        (&x.replace("token=1-", "token=2-"), 403),
+        ("/unsubscribe?list=team", 403),
+        (&x.replace("list=team", "list=staff"), 404),
+        ("/unsubscribe", 404),
+    ] {
+        refused(&browser.post(forged, &click), status);
+    }
+    assert!(!browser.get(&other).text().contains("far.test"), "it tells of no member");
+    browser.get("/unsubscribe?list=team").shows("team-unsubscribe@here.test");
+    assert_eq!(members().lines().count(), 5);
+    // A mail program's POST, in both forms (RFC 8058 §3.2), again and again.
+    for _ in 0..2 {
+        browser.post(&x, &click).shows("gets no more mail");
+        browser.upload(&y, &click, &[]).shows("gets no more mail");
+    }
+    assert_eq!(members(), others.map(|other| format!("{other}\n")).concat());
+    wait_for("the news", 30, || (sink.count() == 4).then_some(()));
+    assert!(sink.arrived()[2..].iter().all(|one| String::from_utf8_lossy(&one.message).contains("Subject: You have left")));
+    // The button.
+    let page = browser.get(&alice);
+    let field = |name: &str| page.attribute(&["input", "hidden"], name).unwrap();
+    browser.post(&alice, &[(&field("name"), &field("value"))]).shows("alice@here.test");
+    assert_eq!(members(), "second@here.test\np@run.test\n");
+    // A list that is no more has no members to leave.
+    ctl(&daemon, &["list", "delete", "team"]);
+    refused(&browser.post(&bob, &click), 404);
+    assert!(!daemon.log().contains("token="), "links are nobody's business");
 }

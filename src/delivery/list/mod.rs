@@ -7,6 +7,7 @@
 //! * `posts`: what goes to members, and what waits. `requests`: subscribing and leaving. `returns`: what came back. `operate`: what
 //!   pillarboxctl asks for.
 
+mod leaving;
 mod operate;
 mod posts;
 mod requests;
@@ -85,8 +86,12 @@ impl Office {
     }
 
     fn list<'a>(self: &'a Arc<Self>, identity: Identity, settings: Settings) -> io::Result<List<'a>> {
-        let key = self.store.secret_for("lists").map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(List { office: self, identity, settings, files: self.lists(), key })
+        Ok(List { office: self, identity, settings, files: self.lists(), key: self.lists_key()? })
+    }
+
+    /// What tokens are made with.
+    fn lists_key(&self) -> io::Result<hmac::Key> {
+        self.store.secret_for("lists").map_err(|error| io::Error::other(error.to_string()))
     }
 }
 
@@ -153,10 +158,7 @@ impl List<'_> {
         let is_ascii = text.body.is_ascii() && text.attached.as_ref().is_none_or(|attached| attached.text.is_ascii());
         let envelope = Envelope {
             reverse_path: ReversePath(sender),
-            recipients: vec![Recipient::from(text.to.clone())],
             body: if is_ascii { Body::SevenBit } else { Body::EightBitMime },
-            utf8: text.to.to_ascii().is_none(),
-            dsn: MailDsn::default(),
             require_tls: text.attached.as_ref().is_some_and(|attached| attached.is_secret),
             ..Envelope::own(Recipient::from(text.to.clone()))
         };

@@ -156,7 +156,7 @@ impl Delivery {
     }
 }
 
-fn found<'a>(office: &'a Arc<Office>, name: &Name) -> Result<List<'a>, ListError> {
+pub(super) fn found<'a>(office: &'a Arc<Office>, name: &Name) -> Result<List<'a>, ListError> {
     let settings = office.lists().settings(name)?.ok_or(ListError::Unknown)?;
     let domain = settings.domain.clone().unwrap_or_else(|| office.first_domain());
     Ok(office.list(Identity { name: name.clone(), domain }, settings)?)

@@ -60,8 +60,7 @@ impl List<'_> {
         };
         let mut draft = self.office.journal.begin(envelope).map_err(|error| trouble(&error))?;
         draft.write_all(format!("Delivered-To: {own}\n").as_bytes()).map_err(|error| trouble(&error))?;
-        let mut rewriting =
-            Rewriting { out: &mut draft, head: Some(Vec::new()), scan: EndScan::default(), of: (&self.identity, &self.settings) };
+        let mut rewriting = Rewriting { out: &mut draft, head: Some(Vec::new()), scan: EndScan::default(), of: self };
         program::copy(&post.message, &mut rewriting).and_then(|()| rewriting.finish()).map_err(|error| trouble(&error))?;
         Ok((Some(draft), count))
     }
@@ -194,18 +193,19 @@ fn attached(entry: &Entry) -> Result<Attached, Verdict> {
 }
 
 /// Passes a post on, with the header that members get.
-struct Rewriting<'a, W> {
+struct Rewriting<'a, 'b, W> {
     out: &'a mut W,
     /// What came of the header; none once it was written.
     head: Option<Vec<u8>>,
     scan: EndScan,
-    of: (&'a Identity, &'a Settings),
+    of: &'a List<'b>,
 }
 
-impl<W: Write> Rewriting<'_, W> {
+impl<W: Write> Rewriting<'_, '_, W> {
     fn put(&mut self, block: &[u8], end: usize) -> io::Result<()> {
         let (head, rest) = block.split_at(end.min(block.len()));
-        self.out.write_all(&lists::rewrite(head, self.of.0, self.of.1))?;
+        let List { office, identity, settings, .. } = self.of;
+        self.out.write_all(&lists::rewrite(head, identity, settings, office.config().webmail_url.as_deref()))?;
         self.out.write_all(rest)
     }
 
@@ -215,7 +215,7 @@ impl<W: Write> Rewriting<'_, W> {
     }
 }
 
-impl<W: Write> Write for Rewriting<'_, W> {
+impl<W: Write> Write for Rewriting<'_, '_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(mut head) = self.head.take() else { return self.out.write_all(bytes).map(|()| bytes.len()) };
         head.extend_from_slice(bytes);

@@ -375,3 +375,20 @@ fn what_is_put_before_stands_before() {
         assert!(bytes(&open(&disk.after_power_cut(1)).read(id).unwrap().message) == expected, "{length}");
     }
 }
+
+/// However it is read, what is put into a message is there, and all else.
+#[test]
+fn a_spliced_message_is_read_as_one() {
+    let (text, added) = (b"Subject: x\n\nbody\n", b"put in");
+    for at in 0..=text.len() {
+        let whole = [&text[..at], added, &text[at..]].concat();
+        let message = Message::Memory(Arc::new(text.to_vec())).spliced(at as u64, added);
+        assert_eq!(message.len(), whole.len() as u64);
+        for (from, most) in (0..=whole.len() + 1).flat_map(|from| [1, 3, 7, 40].map(|most| (from, most))) {
+            let mut buffer = vec![0; most];
+            let read = message.read_at(&mut buffer, from as u64).unwrap();
+            let rest = whole.get(from..).unwrap_or_default();
+            assert_eq!(&buffer[..read], &rest[..most.min(rest.len())], "put in at {at}, read from {from}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub use listening::Listening;
 pub use sink::Sink;
 
 use crate::runner::skip;
+use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -82,6 +83,13 @@ pub fn fixed_port() -> u16 {
 /// The project's directory.
 pub fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a manual page shows set apart, as a reader sees it.
+pub fn examples(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(top().join("man").join(page)).unwrap();
+    let blocks = text.split(".Bd -literal -offset indent\n").skip(1);
+    blocks.map(|block| block.split(".Ed\n").next().unwrap_or_default().replace("\\e", "\\")).collect()
 }
 
 /// Runs a program that must succeed.

@@ -3,7 +3,7 @@
 mod access;
 mod attacks;
 mod autoconfig;
-mod browser;
+pub mod browser;
 mod compose;
 mod folders;
 mod hostile;
