@@ -25,7 +25,10 @@ pub fn run(control: &Path, words: &[&str], json: bool) -> Option<Result<(), Fail
         }
         [act @ ("add" | "remove"), name, members @ ..] if !members.is_empty() => change(&ask, act, name, members),
         [act @ ("approve" | "reject" | "discard"), name, id] => ask(&format!("{act} {name} {id}")).map(drop),
-        ["delete", name] => ask(&format!("delete {name}")).map(drop),
+        ["delete", name] => ask(&format!("delete {name}")).and_then(|answer| match number(&answer["removed"]) {
+            0 => Ok(()),
+            count => say(&format!("{} that waited for a moderator removed\n", counted(count, "post"))),
+        }),
         _ => return None,
     })
 }

@@ -95,8 +95,7 @@ pub fn answer(delivery: &Delivery, request: &Request) -> Result<Value, Refusal> 
             Value::Null
         }
         Request::Delete(name) => {
-            delivery.list_delete(name).map_err(refusal)?;
-            Value::Null
+            json!({ "removed": delivery.list_delete(name).map_err(refusal)? })
         }
     })
 }

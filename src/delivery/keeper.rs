@@ -1,7 +1,7 @@
 //! The keeper: a thread that makes mailboxes durable every few seconds and keeps the journal in order. It sleeps while
 //! nothing happens.
 
-use super::Office;
+use super::{Office, list};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -55,8 +55,8 @@ pub(super) fn start(office: &Arc<Office>, woken: Receiver<()>) -> Option<JoinHan
     thread.map_err(|error| log::error!("event=no-thread name=keeper reason=\"{error}\"")).ok()
 }
 
-fn keep(office: &Office, woken: &Receiver<()>) {
-    let mut quiet = 0;
+fn keep(office: &Arc<Office>, woken: &Receiver<()>) {
+    let (mut quiet, mut next_look) = (0, Duration::ZERO);
     let mut since_checkpoint = 0;
     loop {
         let asleep = quiet >= QUIET;
@@ -81,6 +81,10 @@ fn keep(office: &Office, woken: &Receiver<()>) {
         office.journal.housekeep();
         office.policies.refresh(&office.config().outbound);
         write_what_is_left(office);
+        if office.clock.elapsed() >= next_look {
+            list::expire(office);
+            next_look = office.clock.elapsed() + list::LOOK;
+        }
     }
 }
 

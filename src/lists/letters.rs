@@ -160,6 +160,15 @@ impl Identity {
         Text::new(to, format!("Your post to {} was not taken", self.name), body)
     }
 
+    /// Nobody decided on its post.
+    pub fn expired(&self, to: &Address, subject: &str, days: u32) -> Text {
+        let body = format!(
+            "Your post to the mailing list {}\n    {subject}\nwaited for a moderator for {days} days, and none decided. It went to nobody.\n",
+            self.address()
+        );
+        Text::new(to, format!("Your post to {} was not taken", self.name), body)
+    }
+
     /// Mail for a member came back; if this does, too, it is a member no more.
     pub fn probe(&self, to: &Address, days: u32, pause: i64) -> Text {
         let body = format!(

@@ -11,7 +11,7 @@ const VERSION: &str = "1";
 pub const MOST_BYTES: u64 = 64 << 10;
 
 /// Every key, in the order in which they are written.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 14] = [
     "version",
     "description",
     "domain",
@@ -19,6 +19,8 @@ pub const KEYS: [&str; 12] = [
     "moderators",
     "posting",
     "strangers",
+    "hold",
+    "expired",
     "subscription",
     "replies",
     "archive",
@@ -67,6 +69,10 @@ pub struct Settings {
     pub posting: Posting,
     /// What of others.
     pub strangers: Strangers,
+    /// Days for which a post waits for a moderator; 0: for ever.
+    pub hold: u32,
+    /// Is who wrote it told, if nobody decides?
+    pub tells_expiry: bool,
     /// May one subscribe by mail?
     pub is_closed: bool,
     /// Answers go to the list, not to who wrote.
@@ -89,6 +95,8 @@ impl Settings {
             moderators: Vec::new(),
             posting: Posting::Members,
             strangers: Strangers::Hold,
+            hold: 30,
+            tells_expiry: true,
             is_closed: false,
             replies_to_list: false,
             archive: None,
@@ -156,6 +164,14 @@ impl Settings {
         )? {
             settings.strangers = strangers;
         }
+        if let Some((line, text)) = value("hold") {
+            let days = text.parse().ok().filter(|days| *days <= 1000);
+            settings.hold = days.ok_or(Wrong { line, what: "`hold` is a number from 0 to 1000".into() })?;
+        }
+        if let Some(tells) = choice(value("expired"), "`expired` is reject or discard", &[("reject", true), ("discard", false)])?
+        {
+            settings.tells_expiry = tells;
+        }
         if let Some(is_closed) =
             choice(value("subscription"), "`subscription` is confirm or closed", &[("confirm", false), ("closed", true)])?
         {
@@ -219,6 +235,8 @@ impl fmt::Display for Settings {
             }
             .to_owned(),
             if self.strangers == Strangers::Hold { "hold" } else { "reject" }.to_owned(),
+            self.hold.to_string(),
+            if self.tells_expiry { "reject" } else { "discard" }.to_owned(),
             if self.is_closed { "closed" } else { "confirm" }.to_owned(),
             if self.replies_to_list { "list" } else { "sender" }.to_owned(),
             self.archive.as_ref().map(|(user, folder)| format!("{user} {folder}")).unwrap_or_default(),
@@ -238,7 +256,7 @@ mod tests {
     #[test]
     fn all_that_is_said_counts() {
         let text = "# a list\nversion = 1\ndescription = The staff, all of it\n domain=Me.example\nowners = a@x.test, b@x.test\n\
-                    moderators = c@x.test\nposting = moderated\nstrangers = reject\nsubscription = closed\nreplies = list\n\
+                    moderators = c@x.test\nposting = moderated\nstrangers = reject\nhold = 3\nexpired = discard\nsubscription = closed\nreplies = list\n\
                     archive = alice Lists/the staff\narchive_url = https://me.example/staff\nbounces = 3\n";
         let address = |text: &str| text.parse::<Address>().unwrap();
         let settings = Settings::parse(text).unwrap();
@@ -249,6 +267,8 @@ mod tests {
             moderators: vec![address("c@x.test")],
             posting: Posting::Moderated,
             strangers: Strangers::Reject,
+            hold: 3,
+            tells_expiry: false,
             is_closed: true,
             replies_to_list: true,
             archive: Some(("alice".into(), "Lists/the staff".into())),
@@ -278,6 +298,8 @@ mod tests {
             ("version = 1\nowners = a@x.test\nposting =\n", "line 3: `posting` is open, members or moderated"),
             ("version = 1\nowners = a@x.test\narchive = alice\n", "line 3: `archive` is an account and a folder"),
             ("version = 1\nowners = a@x.test\narchive_url = x>\n", "line 3: `archive_url` is a URL"),
+            ("version = 1\nowners = a@x.test\nhold = -1\n", "line 3: `hold` is a number from 0 to 1000"),
+            ("version = 1\nowners = a@x.test\nexpired = no\n", "line 3: `expired` is reject or discard"),
             ("version = 1\nowners = a@x.test\nbounces = 0\n", "line 3: `bounces` is a number from 1 to 1000"),
             ("version = 1\nowners = a@x.test\ndescription = a\u{1b}b\n", "line 3: `description` has a control character"),
             ("version = 1\nowners = a@x.test\ndomain = a b\n", "line 3: `domain` is a domain"),
@@ -289,7 +311,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_read_is_written_and_read_again(lines in proptest::collection::vec(
-            "(version ?= ?1|owners = [a-c]@x\\.test(,[a-c]@x\\.test)?|posting = (open|members)|bounces = [0-9]{1,4}|archive = a \\PC{0,5}|description = \\PC{0,9}|\\PC{0,9}=\\PC{0,9})", 0..8)) {
+            "(version ?= ?1|owners = [a-c]@x\\.test(,[a-c]@x\\.test)?|posting = (open|members)|bounces = [0-9]{1,4}|hold = [0-9]{1,4}|expired = (reject|discard)|archive = a \\PC{0,5}|description = \\PC{0,9}|\\PC{0,9}=\\PC{0,9})", 0..8)) {
             if let Ok(settings) = Settings::parse(&lines.join("\n")) {
                 prop_assert_eq!(Settings::parse(&settings.to_string()), Ok(settings));
             }

@@ -4,15 +4,20 @@
 //! Files of the list are changed before that act, in a way that changes nothing the second time. So a crash between two steps leaves
 //! the message that asked for them unsettled, and it is served anew; after the act it is settled and is not.
 //!
-//! * `posts`: what goes to members, and what waits. `requests`: subscribing and leaving. `returns`: what came back. `operate`: what
-//!   pillarboxctl asks for.
+//! * `posts`: what goes to members, and what waits. `requests`: subscribing and leaving; `leaving`: by one click. `returns`: what came
+//!   back. `waiting`: the end of posts that nobody decides on. `operate`: what pillarboxctl asks for.
 
 mod leaving;
 mod operate;
 mod posts;
 mod requests;
 mod returns;
+mod waiting;
 
+pub(super) use leaving::own_copy;
+pub(super) use waiting::{LOOK, expire};
+
+pub use leaving::Leaving;
 pub use operate::{HeldPost, ListError, Shown as ShownList};
 
 use super::outcome::{Trouble, Verdict};

@@ -2,9 +2,9 @@
 
 use super::super::{Delivery, Office, Route, local};
 use super::List;
-use crate::lists::{Facts, Identity, Judgement, Name, Settings, members, token};
+use crate::lists::{Identity, Judgement, Name, Settings, members, token};
 use crate::mail::Address;
-use crate::spool::{SpoolError, SpoolId};
+use crate::spool::SpoolId;
 use crate::sys::Time;
 use std::fmt;
 use std::io;
@@ -87,7 +87,7 @@ impl Delivery {
         }
         match self.office.lists().create(name, &Settings::new(owner.clone()))? {
             true => Ok(identity),
-            false => Err(taken("a list")),
+            false => Err(ListError::Taken(format!("{} is a list already", identity.address()))),
         }
     }
 
@@ -149,38 +149,10 @@ impl Delivery {
         self.office.keeper.stir();
         Ok(())
     }
-
-    /// Ends a list. Posts that wait for a moderator stay in the queue, held.
-    pub fn list_delete(&self, name: &Name) -> Result<(), ListError> {
-        if self.office.lists().delete(name)? { Ok(()) } else { Err(ListError::Unknown) }
-    }
 }
 
 pub(super) fn found<'a>(office: &'a Arc<Office>, name: &Name) -> Result<List<'a>, ListError> {
     let settings = office.lists().settings(name)?.ok_or(ListError::Unknown)?;
     let domain = settings.domain.clone().unwrap_or_else(|| office.first_domain());
     Ok(office.list(Identity { name: name.clone(), domain }, settings)?)
-}
-
-impl List<'_> {
-    fn all_held(&self) -> Result<Vec<HeldPost>, ListError> {
-        let (mut held, mut posts) = (Vec::new(), Vec::new());
-        self.office.journal.look(&self.office.journal.ids(), |id, _, waiting| {
-            held.extend(waiting.filter(|(_, is_held)| *is_held).take(1).map(|_| id));
-        });
-        let mut glance = self.office.journal.glance();
-        for id in held {
-            match glance.envelope(id) {
-                Ok(envelope) if self.is_post(&envelope) => {}
-                Ok(_) | Err(SpoolError::Unknown(_)) => continue,
-                Err(error) => return Err(ListError::Trouble(error.to_string())),
-            }
-            let Ok(entry) = self.office.journal.peek(id) else { continue };
-            let head = local::head(&entry.message)?;
-            let facts = Facts::of(&head, entry.envelope.reverse_path.0.as_ref(), &self.identity);
-            let author = facts.author().map(Address::to_string).unwrap_or_default();
-            posts.push(HeldPost { id, time: entry.time, author, subject: facts.subject });
-        }
-        Ok(posts)
-    }
 }

@@ -4,7 +4,7 @@ use super::super::mend::EndScan;
 use super::super::outcome::Verdict;
 use super::super::program;
 use super::{Done, List, MOST_READ, not_asked, refused, start, words_of};
-use crate::lists::{self, Attached, Decision, Facts, Identity, Judgement, Settings, judgement, token};
+use crate::lists::{self, Attached, Decision, Facts, Judgement, Name, Text, judgement, token};
 use crate::mail::dsn::{Notify, Return};
 use crate::mail::{Act, Address, Envelope, MailDsn, Place, RcptDsn, Recipient, ReversePath, header};
 use crate::mailbox::{FolderName, MailboxError};
@@ -114,7 +114,7 @@ impl List<'_> {
             drafts.push(self.letter(&self.identity.waits(judge, &author, &facts.subject, why, &mark, post), None)?);
         }
         drafts.push(copy);
-        let held = self.outcome(id, 0, Status::Held, &format!("waits for a moderator of {}", self.identity.name));
+        let held = self.outcome(id, 0, Status::Held, &waits_for(&self.identity.name));
         let text = format!("held as {id}: {why}");
         Ok(Done { drafts, settles: vec![held], held: Some(id), text })
     }
@@ -167,11 +167,7 @@ impl List<'_> {
                 (Status::Delivered, format!("approved {}: sent to {count} members", post.id))
             }
             Judgement::Reject => {
-                if let Some(author) = &post.envelope.reverse_path.0 {
-                    let head = super::local::head(&post.message).map_err(|error| Verdict::own_trouble(&error))?;
-                    let Facts { subject, .. } = Facts::of(&head, Some(author), &self.identity);
-                    done.drafts.push(self.letter(&self.identity.rejected(author, &subject), None)?);
-                }
+                done.drafts.extend(self.news(post, |author, subject| self.identity.rejected(author, subject))?);
                 (Status::Failed, format!("rejected {}", post.id))
             }
             Judgement::Discard => (Status::Removed, format!("discarded {}", post.id)),
@@ -179,6 +175,19 @@ impl List<'_> {
         done.settles.push(self.outcome(post.id, 0, status, &text));
         Ok(Done { text, ..done })
     }
+
+    /// A letter to who wrote a post, if that was a person.
+    pub(super) fn news(&self, post: &Entry, text: impl FnOnce(&Address, &str) -> Text) -> Result<Option<Draft>, Verdict> {
+        let head = super::local::head(&post.message).map_err(|error| Verdict::own_trouble(&error))?;
+        let facts = Facts::of(&head, post.envelope.reverse_path.0.as_ref(), &self.identity);
+        let author = facts.sender.as_ref().filter(|_| not_asked(&facts).is_none());
+        author.map(|author| self.letter(&text(author, &facts.subject), None)).transpose()
+    }
+}
+
+/// What is written down of a post that waits.
+pub(super) fn waits_for(list: &Name) -> String {
+    format!("waits for a moderator of {list}")
 }
 
 /// All of it, or what there is room for.

@@ -6,7 +6,6 @@ use crate::config::Config;
 use crate::lists::{Judgement, Name, Settings};
 use crate::mail::Recipient;
 use crate::sys::clock::manual::ManualClock;
-use crate::sys::sim::SimDisk;
 use crate::sys::{Clock, Disk, Time};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +24,11 @@ fn house(change: impl FnOnce(&mut Settings), members: &[&str]) -> House {
 }
 
 fn house_by(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Settings), members: &[&str]) -> House {
-    let house = House::new_by(clock, FAR);
+    house_at(clock, FAR, change, members)
+}
+
+fn house_at(clock: Arc<dyn Clock>, config: &str, change: impl FnOnce(&mut Settings), members: &[&str]) -> House {
+    let house = House::new_by(clock, config);
     let mut settings = Settings::new("bob@me.example".parse().unwrap());
     change(&mut settings);
     assert!(house.office().lists().create(&staff(), &settings).unwrap());
@@ -321,24 +324,30 @@ fn loops_of_lists_end() {
     assert!(!house.mbox("bob").contains("List-Id: <staff"), "{}", house.mbox("bob"));
 }
 
-/// Runs something with the machine stopped at each of its steps. `prepare` gives what to post, `whole` tells after the restart
-/// whether all that follows from it is so, each thing once, or else nothing of it.
-fn at_each_stop(
+/// Does something with the machine stopped at each of its steps. `prepare` gives what to do it with, `act` tells whether it was
+/// done, `whole` after the restart whether all that follows from it is so, each thing once, or else nothing of it.
+fn at_each_stop_of<T>(
     what: &str,
-    prepare: impl Fn() -> (House, (&'static str, String, String)),
+    prepare: impl Fn() -> (House, T),
+    act: impl Fn(&House, &T) -> bool,
     whole: impl Fn(&House) -> Result<bool, String>,
 ) {
     let run = |stop: Option<u64>, seed: u64| {
-        let (house, (from, to, text)) = prepare();
+        let (house, with) = prepare();
         house.store.checkpoint();
         let begun = house.disk.operations();
         stop.iter().for_each(|stop| house.disk.stop_at(begun + stop));
-        let sent = house.post(from, &[&to], &text).is_ok();
+        let sent = act(&house, &with);
         let operations = house.disk.operations() - begun;
-        let (disk, config): (SimDisk, Arc<Config>) = (house.disk.after_power_cut(seed), house.config.clone());
+        let disk = if seed == 0 { house.disk.after_kill() } else { house.disk.after_power_cut(seed) };
+        let config: Arc<Config> = house.config.clone();
         drop(house);
         let house = House::open(disk, config);
-        let is_idle = || house.queue().iter().all(|one| one.waiting.iter().all(|waiting| waiting.held || waiting.tries > 0));
+        // By the journal, where what follows from a message is there as soon as that is settled.
+        let is_idle = || {
+            house.store.checkpoint();
+            house.journal.unsettled().iter().all(|one| one.waiting.iter().all(|waiting| waiting.held || waiting.tries > 0))
+        };
         house.wait("rest", || is_idle() && whole(&house).is_ok());
         let is_whole = whole(&house).unwrap_or_else(|why| panic!("{what}, stopped at {stop:?}: {why}"));
         assert!(is_whole || !sent, "{what}, stopped at {stop:?}: it was taken, and nothing came of it");
@@ -346,9 +355,18 @@ fn at_each_stop(
     };
     let operations = run(None, 0);
     for stop in 1..=operations {
+        run(Some(stop), 0);
         run(Some(stop), stop);
-        run(Some(stop), stop + 1000);
     }
+}
+
+/// The same, where what is done is that a message is posted.
+fn at_each_stop(
+    what: &str,
+    prepare: impl Fn() -> (House, (&'static str, String, String)),
+    whole: impl Fn(&House) -> Result<bool, String>,
+) {
+    at_each_stop_of(what, prepare, |house, (from, to, text)| house.post(from, &[to], text).is_ok(), whole);
 }
 
 /// All of these are so, or none is.
@@ -407,6 +425,147 @@ fn moderation_survives_a_stop_at_any_moment() {
             all_or_none(&[("settled", 1 - held(house)), (word, follows)])
         });
     }
+}
+
+const PAGE: &str = "webmail_url = \"https://web.me.example\"\n";
+
+/// The link in a member's copy that lies in a mailbox.
+fn link(house: &House, user: &str) -> Vec<String> {
+    let mbox = house.mbox(user);
+    let links = mbox.split("List-Unsubscribe: <https://web.me.example/unsubscribe?list=staff&member=").skip(1);
+    links.map(|rest| rest.split('>').next().unwrap().to_owned()).collect()
+}
+
+/// The copy that a crash left is known again, with what is its own in it, so that there is none twice.
+#[test]
+fn links_survive_a_stop_at_any_moment() {
+    let begin = || {
+        let clock = Arc::new(crate::sys::SystemClock::default());
+        let house = house_at(clock, &format!("{PAGE}{FAR}"), |_| (), &["alice@me.example", "bob@me.example", "x@away.example"]);
+        (house, ("alice@me.example", "staff@me.example".to_owned(), letter("alice@me.example", "x", "hello")))
+    };
+    at_each_stop("a post", begin, |house| {
+        let (alice, bob) = (link(house, "alice"), link(house, "bob"));
+        assert!(alice.first().zip(bob.first()).is_none_or(|(one, other)| one != other), "{alice:?} {bob:?}");
+        let copies = |user: &str| house.mbox(user).matches("\n\nhello\n").count();
+        let far = waiting(house).iter().filter(|(_, to)| to == "x@away.example").count();
+        let facts =
+            [("alice", alice.len()), ("her copy", copies("alice")), ("bob", bob.len()), ("his copy", copies("bob")), ("x", far)];
+        all_or_none(&facts)
+    });
+}
+
+/// Who has left by a click is no member; the news may be lost.
+#[test]
+fn a_click_survives_a_stop_at_any_moment() {
+    let begin = || {
+        let house = house(|_| (), &["alice@me.example", "bob@me.example"]);
+        let token =
+            crate::lists::token::leave(&house.store.secret_for("lists").unwrap(), &staff(), &"alice@me.example".parse().unwrap());
+        (house, token)
+    };
+    let click = |house: &House, token: &String| {
+        let post = house.delivery().post();
+        let leaving = post.leaving("staff", "Alice@me.example", token).ok().flatten();
+        leaving.is_some_and(|leaving| leaving.member.is_some_and(|member| post.leave(&leaving.list, &member).is_ok()))
+    };
+    at_each_stop_of("a click", begin, click, |house| {
+        let news = house.mbox("alice").matches("You have left").count();
+        match members(house).as_slice() {
+            [bob] if bob == "bob@me.example" && news <= 1 => Ok(true),
+            [_, _] if news == 0 => Ok(false),
+            members => Err(format!("{members:?} {news}")),
+        }
+    });
+}
+
+/// Long before now.
+const THEN: Time = Time(1_600_000_000_000_000);
+
+/// A post that has waited since then.
+fn forgotten(settings: impl FnOnce(&mut Settings)) -> (House, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(THEN));
+    let house = house_by(clock.clone(), settings, &["alice@me.example"]);
+    house.post("carol@away.example", &["staff@me.example"], &letter("carol@away.example", "x", "hello")).unwrap();
+    assert_eq!(house.delivery().list_held(&staff()).unwrap().len(), 1);
+    (house, clock)
+}
+
+/// News for who wrote the post, and whether it still waits.
+fn fate(house: &House) -> (usize, usize) {
+    let news = waiting(house).iter().filter(|(_, to)| to == "carol@away.example").count();
+    (news, house.delivery().list_held(&staff()).unwrap().len())
+}
+
+#[test]
+fn a_post_that_nobody_decides_on_ends() {
+    let (house, clock) = forgotten(|_| ());
+    clock.advance(29 * DAY);
+    list::expire(house.office());
+    assert_eq!(fate(&house), (0, 1));
+    clock.advance(DAY);
+    house.wait("the keeper", || fate(&house) == (1, 0));
+    let reply = house.delivery().entry(house.queue()[0].id).unwrap();
+    assert!(read(&reply.message).contains("waited for a moderator for 30 days"), "{}", read(&reply.message));
+    // Silently, or never; nor does one that an operator holds.
+    type Change = fn(&mut Settings);
+    let changes: [(Change, (usize, usize)); 2] =
+        [(|settings| (settings.hold, settings.tells_expiry) = (3, false), (0, 0)), (|settings| settings.hold = 0, (0, 1))];
+    for (change, wanted) in changes {
+        let (house, clock) = forgotten(change);
+        clock.advance(900 * DAY);
+        list::expire(house.office());
+        assert_eq!(fate(&house), wanted);
+    }
+    let (house, clock) = forgotten(|_| ());
+    let id = house.delivery().list_held(&staff()).unwrap()[0].id;
+    house.delivery().operate(Operation::Hold, &Which::Message(id), None).unwrap();
+    clock.advance(900 * DAY);
+    list::expire(house.office());
+    assert_eq!(fate(&house), (0, 1));
+}
+
+#[test]
+fn the_end_of_a_post_survives_a_stop_at_any_moment() {
+    let expire = |house: &House, clock: &Arc<ManualClock>| {
+        clock.advance(31 * DAY);
+        list::expire(house.office());
+        true
+    };
+    at_each_stop_of(
+        "expiring",
+        || forgotten(|_| ()),
+        expire,
+        |house| {
+            list::expire(house.office());
+            let (news, held) = fate(house);
+            all_or_none(&[("told", news), ("settled", 1 - held)])
+        },
+    );
+}
+
+/// With a list its posts end, whatever stops it; who asks again ends it.
+#[test]
+fn the_end_of_a_list_survives_a_stop_at_any_moment() {
+    let delete = |house: &House, _: &Arc<ManualClock>| house.delivery().list_delete(&staff()).is_ok();
+    at_each_stop_of(
+        "deleting",
+        || forgotten(|settings| settings.hold = 0),
+        delete,
+        |house| {
+            let is_there = house.office().lists().has(&staff());
+            match house.delivery().list_delete(&staff()) {
+                Ok(count) if count == usize::from(!house.queue().is_empty()) => return Err(format!("{count}")),
+                Ok(_) | Err(ListError::Unknown) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+            if house.queue().is_empty() && house.delivery().list_names().unwrap().is_empty() {
+                Ok(true)
+            } else {
+                Err(format!("{is_there} {:?}", house.queue()))
+            }
+        },
+    );
 }
 
 #[test]
