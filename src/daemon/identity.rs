@@ -77,6 +77,7 @@ pub fn prepare_directories(config: &Config, identity: Option<&Identity>) -> Resu
         return Err(Failure::new(exit::CONFIG, what));
     }
     ROOMS.iter().try_for_each(|room| make(&config.spool.join(room), 0o700, identity))?;
+    config.lists.iter().try_for_each(|lists| make(lists, 0o750, identity))?;
     prepare_drop(&config.spool.join("drop"), owner)?;
     make(&config.mail, 0o775, identity)?;
     if config.has_system_users() {

@@ -151,6 +151,14 @@ impl Office {
         }
     }
 
+    /// Does a name of a domain here stand for something by itself? A list does not count, nor does what stands for all of a domain.
+    pub(super) fn is_taken(&self, local: &str, domain: &Domain) -> io::Result<bool> {
+        let router = Router::new(self);
+        let virtual_address = router.tables.addresses.look_up(&address_of(local, domain)?.key())?;
+        let is_name = router.alias(local)?.is_some() || router.account(local)?.is_some() || router.is_served(local);
+        Ok(is_name || virtual_address.is_some())
+    }
+
     /// The mailing list whose address this is itself, and what the address is for.
     pub(super) fn listed(&self, address: &Address) -> io::Result<Option<(Identity, Settings, Role)>> {
         let router = Router::new(self);

@@ -124,6 +124,13 @@ impl Identity {
         format!("{}-{word}@{}", self.name, self.domain.to_ascii())
     }
 
+    /// Local parts of those that people write to.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let name = &self.name;
+        let words = WORDS.iter().map(move |(word, _)| format!("{name}-{word}"));
+        [name.to_string(), format!("owner-{name}")].into_iter().chain(words)
+    }
+
     /// What names it whatever its address is (RFC 2919 §2).
     pub fn id(&self) -> String {
         format!("{}.{}", self.name, self.domain.key().trim_matches(['[', ']']))
@@ -171,6 +178,10 @@ mod tests {
     fn a_list_knows_its_addresses() {
         let list = Identity { name: Name::parse("staff").unwrap(), domain: Domain::parse("Me.example").unwrap() };
         assert_eq!((list.address(), list.id()), ("staff@Me.example".into(), "staff.me.example".into()));
+        let names: Vec<String> = list.names().collect();
+        assert!(
+            names.len() == 2 + WORDS.len() && names.iter().all(|name| split(name).is_some_and(|(name, _)| name == list.name))
+        );
         for (address, own) in [("staff@me.example", true), ("Staff-Help@ME.example", true), ("staff@x.example", false)] {
             assert_eq!(list.has(&address.parse().unwrap()), own, "{address}");
         }

@@ -1,6 +1,6 @@
 //! What operators do to lists.
 
-use super::super::{Delivery, Office, Route, local};
+use super::super::{Delivery, Office, local};
 use super::List;
 use crate::lists::{Identity, Judgement, Name, Settings, members, token};
 use crate::mail::Address;
@@ -75,15 +75,13 @@ impl Delivery {
         Ok(self.office.lists().names()?.iter().map(Name::to_string).collect())
     }
 
-    /// Makes a list. Its name must stand for nothing else.
+    /// Makes a list. None of its addresses may stand for something else.
     pub fn list_create(&self, name: &Name, owner: &Address) -> Result<Identity, ListError> {
         let identity = Identity { name: name.clone(), domain: self.office.first_domain() };
-        let address = identity.address().parse().map_err(|_| ListError::Taken("that is no name".into()))?;
-        let taken = |what: &str| ListError::Taken(format!("{} is {what} already", identity.address()));
-        match self.office.route(&address)? {
-            Route::NoUser => {}
-            _ if self.office.lists().has(name) => return Err(taken("a list")),
-            _ => return Err(taken("an address here")),
+        for local in identity.names() {
+            if self.office.is_taken(&local, &identity.domain)? {
+                return Err(ListError::Taken(format!("{local}@{} is an address here already", identity.domain)));
+            }
         }
         match self.office.lists().create(name, &Settings::new(owner.clone()))? {
             true => Ok(identity),
