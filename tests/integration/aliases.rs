@@ -1,9 +1,10 @@
 //! Aliases, virtual addresses and details, from the file to the mailbox, through the daemon and its tools.
 
-use crate::common::{Daemon, Setup, Sink, letter, wait_for};
+use crate::common::{Daemon, Setup, Sink, examples, letter, run, wait_for};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 crate::tests![
     names_stand_for_others,
@@ -13,6 +14,7 @@ crate::tests![
     what_senders_hear,
     ten_thousand_are_one_letter,
     what_is_sent_on_comes_back_to_who_sent_it,
+    the_examples_of_the_page,
 ];
 
 fn write(path: &Path, text: &str) {
@@ -220,4 +222,34 @@ fn what_is_sent_on_comes_back_to_who_sent_it() {
     // Nobody else can have mail sent to others by such an address.
     assert!(send(&daemon, "", &rewritten.replace("=a@", "=b@")).starts_with("550"));
     assert!(send(&daemon, "", "SRS0=aaaaaa=AA=origin.test=a@here.test").starts_with("550"));
+}
+
+/// What aliases(5) shows is understood as it says, and newaliases(1) tells so.
+fn the_examples_of_the_page() {
+    let blocks = examples("aliases.5");
+    let [aliases, addresses] = blocks.as_slice() else { panic!("{blocks:?}") };
+    let mut daemon = Setup::default().prepare();
+    write(&daemon.path("aliases"), &format!("{aliases}sales: bob\n"));
+    write(&daemon.path("virtual"), addresses);
+    daemon.start();
+    for (address, ends) in [
+        ("PostMaster@here.test", vec!["mailbox of alice"]),
+        ("Team@here.test", vec!["mailbox of alice", "mailbox of bob", "carol@example.org: by DNS"]),
+        ("info@example.org", vec!["mailbox of alice", "mailbox of bob"]),
+        ("anybody@shop.example", vec!["mailbox of bob"]),
+    ] {
+        let told = route(&daemon, address);
+        let count = told.matches("mailbox of").count() + told.matches(": by DNS").count();
+        assert!(count == ends.len() && ends.iter().all(|end| told.contains(end)), "{address}: {told}");
+    }
+    let newaliases = daemon.path("newaliases");
+    symlink(env!("CARGO_BIN_EXE_pillarboxctl"), &newaliases).unwrap();
+    let said = run(Command::new(&newaliases).args(["-v", "-C"]).arg(daemon.config())).stdout;
+    for line in ["aliases: 4 aliases, longest 29 bytes", "virtual: 2 addresses, longest 12 bytes"] {
+        assert!(String::from_utf8_lossy(&said).contains(line), "{}", String::from_utf8_lossy(&said));
+    }
+    write(&daemon.path("aliases"), "postmaster: root\nteam alice\n");
+    let output = Command::new(&newaliases).arg("-C").arg(daemon.config()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(65) && said.contains("aliases: line 2: a colon is missing"), "{said}");
 }

@@ -426,6 +426,80 @@ submission_clients() {
     mail wait "$dir/pillarbox/mail/u2" 'Subject: by msmtp' 'Subject: by mutt' 'Subject: by s-nail' 'Subject: by swaks' 'with ESMTPSA' '>From K'
 }
 
+# People of this host, with programs of their own at both ends: mutt hands in to sendmail, a .forward gives the mail to procmail,
+# which sorts it into folders, where mutt reads it. They make up a mailing list: one joins by answering, the other decides by it.
+people_at_home() {
+    needs procmail mutt script setpriv
+    local name uid home=$dir/home config=$dir/pillarbox.conf
+    for name in passwd group shadow; do cp -p "/etc/$name" "$dir/$name"; done
+    for name in pillarbox:21000 anna:21001 bert:21002; do
+        uid=${name#*:} name=${name%:*}
+        echo "$name:x:$uid:$uid::$home/$name:/bin/sh" >> "$dir/passwd"
+        echo "$name:x:$uid:" >> "$dir/group"
+        echo "$name:!:19000:0:99999:7:::" >> "$dir/shadow"
+        install -d -m 755 "$home"
+        install -d -m 700 -o "$uid" -g "$uid" "$home/$name"
+    done
+    for name in passwd group shadow; do mount --bind "$dir/$name" "/etc/$name"; done
+    mkdir -p "$dir/pillarbox"
+    install -d -m 2775 -g mail "$dir/pillarbox/mail"
+    cat > "$config" <<CONF
+hostname = "pillarbox.example"
+domains = ["relay.example"]
+users = ["system"]
+user = "pillarbox"
+aliases = ""
+spool = "$dir/pillarbox/spool"
+mail = "$dir/pillarbox/mail"
+pid_file = "$dir/pillarbox/pid"
+control = "$dir/pillarbox/ctl.sock"
+[[listen]]
+address = "127.0.0.1:$smtp_port"
+protocol = "smtp"
+CONF
+    echo '"|exec /usr/bin/procmail || exit 75"' > "$home/bert/.forward"
+    printf 'MAILDIR=%s/bert\n:0:\n* ^X-Loop: team@relay\nteam\n:0:\nsorted\n' "$home" > "$home/bert/.procmailrc"
+    printf '#!/bin/sh\nprintf "%%s\\n" "$WORDS" > "$1"\n' > "$home/editor"
+    chmod 755 "$home/editor"
+    cat > "$home/muttrc" <<RC
+set sendmail="$bin/pillarboxctl -f $config sendmail -oem -oi" editor="$home/editor" copy=no fast_reply=yes include=no abort_unmodified=no
+set recall=no quit=yes confirmappend=no wait_key=no timeout=2 mail_check=1 pager_stop=yes sleep_time=0
+RC
+    chown 21002:21002 "$home/bert"/.[fp]*
+    mail_owner=''
+    start_pillarbox
+    as() { # user, what
+        local user=$1
+        shift
+        HOME=$home/$user USER=$user LOGNAME=$user TERM=vt100 LC_ALL=C.UTF-8 setpriv --reuid "$user" --regid "$user" --init-groups "$@"
+    }
+    # Keys for mutt, in a mailbox that it only reads.
+    keys() { # user, mailbox, keys
+        as "$1" timeout 60 script -qec "mutt -n -F $home/muttrc -R -f $2 -e 'push \"$3\"'" /dev/null > "$dir/screen" < /dev/null || { cat "$dir/screen"; return 1; }
+    }
+    printf 'From here\n.\n' | as anna mutt -n -F "$home/muttrc" -s 'to be sorted' bert@relay.example
+    mail wait "$home/bert/sorted" 'Subject: to be sorted' 'From: anna@' '>From here'
+    keys bert "$home/bert/sorted" "<pipe-message>cat > $home/bert/read<enter><quit>"
+    grep -qx "From here" "$home/bert/read" || grep -qx ">From here" "$home/bert/read"
+
+    "$bin/pillarboxctl" -f "$config" list create team anna@relay.example
+    echo posting = moderated >> "$dir/pillarbox/spool/lists/team/settings"
+    sed -i '0,/^posting/{/^posting/d}' "$dir/pillarbox/spool/lists/team/settings"
+    echo | as bert mutt -n -F "$home/muttrc" -s 'let me in' team-subscribe@relay.example
+    mail wait "$home/bert/team" 'Subject: Confirm: subscribe bert@'
+    WORDS=yes keys bert "$home/bert/team" '<reply>y<quit>'
+    mail wait "$home/bert/team" 'Subject: Welcome to the list team'
+    [ "$("$bin/pillarboxctl" -f "$config" list members team)" = bert@relay.example ]
+    echo 'All of you.' | as bert mutt -n -F "$home/muttrc" -s 'to the team' team@relay.example
+    mail wait "$dir/pillarbox/mail/anna" 'A post to team waits for you'
+    WORDS=approve keys anna "$dir/pillarbox/mail/anna" '<last-entry><reply>y<quit>'
+    mail wait "$home/bert/team" 'Subject: to the team' 'List-Id: <team.relay.example>'
+    keys bert "$home/bert/team" "<last-entry><pipe-message>cat > $home/bert/read<enter><quit>"
+    grep -q '^All of you' "$home/bert/read"
+    "$bin/pillarboxctl" -f "$config" queue list > "$dir/left"
+    [ ! -s "$dir/left" ]
+}
+
 # haproxy tells who is behind it, in both versions of its protocol.
 behind_haproxy() {
     needs haproxy

@@ -8,6 +8,7 @@ mod control;
 mod gone;
 mod guessing;
 mod imap;
+mod lists;
 pub mod load;
 mod mailboxes;
 mod readers;
@@ -25,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         gone::tests(),
         guessing::tests(),
         imap::tests(),
+        lists::tests(),
         load::tests(),
         mailboxes::tests(),
         readers::tests(),
