@@ -6,7 +6,7 @@ use super::{Office, local, program};
 use crate::host;
 use crate::host::{Job, LineOf};
 use crate::mail::{Address, Line};
-use crate::mailbox::{MailboxError, plain};
+use crate::mailbox::{MailboxError, mbox_prefix, plain};
 use crate::spool::Entry;
 use crate::{auth::Shown, delivery::bounce::Kind};
 use std::io;
@@ -40,7 +40,9 @@ fn named(office: &Office, line: &Line) -> io::Result<host::Line> {
 
 fn command(office: &Office, entry: &Entry, index: u32, address: &Address, line: &host::Line) -> Verdict {
     let what = format!("{:?}", line.text);
-    program::attempt(office, entry, index, address, &what, |input, environment, is_over| {
+    // With a `From ` line, as sendmail gives it: procmail makes none, and what it files would be no mailbox.
+    let (prefix, _) = mbox_prefix(entry.envelope.sender(index), address, entry.time);
+    program::attempt(office, entry, index, (address, &prefix), &what, |input, environment, is_over| {
         office.host.run_line(line, Job { environment, input }, is_over)
     })
 }

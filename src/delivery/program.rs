@@ -4,13 +4,14 @@
 use super::bounce::Kind;
 use super::outcome::{self, Trouble, Verdict};
 use super::table::Task;
-use super::{Office, local, runner};
+use super::{Office, list, local, runner};
 use crate::config::Program;
 use crate::host::Job;
 use crate::host::line::harmless;
 use crate::host::program::End;
+use crate::mail::Address;
 use crate::mail::mboxrd::{FromWire, ToWire};
-use crate::mail::{Address, ReversePath};
+use crate::mailbox::mbox_prefix;
 use crate::smtp::client::{Enhanced, clean};
 use crate::spool::{Entry, Message};
 use crate::sys::exit;
@@ -38,7 +39,9 @@ pub(super) fn run(office: &Arc<Office>, program: &Program, task: &Task) {
             let reason = "The message has been with this program before: it goes in a circle.";
             return Verdict::Failed(Trouble::own("5.4.6", reason));
         }
-        attempt(office, entry, index, address, &words, |input, environment, is_over| {
+        let (prefix, from) = mbox_prefix(entry.envelope.sender(index), address, entry.time);
+        let prefix = prefix.get(from..).unwrap_or_default();
+        attempt(office, entry, index, (address, prefix), &words, |input, environment, is_over| {
             office.host.run_program(program, Job { environment, input }, is_over)
         })
     });
@@ -70,19 +73,19 @@ pub(super) fn serve(office: &Arc<Office>, task: &Task, mut give: impl FnMut(&Ent
 }
 
 /// Gives a message to something that runs: it is told of the envelope in its environment, and gets as long as is configured.
-/// `what`: its name for the log.
+/// `prefix`: what stands before the message. `what`: its name for the log.
 pub(super) fn attempt(
     office: &Office,
     entry: &Entry,
     index: u32,
-    address: &Address,
+    (address, prefix): (&Address, &[u8]),
     what: &str,
     run: impl FnOnce(File, &[(&str, String)], &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)>,
 ) -> Verdict {
     let config = office.config();
     let dir = config.spool.join("tmp");
     let file = std::fs::create_dir_all(&dir).and_then(|()| tempfile::tempfile_in(&dir));
-    let input = match file.and_then(|file| write(file, entry, index, address)) {
+    let input = match file.and_then(|file| write(file, prefix, &list::own_copy(office, entry, index)?.message)) {
         Ok(input) => input,
         Err(error) => return Verdict::own_trouble(&error),
     };
@@ -173,12 +176,10 @@ fn clean_lines(said: &[u8]) -> String {
     text
 }
 
-/// The message with LF line ends, as a mailbox would have it but without its `From ` line.
-fn write(mut file: File, entry: &Entry, index: u32, address: &Address) -> io::Result<File> {
-    let ReversePath(sender) = entry.envelope.sender(index);
-    let sender = sender.as_ref().map_or_else(String::new, Address::to_string);
-    file.write_all(format!("Return-Path: <{sender}>\nDelivered-To: {address}\n").as_bytes())?;
-    copy(&entry.message, &mut file)?;
+/// The message with LF line ends.
+fn write(mut file: File, prefix: &[u8], message: &Message) -> io::Result<File> {
+    file.write_all(prefix)?;
+    copy(message, &mut file)?;
     file.rewind()?;
     Ok(file)
 }

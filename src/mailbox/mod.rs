@@ -124,7 +124,7 @@ pub use headers::Headers;
 pub use inbox::Mailbox;
 pub use lookout::{FoldersLookout, Lookout, Standing};
 pub use marking::{Change, Marked};
-pub use mbox::{date_of as mbox_date, from_line as mbox_from_line, is_dead_header as mbox_is_dead};
+pub use mbox::{date_of as mbox_date, from_line as mbox_from_line, is_dead_header as mbox_is_dead, prefix as mbox_prefix};
 pub use name::{FolderName, NameError};
 pub use notes::{Changes as NoteChanges, Known, LONGEST_NOTE, Note, NoteError};
 pub use secret::ensure_secret;

@@ -1,8 +1,9 @@
 //! Users of the system: accounts from passwd and shadow, files that are theirs. The daemon is started by root and sees accounts
 //! that only its own mounts have.
 
-use crate::common::{Daemon, Imap, PASSWORD, Pop3, Setup, is_root, letter, wait_for, with_input, with_mounts};
+use crate::common::{Daemon, Imap, PASSWORD, Pop3, Setup, examples, is_root, letter, wait_for, with_input, with_mounts};
 use crate::runner::{note, skip};
+use crate::webmail::browser::Browser;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
@@ -20,6 +21,8 @@ crate::tests![
     what_a_forward_says_is_done_as_its_owner,
     lines_of_the_alias_file_are_done_as_its_user,
     who_is_away_says_so_at_home,
+    lists_outside_the_spool,
+    the_examples_of_forward,
 ];
 
 /// Of [`PASSWORD`], by `openssl passwd -6`.
@@ -341,7 +344,9 @@ fn what_a_forward_says_is_done_as_its_owner() {
         let text = fs::read_to_string(&got).ok()?;
         text.ends_with(&format!("{ALICE}\n")).then_some(text)
     });
-    assert!(text.contains("Subject: forwarded\n") && text.contains("Delivered-To: alice@here.test\n"), "{text}");
+    let prefix = "\nReturn-Path: <sender@sender.test>\nDelivered-To: alice@here.test\n";
+    assert!(text.starts_with("From sender@sender.test ") && text.contains(prefix), "{text}");
+    assert!(text.contains("Subject: forwarded\n"), "{text}");
     assert_eq!((facts(&got).1, daemon.wait_for_mail("alice", 1, 30).len()), (ALICE, 1));
     let text = wait_for("the file", 60, || fs::read_to_string(&box_of_bob).ok().filter(|text| text.ends_with("text\n\n")));
     assert!(text.starts_with("From sender@sender.test ") && text.contains("Subject: forwarded\n"), "{text}");
@@ -367,7 +372,12 @@ fn lines_of_the_alias_file_are_done_as_its_user() {
     fs::create_dir(&dir).unwrap();
     set(&dir, 0o777, 0, 0);
     let (ran, filed) = (dir.join("ran"), dir.join("filed"));
-    let text = format!("cmd: \"|id -un > {}\"\nfile: {}\nboth: cmd, file, alice\n", ran.display(), filed.display());
+    let text = format!(
+        "cmd: \"|id -un > {}\"\nfile: {}\nboth: cmd, file, alice\nfacts: \"|env > {2}/env; mv {2}/env {2}/facts\"\n",
+        ran.display(),
+        filed.display(),
+        dir.display()
+    );
     fs::write(daemon.path("aliases"), text).unwrap();
     set(&daemon.path("aliases"), 0o644, 0, 0);
     daemon.start();
@@ -377,6 +387,24 @@ fn lines_of_the_alias_file_are_done_as_its_user() {
     wait_for("the file", 60, || fs::read_to_string(&filed).ok().filter(|text| text.contains("Subject: filed\n")));
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
     assert_eq!((facts(&filed).1, daemon.wait_for_mail("alice", 1, 30).len()), (nobody.uid.as_raw(), 1));
+    // Nothing of the envelope gets into the line, nor as it came into what the line may use (CVE-2020-7247).
+    let taken = dir.join("taken");
+    for local in
+        [format!(";touch {};", taken.display()), format!("$(touch {})", taken.display()), format!("`touch {}`", taken.display())]
+    {
+        let text = b"Subject: `id`\r\nX: $(id)\r\n\r\n|id\r\n~!id\r\n";
+        let reply = daemon.smtp().send(&format!("\"{local}\"@far.test"), &["\"facts+;x=$(id)|&\"@here.test"], text);
+        assert!(reply.as_ref().unwrap().starts_with("250"), "{reply:?}");
+        let env = wait_for("the facts", 60, || fs::read_to_string(dir.join("facts")).ok());
+        let line = |name: &str| env.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+        for name in ["SENDER=", "RECIPIENT=", "LOCAL="] {
+            assert!(!line(name).is_empty() && !line(name).contains(['$', '`', ';', '|', '&', '(', '"', '\'', ' ']), "{env}");
+        }
+        assert!(line("SENDER=").ends_with("@far.test") && !env.contains("`id`"), "{env}");
+        fs::remove_file(dir.join("facts")).unwrap();
+    }
+    wait_for("an empty queue", 30, || daemon.queue().is_empty().then_some(()));
+    assert!(!taken.exists());
 }
 
 /// The user's own file is read as that user, and only believed as a `.forward` is; what a user sets is the user's alone.
@@ -412,4 +440,73 @@ fn who_is_away_says_so_at_home() {
     send("alice@here.test", "bob@here.test");
     let reply = String::from_utf8(daemon.wait_for_mail("alice", 2, 30).remove(1)).unwrap();
     assert!(reply.contains("Subject: set by bob\r\n") && reply.ends_with("Set.\r\n"), "{reply}");
+}
+
+/// A list in a directory of its own, which the operator edits as root, at work for a daemon that owns nothing else there.
+fn lists_outside_the_spool() {
+    let mut daemon = prepare(SYSTEM);
+    let (control, dir) = (daemon.path("ctl.sock"), daemon.path("lists"));
+    daemon.replace_config(|text| {
+        format!("control = {control:?}\nlists = {dir:?}\nwebmail_url = \"https://mail.here.test\"\n{text}")
+    });
+    daemon.start();
+    assert_eq!(facts(&dir), (0o750, 40_000, 40_000));
+    let ctl = |daemon: &Daemon, words: &[&str]| {
+        let output = daemon.ctl(words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    ctl(&daemon, &["list", "create", "team", "bob@here.test"]);
+    // Another one with the name of the list as root's editor leaves it.
+    let settings = fs::read_to_string(dir.join("team/settings")).unwrap();
+    let settings = settings.replace("posting = members", "posting = moderated").replace("archive =", "archive = bob Lists/team");
+    fs::write(dir.join("team/new"), settings).unwrap();
+    set(&dir.join("team/new"), 0o644, 0, 0);
+    fs::rename(dir.join("team/new"), dir.join("team/settings")).unwrap();
+    let say = |daemon: &Daemon, from: &str, to: &str, subject: &str| {
+        let text = format!("From: {from}\r\nSubject: {subject}\r\n\r\ntext\r\n");
+        assert!(daemon.smtp().send(from, &[to], text.as_bytes()).unwrap().starts_with("250"));
+    };
+    let answer_to = |daemon: &Daemon, user: &str| {
+        let text = String::from_utf8_lossy(&daemon.mail(user).pop().unwrap()).into_owned();
+        text.split("Reply-To: <").nth(1).unwrap().split('>').next().unwrap().to_owned()
+    };
+    say(&daemon, "alice@here.test", "team-subscribe@here.test", "me");
+    say(&daemon, "alice@here.test", &answer_to(&daemon, "alice"), "yes");
+    assert_eq!(ctl(&daemon, &["list", "members", "team"]), "alice@here.test\n");
+    assert_eq!(facts(&dir.join("team/members")), (0o640, 40_000, 40_000));
+    say(&daemon, "alice@here.test", "team@here.test", "for all");
+    // What waits outlives the daemon.
+    daemon.kill();
+    daemon.start();
+    assert!(ctl(&daemon, &["list", "held", "team"]).ends_with("  for all\n"));
+    say(&daemon, "bob@here.test", &answer_to(&daemon, "bob"), "approve");
+    let copy = daemon.mail("alice").pop().map(|mail| String::from_utf8_lossy(&mail).into_owned()).unwrap();
+    assert!(copy.contains("Subject: for all\r\n"), "{copy}");
+    let mut imap = daemon.imap("bob");
+    assert!(imap.ok("SELECT Lists/team").unwrap().iter().any(|line| line == "* 1 EXISTS"));
+    assert_eq!(facts(&daemon.spool().join("folders/bob/Lists/team.mbox")).1, BOB);
+    let link = copy.split("<https://mail.here.test").nth(1).unwrap().split('>').next().unwrap().to_owned();
+    Browser::new(&daemon).post(&link, &[("List-Unsubscribe", "One-Click")]).shows("gets no more mail");
+    assert_eq!(ctl(&daemon, &["list", "members", "team"]), "");
+    ctl(&daemon, &["list", "delete", "team"]);
+    assert!(!dir.join("team").exists() && dir.exists());
+}
+
+/// What forward(5) shows leads where it says.
+fn the_examples_of_forward() {
+    let daemon = start(SYSTEM);
+    let wanted: [&[&str]; 3] = [
+        &["mailbox of alice", "alice@example.org: by DNS"],
+        &["command of alice: exec /usr/bin/procmail || exit 75"],
+        &["file /home/alice/archive"],
+    ];
+    let blocks = examples("forward.5");
+    assert_eq!(blocks.len(), wanted.len(), "{blocks:?}");
+    for (block, ends) in blocks.iter().zip(wanted) {
+        forward(&daemon, "alice", ALICE, block);
+        let output = daemon.ctl(&["route", "alice@here.test"]);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && ends.iter().all(|end| told.contains(end)), "{block}: {told}");
+    }
 }
