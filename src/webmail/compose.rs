@@ -16,6 +16,7 @@ use crate::httpd::{Head, Request, Response, Status};
 use crate::mail::{Filing, date, header, words};
 use crate::mailbox::{Change, Flags, FolderName, Marks, SpecialUse, View};
 use maud::{Markup, html};
+use serde_json::json;
 use std::io::{self, Write};
 
 /// The form: empty, or with what it begins with.
@@ -183,6 +184,9 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>) -> Result<Re
         context.visit.spend(once);
     }
     let drafts = special(context, SpecialUse::Drafts)?;
+    if form.get("answer") == Some("json") && word != "send" {
+        return saved(context, Source { folder: drafts, message: reference, part: None }, conflict);
+    }
     let mut here = format!("/compose?draft={reference}");
     let answers = form.get("answers").and_then(Source::parse);
     if let Some(answers) = &answers {
@@ -211,6 +215,15 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>) -> Result<Re
         Err(Unsent::TooMuch) => Ok(Response::see_other(&with(&here, "told=limit"))),
         Err(Unsent::Trouble(status)) => Err(status),
     }
+}
+
+/// What a script must know to go on with the draft that it has saved: its name, and where its files are now.
+fn saved(context: &Context<'_>, draft: Source, conflict: bool) -> Result<Response, Status> {
+    let prefill = prefill::draft(&draft.find(context)?, &draft)?;
+    let file = |file: &Kept| json!({ "source": file.source.to_string(), "name": file.name, "size": size(file.size) });
+    let files: Vec<_> = prefill.files.iter().map(file).collect();
+    let told = json!({ "draft": draft.message.to_string(), "conflict": conflict, "files": files });
+    Ok(Response::of(Status::OK, "application/json", told.to_string().into_bytes()))
 }
 
 /// The draft goes into the trash.

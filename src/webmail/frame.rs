@@ -1,6 +1,6 @@
 //! What all pages have around them: head, folders, search.
 
-use super::assets::STYLE_NAME;
+use super::assets::{SCRIPT_NAME, STYLE_NAME};
 use super::reference::{folder_path, shown};
 use super::site::{Context, of_folders};
 use crate::httpd::{Response, Status};
@@ -66,6 +66,7 @@ impl<'a> Frame<'a> {
                     main #main { (inside) }
                 }
             },
+            true,
         )
     }
 
@@ -118,7 +119,7 @@ fn entries(context: &Context<'_>, folders: &Folders) -> Result<Vec<Entry>, Statu
 
 /// A page without folders.
 pub(super) fn bare(status: Status, title: &str, inside: &Markup) -> Response {
-    whole(status, title, inside)
+    whole(status, title, inside, false)
 }
 
 /// A page that says why there is no other.
@@ -146,7 +147,7 @@ pub(super) fn refusal(status: Status) -> Response {
     )
 }
 
-fn whole(status: Status, title: &str, body: &Markup) -> Response {
+fn whole(status: Status, title: &str, body: &Markup, script: bool) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -156,6 +157,7 @@ fn whole(status: Status, title: &str, body: &Markup) -> Response {
                 meta name="color-scheme" content="light dark";
                 title { (title) }
                 link rel="stylesheet" href={ "/assets/" (*STYLE_NAME) };
+                @if script { script type="module" src={ "/assets/" (*SCRIPT_NAME) } {} }
             }
             body { (body) }
         }

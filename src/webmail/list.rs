@@ -74,7 +74,7 @@ impl List<'_> {
         let is_own = self.is(SpecialUse::Sent) || self.is(SpecialUse::Drafts);
         html! {
             (told(self.context, head, self.folder))
-            form.list method="post" action=(self.here(self.number)) {
+            form.list method="post" action=(self.here(self.number)) data-next=(self.view.uid_next()) data-unseen=(self.view.counts().unseen) {
                 input type="hidden" name="token" value=(self.context.visit.form_token());
                 div.bar {
                     h1 { (shown(self.folder)) }

@@ -1,10 +1,10 @@
-//! Webmail: mail in a browser, on pages that are whole without JavaScript.
+//! Webmail: mail in a browser, on pages that are whole without JavaScript. `app.js` is what they can't do by themselves.
 //!
 //! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does and hands in letters as submission
 //! does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged
 //! in; `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
-//! `part`, `compose` with `prefill` and `sending`, `folders`, `settings` with `profile`, `sessions`, `autoconfig` (for mail
-//! programs), `unsubscribe` (for members of mailing lists). What they need is pure: `choice` (which part of
+//! `part`, `compose` with `prefill` and `sending`, `folders`, `settings` with `profile`, `sessions`, `events` (what happens, as it
+//! happens), `autoconfig` (for mail programs), `unsubscribe` (for members of mailing lists). What they need is pure: `choice` (which part of
 //! a message is shown), `clean` (HTML that strangers wrote), `outgoing` (a message as it is written), `upload` (a form with files),
 //! `query` (what is searched for), `proof` (who stands behind a message), `reference`.
 //!
@@ -16,6 +16,7 @@ mod autoconfig;
 mod choice;
 mod clean;
 mod compose;
+mod events;
 mod folders;
 mod frame;
 mod list;

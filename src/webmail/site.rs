@@ -1,7 +1,9 @@
 //! The table of pages, and what every answer carries.
 
 use super::visit::Visit;
-use super::{Server, assets, autoconfig, compose, folders, frame, list, login, message, part, sessions, settings, unsubscribe};
+use super::{
+    Server, assets, autoconfig, compose, events, folders, frame, list, login, message, part, sessions, settings, unsubscribe,
+};
 use crate::delivery::FileError;
 use crate::host::Account;
 use crate::httpd::{Method, Request, Response, Site, Status};
@@ -133,6 +135,7 @@ impl Desk<'_> {
             (["folders"], true) => folders::act(&context, request),
             (["sessions"], false) => sessions::page(&context, request),
             (["sessions"], true) => sessions::act(&context, request),
+            (["events"], false) => events::stream(&context),
             (["settings"], false) => settings::page(&context, request),
             (["settings"], true) => settings::act(&context, request),
             (["logout"], true) => login::log_out(self, &context, request),

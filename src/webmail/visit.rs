@@ -149,6 +149,11 @@ impl Visits {
         Some(visit)
     }
 
+    /// Does it still go on?
+    pub(super) fn has(&self, visit: &Visit, now: Duration) -> bool {
+        !visit.is_over(now) && self.lock().values().any(|open| open.id == visit.id)
+    }
+
     /// Ends one.
     pub(super) fn close(&self, cookie: &str) {
         self.lock().remove(&key(cookie));

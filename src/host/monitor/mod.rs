@@ -150,7 +150,7 @@ impl Host for Monitor {
     }
 
     fn set_password(&self, name: &str, old: &[u8], new: &Secrets) -> io::Result<bool> {
-        match self.ask(&Question::SetPassword(name.to_owned(), old.to_owned(), new.clone()))? {
+        match self.ask(&Question::SetPassword(name.to_owned(), old.to_owned(), Box::new(new.clone())))? {
             (Answer::Flag(changed), _) => Ok(changed),
             _ => Err(unheard()),
         }

@@ -29,7 +29,7 @@ pub enum Question {
     /// [`crate::host::Host::verify`]: a name and a password.
     Verify(String, Vec<u8>),
     /// [`crate::host::Host::set_password`]: a name, the password until now, and what is kept of the new one.
-    SetPassword(String, Vec<u8>, Secrets),
+    SetPassword(String, Vec<u8>, Box<Secrets>),
     /// [`crate::host::Host::scram`].
     Scram(String),
     /// [`crate::host::Host::all_have_scram`].
@@ -300,7 +300,7 @@ impl Question {
                 b'w' => {
                     let (name, old) = (fields.text()?, fields.field()?.to_vec());
                     let (hash, scram) = (Hash::parse(&fields.text()?)?, ScramKeys::parse(&fields.text()?)?);
-                    Question::SetPassword(name, old, Secrets { hash, scram })
+                    Question::SetPassword(name, old, Box::new(Secrets { hash, scram }))
                 }
                 b's' => Question::Scram(fields.text()?),
                 b'S' => Question::AllHaveScram,
@@ -452,7 +452,7 @@ mod tests {
             (name(), any::<Vec<u8>>(), any::<[u8; 4]>()).prop_map(|(name, old, new)| {
                 let hash = Hash::parse(HASH).unwrap();
                 let scram = ScramKeys::fake(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &new), "x");
-                Question::SetPassword(name, old, Secrets { hash, scram })
+                Question::SetPassword(name, old, Box::new(Secrets { hash, scram }))
             }),
             (name(), path(), 0..4usize).prop_map(|(name, path, how)| Question::OpenMailbox(name, path, WAYS[how])),
             (path(), 0..4usize).prop_map(|(path, how)| Question::OpenDotlock(path, WAYS[how])),

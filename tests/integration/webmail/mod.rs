@@ -5,6 +5,7 @@ mod attacks;
 mod autoconfig;
 pub mod browser;
 mod compose;
+mod events;
 mod folders;
 mod hostile;
 mod pages;
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         attacks::tests(),
         autoconfig::tests(),
         compose::tests(),
+        events::tests(),
         folders::tests(),
         hostile::tests(),
         pages::tests(),
