@@ -2,7 +2,9 @@
 //! or understood changes nothing for the names that were known before; of all other names nobody can say that they are nobody's.
 
 use crate::config::Config;
+use crate::lists::Files;
 use crate::mail::alias::{self, Entry, Table, Wrong};
+use crate::sys::Disk;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -12,16 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A file that is longer is none of these.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Both files. Made anew when the configuration is read: then what was known before does not count.
+/// Both files, and the mailing lists. Made anew when the configuration is read: then what was known before does not count.
 #[derive(Debug)]
 pub(super) struct Tables {
+    pub(super) lists: Files,
     pub(super) aliases: Watched,
     pub(super) addresses: Watched,
 }
 
 impl Tables {
-    pub(super) fn new(config: &Config) -> Tables {
+    pub(super) fn new(config: &Config, disk: Arc<dyn Disk>) -> Tables {
         Tables {
+            lists: Files::new(disk, config.lists_dir()),
             aliases: Watched::new(config.aliases.clone(), alias::parse),
             addresses: Watched::new(config.virtual_addresses.clone(), alias::parse_virtual),
         }

@@ -253,6 +253,10 @@ impl Office {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn tables(&self) -> Arc<aliases::Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The table, even after a panic of another thread: each of its acts leaves it whole.
     fn table(&self) -> MutexGuard<'_, table::Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -289,7 +293,7 @@ impl Delivery {
         let file = config.spool.join("mta-sts").join(config.hostname.to_ascii_lowercase());
         let office = Arc::new(Office {
             policies: sts::Policies::new(clock.clone(), resolver.clone(), file),
-            tables: RwLock::new(Arc::new(aliases::Tables::new(&config))),
+            tables: RwLock::new(Arc::new(aliases::Tables::new(&config, store.disk()))),
             config: RwLock::new(config),
             clock,
             host,
@@ -339,7 +343,8 @@ impl Delivery {
 
     /// New configuration for what begins from now on.
     pub fn reload(&self, config: Arc<Config>) {
-        *self.office.tables.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(aliases::Tables::new(&config));
+        let tables = Arc::new(aliases::Tables::new(&config, self.office.store.disk()));
+        *self.office.tables.write().unwrap_or_else(PoisonError::into_inner) = tables;
         *self.office.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         self.office.runner.wake();
     }

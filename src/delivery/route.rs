@@ -16,7 +16,7 @@ use crate::mail::{Act, Address, Domain, Line, Place as Mailbox, Recipient, srs};
 use crate::mailbox::{FolderName, MailboxError};
 use std::fmt;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Names that always lead somewhere: reports come from the one, and RFC 5321 §4.5.1 wants the other.
 const SERVED: [&str; 2] = ["postmaster", "mailer-daemon"];
@@ -275,8 +275,7 @@ struct Router<'a> {
 
 impl Router<'_> {
     fn new(office: &Office) -> Router<'_> {
-        let tables = office.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Router { office, config: office.config(), tables }
+        Router { office, config: office.config(), tables: office.tables() }
     }
 
     fn look(&self, node: &Node) -> io::Result<Found<Node, End>> {
@@ -446,7 +445,7 @@ impl Router<'_> {
 
     fn list(&self, local: &str, domain: &Domain) -> io::Result<Option<(Identity, Settings, Role)>> {
         let Some((name, role)) = lists::split(local) else { return Ok(None) };
-        let found = self.office.lists().find(&name, domain, &self.office.first_domain())?;
+        let found = self.tables.lists.find(&name, domain, &self.office.first_domain())?;
         Ok(found.map(|(list, settings)| (list, settings, role)))
     }
 

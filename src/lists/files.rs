@@ -3,6 +3,7 @@
 use super::{Bounces, Identity, Name, Settings, members, settings};
 use crate::mail::alias::Wrong;
 use crate::mail::{Address, Domain};
+use crate::sys::listing::Listing;
 use crate::sys::{Disk, File, Lock, Open};
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Files {
     disk: Arc<dyn Disk>,
-    dir: PathBuf,
+    listing: Arc<Listing>,
 }
 
 /// The lock of a list, while it is held.
@@ -27,16 +28,20 @@ pub struct Held(#[expect(dead_code, reason = "dropped, it gives the lock back")]
 impl Files {
     /// Those of this directory; it need not be there.
     pub fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Files {
-        Files { disk, dir }
+        Files { disk, listing: Arc::new(Listing::new(dir)) }
+    }
+
+    fn dir(&self) -> &Path {
+        self.listing.dir()
     }
 
     fn path(&self, name: &Name, file: &str) -> PathBuf {
-        self.dir.join(name.as_str()).join(file)
+        self.dir().join(name.as_str()).join(file)
     }
 
     /// The names of all lists, sorted.
     pub fn names(&self) -> io::Result<Vec<Name>> {
-        let found = match self.disk.list(&self.dir) {
+        let found = match self.disk.list(self.dir()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             found => found?,
         };
@@ -59,6 +64,10 @@ impl Files {
 
     /// A list by its name and the domain it was written to. None: there is none.
     pub fn find(&self, name: &Name, domain: &Domain, first: &Domain) -> io::Result<Option<(Identity, Settings)>> {
+        // Which is the question for each recipient of ours.
+        if !self.listing.has(&*self.disk, name.as_str().as_ref())? {
+            return Ok(None);
+        }
         let Some(settings) = self.settings(name)? else { return Ok(None) };
         if settings.domain.as_ref().is_some_and(|own| own.key() != domain.key()) {
             return Ok(None);
@@ -120,12 +129,12 @@ impl Files {
     /// Makes a list. False: there is one of that name. What is left of an old one goes; the settings come last, so that there is no
     /// list before all of it is there.
     pub fn create(&self, name: &Name, settings: &Settings) -> io::Result<bool> {
-        if self.disk.list(&self.dir).is_err() {
-            self.disk.make_dir(&self.dir, 0o750)?;
-            self.disk.sync_dir(self.dir.parent().unwrap_or(Path::new("/")))?;
+        if self.disk.list(self.dir()).is_err() {
+            self.disk.make_dir(self.dir(), 0o750)?;
+            self.disk.sync_dir(self.dir().parent().unwrap_or(Path::new("/")))?;
         }
-        self.disk.make_dir(&self.dir.join(name.as_str()), 0o750)?;
-        self.disk.sync_dir(&self.dir)?;
+        self.disk.make_dir(&self.dir().join(name.as_str()), 0o750)?;
+        self.disk.sync_dir(self.dir())?;
         let _held = self.lock(name)?;
         if self.has(name) {
             return Ok(false);
@@ -141,7 +150,7 @@ impl Files {
         if !self.has(name) {
             return Ok(false);
         }
-        let dir = self.dir.join(name.as_str());
+        let dir = self.dir().join(name.as_str());
         let held = self.lock(name)?;
         self.disk.remove(&self.path(name, "settings"))?;
         self.disk.sync_dir(&dir)?;
@@ -209,7 +218,7 @@ fn not_understood(name: &Name, file: &str, why: &Wrong) -> io::Error {
 
 impl fmt::Display for Files {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.dir.display().fmt(out)
+        self.dir().display().fmt(out)
     }
 }
 

@@ -61,7 +61,7 @@ impl Name {
     pub fn parse(text: &str) -> Option<Name> {
         let name = text.to_ascii_lowercase();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        let is_word = |word: &str| name.ends_with(&format!("-{word}"));
+        let is_word = |word: &str| name.strip_suffix(word).is_some_and(|rest| rest.ends_with('-'));
         let is_taken = name.starts_with("owner-")
             || WORDS.iter().any(|(word, _)| is_word(word))
             || MARKED.iter().any(|(word, _)| is_word(word));

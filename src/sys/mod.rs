@@ -10,6 +10,7 @@ pub mod clock;
 pub mod counters;
 pub mod disk;
 pub mod exit;
+pub mod listing;
 pub mod sandbox;
 #[cfg(test)]
 pub mod sim;

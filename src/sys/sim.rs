@@ -94,7 +94,10 @@ impl Disk for SimDisk {
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         let state = self.state();
-        state.find(path).and_then(|number| state.stat(number))
+        match state.find(path) {
+            Err(_) if state.dirs.iter().any(|dir| dir == path) => Ok(state.stat_dir()),
+            found => found.and_then(|number| state.stat(number)),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -139,6 +142,7 @@ impl Disk for SimDisk {
         state.alive()?;
         for dir in path.ancestors() {
             if !state.dirs.iter().any(|known| known == dir) {
+                state.tick();
                 state.dirs.push(dir.to_owned());
             }
         }
@@ -153,6 +157,7 @@ impl Disk for SimDisk {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
         let before = state.dirs.len();
+        state.tick();
         state.dirs.retain(|dir| dir != path);
         if state.dirs.len() < before { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
     }

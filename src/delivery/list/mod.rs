@@ -81,7 +81,7 @@ impl Done {
 impl Office {
     /// The lists' files.
     pub(super) fn lists(&self) -> Files {
-        Files::new(self.store.disk(), self.config().lists_dir())
+        self.tables().lists.clone()
     }
 
     /// The domain of lists that name none.

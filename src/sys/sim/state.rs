@@ -206,7 +206,7 @@ impl State {
     }
 
     /// The time of a change: no two have the same.
-    fn tick(&mut self) -> i128 {
+    pub fn tick(&mut self) -> i128 {
         self.ticks += 1_000;
         self.ticks
     }
@@ -255,6 +255,13 @@ impl State {
             gid: nix::unistd::getgid().as_raw(),
             mode: libc::S_IFREG | inode.mode,
         })
+    }
+
+    /// Of any directory: each change may be one in it.
+    pub fn stat_dir(&self) -> Stat {
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let (mtime, ctime) = (self.ticks, self.ticks);
+        Stat { file: (1, 0), size: 0, mtime, ctime, links: 1, uid, gid, mode: libc::S_IFDIR | 0o755 }
     }
 
     pub fn change(&mut self, number: u64, change: Change) {
