@@ -142,6 +142,9 @@ pub(super) fn round(office: &Arc<Office>, entry: &Entry, delivered_to: &[String]
         };
         lanes.entry(lane).or_default().push(index);
     }
+    if lanes.keys().any(|lane| matches!(lane, Lane::Remote(_))) {
+        office.recent.keep(entry);
+    }
     if !lanes.is_empty() {
         let limits = Limits::of(&office.config().queue);
         let priority = priority(entry);

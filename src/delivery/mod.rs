@@ -16,7 +16,7 @@
 //! * `table`: what waits and for what, `lanes` to each destination, and what lies `ready` there; pure. `hosts`: who did not
 //!   answer. `runner`: the thread that watches the time, and the delivery threads.
 //! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping. `clerk`: writes
-//!   down what other hosts have taken.
+//!   down what other hosts have taken. `recent`: what need not be read again.
 //! * `operator`: what pillarboxctl asks for.
 //!
 //! The journal knows which recipients are unsettled; the table knows those that somebody still has to serve. The difference
@@ -48,6 +48,7 @@ mod program;
 mod quota;
 mod rates;
 mod ready;
+mod recent;
 mod recover;
 mod remote;
 mod rename;
@@ -223,6 +224,7 @@ struct Office {
     runner: runner::Wake,
     keeper: keeper::Wake,
     clerk: clerk::Clerk,
+    recent: recent::Recent,
     pickup: pickup::Wake,
     recovery: recover::Recovery,
     /// Of mailing lists.
@@ -307,6 +309,7 @@ impl Delivery {
             runner,
             keeper,
             clerk,
+            recent: recent::Recent::default(),
             pickup: pickup::Wake::new(),
             recovery: recover::Recovery::default(),
             desk: list::Desk::default(),

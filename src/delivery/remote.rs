@@ -81,7 +81,7 @@ struct Wanted {
 /// Tries one task; `line` is used, opened, and left open if it can take more. False: the host wants no more conversations
 /// than it has, and the task was left to these.
 pub(super) fn run(office: &Arc<Office>, hop: &Hop, task: &Task, line: &mut Option<Line>) -> bool {
-    let entry = match office.journal.read(task.id) {
+    let entry = match office.recent.take(task.id).map_or_else(|| office.journal.read(task.id), Ok) {
         Ok(entry) => entry,
         Err(error) => {
             runner::unreadable(office, task, &error);
