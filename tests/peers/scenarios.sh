@@ -463,7 +463,7 @@ CONF
     chmod 755 "$home/editor"
     cat > "$home/muttrc" <<RC
 set sendmail="$bin/pillarboxctl -f $config sendmail -oem -oi" editor="$home/editor" copy=no fast_reply=yes include=no abort_unmodified=no
-set recall=no quit=yes confirmappend=no wait_key=no timeout=2 mail_check=1 pager_stop=yes sleep_time=0
+set recall=no quit=yes confirmappend=no wait_key=no sleep_time=0 reply_to=yes folder=~ hostname=relay.example
 RC
     chown 21002:21002 "$home/bert"/.[fp]*
     mail_owner=''
@@ -496,8 +496,7 @@ RC
     mail wait "$home/bert/team" 'Subject: to the team' 'List-Id: <team.relay.example>'
     keys bert "$home/bert/team" "<last-entry><pipe-message>cat > $home/bert/read<enter><quit>"
     grep -q '^All of you' "$home/bert/read"
-    "$bin/pillarboxctl" -f "$config" queue list > "$dir/left"
-    [ ! -s "$dir/left" ]
+    "$bin/pillarboxctl" -f "$config" queue list | grep -q 'queue is empty'
 }
 
 # haproxy tells who is behind it, in both versions of its protocol.
