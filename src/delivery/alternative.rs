@@ -80,8 +80,9 @@ pub(super) fn divert(office: &Arc<Office>, entry: &Entry, diverted: &[Diversion]
             Some(rewritten) => Sender::Rewritten(rewritten),
             None => Sender::Same,
         };
+        let leaves = office.is_foreign(&end);
         let envelope = expand::envelope(entry, *index, recipient, &sender, &[end], true);
-        drafts.push(expand::write(office, entry, *index, envelope)?);
+        drafts.push(expand::write(office, entry, *index, envelope, leaves)?);
         settles.push(Outcome {
             id: entry.id,
             recipients: vec![*index],

@@ -13,6 +13,7 @@ use super::outcome::{Case, Trouble, Verdict};
 use super::program;
 use super::report::{self, drafts_of};
 use super::route::{End, To};
+use super::sealing::Onward;
 use super::search::Walk;
 use super::{Office, Route};
 use crate::auth::Shown;
@@ -155,7 +156,8 @@ fn send(office: &Arc<Office>, entry: &Entry, expanded: &[Expanded]) -> Result<Ve
         let count: usize = parts.values().map(Vec::len).sum();
         for (sender, ends) in parts {
             let envelope = envelope(entry, *index, recipient, sender, ends, count == 1);
-            drafts.push(write(office, entry, *index, envelope)?);
+            let leaves = ends.iter().any(|end| office.is_foreign(end));
+            drafts.push(write(office, entry, *index, envelope, leaves)?);
         }
         // Who hears of it (RFC 3461 §5.2.7): from the list itself, or else that it went to several.
         let said = |text: &str| (*index, Trouble::own("2.0.0", text));
@@ -225,12 +227,21 @@ pub(super) fn envelope(
     }
 }
 
-/// The message, with a field that tells by which name it came.
-pub(super) fn write(office: &Office, entry: &Entry, index: u32, envelope: Envelope) -> Result<Draft, SpoolError> {
+/// The message, with a field that tells by which name it came. `leaves`: for other hosts, which are told what was found of it here.
+pub(super) fn write(office: &Office, entry: &Entry, index: u32, envelope: Envelope, leaves: bool) -> Result<Draft, SpoolError> {
     let mut draft = office.journal.begin(envelope)?;
-    if let Some(address) = super::address(entry, index) {
+    let address = super::address(entry, index);
+    if let Some(address) = address {
         draft.write_all(format!("Delivered-To: {address}\n").as_bytes())?;
     }
-    program::copy(&list::own_copy(office, entry, index)?.message, &mut draft)?;
+    let message = &list::own_copy(office, entry, index)?.message;
+    match address.filter(|_| leaves) {
+        Some(address) => {
+            let mut onward = Onward::new(office, &mut draft, address.domain(), false);
+            program::copy(message, &mut onward)?;
+            onward.finish(office);
+        }
+        None => program::copy(message, &mut draft)?,
+    }
     Ok(draft)
 }

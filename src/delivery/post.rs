@@ -44,7 +44,7 @@ pub struct Letter {
     facts: Facts,
     /// Whether it comes from whom it says.
     checking: Option<Box<Checking>>,
-    /// It is a user's, and may be signed.
+    /// It is a user's, or this daemon's, and may be signed.
     is_own: bool,
     sealing: Option<Box<Sealing>>,
 }
@@ -85,7 +85,7 @@ impl Letter {
             (Some(_), [one]) => Some(one.address.clone()),
             _ => None,
         };
-        let is_own = trace.submission && matches!(envelope.origin, Origin::User(_));
+        let is_own = trace.submission && matches!(envelope.origin, Origin::User(_)) || trace.from.is_none();
         let draft = office.journal.begin(envelope)?;
         Ok(Letter {
             office: office.clone(),

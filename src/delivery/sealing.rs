@@ -1,8 +1,18 @@
-//! A message of a user, signed while it is written: in the name of its author's domain, if there is a key for it.
+//! What this host vouches for: messages of its users and of its own, signed while they are written, in the name of their author's
+//! domain, if there is a key for it (DKIM); and messages of others that it sends on, sealed with what was found when they came
+//! (ARC, RFC 8617 §5.1).
+//!
+//! Both are done once, when the message enters the journal, not at each try to send it: a signature costs more than all else that
+//! is done to send a message.
 
-use crate::mail::header;
+use super::Office;
+use super::mend::EndScan;
+use crate::mail::{Domain, header};
+use crate::spool::Draft;
+use crate::trust::arc::Seal;
 use crate::trust::dkim::{Body, Keyring};
-use crate::trust::dmarc;
+use crate::trust::{dmarc, results};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 /// Its header, as it was mended, and what came of its body.
@@ -32,6 +42,83 @@ impl Sealing {
 
     /// The fields that go on top. `now` is in seconds since the epoch.
     pub(super) fn finish(self, now: u64) -> Result<String, String> {
-        self.keyring.sign(&self.domain, &self.header, self.body, now)
+        self.keyring.sign(&self.domain, &self.header, &self.body.finish(), now)
+    }
+}
+
+/// A message that is sent on: writes it to its draft, and vouches for it.
+pub(super) struct Onward<'a> {
+    draft: &'a mut Draft,
+    keyring: Arc<Keyring>,
+    /// Whose key it is sealed with; none: nobody's.
+    domain: Option<String>,
+    /// It is signed, too.
+    signs: bool,
+    header: Vec<u8>,
+    scan: EndScan,
+    /// None until the header has ended.
+    body: Option<Body>,
+}
+
+impl<'a> Onward<'a> {
+    /// In the name of this domain, or of one above it that there is a key for, or of this host's. `signs`: it is a new message of
+    /// that domain's, such as a list's.
+    pub(super) fn new(office: &Office, draft: &'a mut Draft, domain: &Domain, signs: bool) -> Onward<'a> {
+        let keyring = office.keyring();
+        let signer = keyring.signs_for(&domain.key()).or_else(|| keyring.signs_for(&office.config().hostname));
+        let domain = signer.map(str::to_owned);
+        Onward { draft, keyring, domain, signs, header: Vec::new(), scan: EndScan::default(), body: None }
+    }
+
+    /// Puts what is to be said of it on top. What can't be sealed goes as it is.
+    pub(super) fn finish(self, office: &Office) {
+        let Some(domain) = &self.domain else { return };
+        let now = u64::try_from(office.clock.now().seconds()).unwrap_or(0);
+        match self.fields(&office.config().hostname, domain, now) {
+            Ok(fields) => self.draft.put_before(fields.as_bytes()),
+            Err(reason) => log::error!("msg={} event=not-sealed reason={reason:?}", self.draft.id()),
+        }
+    }
+
+    fn fields(&self, hostname: &str, domain: &str, now: u64) -> Result<String, String> {
+        let body = self.body.clone().unwrap_or_default().finish();
+        let header = if self.signs { without_links(&self.header) } else { self.header.clone() };
+        // Signed first: the seal is over that, too (RFC 8617 §5.1, step 1).
+        let signatures = if self.signs { self.keyring.sign(domain, &header, &body, now)? } else { String::new() };
+        let Some((results, chain)) = results::told(&self.header, hostname) else { return Ok(signatures) };
+        let header = [signatures.as_bytes(), &header].concat();
+        let seal = self.keyring.seal(domain, &header, &body, &Seal { results, chain, now })?;
+        Ok(seal.unwrap_or_default() + &signatures)
+    }
+}
+
+/// A header without what is other in each member's copy: it is put there later, when the copy leaves.
+fn without_links(head: &[u8]) -> Vec<u8> {
+    let is_link = |field: &header::Field| ["List-Unsubscribe", "List-Unsubscribe-Post"].iter().any(|name| field.is(head, name));
+    let kept = header::fields(head).filter(|field| !is_link(field)).filter_map(|field| head.get(field.whole));
+    kept.collect::<Vec<_>>().concat()
+}
+
+impl Write for Onward<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.draft.write_all(bytes)?;
+        match &mut self.body {
+            _ if self.domain.is_none() => {}
+            Some(body) => body.push(bytes),
+            None => {
+                self.header.extend_from_slice(bytes);
+                if let Some(end) = self.scan.find(&self.header) {
+                    let mut body = Body::default();
+                    let rest = self.header.split_off(end);
+                    body.push(rest.strip_prefix(b"\n").unwrap_or(&rest));
+                    self.body = Some(body);
+                }
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

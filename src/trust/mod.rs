@@ -1,7 +1,8 @@
 //! Whether mail comes from whom it says, and that our mail can be believed to.
 //!
 //! * `spf`: may this host send for that domain (RFC 7208)?
-//! * `dkim`: has a domain signed this message (RFC 6376)? It signs, too.
+//! * `dkim`: has a domain signed this message (RFC 6376)? It signs, too. In it `arc`: what did those find who passed it on to us
+//!   (RFC 8617)?
 //! * `dmarc`: does either speak for the author (RFC 7489)?
 //! * `results`: what is told of them, in a field on top of the message (RFC 8601).
 //!
@@ -10,6 +11,8 @@
 pub mod dkim;
 pub mod dmarc;
 mod dns;
+#[cfg(test)]
+mod measure;
 pub mod results;
 pub mod spf;
 mod tags;
@@ -18,6 +21,7 @@ mod tests;
 #[cfg(test)]
 mod zone;
 
+pub use dkim::arc;
 pub use dns::Dns;
 
 use crate::mail::{Domain, ReversePath};
@@ -46,6 +50,7 @@ pub struct Arrival {
 pub struct Checking {
     arrival: Arrival,
     signatures: dkim::Verifier,
+    chain: Option<arc::Verifier>,
     author: Result<String, &'static str>,
 }
 
@@ -60,17 +65,25 @@ pub struct Verdicts {
     pub dkim: Vec<dkim::Verdict>,
     /// Of its author.
     pub dmarc: dmarc::Verdict,
+    /// Of those who passed it on, if any say so; and the address of the last one.
+    pub arc: Option<(arc::Verdict, IpAddr)>,
 }
 
 impl Checking {
     /// `header` is all before the empty line, with LF line ends as the body's.
     pub fn new(arrival: Arrival, header: &[u8]) -> Checking {
-        Checking { arrival, signatures: dkim::Verifier::new(header), author: dmarc::author(header) }
+        Checking {
+            arrival,
+            signatures: dkim::Verifier::new(header),
+            chain: arc::Verifier::new(header),
+            author: dmarc::author(header),
+        }
     }
 
     /// The next piece of the body.
     pub fn body(&mut self, bytes: &[u8]) {
         self.signatures.body(bytes);
+        self.chain.iter_mut().for_each(|chain| chain.body(bytes));
     }
 
     /// Asks DNS, for a bounded time, and judges. `now` is in seconds since the epoch; for `luck` see [`dmarc::check`].
@@ -88,6 +101,7 @@ impl Checking {
             Domain::Literal(_) => None,
         });
         let dkim = self.signatures.finish(dns, now);
+        let arc = self.chain.map(|chain| (chain.finish(dns), ip));
         let dmarc = match self.author {
             Ok(from) => {
                 // A null sender is one of the client itself (RFC 7489 §3.1.2).
@@ -102,7 +116,7 @@ impl Checking {
                 dmarc::Verdict { result: DmarcResult::PermError, from: None, policy: Policy::None, reason: wrong.to_owned() }
             }
         };
-        Verdicts { sender: by_sender, helo: (helo, by_helo), dkim, dmarc }
+        Verdicts { sender: by_sender, helo: (helo, by_helo), dkim, dmarc, arc }
     }
 }
 
@@ -134,7 +148,11 @@ impl Verdicts {
         let dmarc = &self.dmarc;
         let from = dmarc.from.as_deref().unwrap_or("?");
         let helo = self.helo.1.result.name();
+        let arc = self
+            .arc
+            .as_ref()
+            .map_or(String::new(), |(arc, _)| format!(" arc={}:{}", arc.result.name(), arc.sealer.as_deref().unwrap_or("?")));
         let (result, policy) = (dmarc.result.name(), dmarc.policy.name());
-        format!("spf={spf} helo={helo} dkim={dkim} dmarc={result} author={from} policy={policy}")
+        format!("spf={spf} helo={helo} dkim={dkim} dmarc={result} author={from} policy={policy}{arc}")
     }
 }

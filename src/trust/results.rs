@@ -1,6 +1,7 @@
 //! The Authentication-Results field (RFC 8601): ours, who claims to be us, and what ours said. Pure.
 
 use super::Verdicts;
+use super::arc::ArcResult;
 use super::dmarc::DmarcResult;
 use crate::mail::{header, words};
 use std::fmt::Write;
@@ -59,8 +60,23 @@ pub(super) fn field(verdicts: &Verdicts, authserv_id: &str) -> String {
         }
         None => add("dmarc", dmarc.result.name(), &dmarc.reason, &[]),
     }
+    if let Some((arc, ip)) = &verdicts.arc {
+        add("arc", arc.result.name(), &arc.reason, &[("smtp.remote-ip", &ip.to_string())]);
+    }
     out.push('\n');
     out
+}
+
+/// What [`field`] of this name told of a message, to be told to others who get it from us: the value of the field, and what the
+/// chain came to. None: it was not checked.
+pub fn told<'a>(header: &'a [u8], authserv_id: &str) -> Option<(&'a str, Option<ArcResult>)> {
+    let mut fields = header::fields(header).filter(|field| field.is(header, "Authentication-Results"));
+    let value = fields.find_map(|field| header.get(field.value).filter(|value| is_ours(value, authserv_id)))?;
+    let value = std::str::from_utf8(value).ok()?.trim();
+    // Nothing that others chose begins a line of ours.
+    let result = value.lines().find_map(|line| line.strip_prefix("\tarc="));
+    let chain = result.map(|result| if result.starts_with("pass") { ArcResult::Pass } else { ArcResult::Fail });
+    Some((value, chain))
 }
 
 /// A value as it may stand, quoted if it must be.

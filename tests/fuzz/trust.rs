@@ -2,6 +2,7 @@
 
 use pillarbox::mail::{ReversePath, header};
 use pillarbox::net::dns::DnsError;
+use pillarbox::trust::arc::ArcResult;
 use pillarbox::trust::dkim::DkimResult;
 use pillarbox::trust::spf::{Client, SpfResult};
 use pillarbox::trust::{Arrival, Checking, Dns, results};
@@ -81,8 +82,9 @@ pub fn checking(input: &[u8]) {
     let mut checking = Checking::new(arrival, head);
     body.chunks(3).for_each(|piece| checking.body(piece));
     let verdicts = checking.finish(&dns, 1_700_000_000, 50);
-    assert!(dns.asked.get() <= 2 * (1 + 10 * 3 + 3) + 8 + 2);
+    assert!(dns.asked.get() <= 2 * (1 + 10 * 3 + 3) + 8 + 2 + 11);
     assert!(verdicts.dkim.len() <= 8);
+    assert!(verdicts.arc.as_ref().is_none_or(|(arc, _)| (arc.result == ArcResult::Pass) == arc.reason.is_empty()));
     assert!(verdicts.dkim.iter().all(|verdict| (verdict.result == DkimResult::Pass) == verdict.reason.is_empty()));
     let field = verdicts.field("us.test");
     let found: Vec<_> = header::fields(field.as_bytes()).collect();

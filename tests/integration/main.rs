@@ -6,6 +6,7 @@
 mod admin;
 mod aliases;
 mod alternatives;
+mod arc;
 mod attacks;
 mod carry;
 mod common;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         admin::tests(),
         aliases::tests(),
         alternatives::tests(),
+        arc::tests(),
         carry::tests(),
         queue::tests(),
         proxy::tests(),

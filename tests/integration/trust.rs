@@ -247,6 +247,12 @@ fn keys_that_cannot_be_used() {
     }
     std::fs::write(&key, KEY).unwrap();
     assert!(check().status.success());
+    // One that everybody can read is told of, as other secrets are.
+    for (mode, is_told) in [(0o644, true), (0o640, false)] {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let said = String::from_utf8(daemon.ctl(&["check"]).stdout).unwrap();
+        assert_eq!(said.contains(&format!("WRONG   secrets      everybody can get at {}", key.display())), is_told, "{said}");
+    }
     // A reload with a bad key leaves the good one in use.
     daemon.start();
     std::fs::write(&key, "x").unwrap();

@@ -38,7 +38,8 @@ pub fn look(config: &Config, file: &Path, findings: &mut Findings) {
         }
     }
     let secrets = config.relays.iter().filter_map(|relay| relay.login.as_ref());
-    for path in secrets.chain(config.tls.iter().map(|(_, key)| key)) {
+    let keys = config.tls.iter().map(|(_, key)| key).chain(config.dkim.iter().map(|dkim| &dkim.key));
+    for path in secrets.chain(keys) {
         let found = metadata("secrets", path, "make it, or take its name out of the configuration", findings);
         if found.is_some_and(|found| found.mode() & 0o007 != 0) {
             let what = format!("everybody can get at {}", path.display());

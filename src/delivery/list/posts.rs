@@ -3,6 +3,7 @@
 use super::super::mend::EndScan;
 use super::super::outcome::Verdict;
 use super::super::program;
+use super::super::sealing::Onward;
 use super::{Done, List, MOST_READ, not_asked, refused, start, words_of};
 use crate::lists::{self, Attached, Decision, Facts, Judgement, Name, Text, judgement, token};
 use crate::mail::dsn::{Notify, Return};
@@ -60,8 +61,10 @@ impl List<'_> {
         };
         let mut draft = self.office.journal.begin(envelope).map_err(|error| trouble(&error))?;
         draft.write_all(format!("Delivered-To: {own}\n").as_bytes()).map_err(|error| trouble(&error))?;
-        let mut rewriting = Rewriting { out: &mut draft, head: Some(Vec::new()), scan: EndScan::default(), of: self };
+        let mut onward = Onward::new(self.office, &mut draft, &self.identity.domain, true);
+        let mut rewriting = Rewriting { out: &mut onward, head: Some(Vec::new()), scan: EndScan::default(), of: self };
         program::copy(&post.message, &mut rewriting).and_then(|()| rewriting.finish()).map_err(|error| trouble(&error))?;
+        onward.finish(self.office);
         Ok((Some(draft), count))
     }
 

@@ -50,7 +50,7 @@ pub(super) fn field(canon: Canon, field: &[u8], colon: usize, out: &mut Vec<u8>)
 }
 
 /// The hash of a body that comes in pieces, in its canonical form (§3.4.3, §3.4.4).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct BodyHash {
     pub(super) canon: Canon,
     /// Bytes of the canonical form that are hashed, if not all (`l=`).
@@ -66,6 +66,7 @@ pub(super) struct BodyHash {
 }
 
 /// What is hashed so far, and how much there was.
+#[derive(Clone)]
 struct Hash {
     context: Context,
     left: u64,

@@ -49,17 +49,19 @@ impl<'a> Header<'a> {
     /// The fields that a list of names stands for: of each name the last one first, those above it if it is named again (RFC
     /// 6376 §5.4.2). `but` is never chosen.
     pub(super) fn choose(&self, names: &[String], but: Option<usize>) -> Vec<usize> {
-        let mut taken: HashMap<&str, usize> = HashMap::new();
-        let mut chosen = Vec::new();
-        for name in names {
-            let mut there = self.named(name).iter().rev().filter(|number| Some(**number) != but);
-            let taken = taken.entry(name).or_default();
-            if let Some(number) = there.nth(*taken) {
-                *taken += 1;
-                chosen.push(*number);
+        // Each field is looked at once: a stranger chooses how many there are, and how many names.
+        let mut left: HashMap<&str, &[usize]> = HashMap::new();
+        let mut next = |name| {
+            let left = left.entry(name).or_insert_with(|| self.named(name));
+            loop {
+                let (number, above) = left.split_last()?;
+                *left = above;
+                if Some(*number) != but {
+                    return Some(*number);
+                }
             }
-        }
-        chosen
+        };
+        names.iter().filter_map(|name| next(name.as_str())).collect()
     }
 
     /// Appends a field in its canonical form, without its line end.

@@ -1,7 +1,8 @@
 //! The keys that mail of this host is signed with.
 
-use super::sign::{Body, SigningKey, sign};
-use super::signature::is_within;
+use super::arc::{self, Seal};
+use super::sign::{SigningKey, sign};
+use super::signature::{Algorithm, is_within};
 
 /// Keys, each with its domain and selector.
 #[derive(Debug, Default)]
@@ -27,9 +28,16 @@ impl Keyring {
     }
 
     /// A signature by each key of a domain, as fields with LF line ends. For the rest see [`sign`].
-    pub fn sign(&self, domain: &str, header: &[u8], body: Body, now: u64) -> Result<String, String> {
-        let body = body.finish();
+    pub fn sign(&self, domain: &str, header: &[u8], body: &[u8], now: u64) -> Result<String, String> {
         let of_domain = self.0.iter().filter(|entry| entry.domain == domain);
-        of_domain.map(|entry| sign(&entry.key, domain, &entry.selector, header, &body, now)).collect()
+        of_domain.map(|entry| sign(&entry.key, domain, &entry.selector, header, body, now)).collect()
+    }
+
+    /// An ARC set by a key of a domain, rather one of RSA: few know others. None: there is none, or nothing to be sealed.
+    pub fn seal(&self, domain: &str, header: &[u8], body: &[u8], seal: &Seal<'_>) -> Result<Option<String>, String> {
+        let of_domain = || self.0.iter().filter(|entry| entry.domain == domain);
+        let rsa = of_domain().find(|entry| entry.key.algorithm() == Algorithm::Rsa);
+        let Some(entry) = rsa.or_else(|| of_domain().next()) else { return Ok(None) };
+        arc::seal((&entry.key, domain, &entry.selector), header, body, seal)
     }
 }

@@ -1,8 +1,9 @@
 //! DKIM (RFC 6376, RFC 8301, RFC 8463): has a domain signed this message?
 //!
-//! `signature` is the field that says so, `key` the record it leads to, `canon` what of a message counts, `fields` its header; `sign` makes one, with
+//! `arc` is what those say who have passed a message on (RFC 8617). `signature` is the field that says so, `key` the record it leads to, `canon` what of a message counts, `fields` its header; `sign` makes one, with
 //! a key of the `keyring`.
 
+pub mod arc;
 mod canon;
 mod fields;
 mod key;
@@ -159,18 +160,22 @@ fn judge(
     if hash.digest != signature.body_hash {
         return not(DkimResult::Fail, "body changed");
     }
-    let key = key(signature, dns)?;
-    if let Err(wrong) = key.suits(signature) {
-        return not(DkimResult::PermError, wrong);
-    }
-    if !key.verifies(&signed(), &signature.signature) {
-        return not(DkimResult::Fail, "bad signature");
-    }
+    check_signature(signature, &signed(), dns)?;
     // Anybody can put anything behind what is signed (RFC 6376 §8.2).
     if signature.length.is_some_and(|length| length < hash.total) {
         return not(DkimResult::Policy, "only part of the body is signed");
     }
     Ok(())
+}
+
+/// Is it that of its key, over this?
+fn check_signature(signature: &Signature, signed: &[u8], dns: &dyn Dns) -> Result<(), (DkimResult, String)> {
+    let key = key(signature, dns)?;
+    match key.suits(signature) {
+        Err(wrong) => Err((DkimResult::PermError, wrong.to_owned())),
+        Ok(()) if !key.verifies(signed, &signature.signature) => Err((DkimResult::Fail, "bad signature".to_owned())),
+        Ok(()) => Ok(()),
+    }
 }
 
 fn key(signature: &Signature, dns: &dyn Dns) -> Result<Key, (DkimResult, String)> {

@@ -96,6 +96,15 @@ impl SigningKey {
         }
     }
 
+    /// Signs, and ends a field with that.
+    pub(super) fn put(&self, signed: &[u8], field: &mut String) -> Result<(), String> {
+        let encoded = STANDARD.encode(self.sign(signed)?);
+        let lines: Vec<&str> = encoded.as_bytes().chunks(LINE).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        // Writing to a String does not fail.
+        let _ = writeln!(field, "{}", lines.join("\n\t"));
+        Ok(())
+    }
+
     pub(super) fn sign(&self, signed: &[u8]) -> Result<Vec<u8>, String> {
         match &self.0 {
             Pair::Ed25519(pair) => Ok(pair.sign(digest::digest(&digest::SHA256, signed).as_ref()).as_ref().to_vec()),
@@ -129,7 +138,7 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// Hashes the body of a message that is to be signed, in pieces. Lines end in LF.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Body(BodyHash);
 
 impl Default for Body {
@@ -153,16 +162,28 @@ impl Body {
 /// The DKIM-Signature field of a message, relaxed/relaxed, with its LF line ends. `header` is all before the empty line, `now`
 /// in seconds since the epoch.
 pub fn sign(key: &SigningKey, domain: &str, selector: &str, header: &[u8], body: &[u8], now: u64) -> Result<String, String> {
+    signed_field("DKIM-Signature: v=1", &[], (key, domain, selector), header, body, now)
+}
+
+/// A field that begins so and signs as [`sign`] does, and these fields, too, as often as they are there.
+pub(super) fn signed_field(
+    start: &str,
+    more: &[&str],
+    (key, domain, selector): (&SigningKey, &str, &str),
+    header: &[u8],
+    body: &[u8],
+    now: u64,
+) -> Result<String, String> {
     let fields = Header::new(header);
     let mut names: Vec<&str> = Vec::new();
     for name in SEALED {
         names.extend(std::iter::repeat_n(name, fields.named(name).len() + 1));
     }
-    for name in SIGNED {
-        names.extend(std::iter::repeat_n(name, fields.named(name).len()));
+    for name in SIGNED.iter().chain(more) {
+        names.extend(std::iter::repeat_n(*name, fields.named(name).len()));
     }
     let mut field = format!(
-        "DKIM-Signature: v=1; a={}; c=relaxed/relaxed; d={domain};\n\ts={selector}; t={now}; bh={};\n\th=",
+        "{start}; a={}; c=relaxed/relaxed; d={domain};\n\ts={selector}; t={now}; bh={};\n\th=",
         key.algorithm().name(),
         STANDARD.encode(body),
     );
@@ -176,24 +197,9 @@ pub fn sign(key: &SigningKey, domain: &str, selector: &str, header: &[u8], body:
     whole.extend_from_slice(field.as_bytes());
     let whole = Header::new(&whole);
     let own = whole.last().ok_or("no header")?;
-    let signature = Signature {
-        algorithm: key.algorithm(),
-        signature: Vec::new(),
-        body_hash: body.to_vec(),
-        header: Canon::Relaxed,
-        body: Canon::Relaxed,
-        domain: domain.to_owned(),
-        selector: selector.to_owned(),
-        fields: names.iter().map(|name| (*name).to_owned()).collect(),
-        length: None,
-        identity: domain.to_owned(),
-        expires: None,
-        created: Some(now),
-    };
-    let encoded = STANDARD.encode(key.sign(&signature.signed(&whole, own))?);
-    let lines: Vec<&str> = encoded.as_bytes().chunks(LINE).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    // Writing to a String does not fail.
-    let _ = writeln!(field, "{}", lines.join("\n\t"));
+    let fields = names.iter().map(|name| (*name).to_owned()).collect();
+    let signature = Signature { fields, ..Signature::by(key.algorithm(), domain, selector) };
+    key.put(&signature.signed(&whole, own), &mut field)?;
     Ok(field)
 }
 

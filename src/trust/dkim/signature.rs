@@ -54,12 +54,12 @@ impl Signature {
         if tags.text("v") != Some("1") {
             return Err("another version");
         }
-        let algorithm = match tags.text("a").ok_or("no algorithm")? {
-            "rsa-sha256" => Algorithm::Rsa,
-            "ed25519-sha256" => Algorithm::Ed25519,
-            "rsa-sha1" => return Err("SHA-1"),
-            _ => return Err("unknown algorithm"),
-        };
+        Signature::of(&tags, tags.text("i"))
+    }
+
+    /// Of these tags, for this identity, if not for the domain.
+    pub(super) fn of(tags: &Tags<'_>, identity: Option<&str>) -> Result<Signature, &'static str> {
+        let mut signature = Signature::bare(tags)?;
         let bytes = |name| tags.get(name).and_then(base64).filter(|bytes| !bytes.is_empty());
         let (header, body) = match tags.text("c") {
             None => (Some(Canon::Simple), Some(Canon::Simple)),
@@ -68,12 +68,10 @@ impl Signature {
                 (Canon::named(header), Canon::named(body))
             }
         };
-        let domain = tags.text("d").and_then(name).filter(|domain| domain.contains('.')).ok_or("bad domain")?;
-        let identity = match tags.text("i") {
-            None => domain.clone(),
-            Some(identity) => identity.rsplit_once('@').and_then(|(_, domain)| name(domain)).ok_or("bad identity")?,
-        };
-        if !is_within(&identity, &domain) {
+        if let Some(identity) = identity {
+            signature.identity = identity.rsplit_once('@').and_then(|(_, domain)| name(domain)).ok_or("bad identity")?;
+        }
+        if !is_within(&signature.identity, &signature.domain) {
             return Err("identity outside of the domain");
         }
         if tags.list("q").is_some_and(|methods| !methods.contains(&"dns/txt")) {
@@ -84,24 +82,47 @@ impl Signature {
             return Err("From not signed");
         }
         let number = |name| tags.text(name).map(|text| number(text).ok_or("bad number")).transpose();
-        let (length, created, expires) = (number("l")?, number("t")?, number("x")?);
-        if created.zip(expires).is_some_and(|(created, expires)| expires <= created) {
+        (signature.length, signature.created, signature.expires) = (number("l")?, number("t")?, number("x")?);
+        if signature.created.zip(signature.expires).is_some_and(|(created, expires)| expires <= created) {
             return Err("expired before it was made");
         }
-        Ok(Signature {
+        signature.body_hash = bytes("bh").ok_or("no body hash")?;
+        signature.header = header.ok_or("unknown canonical form")?;
+        signature.body = body.ok_or("unknown canonical form")?;
+        signature.fields = fields;
+        Ok(signature)
+    }
+
+    /// Who signs and how, and the signature; nothing of what it signs.
+    pub(super) fn bare(tags: &Tags<'_>) -> Result<Signature, &'static str> {
+        let algorithm = match tags.text("a").ok_or("no algorithm")? {
+            "rsa-sha256" => Algorithm::Rsa,
+            "ed25519-sha256" => Algorithm::Ed25519,
+            "rsa-sha1" => return Err("SHA-1"),
+            _ => return Err("unknown algorithm"),
+        };
+        let domain = tags.text("d").and_then(name).filter(|domain| domain.contains('.')).ok_or("bad domain")?;
+        let selector = tags.text("s").and_then(name).ok_or("bad selector")?;
+        let signature = tags.get("b").and_then(base64).filter(|bytes| !bytes.is_empty()).ok_or("no signature")?;
+        Ok(Signature { signature, ..Signature::by(algorithm, &domain, &selector) })
+    }
+
+    /// One to be made, relaxed/relaxed.
+    pub(super) fn by(algorithm: Algorithm, domain: &str, selector: &str) -> Signature {
+        Signature {
             algorithm,
-            signature: bytes("b").ok_or("no signature")?,
-            body_hash: bytes("bh").ok_or("no body hash")?,
-            header: header.ok_or("unknown canonical form")?,
-            body: body.ok_or("unknown canonical form")?,
-            domain,
-            selector: tags.text("s").and_then(name).ok_or("bad selector")?,
-            fields,
-            length,
-            identity,
-            created,
-            expires,
-        })
+            signature: Vec::new(),
+            body_hash: Vec::new(),
+            header: Canon::Relaxed,
+            body: Canon::Relaxed,
+            domain: domain.to_owned(),
+            selector: selector.to_owned(),
+            fields: Vec::new(),
+            length: None,
+            identity: domain.to_owned(),
+            created: None,
+            expires: None,
+        }
     }
 
     /// What is signed: the fields that are named, each from the bottom up as often as it is named, and this one, the field of
@@ -120,7 +141,7 @@ impl Signature {
 }
 
 /// A signature field in which `b=` is empty.
-fn without_signature(field: &[u8], colon: usize) -> Vec<u8> {
+pub(super) fn without_signature(field: &[u8], colon: usize) -> Vec<u8> {
     let (name, value) = field.split_at_checked(colon + 1).unwrap_or((field, b""));
     let mut out = name.to_vec();
     for (number, spec) in value.split(|&byte| byte == b';').enumerate() {

@@ -271,7 +271,7 @@ fn keys_of_domains() {
         assert_eq!(ring.signs_for(author), domain, "{author}");
     }
     let header = "From: u@a.test\n";
-    let fields = ring.sign("a.test", header.as_bytes(), Body::default(), NOW).unwrap();
+    let fields = ring.sign("a.test", header.as_bytes(), &Body::default().finish(), NOW).unwrap();
     let record = |selector, pem| format!("{selector}._domainkey.a.test TXT {}\n", SigningKey::from_pem(pem).unwrap().record());
     let zone = Zone::new(&(record("r", RSA) + &record("e", ED25519)));
     assert_eq!(verify(&format!("{fields}{header}\n"), &zone), ["pass", "pass"]);

@@ -205,9 +205,17 @@ fn a_reload_reaches_what_only_root_can() {
     certificate(dir.path());
     let port = low_port();
     let more = format!("[[listen]]\naddress = [\"127.0.0.1:{port}\", \"unix:lmtp.sock\"]\nprotocol = \"lmtp\"\n");
-    fs::write(daemon.config(), daemon.config_text(&(tls.clone() + &more))).unwrap();
+    let dkim = dir.path().join("dkim.pem");
+    fs::write(&dkim, include_bytes!("../../trust/ed25519.pem")).unwrap();
+    fs::set_permissions(&dkim, fs::Permissions::from_mode(0o600)).unwrap();
+    let signed = format!("[[dkim]]\ndomain = \"here.test\"\nselector = \"s\"\nkey = {dkim:?}\n");
+    fs::write(daemon.config(), daemon.config_text(&(tls.clone() + &more + &signed))).unwrap();
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for_log(30, "reloaded ");
+    let mut smtp = Smtp::hello(daemon.at("submission")).unwrap();
+    assert!(smtp.log_in("alice", PASSWORD).unwrap().starts_with("235"));
+    assert!(smtp.send("alice@here.test", &["bob@here.test"], b"From: alice@here.test\r\n\r\nHi\r\n").unwrap().starts_with("250"));
+    assert!(String::from_utf8_lossy(&daemon.mail("bob")[0]).contains("DKIM-Signature: v=1; a=ed25519-sha256;"));
     assert!(proves(daemon.at("imaps"), &new) && !proves(daemon.at("imaps"), &old));
     let mut lmtp = crate::common::Talk::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
     assert!(lmtp.line().unwrap().starts_with("220 "));
