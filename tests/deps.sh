@@ -23,7 +23,9 @@ note() { printf 'deps: %s\n' "$*"; }
 # program:package, for what `make check` runs.
 tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 openssl:openssl mandoc:mandoc'
 # What only the peers and the benchmarks need.
-peer_tools='strace:strace chromium:chromium chromedriver:chromium-driver'
+peer_tools='strace:strace chromium:chromium chromedriver:chromium-driver opendkim-testmsg:opendkim-tools'
+# Modules for the system's python3.
+peer_modules='spf:python3-spf dkim:python3-dkim nacl:python3-nacl authheaders:python3-authheaders authres:python3-authres'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
 # These want to be the only mail server, so each is asked for by itself.
 more_servers='exim4-daemon-light opensmtpd dovecot-lmtpd haproxy'
@@ -34,6 +36,7 @@ programs='postfix mutt bsd-mailx s-nail alpine procmail isync offlineimap3 fetch
 clients=msmtp
 
 have() {
+    case $1 in spf | dkim | nacl | authheaders | authres) /usr/bin/python3 -c "import $1" >/dev/null 2>&1; return ;; esac
     PATH=$PATH:/usr/sbin:/sbin:$root/usr/bin:$root/usr/sbin command -v "$1" >/dev/null 2>&1
 }
 
@@ -123,6 +126,7 @@ if [ "${1-}" = --system ]; then
 fi
 if [ "${1-}" = --peers ]; then
     fetch_tools "$peer_tools"
+    fetch_tools "$peer_modules"
     # shellcheck disable=SC2086
     fetch_unpacked servers $servers
     # shellcheck disable=SC2086

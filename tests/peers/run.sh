@@ -11,7 +11,7 @@ peers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$peers/../.." && pwd)
 all='postfix_to_pillarbox pillarbox_to_postfix encrypted_both_ways seven_bit_postfix postfix_away bounces_both_ways reports_both_ways
     postfix_by_lmtp shared_mailbox dovecot_reads
-    postfix_both_ways exim_both_ways opensmtpd_both_ways idn_both_ways smuggled_postfix smuggled_exim smuggled_opensmtpd
+    postfix_both_ways exim_both_ways opensmtpd_both_ways idn_both_ways smuggled_postfix smuggled_exim smuggled_opensmtpd trust_interop
     dovecot_by_lmtp programs_take submission_clients people_at_home behind_haproxy
     deliver four_writers alpine_writes mailx_open snail_open alpine_open mutt_declines emptied differ
     imap_mbsync imap_offlineimap imap_fetchmail imap_imapfilter imap_mutt imap_alpine imap_curl imap_library browser sessions load crash'

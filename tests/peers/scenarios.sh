@@ -325,6 +325,33 @@ idn_both_ways() {
     mail wait "$dir/pillarbox/mail/u9" 'Final-Recipient: utf-8; käse@läden.example' 'Status: 5.6.7' 'it does not offer SMTPUTF8'
 }
 
+# SPF, DKIM, DMARC and ARC beside Python's implementations and opendkim, with a name server that does not know all: trust.py tells.
+trust_interop() {
+    needs dnsmasq
+    /usr/bin/python3 -c 'import spf, dkim, authheaders, authres, nacl, cryptography' 2> /dev/null ||
+        { echo "  no python3-spf, -dkim, -authheaders, -authres here (tests/deps.sh --peers)"; exit 77; }
+    local at=127.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1)).$((RANDOM % 250 + 1)) proxied submission count=${PILLARBOX_TRUST_MESSAGES:-3000}
+    "$peers/trust.py" zone "$dir/zone"
+    chown -R vmail: "$dir/zone"
+    dnsmasq --no-daemon --conf-file="$dir/zone/dnsmasq.conf" --listen-address="$at" > "$dir/dnsmasq.log" 2>&1 &
+    printf 'nameserver %s\n' "$at" > "$dir/resolv.conf"
+    mount --bind "$dir/resolv.conf" "$(readlink -f /etc/resolv.conf)"
+    proxied=$(free_port) submission=$(free_port) routed_port=$(free_port)
+    write_pillarbox_config
+    sed -i "1i aliases = \"$dir/aliases\"" "$dir/pillarbox.conf"
+    echo 'onward: u1@test.example' > "$dir/aliases"
+    {
+        printf '[dns]\nservers = ["%s"]\n' "$at"
+        printf '[[listen]]\naddress = "127.0.0.1:%s"\nprotocol = "smtp"\ntls = "none"\nproxy = ["127.0.0.0/8"]\n' "$proxied"
+        printf '[[listen]]\naddress = "127.0.0.1:%s"\nprotocol = "submission"\ntls = "none"\n' "$submission"
+        printf '[[dkim]]\ndomain = "relay.example"\nselector = "%s"\nkey = "%s"\n' rsa "$dir/zone/rsa.pem" ed "$dir/zone/ed.pem"
+    } >> "$dir/pillarbox.conf"
+    start_pillarbox
+    "$peers/trust.py" received "$dir/zone" "$proxied" "$dir/pillarbox/mail/u1" "$count"
+    "$peers/trust.py" sent "$submission" u1 "$password" "$dir/pillarbox/mail/u2" $((count / 10))
+    "$peers/trust.py" onward "$dir/zone" "$proxied" "$routed_port" $((count / 10))
+}
+
 # Every known way to write the end of a message so that some see it and some do not: smuggle.py tells which.
 smuggled() {
     local sendmail="$bin/pillarboxctl -f $dir/pillarbox.conf sendmail" domain
