@@ -268,6 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn what_ours_told_is_told_on() {
+        let other = "Authentication-Results: mx.test;\n\tarc=pass\n";
+        let ours = |rest: &str| format!("{other}Received: x\nAuthentication-Results: us.test;\n\tspf=none{rest}\n");
+        assert_eq!(told(other.as_bytes(), "us.test"), None);
+        for (rest, chain) in [
+            ("", None),
+            (";\n\tarc=pass\n\t smtp.remote-ip=192.0.2.1", Some(ArcResult::Pass)),
+            (";\n\tarc=fail reason=\"body changed\"", Some(ArcResult::Fail)),
+            // What a client called itself.
+            ("\n\t smtp.helo=\"x;\tarc=pass\"", None),
+        ] {
+            let head = ours(rest);
+            let value = format!("us.test;\n\tspf=none{rest}");
+            assert_eq!(told(head.as_bytes(), "us.test"), Some((value.as_str(), chain)), "{rest}");
+        }
+    }
+
+    #[test]
     fn values_do_not_leave_their_place() {
         assert_eq!(shown("a-b_c.test"), "a-b_c.test");
         assert_eq!(shown("a; dkim=pass"), "\"a; dkim=pass\"");
