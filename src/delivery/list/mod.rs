@@ -28,7 +28,7 @@ use crate::mail::transfer::Decoder;
 use crate::mail::{Address, Body, Domain, Envelope, Recipient, ReversePath, date, words};
 use crate::spool::{Draft, Entry, Message, Outcome, SpoolId, Status};
 use ring::hmac;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -46,6 +46,8 @@ const MOST_READ: usize = 512 * 1024;
 pub(super) struct Desk {
     /// Held by who decides on a post that waits: the first one does.
     judging: Mutex<()>,
+    /// Posts that waited for too long at the last look.
+    overdue: Mutex<HashSet<SpoolId>>,
     /// A day, and how many letters each address got in it.
     asked: Mutex<(i64, HashMap<String, u32>)>,
 }

@@ -9,7 +9,7 @@ use crate::mail::Address;
 use crate::spool::{Outcome, SpoolError, SpoolId, Status};
 use crate::sys::Time;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -17,14 +17,22 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Between two looks for such that waited for too long.
 pub(in super::super) const LOOK: Duration = Duration::from_secs(3600);
 
-/// Ends those that waited for too long. What is wrong with one list is of no concern to the others.
+/// Ends those that waited for too long, and did so at the look before: a clock that was wrong for a moment ends none. What is wrong
+/// with one list is of no concern to the others.
 pub(in super::super) fn expire(office: &Arc<Office>) {
+    let mut overdue = office.desk.overdue.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = std::mem::take(&mut *overdue);
     for (name, posts) in all(office) {
         match found(office, &name) {
             Ok(list) => {
                 let Settings { hold, .. } = list.settings;
                 let end = office.clock.now() - DAY * hold;
-                posts.into_iter().filter(|(_, since)| hold > 0 && *since <= end).for_each(|(id, _)| list.expire(id));
+                for (id, _) in posts.into_iter().filter(|(_, since)| hold > 0 && *since <= end) {
+                    match before.contains(&id) {
+                        true => list.expire(id),
+                        false => drop(overdue.insert(id)),
+                    }
+                }
             }
             // Perhaps its directory is away for a while.
             Err(error) => log::warn!("list={name} event=posts-wait count={} reason=\"{error}\"", posts.len()),
