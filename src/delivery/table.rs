@@ -97,16 +97,19 @@ impl Table {
     /// Recipients wait until `due` for their (next) try.
     pub(super) fn wait(&mut self, id: SpoolId, recipients: &[u32], due: Duration) {
         self.set(id, recipients, State::Waiting(due));
-        let slots = self.jobs.get(&id).into_iter().flatten();
-        let again = slots.filter(|slot| recipients.contains(&slot.index)).all(|slot| slot.again);
+        let again = recipients.iter().all(|index| self.slot(id, *index).is_none_or(|slot| slot.again));
         self.due.of(again).push(Reverse((due, id)));
     }
 
     /// The same, after a try.
     pub(super) fn defer(&mut self, id: SpoolId, recipients: &[u32], due: Duration) {
         self.set(id, recipients, State::Waiting(due));
-        let slots = self.jobs.get_mut(&id).into_iter().flatten();
-        slots.filter(|slot| recipients.contains(&slot.index)).for_each(|slot| slot.again = true);
+        if let Some(slots) = self.jobs.get_mut(&id) {
+            for index in recipients {
+                let at = slots.binary_search_by_key(index, |slot| slot.index);
+                at.ok().and_then(|at| slots.get_mut(at)).into_iter().for_each(|slot| slot.again = true);
+            }
+        }
         self.due.again.push(Reverse((due, id)));
     }
 
@@ -130,7 +133,9 @@ impl Table {
     /// Nobody has to serve these any more.
     pub(super) fn settled(&mut self, id: SpoolId, recipients: &[u32]) {
         if let Some(slots) = self.jobs.get_mut(&id) {
-            slots.retain(|slot| !recipients.contains(&slot.index));
+            let mut recipients = recipients.to_vec();
+            recipients.sort_unstable();
+            slots.retain(|slot| recipients.binary_search(&slot.index).is_err());
             if slots.is_empty() {
                 self.jobs.remove(&id);
                 self.kept.remove(&id);
@@ -253,7 +258,13 @@ impl Table {
 
     /// Has this recipient a slot?
     pub(super) fn has(&self, id: SpoolId, index: u32) -> bool {
-        self.jobs.get(&id).is_some_and(|slots| slots.iter().any(|slot| slot.index == index))
+        self.slot(id, index).is_some()
+    }
+
+    /// There may be ten thousand, in order of their index.
+    fn slot(&self, id: SpoolId, index: u32) -> Option<&Slot> {
+        let slots = self.jobs.get(&id)?;
+        slots.get(slots.binary_search_by_key(&index, |slot| slot.index).ok()?)
     }
 
     /// Those of them that wait for an operator.
