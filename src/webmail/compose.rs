@@ -94,12 +94,16 @@ impl Shown<'_> {
             @if told.as_deref() == Some("limit") {
                 p.told role="alert" { "You have sent so much that you must wait for a while. It was not sent; the draft is saved." }
             }
+            @if told.as_deref() == Some("file") {
+                p.told role="alert" { "It says that something is attached, but there is no file. It was not sent: attach the file, or send it as it is." }
+            }
             @if *loses_form { p.told { "This draft was formatted; only its words are kept when it is saved or sent from here." } }
             // The files come last: what is before them tells what becomes of them.
             form.write method="post" action="/compose" enctype="multipart/form-data" {
                 input type="hidden" name="token" value=(token);
                 input type="hidden" name="draft" value=(reference);
                 @if self.reference.is_none() { input type="hidden" name="once" value=(self.context.visit.once()); }
+                @if told.as_deref() == Some("file") { input type="hidden" name="sure" value="yes"; }
                 @if let Some(answers) = &self.answers {
                     input type="hidden" name="answers" value=(answers);
                     input type="hidden" name="how" value=(self.how);
@@ -175,6 +179,7 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>) -> Result<Re
     if word == "discard" {
         return discard(context, &form);
     }
+    let has_file = writing.saving.is_some() || form.get("keep").is_some();
     let saving = match writing.saving.take() {
         Some(saving) => saving,
         None => Saving::begin(context, &form, false)?,
@@ -202,6 +207,9 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>) -> Result<Re
     if word != "send" {
         return Ok(Response::see_other(&with(&here, "told=kept")));
     }
+    if !has_file && form.get("sure").is_none() && promises_file(form.get("text").unwrap_or_default()) {
+        return Ok(Response::see_other(&with(&here, "told=file")));
+    }
     let draft = Source { folder: drafts, message: reference, part: None };
     match send(context, &draft.find(context)?) {
         Ok(copied) => {
@@ -224,6 +232,27 @@ fn saved(context: &Context<'_>, draft: Source, conflict: bool) -> Result<Respons
     let files: Vec<_> = prefill.files.iter().map(file).collect();
     let told = json!({ "draft": draft.message.to_string(), "conflict": conflict, "files": files });
     Ok(Response::of(Status::OK, "application/json", told.to_string().into_bytes()))
+}
+
+/// Does its writer say that there is a file with it? What is quoted or forwarded somebody else said.
+fn promises_file(text: &str) -> bool {
+    const WORDS: [&str; 13] = [
+        "attach",
+        "enclosed",
+        "anhang",
+        "anhänge",
+        "angehängt",
+        "anbei",
+        "beigefügt",
+        "pièce jointe",
+        "ci-joint",
+        "adjunt",
+        "allegat",
+        "bijlage",
+        "bifoga",
+    ];
+    let own = text.lines().take_while(|line| !line.starts_with(prefill::FORWARDED)).filter(|line| !line.starts_with('>'));
+    own.map(str::to_lowercase).any(|line| WORDS.iter().any(|word| line.contains(word)))
 }
 
 /// The draft goes into the trash.

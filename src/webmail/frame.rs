@@ -1,6 +1,6 @@
 //! What all pages have around them: head, folders, search.
 
-use super::assets::{SCRIPT_NAME, STYLE_NAME};
+use super::assets::{ICON, SCRIPT, STYLE};
 use super::reference::{folder_path, shown};
 use super::site::{Context, of_folders};
 use crate::httpd::{Response, Status};
@@ -156,8 +156,9 @@ fn whole(status: Status, title: &str, body: &Markup, script: bool) -> Response {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                link rel="stylesheet" href={ "/assets/" (*STYLE_NAME) };
-                @if script { script type="module" src={ "/assets/" (*SCRIPT_NAME) } {} }
+                link rel="stylesheet" href=(STYLE.path());
+                link rel="icon" href=(ICON.path());
+                @if script { script type="module" src=(SCRIPT.path()) {} }
             }
             body { (body) }
         }

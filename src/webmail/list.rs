@@ -1,7 +1,7 @@
 //! The list of a folder's messages, and what is done to those that are selected in it.
 
 use super::choice;
-use super::frame::Frame;
+use super::frame::{Entry, Frame};
 use super::query::{Facts, Query};
 use super::reference::{Reference, escaped, folder_path, message_path, shown};
 use super::site::{Context, trouble, unfiled};
@@ -10,7 +10,7 @@ use crate::mail::structure::{Keys, Record};
 use crate::mail::{date, header, words};
 use crate::mailbox::{Change, Flags, FolderName, Marks, SpecialUse, Summary, Uid, View};
 use crate::sys::Time;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 use std::collections::HashMap;
 
 /// Messages on a page.
@@ -20,13 +20,19 @@ const MOST_READ: usize = 20_000;
 /// Messages whose move can be undone: their names stand in the form for it.
 const MOST_UNDONE: usize = 100;
 
+/// A paper clip.
+const CLIP: PreEscaped<&str> = PreEscaped(
+    "<svg class=\"clip\" role=\"img\" viewBox=\"0 0 16 16\"><title>has attachments</title>\
+     <path d=\"M13 7 8 12a3 3 0 0 1-4-4l6-6a2 2 0 0 1 3 3l-6 6a1 1 0 0 1-1.5-1.5L10 5\"/></svg>",
+);
+
 /// What a list shows of a message.
 #[derive(Debug, Default)]
-struct Row {
-    summary: Summary,
-    from: String,
-    to: String,
-    subject: String,
+pub(super) struct Row {
+    pub summary: Summary,
+    pub from: String,
+    pub to: String,
+    pub subject: String,
     preview: String,
     has_attachment: bool,
 }
@@ -104,6 +110,14 @@ impl List<'_> {
         path
     }
 
+    /// What leads back here from a message.
+    fn place(&self) -> String {
+        match (self.number, self.text) {
+            (1, "") => String::new(),
+            _ => self.here(self.number).split_once('?').map(|(_, place)| format!("?{place}")).unwrap_or_default(),
+        }
+    }
+
     fn buttons(&self) -> Markup {
         let gone = if self.is(SpecialUse::Trash) { "Delete for good" } else { "Delete" };
         html! {
@@ -112,17 +126,10 @@ impl List<'_> {
                 @if !self.is(SpecialUse::Archive) { button name="do" value="archive" { "Archive" } }
                 @if !self.is(SpecialUse::Junk) { button name="do" value="junk" { "Junk" } }
                 button name="do" value="read" { "Mark read" }
-                button name="do" value="unread" { "Mark unread" }
                 button name="do" value="flag" { "Flag" }
+                button name="do" value="unread" { "Mark unread" }
                 button name="do" value="unflag" { "Unflag" }
-                span.together {
-                    select name="to" aria-label="Folder to move to" {
-                        @for entry in self.frame.folders.iter().filter(|entry| entry.name != *self.folder) {
-                            option value=(entry.name.as_str()) { (shown(&entry.name)) }
-                        }
-                    }
-                    button name="do" value="move" { "Move" }
-                }
+                (mover(&self.frame.folders, self.folder))
             }
         }
     }
@@ -134,21 +141,21 @@ impl List<'_> {
         let subject = if row.subject.is_empty() { "(no subject)" } else { row.subject.as_str() };
         let path = match self.is(SpecialUse::Drafts) {
             true => format!("/compose?draft={reference}"),
-            false => message_path(self.folder, reference),
+            false => message_path(self.folder, reference) + &self.place(),
         };
         html! {
             li class=(if flags.has(Flags::SEEN) { "message" } else { "message unread" }) {
                 input type="checkbox" name="m" value=(reference) aria-label={ "Select: " (subject) };
                 a href=(path) {
-                    span.who { @if is_own && !who.is_empty() { "To: " } (who) }
+                    span.who { @if is_own && !who.is_empty() { "To: " } bdi { (who) } }
                     span.what {
                         @if flags.has(Flags::FLAGGED) { span.mark title="flagged" { "★ " } }
                         @if flags.has(Flags::ANSWERED) { span.mark title="answered" { "↩ " } }
-                        span.subject { (subject) }
-                        span.preview { " " (row.preview) }
+                        span.subject dir="auto" { (subject) }
+                        span.preview dir="auto" { (row.preview) }
                     }
                     span.when {
-                        @if row.has_attachment { span.mark title="has attachments" { "file " } }
+                        @if row.has_attachment { (CLIP) " " }
                         time datetime=(row.summary.date.seconds()) title=(date::rfc5322(row.summary.date)) { (when(row.summary.date, now)) }
                     }
                 }
@@ -167,6 +174,21 @@ impl List<'_> {
     }
 }
 
+/// Moves to another folder.
+pub(super) fn mover(folders: &[Entry], here: &FolderName) -> Markup {
+    html! {
+        span.together {
+            select name="to" aria-label="Folder to move to" {
+                option value="" { "Move to…" }
+                @for entry in folders.iter().filter(|entry| entry.name != *here) {
+                    option value=(entry.name.as_str()) { (shown(&entry.name)) }
+                }
+            }
+            button name="do" value="move" { "Move" }
+        }
+    }
+}
+
 /// Today the time, this year the day, else the date.
 pub(super) fn when(time: Time, now: Time) -> String {
     let (day, today) = (date::day(time, None), date::day(now, None));
@@ -180,7 +202,8 @@ pub(super) fn when(time: Time, now: Time) -> String {
     if day.year() == today.year() { format!("{} {month}", day.day()) } else { format!("{} {month} {}", day.day(), day.year()) }
 }
 
-fn rows(view: &View, uids: &[Uid]) -> Result<Vec<Row>, Status> {
+/// What is shown of these messages, in their order.
+pub(super) fn rows(view: &View, uids: &[Uid]) -> Result<Vec<Row>, Status> {
     // Both are the fastest in the order of UIDs.
     let mut ascending = uids.to_vec();
     ascending.sort_unstable();
@@ -285,6 +308,7 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>, folder: &Fol
         },
         "archive" => shift(context, &view, &uids, &special(context, SpecialUse::Archive)?, folder, &back),
         "junk" => shift(context, &view, &uids, &special(context, SpecialUse::Junk)?, folder, &back),
+        "move" if form.get("to").is_none_or(str::is_empty) => Ok(Response::see_other(&with(&back, "told=nowhere"))),
         "move" => {
             let to = FolderName::parse(form.get("to").unwrap_or_default()).map_err(|_| Status::NOT_FOUND)?;
             shift(context, &view, &uids, &to, folder, &back)
@@ -294,7 +318,7 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>, folder: &Fol
 }
 
 /// Where the list goes on after something was done: where it was.
-fn back(request: &Request<'_>, folder: &FolderName) -> String {
+pub(super) fn back(request: &Request<'_>, folder: &FolderName) -> String {
     let keep = |name| request.head.parameter(name).map(|value| format!("{name}={}", escaped(&value)));
     let kept: Vec<String> = ["p", "q"].into_iter().filter_map(keep).collect();
     if kept.is_empty() { folder_path(folder) } else { format!("{}?{}", folder_path(folder), kept.join("&")) }
@@ -351,6 +375,7 @@ fn told(context: &Context<'_>, head: &crate::httpd::Head, folder: &FolderName) -
     let undo = head.parameter("undo").unwrap_or_default();
     match (head.parameter("told").as_deref(), to) {
         (Some("none"), _) => html! { p.told role="status" { "No message was selected." } },
+        (Some("nowhere"), _) => html! { p.told role="status" { "No folder was chosen to move to." } },
         (Some("sent"), _) => html! { p.told role="status" { "The message was sent." } },
         (Some("sent-only"), _) => html! {
             p.told role="status" { "The message was sent. It could not be put among the sent ones: it still is where drafts are." }

@@ -1,12 +1,15 @@
 //! One message: its header, its text, its files.
 
+use super::assets::{ICON, STYLE};
 use super::choice::{self, Choice};
 use super::clean::{Pictures, clean};
 use super::frame::Frame;
-use super::list::value;
+use super::list::{self, value};
+use super::pane::{Around, around};
 use super::proof;
-use super::reference::{Reference, escaped, folder_path, message_path, shown};
+use super::reference::{Reference, escaped, message_path, shown};
 use super::site::{Context, trouble};
+use super::{files, sender, text};
 use crate::httpd::{Request, Response, Status};
 use crate::mail::structure::{Part, Structure};
 use crate::mail::transfer::Decoder;
@@ -19,7 +22,7 @@ use std::io::Read;
 /// Bytes of a text that are shown.
 const MOST_SHOWN: u64 = 1 << 20;
 /// Texts of one message that are shown.
-const MOST_TEXTS: usize = 20;
+pub(super) const MOST_TEXTS: usize = 20;
 /// A line of the header, shown in full.
 const FIELDS: [(&str, &str); 5] = [("From", "From"), ("To", "To"), ("Cc", "Cc"), ("Reply-To", "Reply to"), ("Date", "Date")];
 
@@ -55,11 +58,11 @@ impl<'a> Asked<'a> {
 
     /// A text part as text, as far as it is shown, and whether that is all.
     pub(super) fn text(&self, part: &Part) -> Result<(String, bool), Status> {
-        text(&self.view, self.uid, part)
+        read(&self.view, self.uid, part)
     }
 }
 
-fn text(view: &View, uid: Uid, part: &Part) -> Result<(String, bool), Status> {
+fn read(view: &View, uid: Uid, part: &Part) -> Result<(String, bool), Status> {
     let end = part.body.end.min(part.body.start.saturating_add(MOST_SHOWN));
     let mut bytes = Vec::new();
     view.read_part(uid, part.body.start..end).map_err(trouble)?.read_to_end(&mut bytes).map_err(|_| Status::NOT_FOUND)?;
@@ -73,7 +76,7 @@ fn text(view: &View, uid: Uid, part: &Part) -> Result<(String, bool), Status> {
 pub(super) fn all_text(view: &View, uid: Uid, structure: &Structure) -> String {
     let mut all = String::new();
     for part in structure.parts.iter().filter(|part| part.is_text()).take(MOST_TEXTS) {
-        let Ok((text, _)) = text(view, uid, part) else { continue };
+        let Ok((text, _)) = read(view, uid, part) else { continue };
         all.push('\n');
         if part.is("text", "html") {
             all.push_str(&without_tags(&text).to_lowercase());
@@ -103,44 +106,75 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
         asked.view.mark(&[asked.uid], Change::Add, marks, None).map_err(trouble)?;
     }
     let header = asked.header()?;
-    let as_text = request.head.parameter("view").as_deref() == Some("text");
-    let all_fields = request.head.parameter("view").as_deref() == Some("headers");
-    let remote = request.head.parameter("images").is_some();
+    let view = request.head.parameter("view").unwrap_or_default();
+    let (as_text, all_fields, remote) = (view == "text", view == "headers", request.head.parameter("images").is_some());
     let choice = choice::choose(&asked.structure, !as_text);
-    let subject = words::decode(value(&header, "Subject"));
-    let subject = if subject.trim().is_empty() { "(no subject)" } else { subject.trim() };
+    let subject = subject(value(&header, "Subject"));
     let frame = Frame::of(context, Some(folder))?;
+    let special = frame.folders.iter().find(|entry| entry.name == *folder).and_then(|entry| entry.special);
+    let is_own = matches!(special, Some(SpecialUse::Sent | SpecialUse::Drafts));
+    let Around { pane, steps } = around(&asked, is_own, context.server.clock.now())?;
+    // Where in the list, or among what was found, it was opened.
+    let back = list::back(request, folder);
+    let kept = back.split_once('?').map_or("", |(_, kept)| kept);
+    let here = |more: &str| {
+        [asked.path(), [kept, more].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("&")].join("?")
+    };
+    let also = match (as_text, remote) {
+        (true, _) => "?view=text",
+        (false, true) => "?images=1",
+        (false, false) => "",
+    };
     let inside = html! {
-        article.mail {
-            div.bar {
-                a href=(folder_path(folder)) { "← " (shown(folder)) }
-                (actions(context, &asked, &frame, summary.marks.flags))
-            }
-            h1 { (subject) }
-            (head(&header, all_fields))
-            (proof::line(&header, &context.server.config.hostname))
-            (files(&asked, &choice))
-            (body(&asked, &choice, remote)?)
-            p.quiet.ways {
-                @if choice.has_html && choice.has_plain {
-                    @if as_text { a href=(asked.path()) { "Show with formatting" } } @else { a href={ (asked.path()) "?view=text" } { "Show as plain text" } }
+        div.panes {
+            (pane)
+            article.mail {
+                div.bar {
+                    a href=(back) { "← " (shown(folder)) }
+                    (steps)
+                    (actions(context, &asked, &frame, special, summary.marks.flags, &back))
                 }
-                @if !all_fields { a href={ (asked.path()) "?view=headers" } { "All header fields" } }
-                a href={ (asked.path()) "/source" } { "Source" }
-                a href={ (asked.path()) "/source?download=1" } { "Save" }
-                a href={ "/compose?whole=1&forward=" (escaped(&format!("{}/{}", escaped(folder.as_str()), asked.reference))) } { "Forward as a file" }
+                h1 dir="auto" { (subject) }
+                @for warning in sender::warnings(value(&header, "From")) { p.told role="alert" { (warning) } }
+                (head(&header, all_fields))
+                (proof::line(&header, &context.server.config.hostname))
+                (files::list(&asked, &choice))
+                (body(&asked, &choice, remote, &here("images=1"))?)
+                p.quiet.ways {
+                    @if choice.has_html && choice.has_plain {
+                        @if as_text { a href=(here("")) { "Show with formatting" } } @else { a href=(here("view=text")) { "Show as plain text" } }
+                    }
+                    @if !all_fields { a href=(here("view=headers")) { "All header fields" } }
+                    a href={ (asked.path()) "/print" (also) } { "Print" }
+                    a href={ (asked.path()) "/source" } { "Source" }
+                    a href={ (asked.path()) "/source?download=1" } { "Save" }
+                    a href={ "/compose?whole=1&forward=" (escaped(&format!("{}/{}", escaped(folder.as_str()), asked.reference))) } { "Forward as a file" }
+                }
             }
         }
     };
-    Ok(frame.page(Status::OK, subject, &inside))
+    Ok(frame.page(Status::OK, &subject, &inside))
 }
 
-fn actions(context: &Context<'_>, asked: &Asked<'_>, frame: &Frame<'_>, flags: Flags) -> Markup {
+/// As it is shown.
+pub(super) fn subject(value: &[u8]) -> String {
+    let subject = words::decode(value);
+    if subject.trim().is_empty() { "(no subject)".into() } else { subject.trim().to_owned() }
+}
+
+fn actions(
+    context: &Context<'_>,
+    asked: &Asked<'_>,
+    frame: &Frame<'_>,
+    special: Option<SpecialUse>,
+    flags: Flags,
+    back: &str,
+) -> Markup {
     let compose =
         |how: &str| format!("/compose?{how}={}", escaped(&format!("{}/{}", escaped(asked.folder.as_str()), asked.reference)));
-    let is = |special| frame.folders.iter().any(|entry| entry.name == *asked.folder && entry.special == Some(special));
+    let is = |own| special == Some(own);
     html! {
-        form.actions method="post" action=(folder_path(asked.folder)) {
+        form.actions method="post" action=(back) {
             input type="hidden" name="token" value=(context.visit.form_token());
             input type="hidden" name="m" value=(asked.reference);
             a.button.first href=(compose("reply")) { "Reply" }
@@ -151,19 +185,12 @@ fn actions(context: &Context<'_>, asked: &Asked<'_>, frame: &Frame<'_>, flags: F
             @if !is(SpecialUse::Junk) { button name="do" value="junk" { "Junk" } }
             button name="do" value="unread" { "Mark unread" }
             @if flags.has(Flags::FLAGGED) { button name="do" value="unflag" { "Unflag" } } @else { button name="do" value="flag" { "Flag" } }
-            span.together {
-                select name="to" aria-label="Folder to move to" {
-                    @for entry in frame.folders.iter().filter(|entry| entry.name != *asked.folder) {
-                        option value=(entry.name.as_str()) { (shown(&entry.name)) }
-                    }
-                }
-                button name="do" value="move" { "Move" }
-            }
+            (list::mover(&frame.folders, asked.folder))
         }
     }
 }
 
-fn head(header: &[u8], all: bool) -> Markup {
+pub(super) fn head(header: &[u8], all: bool) -> Markup {
     if all {
         let text = words::raw(header);
         return html! { pre.fields { (text) } };
@@ -178,25 +205,7 @@ fn head(header: &[u8], all: bool) -> Markup {
     }
 }
 
-fn files(asked: &Asked<'_>, choice: &Choice) -> Markup {
-    html! {
-        @if !choice.files.is_empty() {
-            ul.files aria-label="Attachments" {
-                @for &at in &choice.files {
-                    @if let Some(part) = asked.structure.parts.get(at) {
-                        li {
-                            a href=(part_path(asked, at)) { (choice::file_name(part)) }
-                            span.quiet { " " (size(part.body.end - part.body.start)) }
-                            a.quiet href={ (part_path(asked, at)) "?download=1" } { "Save" }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn part_path(asked: &Asked<'_>, part: usize) -> String {
+pub(super) fn part_path(asked: &Asked<'_>, part: usize) -> String {
     let number: Vec<String> = asked.structure.number(part).iter().map(u32::to_string).collect();
     format!("{}/part/{}", asked.path(), number.join("."))
 }
@@ -210,11 +219,15 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-fn body(asked: &Asked<'_>, choice: &Choice, remote: bool) -> Result<Markup, Status> {
+fn body(asked: &Asked<'_>, choice: &Choice, remote: bool, with_pictures: &str) -> Result<Markup, Status> {
     let mut shown = Vec::new();
     for &at in choice.texts.iter().take(MOST_TEXTS) {
         let Some(part) = asked.structure.parts.get(at) else { continue };
-        shown.push(if part.is("text", "html") { framed(asked, at, part, remote)? } else { plain_text(asked, part)? });
+        shown.push(if part.is("text", "html") {
+            framed(asked, at, part, remote, with_pictures)?
+        } else {
+            plain_text(asked, part)?
+        });
     }
     Ok(html! {
         @if shown.is_empty() { p.empty { "This message has no text." } }
@@ -225,25 +238,25 @@ fn body(asked: &Asked<'_>, choice: &Choice, remote: bool) -> Result<Markup, Stat
 fn plain_text(asked: &Asked<'_>, part: &Part) -> Result<Markup, Status> {
     let (text, whole) = asked.text(part)?;
     Ok(html! {
-        div.text dir="auto" { (linked(text.trim_end())) }
+        div.text dir="auto" { (text::shown(text.trim_end(), true)) }
         @if !whole { p.told { "The rest is too long to be shown: see the source." } }
     })
 }
 
 /// A frame of its own for what a stranger made; the text itself, where that can't be.
-fn framed(asked: &Asked<'_>, at: usize, part: &Part, remote: bool) -> Result<Markup, Status> {
+fn framed(asked: &Asked<'_>, at: usize, part: &Part, remote: bool, with_pictures: &str) -> Result<Markup, Status> {
     let (text, whole) = asked.text(part)?;
     let Some(cleaned) = clean(&text, &Pictures { parts: pictures(asked), remote }).filter(|_| whole) else {
         return Ok(html! {
             p.told { "The formatting of this message is too big or too deep to be shown; this is its text." }
-            div.text dir="auto" { (linked(without_tags(&text).trim())) }
+            div.text dir="auto" { (text::shown(without_tags(&text).trim(), true)) }
         });
     };
     let number: Vec<String> = asked.structure.number(at).iter().map(u32::to_string).collect();
     let images = if remote { "&images=1" } else { "" };
     Ok(html! {
         @if cleaned.left_out {
-            p.told { "Pictures from elsewhere are not shown; to load them would tell the sender that you read this. " a href={ (asked.path()) "?images=1" } { "Show pictures" } }
+            p.told { "Pictures from elsewhere are not shown; to load them would tell the sender that you read this. " a href=(with_pictures) { "Show pictures" } }
         }
         iframe.html title="The message" sandbox="allow-same-origin allow-popups allow-popups-to-escape-sandbox"
             src={ (asked.path()) "/html?part=" (number.join(".")) (images) } {}
@@ -251,7 +264,7 @@ fn framed(asked: &Asked<'_>, at: usize, part: &Part, remote: bool) -> Result<Mar
 }
 
 /// Where the pictures are that the text shows, by their ids.
-fn pictures(asked: &Asked<'_>) -> HashMap<String, String> {
+pub(super) fn pictures(asked: &Asked<'_>) -> HashMap<String, String> {
     let parts = asked.structure.parts.iter().enumerate().filter(|(_, part)| part.is_type("image"));
     parts
         .filter_map(|(at, part)| {
@@ -274,53 +287,29 @@ pub(super) fn html(context: &Context<'_>, request: &Request<'_>, folder: &Folder
         html {
             head {
                 meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="referrer" content="no-referrer";
-                link rel="stylesheet" href={ "/assets/" (*super::assets::STYLE_NAME) };
+                title { "The message" }
+                link rel="stylesheet" href=(STYLE.path());
+                link rel="icon" href=(ICON.path());
             }
             body.foreign { (PreEscaped(cleaned.html)) }
         }
     };
+    Ok(Response::html(Status::OK, page.into_string()).with("Content-Security-Policy", &foreign_policy(remote)))
+}
+
+/// What a page may do that has in it what strangers wrote.
+pub(super) fn foreign_policy(remote: bool) -> String {
     let images = if remote { "'self' https: http:" } else { "'self'" };
-    let policy = format!(
+    format!(
         "default-src 'none'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src {images}; frame-ancestors 'self'; base-uri 'none'; \
          form-action 'none'; sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox"
-    );
-    Ok(Response::html(Status::OK, page.into_string()).with("Content-Security-Policy", &policy))
+    )
 }
 
 /// A part by its number, `1.2`.
 pub(super) fn find_part<'a>(structure: &'a Structure, number: &str) -> Option<&'a Part> {
     let number: Option<Vec<u32>> = number.split('.').map(|digits| digits.parse().ok()).collect();
     structure.part(&number?).and_then(|at| structure.parts.get(at))
-}
-
-/// Plain text with its links to follow, and its quoted lines set off.
-fn linked(text: &str) -> Markup {
-    html! {
-        @for line in text.split('\n') {
-            @let line = line.trim_end_matches('\r');
-            @if line.starts_with('>') { span.quoted { (with_links(line)) } } @else { (with_links(line)) }
-            "\n"
-        }
-    }
-}
-
-fn with_links(line: &str) -> Markup {
-    let mut pieces = Vec::new();
-    let mut rest = line;
-    while let Some(at) = ["https://", "http://"].iter().filter_map(|scheme| rest.find(scheme)).min() {
-        let (before, from) = rest.split_at(at);
-        let end = from.find(|char: char| char.is_whitespace() || matches!(char, '<' | '>' | '"')).unwrap_or(from.len());
-        let (link, _) = from.split_at(end);
-        let link = link.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '\'']);
-        pieces.push((before, link));
-        rest = from.get(link.len()..).unwrap_or_default();
-    }
-    html! {
-        @for (before, link) in pieces {
-            (before)
-            a href=(link) target="_blank" rel="noopener noreferrer nofollow" { (link) }
-        }
-        (rest)
-    }
 }

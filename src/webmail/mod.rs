@@ -3,10 +3,11 @@
 //! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does and hands in letters as submission
 //! does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged
 //! in; `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
-//! `part`, `compose` with `prefill` and `sending`, `folders`, `settings` with `profile`, `sessions`, `events` (what happens, as it
-//! happens), `autoconfig` (for mail programs), `unsubscribe` (for members of mailing lists). What they need is pure: `choice` (which part of
-//! a message is shown), `clean` (HTML that strangers wrote), `outgoing` (a message as it is written), `upload` (a form with files),
-//! `query` (what is searched for), `proof` (who stands behind a message), `reference`.
+//! with `pane` and `files`, `print`, `part`, `compose` with `prefill` and `sending`, `folders`, `settings` with `profile`,
+//! `sessions`, `events` (what happens, as it happens), `autoconfig` (for mail programs), `unsubscribe` (for members of mailing
+//! lists). What they need is pure: `choice` (which part of a message is shown), `clean` (HTML that strangers wrote), `outgoing` (a
+//! message as it is written), `upload` (a form with files), `query` (what is searched for), `proof` (who stands behind a message),
+//! `sender` (who pretends to be another), `text` (plain text as it is shown), `reference`.
 //!
 //! A message is named by its folder, the folder's UIDVALIDITY and its UID: so no link or button, however old, is about another
 //! message. What changes something is a POST with the visit's form token, and its cookie never comes from another site.
@@ -17,22 +18,27 @@ mod choice;
 mod clean;
 mod compose;
 mod events;
+mod files;
 mod folders;
 mod frame;
 mod list;
 mod login;
 mod message;
 mod outgoing;
+mod pane;
 mod part;
 mod prefill;
+mod print;
 mod profile;
 mod proof;
 mod query;
 mod reference;
+mod sender;
 mod sending;
 mod sessions;
 mod settings;
 mod site;
+mod text;
 mod unsubscribe;
 mod upload;
 mod visit;

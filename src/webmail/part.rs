@@ -18,8 +18,17 @@ const SHOWN: [(&str, &str); 6] =
 const FOR_GOOD: &str = "private, max-age=31536000, immutable";
 /// Whatever it is, it runs nothing.
 const POLICY: &str = "default-src 'none'; sandbox";
+/// A browser lays a picture out with styles of its own.
+const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+/// And its viewer of PDF is not let into a sandbox.
+const PDF_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'none'";
 /// Bytes read at a time.
 const PIECE: usize = 32 << 10;
+
+/// Is it a picture that a browser shows?
+pub(super) fn is_picture(part: &Part) -> bool {
+    SHOWN.iter().any(|(media, subtype)| *media == "image" && part.is(media, subtype))
+}
 
 /// A part, decoded.
 pub(super) fn get(
@@ -35,6 +44,11 @@ pub(super) fn get(
         SHOWN.iter().find(|(media, subtype)| part.is(media, subtype)).filter(|_| request.head.parameter("download").is_none());
     let kind = shown.map_or("application/octet-stream".to_owned(), |(media, subtype)| format!("{media}/{subtype}"));
     let how = if shown.is_some() { "inline" } else { "attachment" };
+    let policy = match shown {
+        Some(("image", _)) => PICTURE_POLICY,
+        Some(_) => PDF_POLICY,
+        None => POLICY,
+    };
     let range = part.body.clone();
     let length = copy(&asked.view, asked.uid, &part, range.clone(), &mut io::sink()).map_err(|_| Status::NOT_FOUND)?;
     let tag = format!("\"{}-{number}\"", asked.reference);
@@ -43,7 +57,7 @@ pub(super) fn get(
     Ok(Response::new(Status::OK, body)
         .with("Content-Type", &kind)
         .with("Content-Disposition", &disposition(how, &name))
-        .with("Content-Security-Policy", POLICY)
+        .with("Content-Security-Policy", policy)
         .with("Cache-Control", FOR_GOOD)
         .with("Accept-Ranges", "bytes")
         .with("ETag", &tag))

@@ -17,6 +17,9 @@ const MOST_REFERENCES: usize = 20;
 /// Texts of a message that are quoted.
 const MOST_TEXTS: usize = 20;
 
+/// What stands above the text of a message that is forwarded.
+pub(super) const FORWARDED: &str = "---------- Forwarded message ----------";
+
 /// The form as it is shown.
 #[derive(Debug, Default)]
 pub(super) struct Prefill {
@@ -162,7 +165,7 @@ pub(super) fn forward(asked: &Asked<'_>, source: &Source, whole: bool) -> Result
         prefill.files.push(Kept { source: Source { part: None, ..source.clone() }, name, size });
         return Ok(prefill);
     }
-    let mut text = "\n\n---------- Forwarded message ----------\n".to_owned();
+    let mut text = format!("\n\n{FORWARDED}\n");
     for name in ["From", "Date", "Subject", "To", "Cc"] {
         let line = words::decode(value(&header, name));
         if !line.trim().is_empty() {

@@ -2,7 +2,8 @@
 
 use super::visit::Visit;
 use super::{
-    Server, assets, autoconfig, compose, events, folders, frame, list, login, message, part, sessions, settings, unsubscribe,
+    Server, assets, autoconfig, compose, events, folders, frame, list, login, message, part, print, sessions, settings,
+    unsubscribe,
 };
 use crate::delivery::FileError;
 use crate::host::Account;
@@ -127,6 +128,7 @@ impl Desk<'_> {
             (["m", folder], true) => list::act(&context, request, &name(folder)?),
             (["m", folder, id], false) => message::page(&context, request, &name(folder)?, id),
             (["m", folder, id, "html"], false) => message::html(&context, request, &name(folder)?, id),
+            (["m", folder, id, "print"], false) => print::page(&context, request, &name(folder)?, id),
             (["m", folder, id, "source"], false) => part::source(&context, request, &name(folder)?, id),
             (["m", folder, id, "part", number], false) => part::get(&context, request, &name(folder)?, id, number),
             (["compose"], false) => compose::page(&context, request),

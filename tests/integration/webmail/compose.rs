@@ -10,6 +10,7 @@ crate::tests![
     messages_are_forwarded_in_two_ways,
     what_cannot_be_sent_stays_a_draft,
     nothing_is_sent_or_lost_by_two_windows,
+    a_file_that_was_forgotten_is_asked_for,
     forms_forge_nothing,
     a_user_sends_no_more_than_he_may,
 ];
@@ -56,7 +57,7 @@ fn a_message_is_written_and_sent() {
     // The blind copy came, and a copy that tells of it is among the sent ones; no draft is left.
     assert_eq!(mail(&daemon, "alice").len(), 1);
     let sent = alice.get("/m/Sent");
-    sent.shows("To: Bob Berg").lacks("class=\"message unread\"");
+    sent.shows("To: <bdi>Bob Berg</bdi>").lacks("class=\"message unread\"");
     alice.get(&format!("{}?view=headers", sent.link("grün"))).shows("Bcc: alice@here.test");
     alice.get("/m/Drafts").shows("There is no mail here.");
     assert!(!daemon.imap("alice").ok("STATUS Sent (MESSAGES UNSEEN)").unwrap().join("").contains("MESSAGES 0"));
@@ -229,6 +230,24 @@ fn nothing_is_sent_or_lost_by_two_windows() {
     let list = alice.get("/m/Drafts");
     assert_eq!(list.messages().len(), 3);
     list.shows("of the first window").shows("of the second window");
+}
+
+fn a_file_that_was_forgotten_is_asked_for() {
+    let daemon = Setup::default().start();
+    let mut alice = Browser::of(&daemon, "alice");
+    let form = alice.get("/compose");
+    let page = alice.write(&form, "send", &[("to", "bob"), ("text", "The tables are attached.")], &[]);
+    page.shows("there is no file");
+    assert_eq!((mail(&daemon, "bob").len(), value(&page, "text")), (0, "The tables are attached.\n".into()));
+    // With a file, or when it is said once more, it goes; and what others wrote asks for nothing.
+    alice.write(&page, "send", &[], &[]).shows("The message was sent.");
+    let words = [("to", "bob"), ("text", "see the attachment")];
+    let form = alice.get("/compose");
+    alice.write(&form, "send", &words, &[("a.txt", "text/plain", b"a")]).shows("The message was sent.");
+    let form = alice.get("/compose");
+    let quoted = [("to", "bob"), ("text", "no\n> see the attachment\n---------- Forwarded message ----------\nattached\n")];
+    alice.write(&form, "send", &quoted, &[]).shows("The message was sent.");
+    assert_eq!(mail(&daemon, "bob").len(), 3);
 }
 
 fn forms_forge_nothing() {

@@ -1,4 +1,4 @@
-//! Webmail over plain HTTP, as a browser without JavaScript speaks it.
+//! Webmail over plain HTTP, as a browser without JavaScript speaks it; and in a real one.
 
 mod access;
 mod attacks;
@@ -9,6 +9,7 @@ mod events;
 mod folders;
 mod hostile;
 mod pages;
+mod parts;
 mod settings;
 
 use crate::runner::Test;
@@ -23,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         folders::tests(),
         hostile::tests(),
         pages::tests(),
+        parts::tests(),
         settings::tests(),
     ]
     .into_iter()

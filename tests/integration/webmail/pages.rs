@@ -30,7 +30,7 @@ fn mail_is_listed_and_read() {
     let page = alice.get(&path);
     page.shows("Jörg &lt;j@sender.test&gt;").shows("Sat, 21 Nov 2026").lacks("<script");
     page.shows("<a href=\"https://web.test/?a=1&amp;b=2\" target=\"_blank\" rel=\"noopener noreferrer nofollow\">");
-    page.shows("<span class=\"quoted\">&gt; quoted</span>").shows("&lt;script&gt;");
+    page.shows("<span class=\"quoted\">&gt; quoted\n</span>").shows("&lt;script&gt;");
     // It has been read, here and for everybody.
     alice.get("/m/INBOX").shows("(1) Inbox");
     let flags = daemon.imap("alice").ok("SELECT INBOX").and_then(|_| daemon.imap("alice").ok("STATUS INBOX (UNSEEN)")).unwrap();
@@ -121,7 +121,7 @@ fn mail_is_searched() {
         page.shows("name=\"q\"");
         ["lunch on friday", "minutes", "html"]
             .into_iter()
-            .filter(|subject| page.text().contains(&format!("\"subject\">{subject}<")))
+            .filter(|subject| page.text().contains(&format!("class=\"subject\" dir=\"auto\">{subject}<")))
             .map(str::to_owned)
             .collect()
     };
