@@ -52,6 +52,7 @@ bench: toolchain
 	tests/deps.sh --peers
 	$(CARGO) build --release --locked
 	tests/bench/run.sh
+	tests/bench/webmail_bench.py $(BUILT)
 
 # Hours of kill -9, of odd input, and of mail programs at one mailbox; these say how long.
 ROUNDS         = 2000

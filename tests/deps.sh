@@ -1,8 +1,8 @@
 #!/bin/sh
 # Fetches what the tests need; quick when everything is there.
 #
-#   tests/deps.sh             programs for `make check`: client tools, a DNS server, mandoc, fail2ban's filters
-#   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix and other servers, mail programs, a browser, strace
+#   tests/deps.sh             programs for `make check`: client tools, a DNS server, a browser, mandoc, fail2ban's filters
+#   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix and other servers, mail programs, strace
 #   tests/deps.sh --system    and for `make check-system`: debootstrap, lintian
 #
 # Client tools are installed when this runs as root, else they are unpacked beside the
@@ -22,8 +22,10 @@ note() { printf 'deps: %s\n' "$*"; }
 
 # program:package, for what `make check` runs.
 tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 openssl:openssl mandoc:mandoc'
+# It finds its files only where it is installed.
+browser='chromium:chromium chromedriver:chromium-driver'
 # What only the peers and the benchmarks need.
-peer_tools='strace:strace chromium:chromium chromedriver:chromium-driver opendkim-testmsg:opendkim-tools'
+peer_tools='strace:strace opendkim-testmsg:opendkim-tools'
 # Modules for the system's python3.
 peer_modules='spf:python3-spf dkim:python3-dkim nacl:python3-nacl authheaders:python3-authheaders authres:python3-authres'
 servers='postfix dovecot-core dovecot-pop3d dovecot-imapd'
@@ -120,6 +122,7 @@ fetch_unpacked() { # name packages...
 }
 
 fetch_tools "$tools"
+if [ "$(id -u)" = 0 ]; then fetch_tools "$browser"; else tell_missing "$browser"; fi
 fetch_unpacked fail2ban fail2ban
 if [ "${1-}" = --system ]; then
     fetch_tools "$system_tools"

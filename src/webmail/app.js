@@ -279,11 +279,6 @@ const writing = () => {
   form.addEventListener("submit", async (event) => {
     clearTimeout(timer);
     timer = 0;
-    const word = event.submitter?.value;
-    if (word === "send" && !ready && forgot() && !confirm("The text speaks of an attachment, and there is none. Send it all the same?")) {
-      event.preventDefault();
-      return;
-    }
     if (saving && !ready) {
       event.preventDefault();
       await saving;
@@ -291,10 +286,6 @@ const writing = () => {
       form.requestSubmit(event.submitter);
     }
   });
-  const forgot = () => {
-    const own = field("text").value.split("\n").filter((line) => !line.startsWith(">")).join("\n");
-    return /\b(attach(ed|ment)|enclosed|im anhang|anbei|ci-joint|adjunto)\b/i.test(own) && !one("input[name=keep]:checked", form) && field("file").files.length === 0;
-  };
 
   // Files: uploaded when they are chosen or dropped.
   const upload = async (files) => {

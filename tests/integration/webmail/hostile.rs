@@ -6,46 +6,11 @@ use std::time::{Duration, Instant};
 
 crate::tests![nothing_of_a_hostile_message_is_alive, huge_and_deep_messages_are_shown_as_text, odd_messages_have_pages];
 
-/// What was used against other webmail programs (CVE-2023-5631, CVE-2024-37383, CVE-2024-42008, CVE-2024-42009, CVE-2025-68461), and
-/// what the cleaner has to know.
-const HOSTILE: [&str; 36] = [
-    "<script>alert(1)</script>",
-    "<scr<script>ipt>alert(1)</scr</script>ipt>",
-    "<img src=x onerror=alert(1)>",
-    "<img src=\"x\"\r\n/onerror=alert(1)>",
-    "<body onload=alert(1) background=\"javascript:alert(1)\" bgcolor=red>",
-    "<a href=\"javascript:alert(1)\">x</a>",
-    "<a href=\"&#106;avascript:alert(1)\">x</a>",
-    "<a href=\"java&Tab;script:alert(1)\">x</a>",
-    "<a href=\"\u{1}javascript:alert(1)\">x</a>",
-    "<a href=\"data:text/html,%3Cscript%3Ealert(1)%3C/script%3E\">x</a>",
-    "<a href=\"vbscript:alert(1)\">x</a>",
-    "<svg><use href=\"data:image/svg+xml;base64,PHN2Zz4=#x\"/></svg>",
-    "<svg id=x xmlns=\"http://www.w3.org/2000/svg\"> <use href=\"data:image/s vg+xml;base64,PHN2Zz4=#x\" /></svg>",
-    "<svg><animate attributeName=\"href \" values=\"javascript:alert(1)\"/><a><text>x</text></a></svg>",
-    "<svg><style><img src=x onerror=alert(1)></style></svg>",
-    "<math><mtext><table><mglyph><style><!--</style><img title=\"--&gt;&lt;img src=1 onerror=alert(1)&gt;\">",
-    "<math href=\"javascript:alert(1)\">x</math>",
-    "<form><math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
-    "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">",
-    "<template><script>alert(1)</script></template>",
-    "<iframe src=\"javascript:alert(1)\"></iframe><iframe srcdoc=\"<script>alert(1)</script>\"></iframe>",
-    "<object data=\"javascript:alert(1)\"></object><embed src=\"javascript:alert(1)\">",
-    "<form action=\"https://evil.test\"><input name=password autofocus onfocus=alert(1)><button formaction=\"javascript:alert(1)\">",
-    "<meta http-equiv=refresh content=\"0;url=https://evil.test\"><base href=\"https://evil.test/\">",
-    "<link rel=stylesheet href=\"https://evil.test/x.css\"><style>@import url(https://evil.test/x.css); * { display: none }</style>",
-    "<div style=\"background: url(https://evil.test/x.png)\">x</div>",
-    "<div style=\"background-image: image-set('https://evil.test/x.png' 1x)\">x</div>",
-    "<div style=\"width: expression(alert(1))\">x</div>",
-    "<div style=\"position: fixed; top: 0; left: 0; z-index: 9999\">x</div>",
-    "<div style=\"behavior: url(#x); -moz-binding: url(//evil.test)\">x</div>",
-    "<video src=\"https://evil.test/x\" onerror=alert(1)></video><audio src=https://evil.test/x></audio>",
-    "<img srcset=\"https://evil.test/x.png 1x\" src=\"https://evil.test/y.png\"><picture><source srcset=https://evil.test/z></picture>",
-    "<table background=\"https://evil.test/x.png\"><tr><td background=\"https://evil.test/y.png\">x</table>",
-    "<a ping=\"https://evil.test/ping\" href=\"https://good.test\">x</a>",
-    "<details ontoggle=alert(1) open>x</details><marquee onstart=alert(1)>x</marquee><select autofocus onfocus=alert(1)>",
-    "<img src=\"cid:x\" usemap=#m><map name=m><area href=\"javascript:alert(1)\"></map><xss id=x tabindex=1 onfocus=alert(1)>",
-];
+/// What was used against other webmail programs, and what the cleaner has to know.
+fn hostile() -> Vec<&'static str> {
+    let pieces = include_str!("../../webmail/hostile.txt").split("\n\n").map(|piece| piece.trim_matches('\n'));
+    pieces.filter(|piece| !piece.is_empty() && !piece.starts_with("# ")).collect()
+}
 
 fn mail(kind: &str, body: &str) -> Vec<u8> {
     format!("From: evil@evil.test\r\nSubject: watch out\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n\r\n{body}\r\n")
@@ -55,13 +20,13 @@ fn mail(kind: &str, body: &str) -> Vec<u8> {
 fn nothing_of_a_hostile_message_is_alive() {
     let daemon = Setup::default().start();
     let mut smtp = daemon.smtp();
-    for (at, html) in HOSTILE.iter().enumerate() {
+    for (at, html) in hostile().into_iter().enumerate() {
         let message = mail("text/html; charset=utf-8", &format!("<p>begins {at}</p>{html}<p>ends</p>"));
         smtp.send("evil@evil.test", &["alice@here.test"], &message).unwrap();
     }
     let mut alice = Browser::of(&daemon, "alice");
     let names: Vec<String> = alice.get("/m/INBOX").messages().into_iter().rev().collect();
-    assert_eq!(names.len(), HOSTILE.len());
+    assert_eq!(names.len(), hostile().len());
     for (at, name) in names.iter().enumerate() {
         let page = alice.get(&format!("/m/INBOX/{name}"));
         page.shows("watch out").lacks("alert(1)");

@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod autoconfig;
 pub mod browser;
+mod chromium;
 mod compose;
 mod events;
 mod folders;
@@ -16,6 +17,7 @@ use crate::runner::Test;
 
 pub fn tests() -> Vec<Test> {
     [
+        chromium::tests(),
         access::tests(),
         attacks::tests(),
         autoconfig::tests(),
