@@ -330,7 +330,7 @@ trust_interop() {
     needs dnsmasq
     /usr/bin/python3 -c 'import spf, dkim, authheaders, authres, nacl, cryptography' 2> /dev/null ||
         { echo "  no python3-spf, -dkim, -authheaders, -authres here (tests/deps.sh --peers)"; exit 77; }
-    local at=127.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1)).$((RANDOM % 250 + 1)) proxied submission count=${PILLARBOX_TRUST_MESSAGES:-3000}
+    local at=127.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1)).$((RANDOM % 250 + 1)) proxied submission count=${PILLARBOX_TRUST_MESSAGES:-2000}
     "$peers/trust.py" zone "$dir/zone"
     chown -R vmail: "$dir/zone"
     dnsmasq --no-daemon --conf-file="$dir/zone/dnsmasq.conf" --listen-address="$at" > "$dir/dnsmasq.log" 2>&1 &
