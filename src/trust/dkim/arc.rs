@@ -4,12 +4,14 @@
 
 use super::canon::{BodyHash, Canon};
 use super::fields::Header;
+use super::key::Key;
 use super::sign::{SigningKey, signed_field};
 use super::signature::{Signature, without_signature};
-use super::{canon, check_signature};
+use super::{canon, check_signature, key};
 use crate::trust::Dns;
 use crate::trust::tags::Tags;
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 /// Sets of one message (RFC 8617 §4.2.1).
@@ -142,16 +144,23 @@ impl Chain {
         if hash.digest != self.message.body_hash || self.message.length.is_some_and(|length| length != hash.total) {
             return Err("body changed".into());
         }
-        let keys: HashSet<_> = self.sets.iter().map(|set| (&set.seal.domain, &set.seal.selector)).collect();
-        if keys.len() >= MOST_KEYS {
+        let names: HashSet<_> = self.sets.iter().map(|set| (&set.seal.domain, &set.seal.selector)).collect();
+        if names.len() >= MOST_KEYS {
             return Err("too many keys".into());
         }
+        // Each is asked for once, whether DNS lets it be remembered or not.
+        let mut keys: HashMap<(String, String), Key> = HashMap::new();
+        let mut verify =
+            |signature: &Signature, signed: &[u8]| match keys.entry((signature.domain.clone(), signature.selector.clone())) {
+                Entry::Occupied(known) => check_signature(signature, signed, known.get()),
+                Entry::Vacant(new) => check_signature(signature, signed, new.insert(key(signature, dns)?)),
+            };
         let last = self.sets.last().ok_or("no set")?;
         let told = |what: String| move |(_, why): (_, String)| format!("{what}: {why}");
-        check_signature(&self.message, &self.message.signed(header, last.numbers[1]), dns).map_err(told("message".into()))?;
+        verify(&self.message, &self.message.signed(header, last.numbers[1])).map_err(told("message".into()))?;
         for (at, set) in self.sets.iter().enumerate().rev() {
             let before: Vec<[usize; 3]> = self.sets.iter().take(at).map(|set| set.numbers).collect();
-            check_signature(&set.seal, &sealed(header, &before, set.numbers), dns).map_err(told(format!("seal {}", at + 1)))?;
+            verify(&set.seal, &sealed(header, &before, set.numbers)).map_err(told(format!("seal {}", at + 1)))?;
         }
         Ok(())
     }

@@ -160,7 +160,7 @@ fn judge(
     if hash.digest != signature.body_hash {
         return not(DkimResult::Fail, "body changed");
     }
-    check_signature(signature, &signed(), dns)?;
+    check_signature(signature, &signed(), &key(signature, dns)?)?;
     // Anybody can put anything behind what is signed (RFC 6376 §8.2).
     if signature.length.is_some_and(|length| length < hash.total) {
         return not(DkimResult::Policy, "only part of the body is signed");
@@ -169,8 +169,7 @@ fn judge(
 }
 
 /// Is it that of its key, over this?
-fn check_signature(signature: &Signature, signed: &[u8], dns: &dyn Dns) -> Result<(), (DkimResult, String)> {
-    let key = key(signature, dns)?;
+fn check_signature(signature: &Signature, signed: &[u8], key: &Key) -> Result<(), (DkimResult, String)> {
     match key.suits(signature) {
         Err(wrong) => Err((DkimResult::PermError, wrong.to_owned())),
         Ok(()) if !key.verifies(signed, &signature.signature) => Err((DkimResult::Fail, "bad signature".to_owned())),

@@ -131,6 +131,7 @@ fn long_chains_are_bounded() {
         header = pass_on("c.test", &header, BODY, chain).unwrap();
     }
     assert_eq!(verify(&header, BODY, &zone).unwrap().result, ArcResult::Pass);
+    assert_eq!(zone.asked.borrow().len(), 1);
     assert_eq!(pass_on("c.test", &header, BODY, Some(ArcResult::Pass)), None);
     let set = &header[..header[1..].find("ARC-Seal").unwrap() + 1];
     let more = set.replace("i=50", "i=51") + &header;
