@@ -2,31 +2,13 @@
 //! for its lock; time is that of the clock that never jumps. A restart forgets it.
 
 use crate::config::schema::Submission;
+use crate::sys::window::Window;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A span of time and the recipients in it. It begins with the first one.
-#[derive(Copy, Clone, Debug, Default)]
-struct Window {
-    begun: Duration,
-    count: u64,
-}
-
-impl Window {
-    /// As it is now.
-    fn at(self, now: Duration, span: Duration) -> Window {
-        if self.count == 0 || now.saturating_sub(self.begun) >= span { Window { begun: now, count: 0 } } else { self }
-    }
-
-    /// With one recipient more, if that is not too much; a limit of zero is none.
-    fn one_more(self, most: u64) -> Option<Window> {
-        (most == 0 || self.count < most).then_some(Window { count: self.count + 1, ..self })
-    }
-}
 
 /// Of all users.
 #[derive(Debug, Default)]

@@ -14,7 +14,9 @@ pub mod listing;
 pub mod sandbox;
 #[cfg(test)]
 pub mod sim;
+pub mod table;
 pub mod unix;
+pub mod window;
 
 pub use clock::{Clock, SystemClock, Time};
 pub use disk::{Disk, File, Lock, Open, RealDisk, Stat};

@@ -1,4 +1,4 @@
-//! Policies as they are kept over a restart: a file, a line for each domain, replaced as a whole.
+//! Policies as they are kept over a restart, a line for each domain ([`table`]).
 //!
 //! ```text
 //! pillarbox-mta-sts 1
@@ -9,12 +9,10 @@
 //! it holds, its mode, and the names of its hosts.
 
 use super::policy::{Mode, Policy};
-use crate::sys::Time;
+use crate::sys::{Time, table};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::DirBuilderExt;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,20 +40,7 @@ pub(super) type All = HashMap<String, Kept>;
 
 /// What the file has; nothing if it is not there. Lines that can't be read are passed over: their policies are fetched again.
 pub(super) fn load(path: &Path) -> All {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return All::new(),
-        Err(error) => {
-            log::warn!("event=sts-unread file={} reason=\"{error}\"", path.display());
-            return All::new();
-        }
-    };
-    let mut lines = text.lines();
-    if lines.next() != Some(HEAD) {
-        log::warn!("event=sts-unread file={} reason=\"another version\"", path.display());
-        return All::new();
-    }
-    lines.filter_map(read).collect()
+    table::load(path, HEAD).lines().filter_map(read).collect()
 }
 
 fn read(line: &str) -> Option<(String, Kept)> {
@@ -69,28 +54,22 @@ fn read(line: &str) -> Option<(String, Kept)> {
     Some((domain, Kept { id, fetched: time(fetched), used: time(used), policy }))
 }
 
-/// The file's text.
-pub(super) fn text(all: &All) -> String {
-    let mut text = format!("{HEAD}\n");
+/// The file's lines.
+pub(super) fn lines(all: &All) -> String {
+    let mut lines = String::new();
     for (domain, Kept { id, fetched, used, policy }) in all {
         let (fetched, used, max_age) = (fetched.seconds(), used.seconds(), policy.max_age.as_secs());
         // Writing to a String does not fail.
-        let _ = write!(text, "{domain} {id} {fetched} {used} {max_age} {}", policy.mode.name());
-        policy.mx.iter().for_each(|name| text.extend([" ", name.as_str()]));
-        text.push('\n');
+        let _ = write!(lines, "{domain} {id} {fetched} {used} {max_age} {}", policy.mode.name());
+        policy.mx.iter().for_each(|name| lines.extend([" ", name.as_str()]));
+        lines.push('\n');
     }
-    text
+    lines
 }
 
-/// Replaces the file in one act.
-pub(super) fn save(path: &Path, text: &str) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().sync_all()?;
-    new.persist(path).map_err(|error| error.error)?;
-    fs::File::open(dir)?.sync_all()
+/// Puts them there.
+pub(super) fn save(path: &Path, lines: &str) -> io::Result<()> {
+    table::save(path, HEAD, lines)
 }
 
 #[cfg(test)]
@@ -111,15 +90,12 @@ mod tests {
             ("a.test".to_owned(), kept("1", Mode::Enforce, &["mx.a.test", "*.b.test"])),
             ("c.test".to_owned(), kept("2", Mode::None, &[])),
         ]);
-        for _ in 0..2 {
-            save(&path, &text(&all)).unwrap();
-            assert_eq!(load(&path), all);
-        }
-        assert_eq!(fs::read_dir(dir.path().join("mta-sts")).unwrap().count(), 1);
+        save(&path, &lines(&all)).unwrap();
+        assert_eq!(load(&path), all);
         // What can't be read costs nothing but itself.
-        fs::write(&path, text(&all).replace("mx.a.test", "mx.a.test\nx y z\nz.test 1 2")).unwrap();
+        save(&path, &lines(&all).replace("mx.a.test", "mx.a.test\nx y z\nz.test 1 2")).unwrap();
         assert_eq!(load(&path).len(), 2);
-        fs::write(&path, text(&all).replace("sts 1", "sts 2")).unwrap();
+        std::fs::write(&path, format!("pillarbox-mta-sts 2\n{}", lines(&all))).unwrap();
         assert_eq!(load(&path), All::new());
     }
 

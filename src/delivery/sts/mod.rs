@@ -257,9 +257,9 @@ impl Policies {
         if std::mem::take(&mut known.unsaved) == 0 {
             return;
         }
-        let text = kept::text(&known.kept);
+        let lines = kept::lines(&known.kept);
         drop(known);
-        if let Err(error) = kept::save(&self.path, &text) {
+        if let Err(error) = kept::save(&self.path, &lines) {
             log::error!("event=sts-unsaved file={} reason=\"{error}\"", self.path.display());
         }
     }
@@ -296,7 +296,7 @@ mod tests {
             (domain.to_owned(), Kept { id: "1".into(), fetched: now - days(fetched), used: now - days(used), policy })
         };
         let path = dir.join("policies");
-        kept::save(&path, &kept::text(&all.iter().map(kept).collect())).unwrap();
+        kept::save(&path, &kept::lines(&all.iter().map(kept).collect())).unwrap();
         let clock = Arc::new(ManualClock::at(now));
         let resolver = Arc::new(Resolver::new(clock.clone(), &["127.0.0.1:9".parse().unwrap()]));
         (clock.clone(), Policies::new(clock, resolver, path))

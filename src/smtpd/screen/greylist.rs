@@ -1,7 +1,7 @@
 //! Greylisting (RFC 6647): who was never here before is asked to come again. Hosts that send mail do; what sends only junk seldom
 //! does. It learns: a network that came again is known, and waits for nothing, as long as it brings mail now and then.
 //!
-//! What is learned is kept over a restart, in a file that is replaced as a whole:
+//! What is learned is kept over a restart ([`table`]):
 //!
 //! ```text
 //! pillarbox-greylist 1
@@ -13,14 +13,12 @@
 
 use super::{Stranger, network_of};
 use crate::mail::Address;
-use crate::sys::Time;
+use crate::sys::{Time, table};
 use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::hash::Hash;
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::DirBuilderExt;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,26 +73,12 @@ impl Greylist {
 
     /// What the file has; nothing if it is not there. A line that can't be read is passed over: somebody waits once more.
     pub(super) fn load(path: &Path, now: Time) -> Greylist {
-        match fs::read_to_string(path) {
-            Ok(text) => Greylist::read(&text, now).unwrap_or_else(|| {
-                log::warn!("event=greylist-unread file={} reason=\"another version\"", path.display());
-                Greylist::default()
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Greylist::default(),
-            Err(error) => {
-                log::warn!("event=greylist-unread file={} reason=\"{error}\"", path.display());
-                Greylist::default()
-            }
-        }
+        Greylist::read(&table::load(path, HEAD), now)
     }
 
-    fn read(text: &str, now: Time) -> Option<Greylist> {
-        let mut lines = text.lines();
-        if lines.next() != Some(HEAD) {
-            return None;
-        }
+    fn read(lines: &str, now: Time) -> Greylist {
         let mut greylist = Greylist::default();
-        for line in lines.take(2 * MOST) {
+        for line in lines.lines().take(2 * MOST) {
             let words: Vec<&str> = line.split(' ').collect();
             let [kind, what, seconds] = words[..] else { continue };
             let Ok(time) = seconds.parse::<u32>().map(|seconds| Time::from_seconds(seconds.into())) else { continue };
@@ -104,20 +88,20 @@ impl Greylist {
                 _ => {}
             }
         }
-        Some(greylist)
+        greylist
     }
 
-    /// The file's text.
-    pub(super) fn text(&self, now: Time) -> String {
-        let mut text = format!("{HEAD}\n");
+    /// The file's lines.
+    pub(super) fn lines(&self, now: Time) -> String {
+        let mut lines = String::new();
         // Writing to a String does not fail.
         for (network, last) in self.known.iter().filter(|(_, last)| is_within(**last, REMEMBERED, now)) {
-            let _ = writeln!(text, "known {network} {}", last.seconds());
+            let _ = writeln!(lines, "known {network} {}", last.seconds());
         }
         for (key, first) in self.waits.iter().filter(|(_, first)| is_within(**first, AWAITED, now)) {
-            let _ = writeln!(text, "waits {key:016x} {}", first.seconds());
+            let _ = writeln!(lines, "waits {key:016x} {}", first.seconds());
         }
-        text
+        lines
     }
 }
 
@@ -147,14 +131,9 @@ fn put<K: Hash + Eq>(map: &mut HashMap<K, Time>, key: K, now: Time, span: Durati
     map.insert(key, now);
 }
 
-/// Replaces the file in one act. It need not be there after a power cut, but never is half of one.
-pub(super) fn save(path: &Path, text: &str) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().sync_data()?;
-    new.persist(path).map(drop).map_err(|error| error.error)
+/// Puts them there.
+pub(super) fn save(path: &Path, lines: &str) -> io::Result<()> {
+    table::save(path, HEAD, lines)
 }
 
 #[cfg(test)]
@@ -199,12 +178,11 @@ mod tests {
         see(&mut greylist, 300, "2001:db8::1", "a@here.test");
         let now = Time::from_seconds(1_790_000_400);
         assert_eq!(Greylist::load(&path, now), Greylist::default());
-        save(&path, &greylist.text(now)).unwrap();
+        save(&path, &greylist.lines(now)).unwrap();
         assert_eq!(Greylist::load(&path, now), greylist);
         assert_eq!((greylist.known.len(), greylist.waits.len()), (1, 1));
-        let damaged = format!("{HEAD}\nknown\nknown x y\nwaits xyz 1790000000\nwaits {:x} 1790000000\n\u{0}\n", 7);
-        assert_eq!(Greylist::read(&damaged, now).unwrap().waits.len(), 1);
-        assert_eq!(Greylist::read("pillarbox-greylist 2\n", now), None);
+        let damaged = format!("known\nknown x y\nwaits xyz 1790000000\nwaits {:x} 1790000000\n\u{0}\n", 7);
+        assert_eq!(Greylist::read(&damaged, now).waits.len(), 1);
     }
 
     #[test]

@@ -133,9 +133,9 @@ impl Screen {
         if learned.unsaved_since.take().is_none() {
             return;
         }
-        let text = learned.greylist.text(self.clock.now());
+        let lines = learned.greylist.lines(self.clock.now());
         drop(learned);
-        if let Err(error) = greylist::save(&self.path, &text) {
+        if let Err(error) = greylist::save(&self.path, &lines) {
             log::warn!("event=greylist-not-saved file={} reason=\"{error}\"", self.path.display());
         }
     }

@@ -1,5 +1,6 @@
 //! How much came within an hour, of each of many. Pure; time is that of the clock that never jumps.
 
+use crate::sys::window::Window;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,17 +12,10 @@ const MOST_NAMES: usize = 16_384;
 #[derive(Debug, Default)]
 pub(super) struct Tally(HashMap<String, Window>);
 
-/// An hour that began with the first that was counted.
-#[derive(Copy, Clone, Debug)]
-struct Window {
-    begun: Duration,
-    count: u64,
-}
-
 impl Tally {
     /// Would one more be too much? A limit of zero is none.
     pub(super) fn is_full(&self, name: &str, most: u64, now: Duration) -> bool {
-        most > 0 && self.0.get(name).is_some_and(|window| !window.is_over(now) && window.count >= most)
+        self.0.get(name).is_some_and(|window| window.at(now, HOUR).one_more(most).is_none())
     }
 
     /// One more.
@@ -32,27 +26,18 @@ impl Tally {
         if self.0.len() >= MOST_NAMES && !self.0.contains_key(&name) {
             self.make_room(now);
         }
-        let window = self.0.entry(name).or_insert(Window { begun: now, count: 0 });
-        if window.is_over(now) {
-            *window = Window { begun: now, count: 0 };
-        }
-        window.count += 1;
+        let window = self.0.entry(name).or_default();
+        *window = window.at(now, HOUR).one_more(0).unwrap_or_default();
     }
 
     fn make_room(&mut self, now: Duration) {
-        self.0.retain(|_, window| !window.is_over(now));
+        self.0.retain(|_, window| window.at(now, HOUR).count() > 0);
         if self.0.len() >= MOST_NAMES {
-            let mut counts: Vec<u64> = self.0.values().map(|window| window.count).collect();
+            let mut counts: Vec<u64> = self.0.values().map(|window| window.count()).collect();
             let (_, least, _) = counts.select_nth_unstable(MOST_NAMES / 8);
             let least = *least;
-            self.0.retain(|_, window| window.count > least);
+            self.0.retain(|_, window| window.count() > least);
         }
-    }
-}
-
-impl Window {
-    fn is_over(&self, now: Duration) -> bool {
-        now.saturating_sub(self.begun) >= HOUR
     }
 }
 
