@@ -8,14 +8,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 crate::tests![
-    journals_1_to_6_are_taken_up,
+    journals_1_to_7_are_taken_up,
     a_later_journal_is_refused,
     a_later_state_is_refused,
     a_later_step_of_compaction_is_not_undone,
     later_caches_are_made_anew,
 ];
 
-const LATEST: u32 = 6;
+const LATEST: u32 = 7;
 
 /// All files below a directory, by their paths in it.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -34,7 +34,10 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// A daemon that is to go on with what one of that version left; nothing has started yet. And what was to be seen there.
 fn prepare(version: u32, sink: &Sink) -> (Daemon, Vec<Vec<String>>) {
     // However long ago that was.
-    let config = format!("[queue]\nlifetime = \"5000w\"\n[[route]]\ndomain = \"elsewhere.test\"\nhost = \"{}\"\n", sink.address);
+    let config = format!(
+        "[queue]\nlifetime = \"5000w\"\nwarn = \"5000w\"\n[[route]]\ndomain = \"elsewhere.test\"\nhost = \"{}\"\n",
+        sink.address
+    );
     let daemon = Setup::default().config(&config).prepare();
     let mut expected = Vec::new();
     for (path, bytes) in files(&top().join("tests/kept").join(version.to_string())) {
@@ -102,7 +105,7 @@ fn by_imap(daemon: &Daemon) -> BTreeSet<String> {
 }
 
 /// What a daemon of this version does with all of it, in two lives.
-fn journals_1_to_6_are_taken_up() {
+fn journals_1_to_7_are_taken_up() {
     for version in 1..=LATEST {
         let sink = host();
         let (mut daemon, expected) = prepare(version, &sink);
