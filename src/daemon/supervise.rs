@@ -19,6 +19,7 @@ use crate::auth::Gate;
 use crate::config::schema::DkimKey;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
+use crate::host::monitor::known::Known;
 use crate::host::{Chain, Host, Monitor};
 use crate::mailbox::{Store, ensure_secret};
 use crate::net::{Registry, dns::Resolver, tls::ServerTls};
@@ -101,7 +102,7 @@ pub fn run(options: &Options, config: Config, mut ready: Ready) -> Result<u8, Fa
         Part::Daemon(socket, ready) => {
             let failed = |error| Failure::new(exit::OSERR, error);
             let monitor = Monitor::new(Arc::new(RealDisk), socket).map_err(failed)?;
-            let monitor = Arc::new(monitor.closing(cage::closed(&config)));
+            let monitor = Arc::new(monitor.closing(cage::closed(&config)).knowing(Known::new(config.users_files())));
             run_daemon(options, config, Some(Ward { identity, monitor, parent }), ready).map(|()| exit::OK)
         }
     }

@@ -189,16 +189,10 @@ pub fn make_folders(roots: &Roots, account: &Account, path: &Path) -> io::Result
     RealDisk.beneath(&roots.folders).make_dir(&roots.folders.join(way), DIR_MODE)
 }
 
-/// What stands in the account's `.forward`: see [`line::read_forward`].
-pub fn forward_of(account: &Account) -> io::Result<Option<Vec<u8>>> {
+/// What stands in a file at the account's home: see [`line::read_at_home`].
+pub fn read_at_home(account: &Account, name: &str) -> io::Result<Option<Vec<u8>>> {
     become_user(account)?;
-    line::read_forward(account)
-}
-
-/// What stands in the account's `.vacation`, in the same way.
-pub fn vacation_of(account: &Account) -> io::Result<Option<Vec<u8>>> {
-    become_user(account)?;
-    line::read_vacation(account)
+    line::read_at_home(account, name)
 }
 
 #[cfg(test)]
@@ -393,7 +387,7 @@ mod tests {
                 symlink(dir.path().join("secret"), &path).unwrap();
             }
             set(&home, if case == 3 { 0o000 } else { 0o700 }, 40_001, 40_001);
-            let read = forward_of(&account("alice", 40_001, Some(&home)));
+            let read = read_at_home(&account("alice", 40_001, Some(&home)), line::FORWARD);
             let expected = if case == 0 { Ok(Some(22)) } else { Err(ErrorKind::PermissionDenied) };
             assert_eq!(read.map(|text| text.map(|text| text.len())).map_err(|error| error.kind()), expected, "{case}");
         });

@@ -202,11 +202,11 @@ impl Host for Direct {
     }
 
     fn forward_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
-        line::read_forward(account)
+        line::read_at_home(account, line::FORWARD)
     }
 
     fn vacation_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
-        line::read_vacation(account)
+        line::read_at_home(account, line::VACATION)
     }
 
     fn run_line(&self, line: &Line, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {

@@ -9,11 +9,17 @@ use crate::sys::{File, Open, RealDisk};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{self, FsType};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+
+/// What a user wants done with mail.
+pub const FORWARD: &str = ".forward";
+/// What a user wants mail to be answered with.
+pub const VACATION: &str = ".vacation";
 
 /// A `.forward` file that is longer is none, nor a `.vacation` file.
 pub const MOST_FORWARD: u64 = 64 << 10;
@@ -63,18 +69,9 @@ pub struct Job<'a> {
     pub input: fs::File,
 }
 
-/// Reads a `.forward`, as who we are. None: there is none. An error of the kind `InvalidData`: what is there may not be
+/// Reads one of these two files, as who we are. None: there is none. An error of the kind `InvalidData`: what is there may not be
 /// believed, since others can write to it, or it is no plain file. Any other error is temporary: a home that is missing, too.
-pub fn read_forward(account: &Account) -> io::Result<Option<Vec<u8>>> {
-    read_at_home(account, ".forward")
-}
-
-/// The same, of a `.vacation`: what the user wants mail to be answered with.
-pub fn read_vacation(account: &Account) -> io::Result<Option<Vec<u8>>> {
-    read_at_home(account, ".vacation")
-}
-
-fn read_at_home(account: &Account, name: &str) -> io::Result<Option<Vec<u8>>> {
+pub fn read_at_home(account: &Account, name: &str) -> io::Result<Option<Vec<u8>>> {
     let Some(home) = &account.home else { return Ok(None) };
     // A home may be mounted later; without it nobody can tell what its owner wants.
     if !fs::metadata(home).map_err(|error| of_home(home, &error))?.is_dir() {
@@ -104,6 +101,23 @@ fn read_at_home(account: &Account, name: &str) -> io::Result<Option<Vec<u8>>> {
         return refused("it is too long");
     }
     Ok(Some(text))
+}
+
+/// File systems of this host alone: what is done there shows in the times of directories at once.
+const LOCAL: [FsType; 6] = [
+    statfs::EXT4_SUPER_MAGIC,
+    statfs::XFS_SUPER_MAGIC,
+    statfs::BTRFS_SUPER_MAGIC,
+    statfs::F2FS_SUPER_MAGIC,
+    statfs::OVERLAYFS_SUPER_MAGIC,
+    statfs::TMPFS_MAGIC,
+];
+
+/// Of a file that is not there: when it is made, does the state of the home show it? (Not if there is a link to elsewhere.)
+pub fn would_show(account: &Account, name: &str) -> bool {
+    let Some(home) = &account.home else { return false };
+    let is_missing = fs::symlink_metadata(home.join(name)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_missing && statfs::statfs(home).is_ok_and(|system| LOCAL.contains(&system.filesystem_type()))
 }
 
 fn of_home(home: &Path, error: &io::Error) -> io::Error {
@@ -166,6 +180,7 @@ mod tests {
     fn only_a_file_that_is_its_owners_alone_is_believed() {
         let dir = tempfile::tempdir().unwrap();
         let (alice, path) = (account(dir.path()), dir.path().join(".forward"));
+        let read_forward = |account: &Account| read_at_home(account, FORWARD);
         assert_eq!(read_forward(&Account { home: None, ..alice.clone() }).unwrap(), None);
         assert_eq!(read_forward(&alice).unwrap(), None);
         let kind = |account: &Account| read_forward(account).map(drop).map_err(|error| error.kind());
@@ -179,7 +194,11 @@ mod tests {
             assert_eq!(kind(&alice), Err(io::ErrorKind::InvalidData), "{mode:o}");
         }
         fs::remove_file(&path).unwrap();
+        // Not on every file system the tests may run on.
+        let is_local = would_show(&alice, FORWARD);
         symlink("elsewhere", &path).unwrap();
+        // What comes into being there does not change the home.
+        assert!(read_forward(&alice).unwrap().is_none() && !would_show(&alice, FORWARD));
         fs::write(dir.path().join("elsewhere"), vec![b'x'; 64 << 10]).unwrap();
         fs::set_permissions(dir.path().join("elsewhere"), fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(read_forward(&alice).unwrap().unwrap().len(), 64 << 10);
@@ -187,6 +206,7 @@ mod tests {
         fs::write(dir.path().join("elsewhere"), vec![b'x'; (64 << 10) + 1]).unwrap();
         assert_eq!(kind(&alice), Err(io::ErrorKind::InvalidData));
         fs::remove_file(&path).unwrap();
+        assert_eq!(would_show(&alice, FORWARD), is_local);
         nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).unwrap();
         assert_eq!(kind(&alice), Err(io::ErrorKind::InvalidData));
     }

@@ -82,7 +82,7 @@ pub trait Host: Send + Sync + Debug {
     /// Makes a directory for a user's folders, as that user, and those between `root` and it; they get mode 2770. One that is
     /// there is fine; a symbolic link is not.
     fn make_folders(&self, account: &Account, root: &Path, path: &Path) -> io::Result<()>;
-    /// A user's `.forward`, read as that user. None: there is none. See [`line::read_forward`] for what errors mean.
+    /// A user's `.forward`, read as that user. None: there is none. See [`line::read_at_home`] for what errors mean.
     fn forward_of(&self, _account: &Account) -> io::Result<Option<Vec<u8>>> {
         Ok(None)
     }

@@ -15,7 +15,9 @@ use crate::sys::unix::crypt::{Crypt, Shadow, shadow_entry};
 use crate::sys::{Clock, SystemClock};
 use nix::unistd::User;
 use std::fmt::Debug;
+use std::fs;
 use std::io;
+use std::path::Path;
 
 /// What an unknown name's password is hashed with if the system has no hashes: as Debian's `passwd` does, or, where the system does
 /// not know that, by SHA-512.
@@ -58,7 +60,7 @@ impl Database for NameService {
 
     /// A directory service is not asked for all it has.
     fn hashes(&self) -> Vec<String> {
-        let text = std::fs::read(SHADOW).unwrap_or_default();
+        let text = fs::read(SHADOW).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         text.lines().filter_map(|line| line.split(':').nth(1)).map(str::to_owned).collect()
     }
@@ -126,6 +128,32 @@ impl System {
         }
         Ok(user.passwd.to_str().ok().map(|hash| Shadow { hash: hash.to_owned(), ..Shadow::default() }))
     }
+}
+
+/// Does this account stand in passwd(5) as it is, and is nothing else looked at before (nsswitch.conf(5))?
+pub fn is_in_file(account: &Account) -> bool {
+    let text = |path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let order = text("/etc/nsswitch.conf");
+    order.is_ok_and(|order| is_first(&order)) && text("/etc/passwd").is_ok_and(|passwd| has(&passwd, account))
+}
+
+/// Are accounts looked up in passwd(5) first?
+fn is_first(order: &str) -> bool {
+    let lines = order.lines().map(|line| line.split_once('#').map_or(line, |(line, _)| line));
+    let mut services = lines.filter_map(|line| line.trim().strip_prefix("passwd:"));
+    services.next().is_some_and(|services| services.split_whitespace().next() == Some("files"))
+}
+
+/// Of lines with the same name the first counts.
+fn has(passwd: &str, account: &Account) -> bool {
+    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let own = fields.into_iter().find(|fields| fields.first() == Some(&account.name.as_str()));
+    own.is_some_and(|fields| match fields[..] {
+        [_, _, uid, gid, _, home, _] => {
+            (uid.parse(), gid.parse()) == (Ok(account.uid), Ok(account.gid)) && account.home.as_deref() == Some(Path::new(home))
+        }
+        _ => false,
+    })
 }
 
 fn account_of(user: User) -> Account {
@@ -374,6 +402,33 @@ mod tests {
                 assert!(other < known * 2 && known < other * 2, "{setting}: {known:?} and {other:?}");
             }
             assert!(logs_in(&system, "alice", "secret"));
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_file_is_told_from_what_comes_from_elsewhere() {
+        for (order, first) in [
+            ("passwd: files systemd\n", true),
+            ("# passwd: sss\n  passwd:files # passwd: sss\n", true),
+            ("passwd: sss files\ngroup: files\n", false),
+            ("passwd: compat\n", false),
+            ("passwd:\n", false),
+            ("group: files\n", false),
+            ("", false),
+        ] {
+            assert_eq!(is_first(order), first, "{order}");
+        }
+        let alice = Account { name: "alice".into(), uid: 7, gid: 8, home: Some("/home/alice".into()) };
+        for (line, is_there) in [
+            ("alice:x:7:8:Alice:/home/alice:/bin/sh", true),
+            ("alice:x:7:9:Alice:/home/alice:/bin/sh", false),
+            ("alice:x:6:8:Alice:/home/alice:/bin/sh", false),
+            ("alice:x:7:8:Alice:/elsewhere:/bin/sh", false),
+            ("alicia:x:7:8:Alice:/home/alice:/bin/sh", false),
+            ("alice:x:7:8:/home/alice", false),
+            ("alice::0:0::/:\nalice:x:7:8:Alice:/home/alice:/bin/sh", false),
+        ] {
+            assert_eq!(has(&format!("root:x:0:0:root:/root:/bin/sh\n{line}\n"), &alice), is_there, "{line}");
         }
     }
 

@@ -298,7 +298,8 @@ fn whole_file(kind: libc::c_int) -> libc::flock {
     libc::flock { l_type: kind as libc::c_short, l_whence: libc::SEEK_SET as libc::c_short, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
-fn stat_of(meta: &fs::Metadata) -> Stat {
+/// What the system tells of a file.
+pub fn stat_of(meta: &fs::Metadata) -> Stat {
     let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
     Stat {
         file: (meta.dev(), meta.ino()),

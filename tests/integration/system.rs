@@ -23,6 +23,7 @@ crate::tests![
     who_is_away_says_so_at_home,
     lists_outside_the_spool,
     the_examples_of_forward,
+    what_is_known_of_users_is_not_asked_again_until_it_changes,
 ];
 
 /// Of [`PASSWORD`], by `openssl passwd -6`.
@@ -509,4 +510,73 @@ fn the_examples_of_forward() {
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && ends.iter().all(|end| told.contains(end)), "{block}: {told}");
     }
+}
+
+/// Page faults of the monitor's children that have ended: as many as before, and there was none.
+fn of_children(daemon: &Daemon) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').nth(8).unwrap().parse().unwrap()
+}
+
+fn what_is_known_of_users_is_not_asked_again_until_it_changes() {
+    let mut daemon = prepare(SYSTEM);
+    daemon.start();
+    let send = |text: &str| daemon.smtp().send("sender@sender.test", &["alice@here.test"], &letter(text, "text")).unwrap();
+    let quiet = || {
+        // What has just changed is asked for each time.
+        wait_for("a message that needs no child of the monitor's", 60, || {
+            let before = of_children(&daemon);
+            assert!(send("quiet").starts_with("250"));
+            // A child is waited for after it has answered.
+            let monitor = daemon.pid();
+            wait_for("children that have ended", 10, || {
+                let children = fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).ok()?;
+                (children.split_whitespace().count() == 1).then_some(())
+            });
+            (of_children(&daemon) == before).then_some(())
+        });
+        daemon.mail("alice").len()
+    };
+    let got = quiet();
+    let elsewhere = forward(&daemon, "alice", ALICE, "bob@here.test\n");
+    assert!(send("forwarded").starts_with("250"));
+    assert!(String::from_utf8(daemon.wait_for_mail("bob", 1, 30).remove(0)).unwrap().contains("Subject: forwarded"));
+    assert_eq!(daemon.mail("alice").len(), got);
+    fs::remove_file(elsewhere).unwrap();
+    assert!(send("at home").starts_with("250"));
+    assert_eq!(daemon.mail("alice").len(), got + 1);
+    let got = quiet();
+
+    // A reply from away, too.
+    let away = home(&daemon, "alice").join(".vacation");
+    fs::write(&away, "Subject: away\n\nSo long.\n").unwrap();
+    set(&away, 0o600, ALICE, ALICE);
+    let letter = "From: bob@here.test\r\nTo: alice@here.test\r\nSubject: hello\r\n\r\ntext\r\n";
+    assert!(daemon.smtp().send("bob@here.test", &["alice@here.test"], letter.as_bytes()).unwrap().starts_with("250"));
+    assert!(String::from_utf8(daemon.wait_for_mail("bob", 2, 30).remove(1)).unwrap().contains("Subject: away"));
+    fs::remove_file(away).unwrap();
+    assert_eq!(daemon.mail("alice").len(), got + 1);
+    quiet();
+
+    // Who has gone has no mail.
+    let passwd = daemon.path("passwd");
+    let text = fs::read_to_string(&passwd).unwrap();
+    let alice = text.lines().find(|line| line.starts_with("alice:")).unwrap();
+    fs::write(&passwd, text.replace(&format!("{alice}\n"), "")).unwrap();
+    assert!(send("gone").starts_with("550"));
+    fs::write(&passwd, &text).unwrap();
+    assert!(send("back").starts_with("250"));
+    quiet();
+    let other = daemon.path("home/other");
+    fs::create_dir(&other).unwrap();
+    set(&other, 0o700, ALICE, ALICE);
+    forward(&daemon, "other", ALICE, "bob@here.test\n");
+    let elsewhere = alice.replace(home(&daemon, "alice").to_str().unwrap(), other.to_str().unwrap());
+    let elsewhere = text.replace(alice, &elsewhere);
+    fs::write(&passwd, elsewhere).unwrap();
+    let got = daemon.mail("alice").len();
+    assert!(send("by another home").starts_with("250"));
+    daemon.wait_for_mail("bob", 3, 30);
+    assert_eq!(daemon.mail("alice").len(), got);
 }

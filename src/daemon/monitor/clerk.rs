@@ -1,7 +1,7 @@
 //! What the monitor answers, and on what grounds: its own configuration and the system's word, never what stands in a question.
 
 use super::children::Kind;
-use crate::config::{self, Config, Program, Via};
+use crate::config::{self, Config, Program, UserDatabase, Via};
 use crate::daemon::options::Options;
 use crate::daemon::{background, listeners, logger, supervise};
 use crate::delivery::alias_file_has;
@@ -9,7 +9,7 @@ use crate::host::asuser::{self, Roots};
 use crate::host::line::{self, FACTS, Job, Line, LineOf, harmless};
 use crate::host::monitor::wire::{Answer, Environment, Named, Question};
 use crate::host::program::{Run, run};
-use crate::host::{Account, Chain, Host};
+use crate::host::{Account, Chain, Host, system};
 use crate::mail::alias::{self, Target};
 use crate::sys::unix::packet;
 use crate::sys::{Disk, RealDisk};
@@ -135,7 +135,7 @@ impl Clerk {
                 }
                 plain(Answer::Done)
             }
-            Question::Account(name) => plain(Answer::Account(self.host.account(name)?)),
+            Question::Account(name) => plain(Answer::Account(self.account(name)?)),
             Question::Scram(name) => plain(Answer::Scram(self.host.scram(name)?)),
             Question::AllHaveScram => plain(Answer::Flag(self.host.all_have_scram())),
             Question::Reload => self.reload(),
@@ -151,9 +151,11 @@ impl Clerk {
     /// Answers all else, in a process of its own: it may become somebody else for that.
     pub fn answer(&self, asked: &Asked) -> Reply {
         match &asked.question {
-            Question::Account(name) => plain(Answer::Account(self.host.account(name)?)),
+            Question::Account(name) => plain(Answer::Account(self.account(name)?)),
             Question::Scram(name) => plain(Answer::Scram(self.host.scram(name)?)),
-            Question::Verify(name, password) => plain(Answer::Account(self.host.verify(name, password)?)),
+            Question::Verify(name, password) => {
+                plain(Answer::Account(self.host.verify(name, password)?.map(|account| (account, false))))
+            }
             Question::SetPassword(name, old, new) => plain(Answer::Flag(self.host.set_password(name, old, new)?)),
             Question::OpenMailbox(name, path, how) => {
                 let account = self.account_with_files(name)?;
@@ -167,14 +169,36 @@ impl Clerk {
                 asuser::make_folders(&self.roots, &self.account_with_files(name)?, path)?;
                 plain(Answer::Done)
             }
-            Question::Forward(name) => plain(Answer::Content(asuser::forward_of(&self.system_account(name)?)?)),
-            Question::Vacation(name) => plain(Answer::Content(asuser::vacation_of(&self.system_account(name)?)?)),
+            Question::Forward(name) => self.at_home(name, line::FORWARD),
+            Question::Vacation(name) => self.at_home(name, line::VACATION),
             Question::RunProgram(program, facts) => self.run_program(asked, program, facts),
             Question::RunLine(named, facts) => self.run_line(asked, named, facts),
             Question::OpenLine(named) => self.open_line(named),
             Question::Bind(address) => self.bind(address),
             _ => Err(ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// The account of a name, and whether it stands in a file and nobody else can take the name before that.
+    fn account(&self, name: &str) -> io::Result<Option<(Account, bool)>> {
+        let is_in_file = |account: &Account| match account.is_system() {
+            true => system::is_in_file(account),
+            false => !self.config.users.iter().rev().skip(1).any(|database| *database == UserDatabase::System),
+        };
+        let account = self.host.account(name)?;
+        Ok(account.map(|account| {
+            let is_in_file = is_in_file(&account);
+            (account, is_in_file)
+        }))
+    }
+
+    /// What stands in this file of a user's home.
+    fn at_home(&self, name: &str, file: &str) -> Reply {
+        let account = self.system_account(name)?;
+        plain(match asuser::read_at_home(&account, file)? {
+            Some(content) => Answer::Content(content),
+            None => Answer::Nothing { shows: line::would_show(&account, file) },
+        })
     }
 
     /// With whom the user's mailbox is: who has no account of the system shares the daemon's.
@@ -249,7 +273,7 @@ impl Clerk {
             }
             Some(user) => {
                 let account = self.system_account(user)?;
-                let forward = asuser::forward_of(&account)?.unwrap_or_default();
+                let forward = asuser::read_at_home(&account, line::FORWARD)?.unwrap_or_default();
                 let targets = alias::parse_list(&String::from_utf8_lossy(&forward)).unwrap_or_default();
                 (LineOf::Forward(account), targets.iter().any(|(_, target)| *target == Target::Line(text.clone())))
             }

@@ -8,15 +8,17 @@
 //! no order, and one that does not come holds nobody up but who asked. The files of virtual users are the daemon's own, and are
 //! opened without asking where no user of the system has files.
 
+pub mod known;
 pub mod wire;
 
 use super::asuser::{Roots, SESSION_LOCKS};
 use super::program::{End, GRACE};
 use super::users::Secrets;
-use super::{Account, Direct, Host, Job, Line, LineOf, ScramKeys};
+use super::{Account, Direct, Host, Job, Line, LineOf, ScramKeys, line};
 use crate::config::Program;
 use crate::sys::unix::packet;
 use crate::sys::{Disk, File, Open, disk::RealFile};
+use known::Known;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
@@ -43,6 +45,7 @@ pub struct Monitor {
     /// For what is the daemon's own.
     own: Direct,
     closed: Option<Roots>,
+    known: Known,
 }
 
 /// What is needed to take up a new configuration.
@@ -59,7 +62,7 @@ impl Monitor {
     /// The daemon's end of the socket.
     pub fn new(disk: Arc<dyn Disk>, socket: OwnedFd) -> io::Result<Monitor> {
         setsockopt(&socket, sockopt::SendTimeout, &TimeVal::milliseconds(PATIENCE.as_millis().try_into().unwrap_or(i64::MAX)))?;
-        Ok(Monitor { socket, own: Direct::new(disk, &[])?, closed: None })
+        Ok(Monitor { socket, own: Direct::new(disk, &[])?, closed: None, known: Known::default() })
     }
 
     /// Tells that the daemon serves.
@@ -117,6 +120,11 @@ impl Monitor {
         Monitor { closed, ..self }
     }
 
+    /// Not to ask again for what is known from before.
+    pub fn knowing(self, known: Known) -> Monitor {
+        Monitor { known, ..self }
+    }
+
     fn is_closed(&self, path: &Path) -> bool {
         self.closed.as_ref().is_some_and(|roots| roots.contain(path))
     }
@@ -126,14 +134,16 @@ impl Monitor {
         Ok(Arc::new(RealFile(file.into())))
     }
 
-    fn find(&self, question: &Question, name: &str) -> io::Result<Option<Account>> {
+    /// An account of this name, and whether it is in one of the files that tell who there is.
+    fn find(&self, question: &Question, name: &str) -> io::Result<(Option<Account>, bool)> {
         match self.ask(question)? {
-            (Answer::Account(None), _) => Ok(None),
-            (Answer::Account(Some(account)), _) if account.name.eq_ignore_ascii_case(name) => {
-                Ok(Some(match account.is_system() {
+            (Answer::Account(None), _) => Ok((None, false)),
+            (Answer::Account(Some((account, is_in_file))), _) if account.name.eq_ignore_ascii_case(name) => {
+                let account = match account.is_system() {
                     true => account,
                     false => Account { uid: geteuid().as_raw(), gid: getegid().as_raw(), ..account },
-                }))
+                };
+                Ok((Some(account), is_in_file))
             }
             _ => Err(unheard()),
         }
@@ -142,11 +152,11 @@ impl Monitor {
 
 impl Host for Monitor {
     fn account(&self, name: &str) -> io::Result<Option<Account>> {
-        self.find(&Question::Account(name.to_owned()), name)
+        self.known.account(name, || self.find(&Question::Account(name.to_owned()), name))
     }
 
     fn verify(&self, name: &str, password: &[u8]) -> io::Result<Option<Account>> {
-        self.find(&Question::Verify(name.to_owned(), password.to_owned()), name)
+        Ok(self.find(&Question::Verify(name.to_owned(), password.to_owned()), name)?.0)
     }
 
     fn set_password(&self, name: &str, old: &[u8], new: &Secrets) -> io::Result<bool> {
@@ -190,14 +200,14 @@ impl Host for Monitor {
         if !account.is_system() {
             return self.own.forward_of(account);
         }
-        self.content(&Question::Forward(account.name.clone()))
+        self.at_home(account, line::FORWARD, &Question::Forward(account.name.clone()))
     }
 
     fn vacation_of(&self, account: &Account) -> io::Result<Option<Vec<u8>>> {
         if !account.is_system() {
             return self.own.vacation_of(account);
         }
-        self.content(&Question::Vacation(account.name.clone()))
+        self.at_home(account, line::VACATION, &Question::Vacation(account.name.clone()))
     }
 
     fn run_line(&self, line: &Line, job: Job<'_>, is_over: &mut dyn FnMut() -> bool) -> io::Result<(End, Vec<u8>)> {
@@ -215,6 +225,7 @@ impl Host for Monitor {
 
     /// The monitor reads what has changed when it is asked.
     fn reload(&self) -> io::Result<()> {
+        self.known.forget();
         Ok(())
     }
 }
@@ -233,11 +244,13 @@ fn facts(job: &Job<'_>) -> Environment {
 }
 
 impl Monitor {
-    fn content(&self, question: &Question) -> io::Result<Option<Vec<u8>>> {
-        match self.ask(question)? {
-            (Answer::Content(content), _) => Ok(content),
+    fn at_home(&self, account: &Account, name: &'static str, question: &Question) -> io::Result<Option<Vec<u8>>> {
+        let home = account.home.as_deref().ok_or(ErrorKind::InvalidInput)?;
+        self.known.at_home(home, name, || match self.ask(question)? {
+            (Answer::Content(content), _) => Ok((Some(content), false)),
+            (Answer::Nothing { shows }, _) => Ok((None, shows)),
             _ => Err(unheard()),
-        }
+        })
     }
 
     /// Has something run that takes a message.

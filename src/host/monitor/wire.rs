@@ -80,12 +80,17 @@ pub enum Answer {
     Done,
     /// Yes or no.
     Flag(bool),
-    /// An account, if there is one.
-    Account(Option<Account>),
+    /// An account, if there is one, and whether it is in one of the files that tell who there is, in none but these.
+    Account(Option<(Account, bool)>),
     /// Keys, if there are some.
     Scram(Option<ScramKeys>),
-    /// What is in a file, if there is one.
-    Content(Option<Vec<u8>>),
+    /// What is in a file.
+    Content(Vec<u8>),
+    /// There is no such file.
+    Nothing {
+        /// When there is one, it shows in the state of its directory.
+        shows: bool,
+    },
     /// How a program ended, and what it wrote.
     Ran(End, Vec<u8>),
     /// It can't be done.
@@ -363,8 +368,13 @@ impl Answer {
             Answer::Done => Writer::new(b'd'),
             Answer::Flag(flag) => Writer::new(b'f').number(u32::from(*flag)),
             Answer::Account(None) => Writer::new(b'a').number(0),
-            Answer::Account(Some(account)) => {
-                let known = Writer::new(b'a').number(1).field(account.name.as_bytes()).number(account.uid).number(account.gid);
+            Answer::Account(Some((account, is_in_file))) => {
+                let known = Writer::new(b'a')
+                    .number(1)
+                    .field(account.name.as_bytes())
+                    .number(account.uid)
+                    .number(account.gid)
+                    .number(u32::from(*is_in_file));
                 match &account.home {
                     Some(home) => known.number(1).path(home.as_os_str()),
                     None => known.number(0),
@@ -372,8 +382,8 @@ impl Answer {
             }
             Answer::Scram(None) => Writer::new(b's').number(0),
             Answer::Scram(Some(keys)) => Writer::new(b's').number(1).field(keys.to_string().as_bytes()),
-            Answer::Content(None) => Writer::new(b'c').number(0),
-            Answer::Content(Some(bytes)) => Writer::new(b'c').number(1).field(bytes),
+            Answer::Content(bytes) => Writer::new(b'c').field(bytes),
+            Answer::Nothing { shows } => Writer::new(b'n').number(u32::from(*shows)),
             Answer::Ran(end, said) => {
                 let (how, number) = match end {
                     End::Exit(status) => (0, *status),
@@ -401,11 +411,12 @@ impl Answer {
                 b'd' => Answer::Done,
                 b'f' => Answer::Flag(fields.flag()?),
                 b'a' => Answer::Account(fields.optional(|fields| {
-                    let (name, uid, gid) = (fields.text()?, fields.number()?, fields.number()?);
-                    Some(Account { name, uid, gid, home: fields.optional(Reader::path)? })
+                    let (name, uid, gid, is_in_file) = (fields.text()?, fields.number()?, fields.number()?, fields.flag()?);
+                    Some((Account { name, uid, gid, home: fields.optional(Reader::path)? }, is_in_file))
                 })?),
                 b's' => Answer::Scram(fields.optional(|fields| ScramKeys::parse(&fields.text()?))?),
-                b'c' => Answer::Content(fields.optional(|fields| Some(fields.field()?.to_vec()))?),
+                b'c' => Answer::Content(fields.field()?.to_vec()),
+                b'n' => Answer::Nothing { shows: fields.flag()? },
                 b'x' => {
                     let end = match (fields.number()?, fields.signed()?) {
                         (0, status) => End::Exit(status),
@@ -472,8 +483,8 @@ mod tests {
     }
 
     fn answers() -> impl Strategy<Value = Answer> {
-        let account = ("[^\0]{0,40}", any::<u32>(), any::<u32>(), proptest::option::of(path()))
-            .prop_map(|(name, uid, gid, home)| Account { name, uid, gid, home });
+        let account = ("[^\0]{0,40}", any::<u32>(), any::<u32>(), proptest::option::of(path()), any::<bool>())
+            .prop_map(|(name, uid, gid, home, is_in_file)| (Account { name, uid, gid, home }, is_in_file));
         let keys = (1..9u32, proptest::collection::vec(any::<u8>(), 1..20)).prop_map(|(iterations, salt)| {
             let iterations = std::num::NonZeroU32::new(iterations).unwrap();
             ScramKeys { salt, iterations, stored: [1; 32], server: [2; 32] }
@@ -488,7 +499,8 @@ mod tests {
             any::<bool>().prop_map(Answer::Flag),
             proptest::option::of(account).prop_map(Answer::Account),
             proptest::option::of(keys).prop_map(Answer::Scram),
-            proptest::option::of(any::<Vec<u8>>()).prop_map(Answer::Content),
+            any::<Vec<u8>>().prop_map(Answer::Content),
+            any::<bool>().prop_map(|shows| Answer::Nothing { shows }),
             (0..3, any::<i32>(), any::<Vec<u8>>()).prop_map(|(how, number, said)| match how {
                 0 => Answer::Ran(End::Exit(number), said),
                 1 => Answer::Ran(End::Signal(number), said),
