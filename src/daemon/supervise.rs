@@ -150,6 +150,7 @@ fn run_daemon(options: &Options, config: Config, ward: Option<Ward>, ready: Read
         monitor.tell_ready().map_err(|error| Failure::new(exit::OSERR, error))?;
     }
     ready.tell(&shown);
+    unix::image::give_back_what_started();
     daemon.serve();
     daemon.stop();
     log::info!("stopped");

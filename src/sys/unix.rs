@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod crypt;
+pub mod image;
 pub mod packet;
 
 use std::io;

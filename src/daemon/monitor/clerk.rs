@@ -11,6 +11,7 @@ use crate::host::monitor::wire::{Answer, Environment, Named, Question};
 use crate::host::program::{Run, run};
 use crate::host::{Account, Chain, Host, system};
 use crate::mail::alias::{self, Target};
+use crate::sys::unix::image::give_back_what_started;
 use crate::sys::unix::packet;
 use crate::sys::{Disk, RealDisk};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -133,6 +134,7 @@ impl Clerk {
                 if !self.options.foreground {
                     background::leave_terminal(!self.config.log.syslog);
                 }
+                give_back_what_started();
                 plain(Answer::Done)
             }
             Question::Account(name) => plain(Answer::Account(self.account(name)?)),
