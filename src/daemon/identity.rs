@@ -13,7 +13,8 @@ use std::path::Path;
 const DROP_GROUP: &str = "pillarbox-drop";
 
 /// The directories of the spool whose files are the daemon's own. (In `folders` they are the users'.)
-pub const ROOMS: &[&str] = &["drop", "greylist", "index", "journal", "lists", "mta-sts", "state", "tls", "tmp", "vacation"];
+pub const ROOMS: &[&str] =
+    &["drop", "forward", "greylist", "index", "journal", "lists", "mta-sts", "state", "tls", "tmp", "vacation"];
 
 /// An account to change to.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::lists::Files;
 use crate::mail::alias::{self, Entry, Table, Wrong};
 use crate::sys::Disk;
+use crate::sys::listing::Listing;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -14,10 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A file that is longer is none of these.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Both files, and the mailing lists. Made anew when the configuration is read: then what was known before does not count.
+/// Both files, the mailing lists, and who forwards. Made anew when the configuration is read: then what was known before does not count.
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) lists: Files,
+    /// Users who set where their mail goes (see `forwarding`).
+    pub(super) forwarded: Listing,
     pub(super) aliases: Watched,
     pub(super) addresses: Watched,
 }
@@ -26,6 +29,7 @@ impl Tables {
     pub(super) fn new(config: &Config, disk: Arc<dyn Disk>) -> Tables {
         Tables {
             lists: Files::new(disk, config.lists_dir()),
+            forwarded: Listing::new(config.spool.join("forward")),
             aliases: Watched::new(config.aliases.clone(), alias::parse),
             addresses: Watched::new(config.virtual_addresses.clone(), alias::parse_virtual),
         }

@@ -30,6 +30,7 @@ mod clerk;
 mod enclosure;
 mod expand;
 mod filing;
+mod forwarding;
 mod hosts;
 mod keeper;
 mod lanes;
@@ -69,6 +70,7 @@ mod whose;
 
 pub use aliases::{check as check_aliases, has_line as alias_file_has};
 pub use filing::{Batch, FileError, Filed};
+pub use forwarding::Forwarding;
 pub use list::{HeldPost, Leaving, ListError, ShownList};
 pub use operator::{Counts, May, Operated, Operation, Which};
 pub use pickup::MOST_RECIPIENTS;
@@ -369,6 +371,16 @@ impl Delivery {
     /// Sets it, or takes it back. Then the user's own file counts, if there is one.
     pub fn set_vacation(&self, account: &Account, vacation: Option<&Vacation>) -> io::Result<()> {
         self.office.set_vacation(account, vacation)
+    }
+
+    /// Where a user's mail goes by what was set here; none: where it goes otherwise.
+    pub fn forwarding(&self, account: &Account) -> io::Result<Option<Forwarding>> {
+        Ok(self.office.forwarding(account)?.map(|(_, forwarding)| forwarding))
+    }
+
+    /// Sets it, or takes it back. Then the user's own `.forward` counts, if there is one.
+    pub fn set_forwarding(&self, account: &Account, forwarding: Option<&Forwarding>) -> io::Result<()> {
+        self.office.set_forwarding(account, forwarding)
     }
 
     /// What waits, in order of arrival; without the copies that only wait for a checkpoint of their mailbox. There may be a

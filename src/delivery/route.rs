@@ -192,8 +192,11 @@ impl Office {
         })
     }
 
-    /// What the `.forward` of an account leads to; none: its mailbox. An error is temporary.
+    /// What an account's mail is forwarded to, as it was set here, or by its `.forward`; none: its mailbox. An error is temporary.
     pub(super) fn forward(&self, account: &Account) -> io::Result<Option<Vec<Numbered>>> {
+        if let Some((targets, _)) = self.forwarding(account)? {
+            return Ok(Some(targets));
+        }
         if account.home.is_none() {
             return Ok(None);
         }

@@ -198,7 +198,7 @@ impl Office {
     }
 }
 
-fn content(file: &dyn File) -> io::Result<Vec<u8>> {
+pub(super) fn content(file: &dyn File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(file.stat()?.size).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)

@@ -48,6 +48,18 @@ pub fn day(time: Time, zone: Option<i16>) -> jiff::civil::Date {
     zoned(time, offset.map_or_else(|| LOCAL.get_or_init(TimeZone::system).clone(), TimeZone::fixed)).date()
 }
 
+/// The host's zone at that time, as `+0100`.
+pub fn zone(time: Time) -> String {
+    zoned(time, LOCAL.get_or_init(TimeZone::system).clone()).strftime("%z").to_string()
+}
+
+/// Reads `2026-12-31T09:00` by the host's clock.
+pub fn local(text: &str) -> Option<Time> {
+    let at: jiff::civil::DateTime = text.parse().ok()?;
+    let at = at.to_zoned(LOCAL.get_or_init(TimeZone::system).clone()).ok()?;
+    Some(Time(at.timestamp().as_microsecond()))
+}
+
 /// Reads what [`imap`] writes: the time, and the zone in minutes. The day may have one digit, after a space or not.
 pub fn from_imap(text: &str) -> Option<(Time, i16)> {
     let text = text.strip_prefix(' ').unwrap_or(text);

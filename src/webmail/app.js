@@ -308,7 +308,6 @@ const writing = () => {
     chooser.value = "";
     await upload(files);
   });
-  one(".attach button", form).hidden = true;
   for (const event of ["dragover", "dragenter"]) {
     form.addEventListener(event, (drag) => {
       if (!drag.dataTransfer.types.includes("Files")) return;

@@ -2,7 +2,9 @@
 //! before, in one act; to attach is to save, and to send is to save and then hand in the draft.
 
 use super::frame::Frame;
+use super::history;
 use super::list::{shift, special, with};
+use super::manner::Manner;
 use super::message::size;
 use super::outgoing::{Fields, Outgoing, mailbox};
 use super::prefill::{self, Kept, Prefill, Source, own_addresses};
@@ -35,6 +37,7 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Respo
             if let Err(Unsent::Wrong(wrong)) = check(context, &asked) {
                 problems = wrong;
             }
+            problems.extend(Manner::of_query(head).release(context, false).err());
         }
         prefill::draft(&asked, &source)?
     } else if let Some(source) = source("reply")? {
@@ -54,10 +57,11 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Respo
     };
     let profile = Profile::of(context)?;
     let mut prefill = prefill;
+    let manner = Manner { importance: std::mem::take(&mut prefill.importance), ..Manner::of_query(head) };
     if reference.is_none() {
         prefill.sign(&profile.signature);
     }
-    let shown = Shown { context, head, profile, prefill, reference, answers, how, problems };
+    let shown = Shown { context, head, profile, manner, prefill, reference, answers, how, problems };
     let frame = Frame::of(context, None)?;
     let title = if shown.prefill.subject.is_empty() { "New message" } else { shown.prefill.subject.as_str() };
     Ok(frame.page(Status::OK, title, &shown.markup()))
@@ -67,6 +71,7 @@ struct Shown<'a> {
     context: &'a Context<'a>,
     head: &'a Head,
     profile: Profile,
+    manner: Manner,
     prefill: Prefill,
     reference: Option<Reference>,
     answers: Option<Source>,
@@ -117,15 +122,17 @@ impl Shown<'_> {
                     }
                 }
                 (self.from())
-                label { span { "To" } input type="text" name="to" value=(to) autocomplete="off" spellcheck="false" autofocus[to.is_empty()]; }
-                label { span { "Cc" } input type="text" name="cc" value=(cc) autocomplete="off" spellcheck="false"; }
-                label { span { "Bcc" } input type="text" name="bcc" value=(bcc) autocomplete="off" spellcheck="false"; }
+                label { span { "To" } input type="text" name="to" value=(to) list="known" autocomplete="off" spellcheck="false" autofocus[to.is_empty()]; }
+                label { span { "Cc" } input type="text" name="cc" value=(cc) list="known" autocomplete="off" spellcheck="false"; }
+                label { span { "Bcc" } input type="text" name="bcc" value=(bcc) list="known" autocomplete="off" spellcheck="false"; }
                 label { span { "Subject" } input type="text" name="subject" value=(subject) autocomplete="off"; }
                 // The parser drops the first line end.
                 textarea name="text" aria-label="Text" dir="auto" autofocus[!to.is_empty()] { "\n" (text) }
                 @if !files.is_empty() {
                     ul.files aria-label="Attachments" { @for file in files { (kept(file)) } }
                 }
+                (self.manner.markup(&date::zone(self.context.server.clock.now())))
+                (history::datalist(self.context))
                 div.attach {
                     input type="file" name="file" multiple aria-label="Files to attach";
                     button name="do" value="attach" { "Attach" }
@@ -193,7 +200,8 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>) -> Result<Re
         return saved(context, Source { folder: drafts, message: reference, part: None }, conflict);
     }
     let mut here = format!("/compose?draft={reference}");
-    let answers = form.get("answers").and_then(Source::parse);
+    let (answers, manner) = (form.get("answers").and_then(Source::parse), Manner::of(&form));
+    here.push_str(&manner.query());
     if let Some(answers) = &answers {
         here.push_str(&format!(
             "&answers={}&how={}",
@@ -211,14 +219,15 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>) -> Result<Re
         return Ok(Response::see_other(&with(&here, "told=file")));
     }
     let draft = Source { folder: drafts, message: reference, part: None };
-    match send(context, &draft.find(context)?) {
-        Ok(copied) => {
+    match send(context, &draft.find(context)?, &manner) {
+        Ok(sent) => {
             let back = answers.as_ref().map_or_else(FolderName::inbox, |answers| answers.folder.clone());
             if let Some(answers) = &answers {
                 mark_answered(context, answers, form.get("how") == Some("forward"));
             }
-            Ok(Response::see_other(&format!("{}?told={}", folder_path(&back), if copied { "sent" } else { "sent-only" })))
+            Ok(Response::see_other(&format!("{}?{}", folder_path(&back), sent.told())))
         }
+        // The page looks for itself what is wrong.
         Err(Unsent::Wrong(_)) => Ok(Response::see_other(&with(&here, "check=1"))),
         Err(Unsent::TooMuch) => Ok(Response::see_other(&with(&here, "told=limit"))),
         Err(Unsent::Trouble(status)) => Err(status),
@@ -371,6 +380,7 @@ impl Saving {
             bcc: get("bcc"),
             subject: get("subject"),
             date: date::rfc5322(now),
+            importance: Manner::of(form).fields(),
             message_id: format!("<{}@{}>", secret.replace('_', "."), server.config.hostname),
             answers,
         };

@@ -145,6 +145,7 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
                         @if as_text { a href=(here("")) { "Show with formatting" } } @else { a href=(here("view=text")) { "Show as plain text" } }
                     }
                     @if !all_fields { a href=(here("view=headers")) { "All header fields" } }
+                    a href={ (asked.path()) "/conversation" } { "Conversation" }
                     a href={ (asked.path()) "/print" (also) } { "Print" }
                     a href={ (asked.path()) "/source" } { "Source" }
                     a href={ (asked.path()) "/source?download=1" } { "Save" }
@@ -219,7 +220,7 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-fn body(asked: &Asked<'_>, choice: &Choice, remote: bool, with_pictures: &str) -> Result<Markup, Status> {
+pub(super) fn body(asked: &Asked<'_>, choice: &Choice, remote: bool, with_pictures: &str) -> Result<Markup, Status> {
     let mut shown = Vec::new();
     for &at in choice.texts.iter().take(MOST_TEXTS) {
         let Some(part) = asked.structure.parts.get(at) else { continue };

@@ -2,6 +2,7 @@
 
 use super::choice;
 use super::list::value;
+use super::manner::Manner;
 use super::message::{Asked, without_tags};
 use super::outgoing::{addresses, mailbox};
 use super::reference::{Reference, escaped};
@@ -30,6 +31,8 @@ pub(super) struct Prefill {
     pub subject: String,
     pub text: String,
     pub files: Vec<Kept>,
+    /// How much it matters.
+    pub importance: String,
     /// It was formatted, and will not be any more.
     pub loses_form: bool,
 }
@@ -198,6 +201,7 @@ pub(super) fn draft(asked: &Asked<'_>, source: &Source) -> Result<Prefill, Statu
         subject: words::decode(value(&header, "Subject")).trim().to_owned(),
         text,
         files: files(asked, source),
+        importance: Manner::of_header(&header).importance,
         loses_form,
     })
 }
@@ -278,7 +282,7 @@ fn prefixed(prefix: &str, subject: &str) -> String {
 }
 
 /// Addresses as a person reads and changes them: names in their own letters, quoted where a comma could end them.
-fn shown(list: &[(String, Address)]) -> String {
+pub(super) fn shown(list: &[(String, Address)]) -> String {
     let one = |(name, address): &(String, Address)| {
         let is_plain = |char: char| char.is_alphanumeric() || " '-_.".contains(char) && char != '.' || !char.is_ascii();
         let name = if name.chars().all(is_plain) {

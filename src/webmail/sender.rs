@@ -3,7 +3,7 @@
 use crate::mail::mailboxes::{self, Entry};
 use crate::mail::words;
 
-/// Letters of Cyrillic that look like Latin ones: a name of nothing else is meant to be taken for another.
+/// Letters of Cyrillic that look like Latin ones: a label of nothing else is meant to be taken for another.
 const LOOKALIKE: &str = "асеорхуіјѕһԁӏԛԝ";
 
 /// What a reader should know of this From, in words.
@@ -14,8 +14,10 @@ pub(super) fn warnings(from: &[u8]) -> Vec<String> {
         let name = words::decode(&mailbox.name.unwrap_or_default());
         let ascii = words::raw(&mailbox.domain);
         let domain = idna::domain_to_unicode(&ascii).0;
-        let looks = |label: &&str| is_mixed(label) || !label.is_empty() && label.chars().all(|char| LOOKALIKE.contains(char));
-        let odd = name.split_whitespace().chain(domain.split('.')).find(looks);
+        let is_like = |label: &str| !label.is_empty() && label.chars().all(|char| LOOKALIKE.contains(char));
+        // A name may well have words of several alphabets, and whole words that only look Latin.
+        let mut words = name.split(|char: char| !char.is_alphanumeric());
+        let odd = words.find(|word| is_mixed(word)).or_else(|| domain.split('.').find(|label| is_mixed(label) || is_like(label)));
         if let Some(odd) = odd {
             let whole = if domain == ascii { domain.clone() } else { format!("{domain} ({ascii})") };
             found.push(format!(
@@ -74,6 +76,7 @@ mod tests {
             "\u{418}\u{432}\u{430}\u{43d} Ivanov <i@\u{43f}\u{43e}\u{447}\u{442}\u{430}.test>",
             "\"bob@far.test\" <bob@far.test>",
             "\u{3b1}-testers @ home <a@far.test>",
+            "\u{441} \u{443}\u{445}\u{43e} <a@far.test>",
             "Tokyo\u{6e2f} <t@far.test>",
             "",
         ] {

@@ -1,15 +1,19 @@
 //! Sends a draft: it is handed in as it lies in its folder, then moved to the sent ones. So one that can't be sent is still there.
 
 use super::list::{special, value};
+use super::manner::Manner;
 use super::message::Asked;
 use super::outgoing::{ToUnix, addresses};
 use super::prefill::own_addresses;
+use super::profile::Profile;
+use super::reference::Reference;
 use super::site::Context;
 use crate::auth::Shown;
 use crate::delivery::{PostError, Route, Trace};
 use crate::httpd::Status;
 use crate::mail::{Address, Body, Envelope, MailDsn, Origin, Recipient, ReversePath};
 use crate::mailbox::{Change, Flags, Marks, SpecialUse};
+use crate::spool::SpoolId;
 use crate::sys::counters;
 use std::io;
 
@@ -75,9 +79,33 @@ pub(super) fn check(context: &Context<'_>, draft: &Asked<'_>) -> Result<(Address
     }
 }
 
-/// Sends it. True: a copy is among the sent ones; false: there it could not be moved, and the draft is still one.
-pub(super) fn send(context: &Context<'_>, draft: &Asked<'_>) -> Result<bool, Unsent> {
+/// What was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    id: SpoolId,
+    /// Among the sent ones. None: there it could not be moved, and the draft is still one.
+    copy: Option<Reference>,
+    /// It has not left yet, and can be taken back.
+    waits: bool,
+}
+
+impl Sent {
+    /// What the next page is to tell.
+    pub(super) fn told(&self) -> String {
+        match self.copy {
+            None => "told=sent-only".to_owned(),
+            Some(copy) if self.waits => format!("told=waits&id={}&copy={copy}", self.id),
+            Some(_) => "told=sent".to_owned(),
+        }
+    }
+}
+
+/// Sends it.
+pub(super) fn send(context: &Context<'_>, draft: &Asked<'_>, manner: &Manner) -> Result<Sent, Unsent> {
     let (server, user) = (context.server, &context.account().name);
+    let to_think = Profile::of(context).map_err(Unsent::Trouble)?.recall;
+    let release = manner.release(context, to_think).map_err(|problem| Unsent::Wrong(vec![problem]))?;
+    let waits = release.is_some();
     let (from, recipients) = check(context, draft)?;
     let now = server.clock.elapsed();
     if !recipients.iter().all(|_| server.rates.take(user, now, &server.config.submission)) {
@@ -87,12 +115,12 @@ pub(super) fn send(context: &Context<'_>, draft: &Asked<'_>) -> Result<bool, Uns
     let count = recipients.len();
     let envelope = Envelope {
         reverse_path: ReversePath(Some(from.clone())),
-        recipients: recipients.into_iter().map(Recipient::from).collect(),
+        recipients: recipients.into_iter().map(|to| Recipient { dsn: manner.dsn(), ..Recipient::from(to) }).collect(),
         body: Body::EightBitMime,
         utf8,
         dsn: MailDsn::default(),
         require_tls: false,
-        release: None,
+        release,
         origin: Origin::User(user.clone()),
     };
     // Where somebody sits when he writes is nobody's business.
@@ -122,7 +150,8 @@ pub(super) fn send(context: &Context<'_>, draft: &Asked<'_>) -> Result<bool, Uns
         draft.view.mark(&[draft.uid], Change::Remove, draft_only, None).map_err(super::site::trouble)?;
         server.post.move_to(context.account(), &draft.view, &[draft.uid], &sent).map_err(|error| super::site::unfiled(&error))
     });
-    Ok(moved.is_ok_and(|filed| !filed.uids.is_empty()))
+    let copy = moved.ok().and_then(|filed| Some(Reference { validity: filed.validity, uid: *filed.uids.first()? }));
+    Ok(Sent { id, copy, waits })
 }
 
 fn not_taken(context: &Context<'_>, error: &PostError) -> Unsent {

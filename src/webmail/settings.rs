@@ -1,19 +1,23 @@
-//! What a user sets: the password, replies while away, names and signature.
+//! What a user sets: the password, replies while away, where mail goes, names and signature.
 
 use super::frame::Frame;
-use super::prefill::own_addresses;
+use super::outgoing::{Addresses, addresses};
+use super::prefill::{domain, own_addresses};
 use super::profile::Profile;
 use super::site::{Context, Form};
-use crate::auth::Denied;
+use crate::auth::{Denied, Shown};
+use crate::delivery::Forwarding;
 use crate::host::users::Secrets;
 use crate::httpd::{Request, Response, Status};
-use crate::mail::date;
 use crate::mail::vacation::Vacation;
+use crate::mail::{Address, date};
 use maud::{Markup, html};
 
 /// Bytes of a new password.
 const SHORTEST: usize = 8;
 const LONGEST: usize = 1024;
+/// Addresses to which mail is forwarded.
+const MOST_FORWARDED: usize = 10;
 
 /// The page.
 pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Response, Status> {
@@ -21,7 +25,9 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Respo
         Some("password") => "The password is changed. You are logged out everywhere else.",
         Some("away") => "Mail is answered as you said.",
         Some("back") => "Mail is not answered any more.",
-        Some("profile") => "Names and signature are kept.",
+        Some("forward") => "Mail is forwarded as you said.",
+        Some("stay") => "Mail is not forwarded any more by what is set here.",
+        Some("profile") => "It is kept.",
         _ => "",
     };
     show(context, Status::OK, "", told, None)
@@ -46,8 +52,19 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>) -> Result<Re
             set_vacation(context, None)?;
             "back"
         }
+        Some("forward") => match forwarding(context, &form) {
+            Ok(forwarding) => {
+                set_forwarding(context, Some(&forwarding))?;
+                "forward"
+            }
+            Err(problem) => return show(context, Status::UNPROCESSABLE_CONTENT, &problem, "", None),
+        },
+        Some("stay") => {
+            set_forwarding(context, None)?;
+            "stay"
+        }
         Some("profile") => {
-            Profile::set(context, form.all("name"), form.get("signature").unwrap_or_default())?;
+            Profile::set(context, form.all("name"), form.get("signature").unwrap_or_default(), form.get("recall").is_some())?;
             "profile"
         }
         _ => return Err(Status::UNPROCESSABLE_CONTENT),
@@ -107,6 +124,62 @@ fn set_vacation(context: &Context<'_>, vacation: Option<&Vacation>) -> Result<()
     })
 }
 
+/// To others only: what came back would go in a circle.
+fn forwarding(context: &Context<'_>, form: &Form) -> Result<Forwarding, String> {
+    let typed = form.get("to").unwrap_or_default().replace(['\r', '\n'], ",");
+    let Addresses { good, wrong } = addresses(typed.as_bytes(), domain(context));
+    if let Some(wrong) = wrong.first() {
+        return Err(format!("“{wrong}” is no address."));
+    }
+    let own = own_addresses(context);
+    let mut to: Vec<Address> = Vec::new();
+    for (_, address) in good {
+        if own.iter().any(|own| own.key() == address.key()) {
+            return Err(format!("{address} is your own address."));
+        }
+        if to.iter().all(|known| known.key() != address.key()) {
+            to.push(address);
+        }
+    }
+    match to.len() {
+        0 => Err("Nobody is named to whom mail is to go.".to_owned()),
+        1..=MOST_FORWARDED => Ok(Forwarding { to, keeps: form.get("keep").is_some() }),
+        _ => Err(format!("Mail can go to {MOST_FORWARDED} addresses at most.")),
+    }
+}
+
+fn set_forwarding(context: &Context<'_>, forwarding: Option<&Forwarding>) -> Result<(), Status> {
+    let account = context.account();
+    context.server.delivery.set_forwarding(account, forwarding).map_err(|error| {
+        log::error!("session={} webmail forwarding not set error={:?}", context.session, error.to_string());
+        if error.kind() == std::io::ErrorKind::InvalidInput { Status::UNPROCESSABLE_CONTENT } else { Status::SERVICE_UNAVAILABLE }
+    })?;
+    let to: Vec<String> = forwarding.iter().flat_map(|forwarding| &forwarding.to).map(ToString::to_string).collect();
+    log::info!("session={} webmail forwarding user={} to=<{}>", context.session, account.name, Shown(&to.join(",")));
+    Ok(())
+}
+
+fn forward(context: &Context<'_>) -> Result<Markup, Status> {
+    let set = context.server.delivery.forwarding(context.account()).map_err(|error| {
+        log::error!("session={} webmail forwarding not read error={:?}", context.session, error.to_string());
+        Status::SERVICE_UNAVAILABLE
+    })?;
+    let to = set.iter().flat_map(|set| &set.to).map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    Ok(html! {
+        h2 { "Forwarding" }
+        @if context.account().is_system() { p.quiet { "What is set here goes before your file ~/.forward." } }
+        form.settings method="post" action="/settings" {
+            (token(context))
+            label { span { "Forward mail to" } textarea name="to" rows="2" spellcheck="false" { "\n" (to) } }
+            label.line { input type="checkbox" name="keep" value="1" checked[set.as_ref().is_none_or(|set| set.keeps)]; " Keep a copy here" }
+            div.actions {
+                button.first name="do" value="forward" { "Forward" }
+                @if set.is_some() { button name="do" value="stay" { "Do not forward any more" } }
+            }
+        }
+    })
+}
+
 /// `typed`: what was typed for replies and is wrong.
 fn show(context: &Context<'_>, status: Status, problem: &str, told: &str, typed: Option<&Form>) -> Result<Response, Status> {
     let inside = html! {
@@ -115,6 +188,7 @@ fn show(context: &Context<'_>, status: Status, problem: &str, told: &str, typed:
         div.bar { h1 { "Settings" } }
         (profile(context)?)
         (vacation(context, typed)?)
+        (forward(context)?)
         (password(context))
     };
     Ok(Frame::of(context, None)?.page(status, "Settings", &inside))
@@ -127,13 +201,14 @@ fn token(context: &Context<'_>) -> Markup {
 fn profile(context: &Context<'_>) -> Result<Markup, Status> {
     let profile = Profile::of(context)?;
     Ok(html! {
-        h2 { "Names and signature" }
+        h2 { "Writing" }
         form.settings method="post" action="/settings" {
             (token(context))
             @for address in own_addresses(context) {
                 label { span { "Name for " (address) } input type="text" name="name" value=(profile.name(&address)) maxlength="100" autocomplete="name"; }
             }
             label { span { "Signature" } textarea name="signature" rows="4" maxlength="4000" dir="auto" { "\n" (profile.signature) } }
+            label.line { input type="checkbox" name="recall" value="1" checked[profile.recall]; " Let messages wait for 15 seconds, in which they can be taken back" }
             div { button.first name="do" value="profile" { "Save" } }
         }
     })

@@ -2,8 +2,8 @@
 
 use super::visit::Visit;
 use super::{
-    Server, assets, autoconfig, compose, events, folders, frame, list, login, message, part, print, sessions, settings,
-    unsubscribe,
+    Server, assets, autoconfig, compose, conversation, events, folders, frame, list, login, message, part, print, recall,
+    sessions, settings, unsubscribe,
 };
 use crate::delivery::FileError;
 use crate::host::Account;
@@ -127,6 +127,7 @@ impl Desk<'_> {
             (["m", folder], false) => list::page(&context, request, &name(folder)?),
             (["m", folder], true) => list::act(&context, request, &name(folder)?),
             (["m", folder, id], false) => message::page(&context, request, &name(folder)?, id),
+            (["m", folder, id, "conversation"], false) => conversation::page(&context, &name(folder)?, id),
             (["m", folder, id, "html"], false) => message::html(&context, request, &name(folder)?, id),
             (["m", folder, id, "print"], false) => print::page(&context, request, &name(folder)?, id),
             (["m", folder, id, "source"], false) => part::source(&context, request, &name(folder)?, id),
@@ -137,6 +138,7 @@ impl Desk<'_> {
             (["folders"], true) => folders::act(&context, request),
             (["sessions"], false) => sessions::page(&context, request),
             (["sessions"], true) => sessions::act(&context, request),
+            (["recall"], true) => recall::act(&context, request),
             (["events"], false) => events::stream(&context),
             (["settings"], false) => settings::page(&context, request),
             (["settings"], true) => settings::act(&context, request),

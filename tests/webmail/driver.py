@@ -102,12 +102,16 @@ class Browser:
     def click(self, what, how="css selector"):
         """Follows a link or sends a form: until the next page is there."""
         self.run("document.documentElement.id = 'old'")
-        self.ask("POST", "/element/%s/click" % self.find(how, what), {})
+        self.touch(how, what)
         until("a page after " + what, lambda: self.run("return document.documentElement.id != 'old' && document.readyState == 'complete'"))
         self.look()
 
+    def touch(self, how, what):
+        """Clicks. What the page itself has put in another's place meanwhile is looked for again."""
+        until("a click on " + what, lambda: self.ask("POST", "/element/%s/click" % self.find(how, what), {}) is None)
+
     def tick(self, what):
-        self.ask("POST", "/element/%s/click" % self.find("css selector", what), {})
+        self.touch("css selector", what)
 
     def type(self, what, text):
         self.ask("POST", "/element/%s/value" % self.find("css selector", what), {"text": text})

@@ -40,7 +40,7 @@ def both(browser):
     assert browser.count("iframe") == 1
     # Pictures from elsewhere, when asked for.
     assert here.split("?")[0] == browser.url().split("?")[0]
-    browser.ask("POST", "/element/%s/click" % browser.find("partial link text", "Show pictures"), {})
+    browser.touch("partial link text", "Show pictures")
     browser.enter("iframe")
     until("both pictures", lambda: browser.count("img[src]") == 2)
     browser.enter(None)
@@ -120,7 +120,7 @@ def files(host):
             assert answer.headers["Content-Disposition"].startswith("attachment;"), answer.headers
             assert answer.headers["Content-Type"] == "application/octet-stream", answer.headers
             browser.tool("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": host.home + "/saved"})
-            browser.ask("POST", "/element/%s/click" % browser.find("partial link text", name), {})
+            browser.touch("partial link text", name)
             saved = os.path.join(host.home, "saved", kept)
             until(kept + " in " + repr(os.listdir(host.home + "/saved")), lambda: open(saved, "rb").read().strip() == bytes_.strip())
             assert browser.url() == here, browser.url()

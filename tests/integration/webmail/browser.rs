@@ -62,6 +62,9 @@ impl Page {
         let form = text.split("<form class=\"write\"").nth(1).unwrap_or_else(|| panic!("no form in {}\n{text}", self.head));
         let mut fields = Vec::new();
         for tag in form.split("<input ").skip(1).map(|rest| rest.split('>').next().unwrap()) {
+            if tag.contains("type=\"checkbox\"") && !tag.ends_with(" checked") {
+                continue;
+            }
             let attribute =
                 |name: &str| tag.split(&format!("{name}=\"")).nth(1).map(|rest| plain(rest.split('"').next().unwrap()));
             if let (Some(name), Some(value)) = (attribute("name"), attribute("value")) {

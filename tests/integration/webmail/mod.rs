@@ -6,6 +6,7 @@ mod autoconfig;
 pub mod browser;
 mod chromium;
 mod compose;
+mod correspondence;
 mod events;
 mod folders;
 mod hostile;
@@ -22,6 +23,7 @@ pub fn tests() -> Vec<Test> {
         attacks::tests(),
         autoconfig::tests(),
         compose::tests(),
+        correspondence::tests(),
         events::tests(),
         folders::tests(),
         hostile::tests(),

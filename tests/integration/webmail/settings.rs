@@ -73,7 +73,7 @@ fn names_and_signature_are_written() {
     let mut alice = Browser::of(&daemon, "alice");
     let page = alice
         .act("/settings", &[("do", "profile"), ("name", "Alice M\u{fc}ller, <Dr.>"), ("signature", "Alice\r\n<b>Here</b>\r\n")]);
-    page.shows("are kept.").shows("Alice Müller, &lt;Dr.&gt;").shows("&lt;b&gt;Here&lt;/b&gt;");
+    page.shows("It is kept.").shows("Alice Müller, &lt;Dr.&gt;").shows("&lt;b&gt;Here&lt;/b&gt;");
     let form = alice.get("/compose");
     let text = form.fields().into_iter().find(|(name, _)| name == "text").unwrap().1;
     assert_eq!(text, "\n\n-- \nAlice\n<b>Here</b>\n");
