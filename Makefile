@@ -77,8 +77,8 @@ deps: toolchain
 	@$(CARGO) fetch --locked --quiet || $(CARGO) fetch --locked --quiet --offline
 
 toolchain:
-	@command -v $(CARGO) >/dev/null || { echo "Cargo is missing: Rust 1.85 or newer is needed, see https://rustup.rs" >&2; exit 1; }
-	@rustc --version | awk '{ split($$2, v, "."); if (v[1] == 1 && v[2] < 85) { print "Rust 1.85 or newer is needed, this is " $$2 ": say rustup update" > "/dev/stderr"; exit 1 } }'
+	@command -v $(CARGO) >/dev/null || { echo "Cargo is missing: Rust 1.88 or newer is needed, see https://rustup.rs" >&2; exit 1; }
+	@rustc --version | awk '{ split($$2, v, "."); if (v[1] == 1 && v[2] < 88) { print "Rust 1.88 or newer is needed, this is " $$2 ": say rustup update" > "/dev/stderr"; exit 1 } }'
 	@command -v cc >/dev/null || { echo "A C compiler is missing: install gcc or clang (Debian: apt install gcc)" >&2; exit 1; }
 
 install: all
