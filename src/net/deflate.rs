@@ -165,7 +165,7 @@ impl Deflate {
         static RESTS: AtomicUsize = AtomicUsize::new(1);
         // Making one went deep.
         crate::sys::unix::give_back_stack();
-        if self.packer.take().is_some() && RESTS.fetch_add(1, Ordering::Relaxed) % TRIM_AFTER == 0 {
+        if self.packer.take().is_some() && RESTS.fetch_add(1, Ordering::Relaxed).is_multiple_of(TRIM_AFTER) {
             crate::sys::unix::trim_memory();
         }
         for pending in [&mut self.packed, &mut self.plain] {

@@ -292,7 +292,7 @@ mod tests {
             from: 40,
             room: 256,
             blank: 1,
-            pending: uid % 2 == 0,
+            pending: uid.is_multiple_of(2),
             offset: u64::from(uid) << 33,
             length: 7,
             gap: 2,

@@ -132,7 +132,7 @@ fn account() -> Account {
 fn mail(n: u64) -> Mail {
     let bytes = content(n);
     let mut mail = Mail::new(n, &bytes);
-    if n >= BIG && n % 3 == 0 {
+    if n >= BIG && n.is_multiple_of(3) {
         let disk = SimDisk::default();
         disk.make_dir(Path::new("/spool"), 0o700).unwrap();
         let file = disk.open(Path::new("/spool/msg"), Open::Create(0o600)).unwrap();

@@ -194,7 +194,7 @@ fn a_thousand_questions_at_once() {
         let mut waiting = Vec::new();
         let ask = |number: usize| {
             let question = match number % 4 {
-                0 => Question::Verify("alice".into(), if number % 8 == 0 { PASSWORD.into() } else { b"wrong".to_vec() }),
+                0 => Question::Verify("alice".into(), if number.is_multiple_of(8) { PASSWORD.into() } else { b"wrong".to_vec() }),
                 1 => Question::MakeFolders("alice".into(), "/etc".into()),
                 2 => Question::Forward("alice".into()),
                 _ => Question::Account("alice".into()),
