@@ -10,6 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Times of files are not finer than this everywhere.
+const COARSE: Duration = Duration::from_secs(2);
 
 /// How a file is opened. Symbolic links are never followed at the last component, a FIFO never blocks.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -62,6 +66,12 @@ impl Stat {
     /// A regular file?
     pub fn is_regular(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+
+    /// Will the next change bear another time than this? Of one that is too young nobody can say.
+    pub fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(COARSE);
+        i128::try_from(now.as_nanos()).is_ok_and(|now| self.mtime.max(self.ctime) < now)
     }
 }
 

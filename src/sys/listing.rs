@@ -1,15 +1,11 @@
 //! The names in a directory, listed again only when it has changed.
 
-use super::Disk;
+use super::{Disk, Stat};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Two changes of a directory within this time may leave it with the same time.
-const TICK: Duration = Duration::from_secs(2);
 
 /// What is in a directory, which need not be there.
 #[derive(Debug)]
@@ -20,8 +16,8 @@ pub struct Listing {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Which directory it was, and as of when; none: it is to be listed.
-    of: Option<((u64, u64), i128, i128)>,
+    /// Which directory it was, and how; none: it is to be listed.
+    of: Option<Stat>,
     names: HashSet<OsString>,
 }
 
@@ -42,21 +38,14 @@ impl Listing {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             stat => stat?,
         };
-        let of = Some((stat.file, stat.mtime, stat.ctime));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.of != of {
+        if known.of != Some(stat) {
             known.of = None;
             known.names = disk.list(&self.dir)?.into_iter().collect();
-            known.of = of.filter(|_| is_past(stat.mtime.max(stat.ctime)));
+            known.of = Some(stat).filter(Stat::is_settled);
         }
         Ok(known.names.contains(name))
     }
-}
-
-/// Would a change that comes now leave another time than this?
-fn is_past(time: i128) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(TICK).as_nanos().try_into().is_ok_and(|then: i128| time < then)
 }
 
 #[cfg(test)]

@@ -15,12 +15,10 @@ use std::hash::Hash;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// So long holds what no file tells the end of.
 const MOMENT: Duration = Duration::from_secs(2);
-/// Times of files are not finer than this everywhere.
-const COARSE: Duration = Duration::from_secs(2);
 /// Of each kind at least so many answers are kept, and at most twice as many.
 const MANY: usize = 1024;
 
@@ -66,7 +64,7 @@ impl Known {
             return Ok(account);
         }
         let (account, stands_there) = ask()?;
-        let lasts = stands_there && state.iter().flatten().all(is_settled);
+        let lasts = stands_there && state.iter().flatten().all(Stat::is_settled);
         let until = (!lasts).then(|| Instant::now() + MOMENT);
         self.while_so(&state, |told| told.accounts.put(name, (account.clone(), until)));
         Ok(account)
@@ -82,7 +80,7 @@ impl Known {
     ) -> io::Result<Option<Vec<u8>>> {
         let seen = fs::metadata(home).map(|meta| stat_of(&meta));
         // Where it can't be seen, or was just changed, it is asked for.
-        let (Some(state), Some(seen)) = (self.state(), seen.ok().filter(is_settled)) else { return Ok(ask()?.0) };
+        let (Some(state), Some(seen)) = (self.state(), seen.ok().filter(Stat::is_settled)) else { return Ok(ask()?.0) };
         let key = (home.to_owned(), name);
         if self.while_so(&state, |told| told.homes.find(&key) == Some(&seen)) {
             return Ok(None);
@@ -122,12 +120,6 @@ impl Known {
         }
         act(&mut told)
     }
-}
-
-/// Will the next change bear another time?
-fn is_settled(stat: &Stat) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(COARSE);
-    i128::try_from(now.as_nanos()).is_ok_and(|now| stat.ctime < now)
 }
 
 /// What was looked for of late: of more than so many the older half goes.
@@ -172,7 +164,7 @@ mod tests {
 
     /// Until what was done to it is no news any more.
     fn settle(path: &Path) {
-        while !is_settled(&stat_of(&fs::metadata(path).unwrap())) {
+        while !stat_of(&fs::metadata(path).unwrap()).is_settled() {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
