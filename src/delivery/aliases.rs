@@ -1,11 +1,11 @@
 //! The alias file and the file of virtual addresses, as they are now: who changes one need not tell us. One that can't be read
 //! or understood changes nothing for the names that were known before; of all other names nobody can say that they are nobody's.
 
+use super::chosen::Chosen;
 use crate::config::Config;
 use crate::lists::Files;
 use crate::mail::alias::{self, Entry, Table, Wrong};
-use crate::sys::Disk;
-use crate::sys::listing::Listing;
+use crate::sys::disk::{Disk, Stat, stat_of};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -15,12 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A file that is longer is none of these.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Both files, the mailing lists, and who forwards. Made anew when the configuration is read: then what was known before does not count.
+/// Both files, the mailing lists, and what users chose. Made anew when the configuration is read: then what was known before does not count.
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) lists: Files,
-    /// Users who set where their mail goes (see `forwarding`).
-    pub(super) forwarded: Listing,
+    /// Where mail of users goes who chose that (see `forwarding`).
+    pub(super) forwarded: Chosen,
+    /// What users want answered while they are away (see `vacation`).
+    pub(super) away: Chosen,
     pub(super) aliases: Watched,
     pub(super) addresses: Watched,
 }
@@ -29,7 +31,8 @@ impl Tables {
     pub(super) fn new(config: &Config, disk: Arc<dyn Disk>) -> Tables {
         Tables {
             lists: Files::new(disk, config.lists_dir()),
-            forwarded: Listing::new(config.spool.join("forward")),
+            forwarded: Chosen::new(config.spool.join("forward")),
+            away: Chosen::new(config.spool.join("vacation").join("wishes")),
             aliases: Watched::new(config.aliases.clone(), alias::parse),
             addresses: Watched::new(config.virtual_addresses.clone(), alias::parse_virtual),
         }
@@ -53,21 +56,11 @@ pub(super) struct Watched {
 #[derive(Debug, Default)]
 struct State {
     /// Of the file that was read last.
-    stamp: Option<Stamp>,
+    stamp: Option<Stat>,
     table: Arc<Table>,
     /// It was understood once.
     was_good: bool,
     trouble: Option<String>,
-}
-
-/// Which file, and as of when.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp(u64, u64, u64, i64, i64, i64, i64);
-
-impl Stamp {
-    fn of(meta: &Metadata) -> Stamp {
-        Stamp(meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
-    }
 }
 
 impl Watched {
@@ -100,7 +93,7 @@ impl Watched {
 
 impl State {
     fn refresh(&mut self, path: &Path, parse: fn(&str) -> Table) {
-        let stamp = fs::metadata(path).map(|meta| Stamp::of(&meta));
+        let stamp = fs::metadata(path).map(|meta| stat_of(&meta));
         let read = match stamp {
             Ok(stamp) if self.stamp.as_ref() == Some(&stamp) => return,
             Ok(_) => read(path),
@@ -108,7 +101,7 @@ impl State {
         };
         let trouble = match read {
             Ok((text, meta)) => {
-                self.stamp = Some(Stamp::of(&meta));
+                self.stamp = Some(stat_of(&meta));
                 self.take(path, parse(&text))
             }
             // It need not be there. But one that was may be on its way from an editor, and come again.

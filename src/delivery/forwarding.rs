@@ -5,9 +5,7 @@ use super::Office;
 use crate::host::Account;
 use crate::mail::Address;
 use crate::mail::alias::{self, Numbered, Target};
-use crate::sys::Open;
-use std::io::{self, ErrorKind, IoSlice};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
 
 /// What is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,54 +38,23 @@ impl Forwarding {
 }
 
 impl Office {
-    fn forwarding_file(&self, account: &Account) -> PathBuf {
-        self.config().spool.join("forward").join(&account.name)
-    }
-
     /// What is set, as targets, and as it is told. An error is temporary.
     pub(super) fn forwarding(&self, account: &Account) -> io::Result<Option<(Vec<Numbered>, Forwarding)>> {
-        let disk = self.journal.disk();
-        // Which is the question for each recipient here.
-        if !self.tables().forwarded.has(disk, account.name.as_ref())? {
-            return Ok(None);
-        }
-        let path = self.forwarding_file(account);
-        let bytes = match disk.open(&path, Open::Read) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            file => super::vacation::content(&*file?)?,
-        };
-        let targets = alias::parse_list(&String::from_utf8_lossy(&bytes)).ok();
+        let Some(text) = self.tables().forwarded.of(self.journal.disk(), account)? else { return Ok(None) };
+        let targets = alias::parse_list(&text).ok();
         let read = targets.and_then(|targets| Forwarding::of(&targets, account).map(|known| (targets, known)));
-        let wrong = || io::Error::new(ErrorKind::InvalidData, format!("{}: not understood", path.display()));
+        let wrong = || io::Error::new(ErrorKind::InvalidData, format!("where mail of {} goes is not understood", account.name));
         read.map(Some).ok_or_else(wrong)
     }
 
     /// Sets it, or takes it back, durably.
     pub(super) fn set_forwarding(&self, account: &Account, forwarding: Option<&Forwarding>) -> io::Result<()> {
-        let (disk, path) = (self.journal.disk(), self.forwarding_file(account));
-        let dir = path.parent().unwrap_or(&path);
-        let Some(forwarding) = forwarding else {
-            return match disk.remove(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                Err(error) => Err(error),
-                Ok(()) => disk.sync_dir(dir),
-            };
-        };
-        let text = forwarding.text(account);
+        let text = forwarding.map(|forwarding| forwarding.text(account));
         // Nothing is written that would be read as something else.
-        let read = alias::parse_list(&text).ok().and_then(|targets| Forwarding::of(&targets, account));
-        if read.as_ref() != Some(forwarding) {
+        let read = text.as_ref().and_then(|text| Forwarding::of(&alias::parse_list(text).ok()?, account));
+        if read.as_ref() != forwarding {
             return Err(io::Error::new(ErrorKind::InvalidInput, "an address that a file can't hold"));
         }
-        disk.make_dir(dir, 0o700)?;
-        dir.parent().map_or(Ok(()), |above| disk.sync_dir(above))?;
-        // No user has a name that begins so.
-        let new = dir.join(format!(".{}", account.name));
-        let file = disk.open(&new, Open::Create(0o600))?;
-        file.set_len(0)?;
-        file.write_at(&[IoSlice::new(text.as_bytes())], 0)?;
-        file.sync()?;
-        disk.rename(&new, &path)?;
-        disk.sync_dir(dir)
+        self.tables().forwarded.set(self.journal.disk(), account, text.as_deref())
     }
 }

@@ -6,11 +6,12 @@
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
 //! * `pickup`: what was left for us while we were not there.
+//! * `chosen`: what users set here: replies while they are away, and where their mail goes (`forwarding`).
 //! * `route`: where an address leads, by the configuration (`whose`), `aliases` and `.forward` files; `search`: all ways to their
 //!   ends. `expand`: a recipient that stands for others; `list`: one that is a mailing list.
 //! * `local`, `remote`, `program`, `lines`: one try, for mailboxes here, for another host, which `mx` finds, for a program, and for
-//!   what lines of alias files name; `vacation`: the reply of who is away. `survey`: a look at a message before it is sent, `manner`: how a
-//!   host is talked to, `sts`: what its domain says of that, `answers`: what the host's own words mean.
+//!   what lines of alias files name; `vacation`: the reply of who is away. `survey`: a look at a message before it is sent,
+//!   `manner`: how a host is talked to, `sts`: what its domain says of that, `answers`: what the host's own words mean.
 //! * `outcome`: what a try came to: the journal is told, the sender gets a `report` (`bounce` is its text, `enclosure` what it
 //!   gives back) unless another receiver is set (`alternative`), the rest waits (`schedule`).
 //! * `table`: what waits and for what, `lanes` to each destination, and what lies `ready` there; pure. `hosts`: who did not
@@ -26,6 +27,7 @@ mod aliases;
 mod alternative;
 mod answers;
 mod bounce;
+mod chosen;
 mod clerk;
 mod enclosure;
 mod expand;

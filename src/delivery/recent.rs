@@ -39,21 +39,12 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Body, Envelope, MailDsn, Origin, ReversePath};
+    use crate::mail::{Address, Envelope};
     use crate::sys::Time;
     use std::sync::Arc;
 
     fn entry(counter: u64, length: usize) -> Entry {
-        let envelope = Envelope {
-            reverse_path: ReversePath(None),
-            recipients: Vec::new(),
-            body: Body::SevenBit,
-            utf8: false,
-            dsn: MailDsn::default(),
-            require_tls: false,
-            release: None,
-            origin: Origin::Network,
-        };
+        let envelope = Envelope::own("a@there.example".parse::<Address>().unwrap().into());
         let message = Message::Memory(Arc::new(vec![b'x'; length]));
         Entry { id: SpoolId { generation: 1, counter }, time: Time::default(), envelope: Arc::new(envelope), message }
     }

@@ -17,7 +17,6 @@ use crate::mail::{Address, Domain, Envelope, RcptDsn, Recipient, date};
 use crate::spool::{Entry, SpoolId};
 use crate::sys::{File, Lock, Open, Time};
 use std::io::{self, ErrorKind, IoSlice};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -110,15 +109,8 @@ fn send(
 }
 
 impl Office {
-    fn vacation_file(&self, kind: &str, account: &Account) -> PathBuf {
-        self.config().spool.join("vacation").join(kind).join(&account.name)
-    }
-
     fn wishes_set(&self, account: &Account) -> io::Result<Option<String>> {
-        match self.journal.disk().open(&self.vacation_file("wishes", account), Open::Read) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            file => Ok(Some(String::from_utf8_lossy(&content(&*file?)?).into_owned())),
-        }
+        self.tables().away.of(self.journal.disk(), account)
     }
 
     fn wishes_at_home(&self, account: &Account) -> io::Result<Option<String>> {
@@ -138,26 +130,9 @@ impl Office {
 
     /// Sets it, or takes it back. Who was answered before may be answered anew.
     pub(super) fn set_vacation(&self, account: &Account, vacation: Option<&Vacation>) -> io::Result<()> {
-        let (disk, path) = (self.journal.disk(), self.vacation_file("wishes", account));
-        let dir = path.parent().unwrap_or(&path);
         let alone = self.answered(account)?;
-        let Some(vacation) = vacation else {
-            return match disk.remove(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                Err(error) => Err(error),
-                Ok(()) => disk.sync_dir(dir),
-            };
-        };
-        disk.make_dir(dir, 0o700)?;
-        // No user has a name that begins so.
-        let new = dir.join(format!(".{}", account.name));
-        let file = disk.open(&new, Open::Create(0o600))?;
-        file.set_len(0)?;
-        file.write_at(&[IoSlice::new(vacation.to_string().as_bytes())], 0)?;
-        file.sync()?;
-        disk.rename(&new, &path)?;
-        disk.sync_dir(dir)?;
-        alone.set_len(0)
+        self.tables().away.set(self.journal.disk(), account, vacation.map(Vacation::to_string).as_deref())?;
+        if vacation.is_some() { alone.set_len(0) } else { Ok(()) }
     }
 
     /// Under which addresses an account is known: here, and that under which the message came.
@@ -170,7 +145,7 @@ impl Office {
 
     /// Who was answered, for one who notes something there, alone.
     fn answered(&self, account: &Account) -> io::Result<Arc<dyn File>> {
-        let (disk, path) = (self.journal.disk(), self.vacation_file("answered", account));
+        let (disk, path) = (self.journal.disk(), self.config().spool.join("vacation").join("answered").join(&account.name));
         let dir = path.parent().unwrap_or(&path);
         disk.make_dir(dir, 0o700)?;
         let file = disk.open(&path, Open::Create(0o600))?;
