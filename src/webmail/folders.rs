@@ -1,6 +1,6 @@
 //! The folders: made, renamed, moved, emptied, deleted.
 
-use super::frame::Frame;
+use super::frame::{Frame, say};
 use super::reference::{escaped, folder_path, shown};
 use super::site::{Context, Form, trouble};
 use crate::httpd::{Request, Response, Status};
@@ -164,12 +164,11 @@ fn all(context: &Context<'_>, status: Status, problem: &str, told: &str) -> Resu
             thead { tr { th { "Folder" } th.number { "Messages" } th.number { "Unread" } th { span.hidden { "Change" } } } }
             tbody {
                 @for entry in &frame.folders {
-                    @let counts = context.open(&entry.name).map(|view| view.counts()).unwrap_or_default();
                     @let change = format!("/folders?folder={}", escaped(entry.name.as_str()));
                     tr {
                         td { a href=(folder_path(&entry.name)) { (shown(&entry.name)) } }
-                        td.number { (counts.messages) }
-                        td.number { (counts.unseen) }
+                        td.number { (entry.counts.messages) }
+                        td.number { (entry.counts.unseen) }
                         td {
                             @if !entry.name.is_inbox() {
                                 a href=(change) title={ "Change " (shown(&entry.name)) } { @if is_waste(entry.special) { "Rename or empty" } @else { "Change" } }
@@ -239,12 +238,5 @@ fn under(frame: &Frame<'_>, folder: Option<&FolderName>) -> Markup {
                 }
             }
         }
-    }
-}
-
-fn say(problem: &str, told: &str) -> Markup {
-    html! {
-        @if !problem.is_empty() { p.told role="alert" { (problem) } }
-        @if !told.is_empty() { p.told role="status" { (told) } }
     }
 }

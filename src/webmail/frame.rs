@@ -4,7 +4,7 @@ use super::assets::{ICON, SCRIPT, STYLE};
 use super::reference::{folder_path, shown};
 use super::site::{Context, of_folders};
 use crate::httpd::{Response, Status};
-use crate::mailbox::{FolderName, Folders, Kind, Listed, SpecialUse};
+use crate::mailbox::{Counts, FolderName, Folders, Kind, Listed, SpecialUse};
 use maud::{DOCTYPE, Markup, html};
 
 /// What the sidebar shows of a folder.
@@ -12,7 +12,7 @@ use maud::{DOCTYPE, Markup, html};
 pub(super) struct Entry {
     pub name: FolderName,
     pub special: Option<SpecialUse>,
-    pub unseen: u32,
+    pub counts: Counts,
 }
 
 /// A page of somebody who is logged in.
@@ -86,7 +86,7 @@ impl<'a> Frame<'a> {
             li {
                 a href=(folder_path(&entry.name)) aria-current=[is_current.then_some("page")] {
                     span { (shown(&entry.name)) }
-                    @if entry.unseen > 0 { span.count title="unread" { (entry.unseen) } }
+                    @if entry.counts.unseen > 0 { span.count title="unread" { (entry.counts.unseen) } }
                 }
             }
         }
@@ -100,8 +100,8 @@ fn entries(context: &Context<'_>, folders: &Folders) -> Result<Vec<Entry>, Statu
     for Listed { name, kind, special, .. } in listed {
         if matches!(kind, Kind::Mailbox(_)) {
             // One that can't be opened now is there all the same.
-            let unseen = context.open(&name).map_or(0, |view| view.counts().unseen);
-            entries.push(Entry { name, special, unseen });
+            let counts = context.open(&name).map(|view| view.counts()).unwrap_or_default();
+            entries.push(Entry { name, special, counts });
         }
     }
     let rank = |entry: &Entry| match entry.special {
@@ -115,6 +115,14 @@ fn entries(context: &Context<'_>, folders: &Folders) -> Result<Vec<Entry>, Statu
     };
     entries.sort_by(|one, other| rank(one).cmp(&rank(other)).then_with(|| one.name.cmp(&other.name)));
     Ok(entries)
+}
+
+/// What could not be done, and what was.
+pub(super) fn say(problem: &str, told: &str) -> Markup {
+    html! {
+        @if !problem.is_empty() { p.told role="alert" { (problem) } }
+        @if !told.is_empty() { p.told role="status" { (told) } }
+    }
 }
 
 /// A page without folders.
@@ -148,20 +156,28 @@ pub(super) fn refusal(status: Status) -> Response {
 }
 
 fn whole(status: Status, title: &str, body: &Markup, script: bool) -> Response {
+    let more = html! {
+        meta name="color-scheme" content="light dark";
+        @if script { script type="module" src=(SCRIPT.path()) {} }
+    };
+    Response::html(status, document(title, &more, &html! { body { (body) } }))
+}
+
+/// `more`: what else is in its head.
+pub(super) fn document(title: &str, more: &Markup, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
                 title { (title) }
                 link rel="stylesheet" href=(STYLE.path());
                 link rel="icon" href=(ICON.path());
-                @if script { script type="module" src=(SCRIPT.path()) {} }
+                (more)
             }
-            body { (body) }
+            (body)
         }
     };
-    Response::html(status, page.into_string())
+    page.into_string()
 }

@@ -54,7 +54,7 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
     let mut frame = Frame::of(context, Some(folder))?;
     frame.query = &text;
     let list = List { context, frame: &frame, folder, view: &view, text: &text, number, from, total: uids.len() };
-    let title = match frame.folders.iter().find(|entry| entry.name == *folder).map_or(0, |entry| entry.unseen) {
+    let title = match frame.folders.iter().find(|entry| entry.name == *folder).map_or(0, |entry| entry.counts.unseen) {
         0 => shown(folder).to_owned(),
         unseen => format!("({unseen}) {}", shown(folder)),
     };

@@ -1,8 +1,8 @@
 //! A message on a page of its own, all of it, to be printed. What strangers wrote stands in it under the policy of their frame.
 
-use super::assets::STYLE;
 use super::choice::{self, choose};
 use super::clean::{Pictures, clean};
+use super::frame::document;
 use super::list::value;
 use super::message::{Asked, MOST_TEXTS, foreign_policy, head, pictures, subject, without_tags};
 use super::site::Context;
@@ -10,7 +10,7 @@ use super::text;
 use crate::httpd::{Request, Response, Status};
 use crate::mail::structure::Part;
 use crate::mailbox::FolderName;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 /// The page.
 pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &FolderName, id: &str) -> Result<Response, Status> {
@@ -24,28 +24,18 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
     let texts: Vec<Markup> =
         parts(&choice.texts).iter().take(MOST_TEXTS).map(|part| whole(&asked, part, remote)).collect::<Result<_, _>>()?;
     let files: Vec<String> = parts(&choice.files).iter().map(choice::file_name).collect();
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="referrer" content="no-referrer";
-                title { (subject) }
-                link rel="stylesheet" href=(STYLE.path());
-                link rel="icon" href=(super::assets::ICON.path());
-            }
-            body.foreign {
-                main {
-                    h1 dir="auto" { (subject) }
-                    (head(&header, false))
-                    @if !files.is_empty() { p { "Files: " (files.join(", ")) } }
-                    @for text in texts { (text) }
-                }
+    let body = html! {
+        body.foreign {
+            main {
+                h1 dir="auto" { (subject) }
+                (head(&header, false))
+                @if !files.is_empty() { p { "Files: " (files.join(", ")) } }
+                @for text in texts { (text) }
             }
         }
     };
-    Ok(Response::html(Status::OK, page.into_string()).with("Content-Security-Policy", &foreign_policy(remote)))
+    let page = document(&subject, &html! { meta name="referrer" content="no-referrer"; }, &body);
+    Ok(Response::html(Status::OK, page).with("Content-Security-Policy", &foreign_policy(remote)))
 }
 
 fn whole(asked: &Asked<'_>, part: &Part, remote: bool) -> Result<Markup, Status> {

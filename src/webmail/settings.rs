@@ -1,6 +1,6 @@
 //! What a user sets: the password, replies while away, where mail goes, names and signature.
 
-use super::frame::Frame;
+use super::frame::{Frame, say};
 use super::outgoing::{Addresses, addresses};
 use super::prefill::{domain, own_addresses};
 use super::profile::Profile;
@@ -183,8 +183,7 @@ fn forward(context: &Context<'_>) -> Result<Markup, Status> {
 /// `typed`: what was typed for replies and is wrong.
 fn show(context: &Context<'_>, status: Status, problem: &str, told: &str, typed: Option<&Form>) -> Result<Response, Status> {
     let inside = html! {
-        @if !problem.is_empty() { p.told role="alert" { (problem) } }
-        @if !told.is_empty() { p.told role="status" { (told) } }
+        (say(problem, told))
         div.bar { h1 { "Settings" } }
         (profile(context)?)
         (vacation(context, typed)?)
