@@ -1,8 +1,9 @@
 //! Mail of strangers that is sent on, by an alias and by a list, is sealed with what was found of it (ARC), and the next host
 //! finds that whole.
 
-use crate::common::{Daemon, NameServer, Setup, Sink, Smtp, Talk, fixed_port, wait_for};
-use pillarbox::trust::dkim::{Body, SigningKey, sign};
+use crate::common::{Daemon, NameServer, Setup, Sink, fixed_port, wait_for};
+use crate::trust::{self, client};
+use pillarbox::trust::dkim::SigningKey;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -53,25 +54,6 @@ fn host(domain: &str, names: &NameServer, sink: &Sink) -> (Daemon, SocketAddr) {
     (daemon, at)
 }
 
-fn client(at: SocketAddr, ip: &str) -> Smtp {
-    let mut talk = Talk::connect(at).unwrap();
-    talk.send(format!("PROXY TCP4 {ip} 192.0.2.99 40000 25\r\n").as_bytes()).unwrap();
-    let mut smtp = Smtp { talk };
-    assert!(smtp.reply().unwrap().starts_with("220"));
-    smtp.expect("EHLO mx.a.test", "250").unwrap();
-    smtp
-}
-
-/// A message of the author, in wire form.
-fn signed(body: &str) -> Vec<u8> {
-    let header = "From: u@a.test\nSubject: x\n";
-    let mut hash = Body::default();
-    hash.push(body.as_bytes());
-    let field =
-        sign(&SigningKey::from_pem(AUTHOR).unwrap(), "a.test", "s1", header.as_bytes(), &hash.finish(), 1_700_000_000).unwrap();
-    format!("{field}{header}\n{body}").replace('\n', "\r\n").into_bytes()
-}
-
 /// The message that leads to this one at the sink.
 fn at_sink(sink: &Sink, to: &str) -> Vec<u8> {
     let found = || sink.arrived().into_iter().find(|one| one.to == [format!("<{to}>")]).map(|one| one.message);
@@ -95,8 +77,8 @@ fn through_two_hosts_and_a_list() {
     }
     let big = "0123456789abcdef 0123456789abcdef\n".repeat(20_000);
     let mut smtp = client(at_first, "192.0.2.1");
-    assert!(smtp.send("u@a.test", &["on@here.test"], &signed(&big)).unwrap().starts_with("250"));
-    assert!(smtp.send("u@a.test", &["team@here.test"], &signed("Hi\n")).unwrap().starts_with("250"));
+    assert!(smtp.send("u@a.test", &["on@here.test"], &trust::signed("u@a.test", &big)).unwrap().starts_with("250"));
+    assert!(smtp.send("u@a.test", &["team@here.test"], &trust::signed("u@a.test", "Hi\n")).unwrap().starts_with("250"));
     // By the alias, then by one of the second host.
     let message = at_sink(&sink, "x@far.test");
     assert!(
@@ -143,16 +125,26 @@ fn what_needs_no_seal() {
     let (names, sink) = (names(), Sink::start());
     let (daemon, at) = host("here.test", &names, &sink);
     // It stays here.
-    assert!(client(at, "192.0.2.1").send("u@a.test", &["home@here.test"], &signed("Hi\n")).unwrap().starts_with("250"));
+    assert!(
+        client(at, "192.0.2.1")
+            .send("u@a.test", &["home@here.test"], &trust::signed("u@a.test", "Hi\n"))
+            .unwrap()
+            .starts_with("250")
+    );
     assert!(!told(&daemon).contains("ARC-"), "{}", told(&daemon));
     // Nobody looked at it.
-    assert!(daemon.send(&["end@here.test"], &signed("Hi\n")).starts_with("250"));
+    assert!(daemon.send(&["end@here.test"], &trust::signed("u@a.test", "Hi\n")).starts_with("250"));
     let message = String::from_utf8(at_sink(&sink, "x@end.test")).unwrap();
     assert!(!message.contains("ARC-") && message.contains("Delivered-To: end@here.test"), "{message}");
     // What this host writes itself is signed: the answer of a list.
     let output = daemon.ctl(&["list", "create", "team", "bob@here.test"]);
     assert!(output.status.success(), "{output:?}");
-    assert!(client(at, "192.0.2.1").send("u@a.test", &["team-help@here.test"], &signed("Hi\n")).unwrap().starts_with("250"));
+    assert!(
+        client(at, "192.0.2.1")
+            .send("u@a.test", &["team-help@here.test"], &trust::signed("u@a.test", "Hi\n"))
+            .unwrap()
+            .starts_with("250")
+    );
     let answer = String::from_utf8(at_sink(&sink, "u@a.test")).unwrap();
     assert!(answer.contains("DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=here.test;"), "{answer}");
 }

@@ -42,7 +42,7 @@ fn behind(name_server: SocketAddr, more: &str) -> (Daemon, SocketAddr) {
     (Setup { options, ..Setup::default().config(&config) }.start(), at)
 }
 
-fn client(at: SocketAddr, ip: &str) -> Smtp {
+pub fn client(at: SocketAddr, ip: &str) -> Smtp {
     let mut talk = Talk::connect(at).unwrap();
     talk.send(format!("PROXY TCP4 {ip} 192.0.2.99 40000 25\r\n").as_bytes()).unwrap();
     let mut smtp = Smtp { talk };
@@ -52,7 +52,7 @@ fn client(at: SocketAddr, ip: &str) -> Smtp {
 }
 
 /// A message of an author, in wire form, signed by a.test.
-fn signed(author: &str, body: &str) -> Vec<u8> {
+pub fn signed(author: &str, body: &str) -> Vec<u8> {
     let header = format!("From: {author}\nSubject: x\n");
     let mut hash = Body::default();
     hash.push(body.as_bytes());
