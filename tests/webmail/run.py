@@ -12,7 +12,7 @@ import time
 
 from host import Host
 
-GROUPS = ["tour", "reading", "writing", "hostile", "looks"]
+GROUPS = ["tour", "reading", "writing", "hostile", "looks", "live"]
 
 
 def main():
