@@ -1,5 +1,5 @@
 //! What is changed in the header of a message that arrives: trace and missing fields go before it, forged spool fields, results
-//! of checks that claim to be ours, and the Bcc of submissions are left out. All else stays as it is, in its order. Pure.
+//! of checks that claim to be ours, and of submissions the Bcc and what only concerned their drafts are left out. All else stays as it is, in its order. Pure.
 
 use crate::mail::{Address, header};
 use crate::trust::results;
@@ -78,7 +78,7 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
             has_id = true;
             facts.message_id = String::from_utf8_lossy(header::unfold(value).trim_ascii()).into_owned();
         }
-        let secret = mending.submission.is_some() && (is("Bcc") || is("Resent-Bcc"));
+        let secret = mending.submission.is_some() && (is("Bcc") || is("Resent-Bcc") || is(header::DRAFT));
         let is_forged = |id: &String| is("Authentication-Results") && results::is_ours(value, id);
         if secret || is_spool(name) || mending.authserv_id.as_ref().is_some_and(is_forged) {
             kept.push(run..field.whole.start);
@@ -142,6 +142,9 @@ mod tests {
         assert_eq!(facts, Facts { received: 1, delivered_to: vec!["bob@example".into()], message_id: String::new() });
         let (text, _) = mended(head, true);
         assert_eq!(text, format!("Received: us\nDate: today\nMessage-ID: <1@here>\n{kept}X-Spooled: 1\n"));
+        let draft = "X-Pillarbox-Draft: report\nA: b\n";
+        assert_eq!(mended(draft, false).0, format!("Received: us\n{draft}"));
+        assert!(mended(draft, true).0.ends_with("<1@here>\nA: b\n"));
         let (text, _) = mended("message-id: a\nDATE: b\n", true);
         assert_eq!(text, "Received: us\nmessage-id: a\nDATE: b\n");
         assert_eq!(

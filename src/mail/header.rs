@@ -68,6 +68,9 @@ pub fn unfold(value: &[u8]) -> Vec<u8> {
     line
 }
 
+/// The field in which a draft of webmail keeps how it is to be sent. Nobody gets it.
+pub const DRAFT: &str = "X-Pillarbox-Draft";
+
 /// Fields in which mailboxes keep state: stripped when mail is delivered, not shown to clients.
 pub fn is_state(name: &[u8]) -> bool {
     const NAMES: [&str; 10] =

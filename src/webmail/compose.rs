@@ -37,7 +37,7 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Respo
             if let Err(Unsent::Wrong(wrong)) = check(context, &asked) {
                 problems = wrong;
             }
-            problems.extend(Manner::of_query(head).release(context, false).err());
+            problems.extend(Manner::of_header(&asked.header()?).release(context, false).err());
         }
         prefill::draft(&asked, &source)?
     } else if let Some(source) = source("reply")? {
@@ -57,11 +57,10 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Respo
     };
     let profile = Profile::of(context)?;
     let mut prefill = prefill;
-    let manner = Manner { importance: std::mem::take(&mut prefill.importance), ..Manner::of_query(head) };
     if reference.is_none() {
         prefill.sign(&profile.signature);
     }
-    let shown = Shown { context, head, profile, manner, prefill, reference, answers, how, problems };
+    let shown = Shown { context, head, profile, prefill, reference, answers, how, problems };
     let frame = Frame::of(context, None)?;
     let title = if shown.prefill.subject.is_empty() { "New message" } else { shown.prefill.subject.as_str() };
     Ok(frame.page(Status::OK, title, &shown.markup()))
@@ -71,7 +70,6 @@ struct Shown<'a> {
     context: &'a Context<'a>,
     head: &'a Head,
     profile: Profile,
-    manner: Manner,
     prefill: Prefill,
     reference: Option<Reference>,
     answers: Option<Source>,
@@ -131,7 +129,7 @@ impl Shown<'_> {
                 @if !files.is_empty() {
                     ul.files aria-label="Attachments" { @for file in files { (kept(file)) } }
                 }
-                (self.manner.markup(&date::zone(self.context.server.clock.now())))
+                (self.prefill.manner.markup(&date::zone(self.context.server.clock.now())))
                 (history::datalist(self.context))
                 div.attach {
                     input type="file" name="file" multiple aria-label="Files to attach";
@@ -201,7 +199,6 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>) -> Result<Re
     }
     let mut here = format!("/compose?draft={reference}");
     let (answers, manner) = (form.get("answers").and_then(Source::parse), Manner::of(&form));
-    here.push_str(&manner.query());
     if let Some(answers) = &answers {
         here.push_str(&format!(
             "&answers={}&how={}",
@@ -380,7 +377,7 @@ impl Saving {
             bcc: get("bcc"),
             subject: get("subject"),
             date: date::rfc5322(now),
-            importance: Manner::of(form).fields(),
+            manner: Manner::of(form).fields(),
             message_id: format!("<{}@{}>", secret.replace('_', "."), server.config.hostname),
             answers,
         };

@@ -1,16 +1,22 @@
 //! How a message is to be sent: how much it matters, when it may leave, and whether its writer wants to hear that it arrived.
-//! What is asked for stands in the form; how much it matters stands in the draft, too, where it is sent with it.
+//! What is asked for stands in the form, and in the draft: how much it matters in fields that are sent with it, the rest in one
+//! that is left out then.
+//!
+//! ```abnf
+//! draft-field = "X-Pillarbox-Draft:" [ "report" ] [ "at=" local-time ]   ; with a blank before each
+//! ```
 
-use super::reference::escaped;
+use super::list::value;
 use super::site::{Context, Form};
-use crate::httpd::Head;
 use crate::mail::dsn::Notify;
-use crate::mail::{Priority, RcptDsn, Release, date};
+use crate::mail::{Priority, RcptDsn, Release, date, header, words};
 use maud::{Markup, html};
 use std::time::Duration;
 
 /// A message that can be taken back waits so long.
 const TO_THINK: u32 = 15;
+/// Characters of a time.
+const LONGEST_TIME: usize = 40;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,48 +30,37 @@ pub(super) struct Manner {
 
 impl Manner {
     pub(super) fn of(form: &Form) -> Manner {
-        Manner::read(|name| form.get(name).map(str::to_owned))
+        let importance = form.get("importance").filter(|word| ["high", "low"].contains(word)).unwrap_or_default();
+        let at = form.get("at").unwrap_or_default().chars().filter(char::is_ascii_graphic).take(LONGEST_TIME).collect();
+        Manner { importance: importance.to_owned(), report: form.get("report").is_some(), at }
     }
 
-    /// As it was, when the form is shown again.
-    pub(super) fn of_query(head: &Head) -> Manner {
-        Manner::read(|name| head.parameter(name))
-    }
-
-    fn read(get: impl Fn(&str) -> Option<String>) -> Manner {
-        let known = |text: &String| ["high", "low"].contains(&text.as_str());
+    /// As a draft tells it.
+    pub(super) fn of_header(header: &[u8]) -> Manner {
+        let importance = match Priority::of(header) {
+            Priority::Urgent => "high",
+            Priority::Low => "low",
+            Priority::Normal => "",
+        };
+        let kept = words::raw(&header::unfold(value(header, header::DRAFT)));
+        let mut said = kept.split_ascii_whitespace();
         Manner {
-            importance: get("importance").filter(known).unwrap_or_default(),
-            report: get("report").is_some(),
-            at: get("at").unwrap_or_default(),
+            importance: importance.to_owned(),
+            report: said.clone().any(|word| word == "report"),
+            at: said.find_map(|word| word.strip_prefix("at=")).unwrap_or_default().to_owned(),
         }
     }
 
-    /// As far as a draft tells.
-    pub(super) fn of_header(header: &[u8]) -> Manner {
-        let importance = match Priority::of(header) {
-            Priority::Urgent => "high".to_owned(),
-            Priority::Low => "low".to_owned(),
-            Priority::Normal => String::new(),
-        };
-        Manner { importance, ..Manner::default() }
-    }
-
-    /// For the address of the form, so that what the draft does not hold is not lost.
-    pub(super) fn query(&self) -> String {
-        let report = if self.report { "&report=1" } else { "" };
-        let at = if self.at.is_empty() { String::new() } else { format!("&at={}", escaped(&self.at)) };
-        format!("{report}{at}")
-    }
-
-    /// Fields of the header (RFC 2156 §5.3.4; the other is what most programs read).
+    /// Fields of the header (RFC 2156 §5.3.4; the second is what most programs read).
     pub(super) fn fields(&self) -> Vec<(&'static str, String)> {
         let number = match self.importance.as_str() {
             "high" => "1 (Highest)",
             "low" => "5 (Lowest)",
-            _ => return Vec::new(),
+            _ => "",
         };
-        vec![("Importance", self.importance.clone()), ("X-Priority", number.to_owned())]
+        let at = if self.at.is_empty() { String::new() } else { format!("at={}", self.at) };
+        let draft = [if self.report { "report" } else { "" }, &at].join(" ").trim().to_owned();
+        vec![("Importance", self.importance.clone()), ("X-Priority", number.to_owned()), (header::DRAFT, draft)]
     }
 
     /// What recipients' reports are asked for (RFC 3461 §4.1).

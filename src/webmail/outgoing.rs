@@ -20,8 +20,8 @@ pub(super) struct Fields {
     pub subject: String,
     pub date: String,
     pub message_id: String,
-    /// How much it matters.
-    pub importance: Vec<(&'static str, String)>,
+    /// How it is to be sent.
+    pub manner: Vec<(&'static str, String)>,
     /// In-Reply-To and References, values as they stand in a header.
     pub answers: Vec<(&'static str, String)>,
 }
@@ -98,7 +98,7 @@ impl Outgoing {
         }
         add("Subject", &words::encode(&without_controls(&fields.subject)));
         add("Message-ID", &fields.message_id);
-        for (name, value) in fields.importance.iter().chain(&fields.answers) {
+        for (name, value) in fields.manner.iter().chain(&fields.answers) {
             add(name, value);
         }
         add("MIME-Version", "1.0");

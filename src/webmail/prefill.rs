@@ -31,8 +31,8 @@ pub(super) struct Prefill {
     pub subject: String,
     pub text: String,
     pub files: Vec<Kept>,
-    /// How much it matters.
-    pub importance: String,
+    /// How it is to be sent.
+    pub manner: Manner,
     /// It was formatted, and will not be any more.
     pub loses_form: bool,
 }
@@ -201,7 +201,7 @@ pub(super) fn draft(asked: &Asked<'_>, source: &Source) -> Result<Prefill, Statu
         subject: words::decode(value(&header, "Subject")).trim().to_owned(),
         text,
         files: files(asked, source),
-        importance: Manner::of_header(&header).importance,
+        manner: Manner::of_header(&header),
         loses_form,
     })
 }
