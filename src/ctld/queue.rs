@@ -89,7 +89,8 @@ struct Recipient {
 impl Message {
     fn of(unsettled: &Unsettled, envelope: &Envelope) -> Message {
         let address = |index| envelope.recipient(index).map_or_else(String::new, |recipient| recipient.address.to_string());
-        let begins = envelope.begins(unsettled.time);
+        let release = envelope.release.as_ref().filter(|_| !unsettled.is_tried());
+        let begins = release.map_or(unsettled.time, |release| release.at(unsettled.time));
         Message {
             id: unsettled.id.to_string(),
             time: shown(unsettled.time),
@@ -99,7 +100,7 @@ impl Message {
                 Origin::User(name) => Some(name.clone()),
                 Origin::Network | Origin::Daemon => None,
             },
-            release: envelope.release.as_ref().map(|_| shown(begins)),
+            release: release.map(|_| shown(begins)),
             recipients: unsettled
                 .waiting
                 .iter()

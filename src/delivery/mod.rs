@@ -59,6 +59,7 @@ mod report;
 mod route;
 mod runner;
 mod schedule;
+mod scheduled;
 mod sealing;
 mod search;
 mod sts;
@@ -79,6 +80,7 @@ pub use pickup::MOST_RECIPIENTS;
 pub use post::{Letter, Post};
 pub use rates::Rates;
 pub use rename::RenameError;
+pub use scheduled::Scheduled;
 pub use sts::policy;
 pub use vacation::Wishes;
 
@@ -420,6 +422,17 @@ impl Delivery {
     /// this moment is left alone.
     pub fn operate(&self, operation: Operation, which: &Which, may: May<'_>) -> Result<Operated, SpoolError> {
         operator::operate(&self.office, operation, which, may)
+    }
+
+    /// What of a user's waits because it is to leave later, the one that leaves first on top. After a start some may come a
+    /// moment later.
+    pub fn scheduled(&self, user: &str) -> Vec<Scheduled> {
+        scheduled::of(&self.office, user)
+    }
+
+    /// Removes or expedites one of these. False: it is none, or not any more; it may be leaving at this moment.
+    pub fn reschedule(&self, operation: Operation, user: &str, id: SpoolId) -> Result<bool, SpoolError> {
+        scheduled::operate(&self.office, operation, user, id)
     }
 
     /// Before a mailbox is rebuilt: looks which copies that a crash left in it the journal still has, if that was not done yet.

@@ -48,6 +48,8 @@ pub enum Operation {
     Release,
     /// It is taken out of the queue; nobody is told.
     Remove,
+    /// It is due now, though its sender wanted it to leave later. That counts as a try.
+    Expedite,
 }
 
 /// What came of it.
@@ -185,12 +187,13 @@ pub(super) fn operate(office: &Office, operation: Operation, which: &Which, may:
 }
 
 /// Writes it down, and makes it so; what can't be written down is not done.
-fn write(office: &Office, operation: Operation, messages: &[(SpoolId, Vec<u32>)]) -> Result<(), SpoolError> {
+pub(super) fn write(office: &Office, operation: Operation, messages: &[(SpoolId, Vec<u32>)]) -> Result<(), SpoolError> {
     let time = office.clock.now();
     let (status, text) = match operation {
         Operation::Hold => (Status::Held, "held by an operator"),
         Operation::Release => (Status::Deferred { until: time }, "released by an operator"),
         Operation::Remove => (Status::Removed, "removed by an operator"),
+        Operation::Expedite => (Status::Deferred { until: time }, "its sender wants it to leave now"),
     };
     let outcome = |(id, recipients): &(SpoolId, Vec<u32>)| {
         let (recipients, status) = (recipients.clone(), status.clone());
@@ -204,7 +207,9 @@ fn write(office: &Office, operation: Operation, messages: &[(SpoolId, Vec<u32>)]
             (Ok(()), Operation::Hold) => {}
             (Ok(()), Operation::Remove) => table.settled(*id, recipients),
             // Whoever tries what is settled all the same finds that out.
-            (Ok(()), Operation::Release) | (Err(_), _) => table.wait(*id, recipients, office.clock.elapsed()),
+            (Ok(()), Operation::Release | Operation::Expedite) | (Err(_), _) => {
+                table.wait(*id, recipients, office.clock.elapsed())
+            }
         }
     }
     drop(table);

@@ -4,7 +4,7 @@
 use super::lanes::{Lane, Limits};
 use super::table::{Table, Task};
 use super::{Hop, Office, Route, lines, local, outcome, program, remote, schedule};
-use crate::mail::Recipient;
+use crate::mail::{Origin, Recipient};
 use crate::spool::{Entry, SpoolError};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::BTreeMap;
@@ -147,11 +147,16 @@ fn route(office: &Arc<Office>, task: &Task) {
 /// Its sender wants it to leave later (RFC 4865 §4.2): when to look again. That time is of the wall clock, which may be set
 /// meanwhile, so it is looked at now and then. It is no due time: those that lie far ahead are due at once. A clock that was set
 /// back keeps nothing for longer than was asked for when it came: that long by the clock that never jumps, which begins anew with
-/// the daemon. What comes without such a wish never waits here, even if it came at a time that lies ahead.
+/// the daemon. What comes without such a wish never waits here, even if it came at a time that lies ahead; nor does what was tried
+/// before, as is what its sender then wanted to leave at once.
 pub(super) fn not_yet(office: &Office, entry: &Entry) -> Option<Duration> {
     entry.envelope.release.as_ref()?;
+    if office.journal.waiting(entry.id).is_some_and(|message| message.is_tried()) {
+        return None;
+    }
+    let user = if let Origin::User(name) = &entry.envelope.origin { Some(name.as_str()) } else { None };
     let (now, left) = (office.clock.elapsed(), entry.begins().since(office.clock.now()));
-    let until = office.table().kept_until(entry.id, now + entry.begins().since(entry.time));
+    let until = office.table().kept_until(entry.id, now + entry.begins().since(entry.time), user);
     let left = left.min(until.saturating_sub(now));
     (!left.is_zero()).then(|| left.min(LONGEST_SLEEP))
 }

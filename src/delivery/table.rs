@@ -80,6 +80,15 @@ struct Slot {
     state: State,
 }
 
+/// A message that is kept back.
+#[derive(Clone, Debug)]
+struct Kept {
+    /// No longer than that.
+    until: Duration,
+    /// Who handed it in.
+    user: Option<Box<str>>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -89,8 +98,8 @@ pub(super) struct Table {
     /// When to look at a job; entries that nothing is due for any more do no harm.
     due: Both<BinaryHeap<Reverse<(Duration, SpoolId)>>>,
     pub(super) lanes: Lanes,
-    /// Until when messages are kept back at most whose senders want them to leave later.
-    kept: HashMap<SpoolId, Duration>,
+    /// Messages that are kept back because their senders want them to leave later.
+    kept: HashMap<SpoolId, Kept>,
 }
 
 impl Table {
@@ -118,9 +127,15 @@ impl Table {
         self.set(id, recipients, State::Held);
     }
 
-    /// Until when a message is kept back at most, as its sender wants it: what was told when this was asked first.
-    pub(super) fn kept_until(&mut self, id: SpoolId, until: Duration) -> Duration {
-        *self.kept.entry(id).or_insert(until)
+    /// Until when a message is kept back at most, as its sender wants it: what was told when this was asked first. `user`: who
+    /// handed it in.
+    pub(super) fn kept_until(&mut self, id: SpoolId, until: Duration, user: Option<&str>) -> Duration {
+        self.kept.entry(id).or_insert_with(|| Kept { until, user: user.map(Box::from) }).until
+    }
+
+    /// Those of a user that were kept back, and are not settled.
+    pub(super) fn kept_of(&self, user: &str) -> Vec<SpoolId> {
+        self.kept.iter().filter(|(_, kept)| kept.user.as_deref() == Some(user)).map(|(id, _)| *id).collect()
     }
 
     /// Somebody is at it already.

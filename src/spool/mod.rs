@@ -286,6 +286,13 @@ pub struct Unsettled {
     pub waiting: Vec<Waiting>,
 }
 
+impl Unsettled {
+    /// Was there a try for any who waits?
+    pub fn is_tried(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.tries > 0)
+    }
+}
+
 /// Why the journal can't.
 #[derive(Debug)]
 pub enum SpoolError {

@@ -24,12 +24,15 @@ pub(super) struct Frame<'a> {
     pub current: Option<&'a FolderName>,
     /// What is searched for.
     pub query: &'a str,
+    /// Messages that are to leave later.
+    scheduled: usize,
 }
 
 impl<'a> Frame<'a> {
     /// With the folders as they are now.
     pub(super) fn of(context: &'a Context<'a>, current: Option<&'a FolderName>) -> Result<Frame<'a>, Status> {
-        Ok(Frame { context, folders: entries(context, &context.folders()?)?, current, query: "" })
+        let scheduled = context.server.delivery.scheduled(&context.account().name).len();
+        Ok(Frame { context, folders: entries(context, &context.folders()?)?, current, query: "", scheduled })
     }
 
     /// The page with this in it.
@@ -61,6 +64,9 @@ impl<'a> Frame<'a> {
                         a.button.first href="/compose" { "Write" }
                         ul {
                             @for entry in &self.folders { (self.entry(entry)) }
+                            @if self.scheduled > 0 {
+                                li { a href="/scheduled" { span { "Scheduled" } span.count title="to be sent" { (self.scheduled) } } }
+                            }
                         }
                     }
                     main #main { (inside) }

@@ -377,8 +377,7 @@ fn told(context: &Context<'_>, head: &crate::httpd::Head, folder: &FolderName) -
         (Some("none"), _) => html! { p.told role="status" { "No message was selected." } },
         (Some("nowhere"), _) => html! { p.told role="status" { "No folder was chosen to move to." } },
         (Some("sent"), _) => html! { p.told role="status" { "The message was sent." } },
-        (Some("waits"), _) => super::recall::offer(context, head),
-        (Some("recalled-not"), _) => html! { p.told role="alert" { "It was too late: the message has left." } },
+        (Some("waits"), _) => super::scheduled::offer(context, head),
         (Some("sent-only"), _) => html! {
             p.told role="status" { "The message was sent. It could not be put among the sent ones: it still is where drafts are." }
         },

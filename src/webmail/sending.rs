@@ -94,7 +94,7 @@ impl Sent {
     pub(super) fn told(&self) -> String {
         match self.copy {
             None => "told=sent-only".to_owned(),
-            Some(copy) if self.waits => format!("told=waits&id={}&copy={copy}", self.id),
+            Some(_) if self.waits => format!("told=waits&id={}", self.id),
             Some(_) => "told=sent".to_owned(),
         }
     }

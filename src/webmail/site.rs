@@ -2,7 +2,7 @@
 
 use super::visit::Visit;
 use super::{
-    Server, assets, autoconfig, compose, conversation, events, folders, frame, list, login, message, part, print, recall,
+    Server, assets, autoconfig, compose, conversation, events, folders, frame, list, login, message, part, print, scheduled,
     sessions, settings, unsubscribe,
 };
 use crate::delivery::FileError;
@@ -138,7 +138,8 @@ impl Desk<'_> {
             (["folders"], true) => folders::act(&context, request),
             (["sessions"], false) => sessions::page(&context, request),
             (["sessions"], true) => sessions::act(&context, request),
-            (["recall"], true) => recall::act(&context, request),
+            (["scheduled"], false) => scheduled::page(&context, request),
+            (["scheduled"], true) => scheduled::act(&context, request),
             (["events"], false) => events::stream(&context),
             (["settings"], false) => settings::page(&context, request),
             (["settings"], true) => settings::act(&context, request),

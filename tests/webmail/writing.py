@@ -1,4 +1,6 @@
 """What is written, where it goes, and what becomes of it when it can't."""
+import time
+
 from driver import until
 from letters import letter, plain, wire
 
@@ -138,4 +140,36 @@ def two_windows_lose_nothing(host):
         browser.close()
 
 
-TESTS = [answers, forwards, what_fails_stays_a_draft, two_windows_lose_nothing]
+def sends_later(host):
+    """A draft keeps when it is to leave; then it waits, is taken back, and sent at once."""
+    at = time.strftime("%Y-%m-%dT%H:%M", time.localtime(time.time() + 3 * 3600))
+
+    def go(alice, bob):
+        subject = "later, " + alice.url()[-4:] + str(alice.scripts)
+        alice.go("/compose")
+        alice.write(to="bob@here.test", subject=subject, text="Not yet.")
+        alice.touch("css selector", "details.manner summary")
+        alice.tick("input[name=report]")
+        alice.run("document.querySelector('input[name=at]').value = arguments[0]", at)
+        alice.press("Save draft")
+        alice.open(subject, "Drafts")
+        assert alice.value("input[name=at]") == at and alice.count("input[name=report]:checked") == 1
+        alice.press("Send")
+        alice.shows("The message waits to be sent.")
+        alice.link("Scheduled")
+        alice.shows(subject)
+        alice.press("Edit")
+        assert alice.value("textarea").strip() == "Not yet." and alice.value("input[name=at]") == at
+        alice.press("Send")
+        alice.link("Scheduled")
+        alice.press("Send now")
+        alice.shows("It is being sent.")
+        alice.shows("Nothing waits to be sent.")
+        bob.open(subject)
+        bob.shows("Not yet.")
+
+    for scripts in [True, False]:
+        with_two(host, scripts, go)
+
+
+TESTS = [answers, forwards, what_fails_stays_a_draft, two_windows_lose_nothing, sends_later]

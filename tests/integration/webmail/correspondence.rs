@@ -1,13 +1,11 @@
-//! How messages are sent, taken back, forwarded, and shown together.
+//! How messages are sent, forwarded, and shown together.
 
-use super::browser::{Browser, Page};
+use super::browser::Browser;
 use super::compose::mail;
 use crate::common::{Daemon, Setup, letter};
 
 crate::tests![
     importance_and_reports_are_asked_for,
-    what_waits_is_taken_back,
-    a_message_leaves_no_sooner_and_no_later_than_may_be,
     known_addresses_are_offered,
     mail_is_forwarded,
     forwarding_reaches_no_files_and_no_commands,
@@ -33,77 +31,6 @@ fn importance_and_reports_are_asked_for() {
         .shows("The message was sent.");
     assert_eq!(mail(&daemon, "alice").len(), 1);
     assert!(!mail(&daemon, "bob")[1].contains("Importance") && !mail(&daemon, "bob")[1].contains("evil"));
-}
-
-/// The fields of the form that takes a message back.
-fn recall(page: &Page) -> [(&'static str, String); 2] {
-    page.shows("The message waits to be sent.");
-    ["id", "copy"].map(|name| (name, page.attribute(&["type=\"hidden\"", &format!("name=\"{name}\"")], "value").unwrap()))
-}
-
-fn what_waits_is_taken_back() {
-    let daemon = Setup::default().start();
-    let (mut alice, mut bob) = (Browser::of(&daemon, "alice"), Browser::of(&daemon, "bob"));
-    alice.act("/settings", &[("do", "profile"), ("recall", "1")]).shows("checked");
-    let send = |alice: &mut Browser| {
-        let form = alice.get("/compose");
-        let page = alice.write(
-            &form,
-            "send",
-            &[("to", "bob"), ("subject", "too soon"), ("text", "hot words")],
-            &[("f", "x/y", b"file")],
-        );
-        recall(&page)
-    };
-    let fields = send(&mut alice);
-    let [(_, id), (_, copy)] = &fields;
-    assert_eq!((mail(&daemon, "bob").len(), daemon.queue().len()), (0, 1));
-    alice.get("/m/Sent").shows("too soon");
-    // Nobody else takes it back, by any name of a message.
-    let token = bob.token();
-    assert_eq!(bob.post("/recall", &[("token", &token), ("id", id), ("copy", copy)]).status, 404);
-    let form = bob.get("/compose");
-    bob.write(&form, "send", &[("to", "bob"), ("subject", "own")], &[]);
-    let own = bob.get("/m/Sent").messages().remove(0);
-    let page = bob.act("/recall", &[("id", id), ("copy", &own)]);
-    page.shows("It was too late");
-    assert_eq!(alice.post("/recall", &[("id", id), ("copy", copy)]).status, 403);
-    assert_eq!(daemon.queue().len(), 1);
-    let draft = alice.act("/recall", &[("id", id), ("copy", copy)]);
-    draft.shows("hot words");
-    assert_eq!(draft.fields().iter().filter(|(name, _)| name == "keep").count(), 1);
-    assert!(daemon.queue().is_empty() && mail(&daemon, "bob").len() == 1);
-    alice.get("/m/Sent").lacks("too soon");
-    alice.get("/m/Drafts").shows("too soon");
-    // What has left stays sent.
-    let fields = send(&mut alice);
-    let [(_, id), (_, copy)] = &fields;
-    assert!(daemon.ctl(&["queue", "remove", id]).status.success());
-    alice.act("/recall", &[("id", id), ("copy", copy)]).shows("It was too late");
-    alice.get("/m/Sent").shows("too soon");
-}
-
-fn a_message_leaves_no_sooner_and_no_later_than_may_be() {
-    let daemon = Setup::default().start();
-    let mut alice = Browser::of(&daemon, "alice");
-    for (at, told) in [
-        ("2020-01-01T09:00", "The time to send it is over."),
-        ("2199-01-01T09:00", "A message can wait for 30 days at most."),
-        ("soon", "The time to send it can"),
-    ] {
-        let form = alice.get("/compose");
-        let page = alice.write(&form, "send", &[("to", "bob"), ("text", "kept"), ("at", at)], &[]);
-        page.shows("It was not sent.").shows(told).shows("kept").shows(&format!("value=\"{at}\""));
-    }
-    assert!(mail(&daemon, "bob").is_empty() && daemon.queue().is_empty());
-    let form = alice.get("/compose");
-    let hour = std::process::Command::new("date").args(["-d", "+2 hours", "+%Y-%m-%dT%H:%M"]).output().unwrap();
-    let hour = String::from_utf8(hour.stdout).unwrap();
-    let page = alice.write(&form, "send", &[("to", "bob"), ("at", hour.trim())], &[]);
-    let fields = recall(&page);
-    assert_eq!((mail(&daemon, "bob").len(), daemon.queue().len()), (0, 1));
-    alice.act("/recall", &[("id", &fields[0].1), ("copy", &fields[1].1)]);
-    assert!(daemon.queue().is_empty());
 }
 
 fn known_addresses_are_offered() {

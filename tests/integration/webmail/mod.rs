@@ -12,6 +12,7 @@ mod folders;
 mod hostile;
 mod pages;
 mod parts;
+mod scheduled;
 mod settings;
 
 use crate::runner::Test;
@@ -29,6 +30,7 @@ pub fn tests() -> Vec<Test> {
         hostile::tests(),
         pages::tests(),
         parts::tests(),
+        scheduled::tests(),
         settings::tests(),
     ]
     .into_iter()
