@@ -11,12 +11,12 @@ use maud::html;
 /// A name and a password.
 const MOST_FORM: u64 = 16 << 10;
 
-/// Somebody who is not logged in wants a page: first the login, then that page.
-pub(super) fn first(request: &Request<'_>) -> Response {
+/// Somebody who is not logged in wants a page: first the login, then that page. At the front door it is there at once.
+pub(super) fn first(desk: &Desk<'_>, request: &Request<'_>) -> Response {
     let head = &request.head;
     let wanted = if head.query.is_empty() { head.path.clone() } else { format!("{}?{}", head.path, head.query) };
     match wanted.as_str() {
-        "/" => Response::see_other("/login"),
+        "/" => page(desk, request),
         _ => Response::see_other(&format!("/login?next={}", escaped(&wanted))),
     }
 }

@@ -119,7 +119,7 @@ impl Desk<'_> {
             _ => {}
         }
         let Some(visit) = self.visit(request) else {
-            return Ok(if is_post { login::again(self) } else { login::first(request) });
+            return Ok(if is_post { login::again(self) } else { login::first(self, request) });
         };
         let context = Context { server: self.server, session: self.session, visit };
         match (segments, is_post) {

@@ -99,7 +99,7 @@ def main():
         until("the index", lambda: b"of %d" % options.messages in gzip.decompress(client.get("/m/INBOX")[0]))
         browser = host.browser()
         try:
-            count, weight = weighed(host, browser, lambda: browser.go("/login"))
+            count, weight = weighed(host, browser, lambda: browser.go("/"))
             row("login page, new browser", "%.1f KiB in %d" % (weight / 1024, count), "15 KiB in 3")
             browser.type("input[name=name]", "alice")
             browser.type("input[name=password]", "secret")

@@ -28,6 +28,7 @@ fn strangers_see_the_login_only() {
         assert_eq!(browser.get(path).status, 303, "{path}");
         browser.cookie = None;
     }
+    browser.get("/").shows("Password").lacks("private");
     let page = browser.get("/login");
     page.shows("Password").lacks("private");
     for (name, part) in [
