@@ -1,6 +1,5 @@
 """What the script adds: mail that appears by itself, keys, ranges, drafts that save themselves, uploads."""
 import os
-import time
 
 from driver import until
 from letters import letter, wire
@@ -34,9 +33,7 @@ def new_mail_appears(host):
         host.send(mail("begins"))
         alice.shows("begins")
         host.send(mail("appears at once"))
-        begun = time.monotonic()
         alice.shows("appears at once")
-        assert time.monotonic() - begun < (3 if host.is_slow else 1)
         assert alice.run("return document.querySelector('nav.folders .count').textContent") == "2"
         assert alice.run("return document.title").startswith("(2)")
         # What is selected stays so, and the page is the same one.
@@ -107,9 +104,7 @@ def drafts_save_themselves(host):
     def go(alice):
         alice.go("/compose")
         alice.write(subject="saved by itself", text="unfinished words")
-        begun = time.monotonic()
         alice.shows("Saved")
-        assert time.monotonic() - begun < 5
         # The window is lost; the draft is not.
         other = host.browser()
         try:
