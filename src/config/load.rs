@@ -4,7 +4,7 @@ use super::read::{Section, Value, choice, list, number, one_or_list, text, text_
 use super::relay;
 use super::report::{Mark, Report, Source};
 use super::schema::{
-    Allow, Alternative, Checks, Config, DkimKey, Limits, Listen, Log, Outbound, Queue, Relay, Screen, Sender, Submission,
+    Allow, Alternative, Checks, Config, DkimKey, Limits, Listen, Log, Outbound, Queue, Reach, Relay, Screen, Sender, Submission,
     Timeouts, Trust, UserDatabase,
 };
 use super::{listen, route, values};
@@ -149,7 +149,7 @@ impl Draft {
             relays: Vec::new(),
             dns_servers: Vec::new(),
             trust_ad: Trust::Local,
-            outbound: Outbound { dane: true, mta_sts: true, ca: None, mta_sts_port: 443 },
+            outbound: Outbound { dane: true, mta_sts: true, ca: None, mta_sts_port: 443, unsubscribe: Reach::Internet },
             checks: Checks { verify: true, obey_dmarc: false },
             dkim: Vec::new(),
             log: Log { syslog: true, level: log::LevelFilter::Info },
@@ -323,6 +323,8 @@ impl Draft {
             outbound.set("mta_sts", &mut config.outbound.mta_sts, report, |v| choice(v, &ON_OFF));
             outbound.set("ca", &mut config.outbound.ca, report, |v| text(v, |given| resolve(base, given).map(Some)));
             outbound.set("mta_sts_port", &mut config.outbound.mta_sts_port, report, port);
+            let words = [("off", Reach::Nowhere), ("internet", Reach::Internet), ("anywhere", Reach::Anywhere)];
+            outbound.set("unsubscribe", &mut config.outbound.unsubscribe, report, |v| choice(v, &words));
         }
         if let Some(trust) = top.table("trust.", report) {
             trust.refuse_unknown(report);

@@ -87,6 +87,7 @@ pub const KEYS: &[&str] = &[
     "outbound.mta_sts",
     "outbound.ca",
     "outbound.mta_sts_port",
+    "outbound.unsubscribe",
     "trust.verify",
     "trust.dmarc",
     "dkim.domain",
@@ -535,6 +536,19 @@ pub struct Outbound {
     pub ca: Option<PathBuf>,
     /// The port asked for policies.
     pub mta_sts_port: u16,
+    /// Where the links of mailing lists may lead by which users leave with one click.
+    pub unsubscribe: Reach,
+}
+
+/// Which addresses are called that a stranger chose.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// None.
+    Nowhere,
+    /// Those that anybody can reach.
+    Internet,
+    /// Those of this host and its networks, too.
+    Anywhere,
 }
 
 /// How mail from strangers is checked (see [`crate::trust`]).

@@ -29,6 +29,7 @@ mod answers;
 mod bounce;
 mod chosen;
 mod clerk;
+mod click;
 mod enclosure;
 mod expand;
 mod filing;
@@ -72,6 +73,7 @@ mod vacation;
 mod whose;
 
 pub use aliases::{check as check_aliases, has_line as alias_file_has};
+pub use click::{Link, Unclicked};
 pub use filing::{Batch, FileError, Filed};
 pub use forwarding::Forwarding;
 pub use list::{HeldPost, Leaving, ListError, ShownList};
@@ -422,6 +424,11 @@ impl Delivery {
     /// this moment is left alone.
     pub fn operate(&self, operation: Operation, which: &Which, may: May<'_>) -> Result<Operated, SpoolError> {
         operator::operate(&self.office, operation, which, may)
+    }
+
+    /// Sends the form by which a user leaves somebody's mailing list (RFC 8058). May wait.
+    pub fn click(&self, link: &Link) -> Result<(), Unclicked> {
+        click::click(&self.office, link)
     }
 
     /// What of a user's waits because it is to leave later, the one that leaves first on top. After a start some may come a

@@ -1,4 +1,5 @@
-//! Fetching a small text by HTTPS (RFC 9110, RFC 9112): one request, one answer, nothing followed, nothing remembered.
+//! Fetching a small text by HTTPS, or sending a form (RFC 9110, RFC 9112): one request, one answer, nothing followed, nothing
+//! remembered.
 
 use super::tls::ClientTls;
 use super::{Connection, Line, NetError};
@@ -60,23 +61,55 @@ struct Head {
 impl Get<'_> {
     /// Asks the host at an address; an error says why there is no text.
     pub fn from(&self, address: SocketAddr) -> Result<Text, String> {
-        let text = |error: NetError| error.to_string();
-        let mut connection = Connection::connect(address, CONNECT.min(self.left())).map_err(text)?;
-        connection.set_timeout(self.left());
-        connection.set_deadline(Some(self.left()));
-        connection.start_tls(self.tls, self.host).map_err(text)?;
-        let port = if address.port() == PORT { String::new() } else { format!(":{}", address.port()) };
-        let Get { host, path, .. } = self;
-        let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}{port}\r\nUser-Agent: Pillarbox\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
-        );
-        connection.put(head.as_bytes()).map_err(text)?;
+        let mut connection = call(address, self.host, self.tls, self.until)?;
+        let head = format!("GET {} HTTP/1.1\r\n{}Accept: text/plain\r\n\r\n", self.path, common_fields(self.host, address));
+        connection.put(head.as_bytes()).map_err(|error| error.to_string())?;
         read(&mut connection, self.most)
     }
+}
 
-    fn left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
+/// A form to be sent; of the answer nothing counts but its status.
+#[derive(Debug)]
+pub struct Post<'a> {
+    /// The host, as its certificate and it itself know it.
+    pub host: &'a str,
+    /// With a slash in front.
+    pub path: &'a str,
+    /// As `application/x-www-form-urlencoded`.
+    pub form: &'a str,
+    /// By what the host proves its name.
+    pub tls: &'a ClientTls,
+    /// Then the answer must be there.
+    pub until: Instant,
+}
+
+impl Post<'_> {
+    /// Sends it to the host at an address; gives the status of the answer. An error says why there is none.
+    pub fn to(&self, address: SocketAddr) -> Result<u16, String> {
+        let Post { host, path, form, .. } = self;
+        let mut connection = call(address, host, self.tls, self.until)?;
+        let (fields, length) = (common_fields(host, address), form.len());
+        let kind = "Content-Type: application/x-www-form-urlencoded";
+        let request = format!("POST {path} HTTP/1.1\r\n{fields}{kind}\r\nContent-Length: {length}\r\n\r\n{form}");
+        connection.put(request.as_bytes()).map_err(|error| error.to_string())?;
+        read_head(&mut connection).map(|head| head.status)
     }
+}
+
+/// A line to the host at an address, which has proven its name.
+fn call(address: SocketAddr, host: &str, tls: &ClientTls, until: Instant) -> Result<Connection, String> {
+    let text = |error: NetError| error.to_string();
+    let left = || until.saturating_duration_since(Instant::now());
+    let mut connection = Connection::connect(address, CONNECT.min(left())).map_err(text)?;
+    connection.set_timeout(left());
+    connection.set_deadline(Some(left()));
+    connection.start_tls(tls, host).map_err(text)?;
+    Ok(connection)
+}
+
+fn common_fields(host: &str, address: SocketAddr) -> String {
+    let port = if address.port() == PORT { String::new() } else { format!(":{}", address.port()) };
+    format!("Host: {host}{port}\r\nUser-Agent: Pillarbox\r\nConnection: close\r\n")
 }
 
 /// Reads an answer, whose text may have so many bytes.

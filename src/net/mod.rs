@@ -13,6 +13,7 @@ mod dot;
 pub mod https;
 mod lines;
 pub mod proxy;
+mod public;
 pub mod registry;
 mod stream;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub mod tls;
 pub use chunk::Unwire;
 pub use dot::{DotWriter, read_dots};
 pub use lines::is_of_http;
+pub use public::is_public;
 pub use registry::Registry;
 
 use buffer::Input;

@@ -108,6 +108,17 @@ pub fn is_ours(value: &[u8], authserv_id: &str) -> bool {
     }
 }
 
+/// A signature that is right, as it is told apart from others of its message (RFC 6376 §3.5, RFC 6008 §4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// Of the signer.
+    pub domain: String,
+    /// Of the key.
+    pub selector: String,
+    /// The first characters of the signature.
+    pub start: String,
+}
+
 /// What this host found when a message came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -117,6 +128,8 @@ pub struct Found {
     pub author: Option<String>,
     /// Domains whose signatures are right.
     pub signers: Vec<String>,
+    /// Those signatures.
+    pub signatures: Vec<Signed>,
     /// The sender's domain, if the host may send for it.
     pub host_of: Option<String>,
 }
@@ -138,6 +151,9 @@ pub fn read(header: &[u8], authserv_id: &str) -> Option<Found> {
             }
             Some((method, value)) if method == "dkim" && value == "pass" => {
                 found.signers.extend(get("header.d").filter(|domain| !found.signers.contains(domain)));
+                let part = |name| get(name).unwrap_or_default();
+                let (domain, selector, start) = (part("header.d"), part("header.s"), part("header.b"));
+                found.signatures.push(Signed { domain, selector, start });
             }
             Some((method, value)) if method == "spf" && value == "pass" => {
                 found.host_of = found.host_of.or_else(|| get("smtp.mailfrom"));
@@ -250,12 +266,13 @@ mod tests {
 
     #[test]
     fn only_our_own_field_is_believed() {
-        let own = "Authentication-Results: mail.test;\r\n\tspf=pass\r\n\t smtp.mailfrom=b.test;\r\n\tdkim=pass\r\n\t header.d=b.test\r\n\t \
+        let own = "Authentication-Results: mail.test;\r\n\tspf=pass\r\n\t smtp.mailfrom=b.test;\r\n\tdkim=pass\r\n\t header.d=b.test\r\n\t header.s=s1\r\n\t \
                    header.b=abc;\r\n\tdkim=fail reason=\"x; dkim=pass header.d=evil.test\" header.d=c.test;\r\n\tdmarc=pass header.from=b.test\r\n";
         let expected = Found {
             dmarc: "pass".into(),
             author: Some("b.test".into()),
             signers: vec!["b.test".into()],
+            signatures: vec![Signed { domain: "b.test".into(), selector: "s1".into(), start: "abc".into() }],
             host_of: Some("b.test".into()),
         };
         let read = |header: &str| read(header.as_bytes(), "mail.test");

@@ -53,7 +53,8 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Respo
         (answers, how) = (Some(source), "forward".to_owned());
         prefill
     } else {
-        Prefill { to: head.parameter("to").unwrap_or_default(), ..Prefill::default() }
+        let get = |name: &str| head.parameter(name).unwrap_or_default();
+        Prefill { to: get("to"), subject: get("subject"), text: get("text"), ..Prefill::default() }
     };
     let profile = Profile::of(context)?;
     let mut prefill = prefill;

@@ -9,7 +9,7 @@ use super::pane::{Around, around};
 use super::proof;
 use super::reference::{Reference, escaped, message_path, shown};
 use super::site::{Context, trouble};
-use super::{files, sender, text};
+use super::{files, leave, sender, text};
 use crate::httpd::{Request, Response, Status};
 use crate::mail::structure::{Part, Structure};
 use crate::mail::transfer::Decoder;
@@ -138,6 +138,7 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
                 @for warning in sender::warnings(value(&header, "From")) { p.told role="alert" { (warning) } }
                 (head(&header, all_fields))
                 (proof::line(&header, &context.server.config.hostname))
+                (leave::offer(context, &asked, &header, &request.head))
                 (files::list(&asked, &choice))
                 (body(&asked, &choice, remote, &here("images=1"))?)
                 p.quiet.ways {

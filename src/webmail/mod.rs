@@ -3,7 +3,7 @@
 //! One more protocol session over [`crate::httpd`]: it reads and changes mailboxes as IMAP does and hands in letters as submission
 //! does, never through a socket to itself. `site` is the table of pages and what every answer carries; `visit` knows who is logged
 //! in; `frame` is what all pages have around them. Then one file for each page or family of pages: `login`, `list`, `message`,
-//! with `pane` and `files`, `conversation`, `print`, `part`, `compose` with `prefill`, `manner`, `history` and `sending`, `scheduled`,
+//! with `pane`, `files` and `leave`, `conversation`, `print`, `part`, `compose` with `prefill`, `manner`, `history` and `sending`, `scheduled`,
 //! `folders`, `settings` with `profile`, `sessions`, `events` (what happens, as it happens), `autoconfig` (for mail programs),
 //! `unsubscribe` (for members of mailing lists). What they need is pure: `choice` (which part of a message is shown), `clean` (HTML that strangers wrote), `outgoing` (a
 //! message as it is written), `upload` (a form with files), `query` (what is searched for), `proof` (who stands behind a message),
@@ -23,6 +23,7 @@ mod files;
 mod folders;
 mod frame;
 mod history;
+mod leave;
 mod list;
 mod login;
 mod manner;

@@ -38,6 +38,7 @@ mod tests {
             author: Some("b.test".into()),
             signers: signers.iter().map(|signer| (*signer).to_owned()).collect(),
             host_of: host.map(str::to_owned),
+            ..Found::default()
         };
         let text = |found: Found| words(&found).2;
         assert_eq!(

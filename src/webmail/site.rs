@@ -2,8 +2,8 @@
 
 use super::visit::Visit;
 use super::{
-    Server, assets, autoconfig, compose, conversation, events, folders, frame, list, login, message, part, print, scheduled,
-    sessions, settings, unsubscribe,
+    Server, assets, autoconfig, compose, conversation, events, folders, frame, leave, list, login, message, part, print,
+    scheduled, sessions, settings, unsubscribe,
 };
 use crate::delivery::FileError;
 use crate::host::Account;
@@ -132,6 +132,7 @@ impl Desk<'_> {
             (["m", folder, id, "print"], false) => print::page(&context, request, &name(folder)?, id),
             (["m", folder, id, "source"], false) => part::source(&context, request, &name(folder)?, id),
             (["m", folder, id, "part", number], false) => part::get(&context, request, &name(folder)?, id, number),
+            (["m", folder, id, "unsubscribe"], true) => leave::act(&context, request, &name(folder)?, id),
             (["compose"], false) => compose::page(&context, request),
             (["compose"], true) => compose::act(&context, request),
             (["folders"], false) => folders::page(&context, request),

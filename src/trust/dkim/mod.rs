@@ -130,6 +130,20 @@ impl Verifier {
     }
 }
 
+/// Does a signature of a header cover every field of these names, in lower case, of which there is one at least? Gives its
+/// domain. Only those count that `is_right` knows to be right.
+pub fn covers(header: &[u8], names: &[&str], is_right: impl Fn(&Signer) -> bool) -> Option<String> {
+    let fields = Header::new(header);
+    let found = fields.named("dkim-signature").iter().take(MOST_SIGNATURES);
+    let signatures = found.filter_map(|&number| Signature::parse(fields.value(number)).ok());
+    let is_covered = |signature: &Signature, name: &str| {
+        let signed = signature.fields.iter().filter(|own| *own == name).count();
+        (1..=signed).contains(&fields.named(name).len())
+    };
+    let mut right = signatures.filter(|signature| is_right(&signer(signature)));
+    right.find(|signature| names.iter().all(|name| is_covered(signature, name))).map(|signature| signature.domain)
+}
+
 fn is_for(hash: &BodyHash, signature: &Signature) -> bool {
     (hash.canon, hash.limit) == (signature.body, signature.length)
 }

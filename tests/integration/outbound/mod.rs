@@ -2,13 +2,13 @@
 //! it goes.
 
 mod answers;
-mod certificates;
+pub mod certificates;
 mod dane;
 mod host;
 mod policies;
 mod secret;
 mod sts;
-mod zone;
+pub mod zone;
 
 use crate::common::{Daemon, PASSWORD, Setup, Smtp, letter};
 use std::net::SocketAddr;

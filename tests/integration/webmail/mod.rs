@@ -10,6 +10,7 @@ mod correspondence;
 mod events;
 mod folders;
 mod hostile;
+mod leaving;
 mod pages;
 mod parts;
 mod scheduled;
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Test> {
         events::tests(),
         folders::tests(),
         hostile::tests(),
+        leaving::tests(),
         pages::tests(),
         parts::tests(),
         scheduled::tests(),
