@@ -4,6 +4,7 @@ use super::choice;
 use super::frame::{Entry, Frame};
 use super::query::{Facts, Query};
 use super::reference::{Reference, escaped, folder_path, message_path, shown};
+use super::selection::{Counted, Selection, names};
 use super::site::{Context, trouble, unfiled};
 use crate::httpd::{Request, Response, Status};
 use crate::mail::structure::{Keys, Record};
@@ -17,8 +18,8 @@ use std::collections::HashMap;
 const PAGE: usize = 50;
 /// Messages whose text is searched: so many that a person waits a moment, not a minute.
 const MOST_READ: usize = 20_000;
-/// Messages whose move can be undone: their names stand in the form for it.
-const MOST_UNDONE: usize = 100;
+/// Messages that are moved in one act: of more, those before are moved if others can't be.
+const AT_ONCE: usize = 1_000;
 
 /// A paper clip.
 const CLIP: PreEscaped<&str> = PreEscaped(
@@ -42,18 +43,20 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
     let view = context.open(folder)?;
     let text = request.head.parameter("q").unwrap_or_default();
     let query = Query::parse(&text);
-    let mut uids: Vec<Uid> = view.messages().map_err(trouble)?.iter().map(|summary| summary.uid).collect();
+    let all = view.messages().map_err(trouble)?;
+    let mut uids: Vec<Uid> = all.iter().map(|summary| summary.uid).collect();
     if !query.is_empty() {
         uids = search(&view, &uids, &query)?;
     }
     uids.reverse();
+    let counted = Counted::of(&view, &all, uids.len());
     let number = request.head.parameter("p").and_then(|digits| digits.parse().ok()).unwrap_or(1_usize).max(1);
     let from = (number - 1).saturating_mul(PAGE).min(uids.len());
     let shown_uids = uids.get(from..(from + PAGE).min(uids.len())).unwrap_or_default();
     let rows = rows(&view, shown_uids)?;
     let mut frame = Frame::of(context, Some(folder))?;
     frame.query = &text;
-    let list = List { context, frame: &frame, folder, view: &view, text: &text, number, from, total: uids.len() };
+    let list = List { context, frame: &frame, folder, view: &view, text: &text, number, from, counted };
     let title = match frame.folders.iter().find(|entry| entry.name == *folder).map_or(0, |entry| entry.counts.unseen) {
         0 => shown(folder).to_owned(),
         unseen => format!("({unseen}) {}", shown(folder)),
@@ -69,9 +72,10 @@ struct List<'a> {
     text: &'a str,
     /// Of the page.
     number: usize,
-    /// Messages before it, and in all.
+    /// Messages before it.
     from: usize,
-    total: usize,
+    /// All there are.
+    counted: Counted,
 }
 
 impl List<'_> {
@@ -164,11 +168,18 @@ impl List<'_> {
     }
 
     fn pages(&self, shown: usize) -> Markup {
+        let total = self.counted.total;
         html! {
+            @if shown < total {
+                label.all {
+                    input type="checkbox" name="all" value=(self.counted);
+                    " All " (total) @if self.text.is_empty() { " messages of this folder" } @else { " messages that were found" }
+                }
+            }
             nav.pages aria-label="Pages" {
                 @if self.number > 1 { a rel="prev" href=(self.here(self.number - 1)) { "Newer" } }
-                @if shown > 0 { span.quiet { (self.from + 1) "–" (self.from + shown) " of " (self.total) } }
-                @if self.from + shown < self.total { a rel="next" href=(self.here(self.number + 1)) { "Older" } }
+                @if shown > 0 { span.quiet { (self.from + 1) "–" (self.from + shown) " of " (total) } }
+                @if self.from + shown < total { a rel="next" href=(self.here(self.number + 1)) { "Older" } }
             }
         }
     }
@@ -247,7 +258,7 @@ pub(super) fn value<'a>(header: &'a [u8], name: &str) -> &'a [u8] {
 }
 
 /// What matches, in the order of UIDs.
-fn search(view: &View, uids: &[Uid], query: &Query) -> Result<Vec<Uid>, Status> {
+pub(super) fn search(view: &View, uids: &[Uid], query: &Query) -> Result<Vec<Uid>, Status> {
     let mut found = Vec::new();
     let mut read = 0;
     let summaries = view.summaries(uids).map_err(trouble)?;
@@ -283,16 +294,22 @@ fn search(view: &View, uids: &[Uid], query: &Query) -> Result<Vec<Uid>, Status> 
 pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>, folder: &FolderName) -> Result<Response, Status> {
     let form = context.form(request)?;
     let view = context.open(folder)?;
-    let uids: Vec<Uid> =
-        form.all("m").filter_map(|text| text.parse::<Reference>().ok()).filter_map(|name| name.in_view(&view)).collect();
-    let back = back(request, folder);
+    let query = request.head.parameter("q").unwrap_or_default();
+    let Selection { uids, others, is_all } = Selection::of(context, &view, &form, &query)?;
+    let mut back = back(request, folder);
+    if others > 0 {
+        back = with(&back, &format!("others={others}"));
+    }
     if uids.is_empty() {
         return Ok(Response::see_other(&with(&back, "told=none")));
     }
     let word = form.get("do").unwrap_or_default();
     let mark = |change, flags| {
         let marks = Marks { flags, ..Marks::default() };
-        view.mark(&uids, change, marks, None).map(|_| Response::see_other(&back)).map_err(trouble)
+        view.mark(&uids, change, marks, None).map_err(trouble)?;
+        // Of a few one sees it.
+        let told = format!("told=marked&n={}", uids.len());
+        Ok(Response::see_other(&if is_all { with(&back, &told) } else { back.clone() }))
     };
     match word {
         "read" => mark(Change::Add, Flags::SEEN),
@@ -302,7 +319,7 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>, folder: &Fol
         "delete" => match special(context, SpecialUse::Trash)? {
             trash if trash == *folder => {
                 view.mailbox().expunge(&uids).map_err(trouble)?;
-                Ok(Response::see_other(&with(&back, "told=gone")))
+                Ok(Response::see_other(&with(&back, &format!("told=gone&n={}", uids.len()))))
             }
             trash => shift(context, &view, &uids, &trash, folder, &back),
         },
@@ -356,15 +373,23 @@ pub(super) fn shift(
     if to == from {
         return Ok(Response::see_other(back));
     }
-    let filed = context.server.post.move_to(context.account(), view, uids, to).map_err(|error| unfiled(&error))?;
-    let mut told = format!("told=moved&to={}&n={}", escaped(to.as_str()), filed.uids.len());
-    if filed.uids.len() <= MOST_UNDONE {
-        let names: Vec<String> =
-            filed.uids.iter().map(|uid| Reference { validity: filed.validity, uid: *uid }.to_string()).collect();
-        told.push_str("&undo=");
-        told.push_str(&names.join("."));
+    let (mut moved, mut validity, mut stopped) = (Vec::new(), 0, "");
+    for some in uids.chunks(AT_ONCE) {
+        match context.server.post.move_to(context.account(), view, some, to).map_err(|error| unfiled(&error)) {
+            Ok(filed) if filed.uids.is_empty() => {}
+            Ok(filed) => {
+                validity = filed.validity;
+                moved.extend(filed.uids);
+            }
+            Err(status) if moved.is_empty() => return Err(status),
+            Err(_) => {
+                stopped = "&stopped=1";
+                break;
+            }
+        }
     }
-    Ok(Response::see_other(&with(back, &told)))
+    let (to, names) = (escaped(to.as_str()), names(validity, &moved));
+    Ok(Response::see_other(&with(back, &format!("told=moved&to={to}&n={}&undo={names}{stopped}", moved.len()))))
 }
 
 /// What was done last, and how it is undone.
@@ -373,6 +398,11 @@ fn told(context: &Context<'_>, head: &crate::httpd::Head, folder: &FolderName) -
     let plural = if count == 1 { "message" } else { "messages" };
     let to = head.parameter("to").and_then(|name| FolderName::parse(&name).ok());
     let undo = head.parameter("undo").unwrap_or_default();
+    let others = head.parameter("others").and_then(|digits| digits.parse().ok()).unwrap_or(0_usize);
+    let rest = html! {
+        @if others > 0 { " Since the page was shown " (others) @if others == 1 { " other was" } @else { " others were" } " changed or moved away, and left alone." }
+        @if head.parameter("stopped").is_some() { " The rest can’t be moved now; try again in a moment." }
+    };
     match (head.parameter("told").as_deref(), to) {
         (Some("none"), _) => html! { p.told role="status" { "No message was selected." } },
         (Some("nowhere"), _) => html! { p.told role="status" { "No folder was chosen to move to." } },
@@ -382,12 +412,13 @@ fn told(context: &Context<'_>, head: &crate::httpd::Head, folder: &FolderName) -
             p.told role="status" { "The message was sent. It could not be put among the sent ones: it still is where drafts are." }
         },
         (Some("dropped"), _) => html! { p.told role="status" { "What you wrote was discarded." } },
-        (Some("gone"), _) => html! { p.told role="status" { "Deleted for good." } },
+        (Some("gone"), _) => html! { p.told role="status" { (count) " " (plural) " deleted for good." (rest) } },
+        (Some("marked"), _) => html! { p.told role="status" { (count) " " (plural) " marked." (rest) } },
         (Some("moved"), Some(to)) => html! {
             form.told role="status" method="post" action=(folder_path(&to)) {
                 input type="hidden" name="token" value=(context.visit.form_token());
                 input type="hidden" name="to" value=(folder.as_str());
-                span { (count) " " (plural) " moved to " a href=(folder_path(&to)) { (shown(&to)) } "." }
+                span { (count) " " (plural) " moved to " a href=(folder_path(&to)) { (shown(&to)) } "." (rest) }
                 @if !undo.is_empty() {
                     @for name in undo.split('.') { input type="hidden" name="m" value=(name); }
                     button name="do" value="move" { "Undo" }

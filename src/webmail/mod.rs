@@ -6,7 +6,7 @@
 //! with `pane`, `files` and `leave`, `conversation`, `print`, `part`, `compose` with `prefill`, `manner`, `history` and `sending`, `scheduled`,
 //! `folders`, `settings` with `profile`, `sessions`, `events` (what happens, as it happens), `autoconfig` (for mail programs),
 //! `unsubscribe` (for members of mailing lists). What they need is pure: `choice` (which part of a message is shown), `clean` (HTML that strangers wrote), `outgoing` (a
-//! message as it is written), `upload` (a form with files), `query` (what is searched for), `proof` (who stands behind a message),
+//! message as it is written), `upload` (a form with files), `query` (what is searched for), `selection` (which messages are meant), `proof` (who stands behind a message),
 //! `sender` (who pretends to be another), `text` (plain text as it is shown), `reference`.
 //!
 //! A message is named by its folder, the folder's UIDVALIDITY and its UID: so no link or button, however old, is about another
@@ -38,6 +38,7 @@ mod proof;
 mod query;
 mod reference;
 mod scheduled;
+mod selection;
 mod sender;
 mod sending;
 mod sessions;

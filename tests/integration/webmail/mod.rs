@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod autoconfig;
 pub mod browser;
+mod bulk;
 mod chromium;
 mod compose;
 mod correspondence;
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Test> {
         access::tests(),
         attacks::tests(),
         autoconfig::tests(),
+        bulk::tests(),
         compose::tests(),
         correspondence::tests(),
         events::tests(),
