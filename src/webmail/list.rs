@@ -6,6 +6,7 @@ use super::query::{Facts, Query};
 use super::reference::{Reference, escaped, folder_path, message_path, shown};
 use super::selection::{Counted, Selection, names};
 use super::site::{Context, trouble, unfiled};
+use super::visit::Found;
 use crate::httpd::{Request, Response, Status};
 use crate::mail::structure::{Keys, Record};
 use crate::mail::{date, header, words};
@@ -15,7 +16,7 @@ use maud::{Markup, PreEscaped, html};
 use std::collections::HashMap;
 
 /// Messages on a page.
-const PAGE: usize = 50;
+pub(super) const PAGE: usize = 50;
 /// Messages whose text is searched: so many that a person waits a moment, not a minute.
 const MOST_READ: usize = 20_000;
 /// Messages that are moved in one act: of more, those before are moved if others can't be.
@@ -49,6 +50,10 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
         uids = search(&view, &uids, &query)?;
     }
     uids.reverse();
+    if !query.is_empty() {
+        let (folder, validity, text) = (folder.clone(), view.uid_validity(), text.clone());
+        context.visit.keep_found(Found { folder, validity, text, uids: uids.as_slice().into() });
+    }
     let counted = Counted::of(&view, &all, uids.len());
     let number = request.head.parameter("p").and_then(|digits| digits.parse().ok()).unwrap_or(1_usize).max(1);
     let from = (number - 1).saturating_mul(PAGE).min(uids.len());
@@ -114,14 +119,6 @@ impl List<'_> {
         path
     }
 
-    /// What leads back here from a message.
-    fn place(&self) -> String {
-        match (self.number, self.text) {
-            (1, "") => String::new(),
-            _ => self.here(self.number).split_once('?').map(|(_, place)| format!("?{place}")).unwrap_or_default(),
-        }
-    }
-
     fn buttons(&self) -> Markup {
         let gone = if self.is(SpecialUse::Trash) { "Delete for good" } else { "Delete" };
         html! {
@@ -145,10 +142,10 @@ impl List<'_> {
         let subject = if row.subject.is_empty() { "(no subject)" } else { row.subject.as_str() };
         let path = match self.is(SpecialUse::Drafts) {
             true => format!("/compose?draft={reference}"),
-            false => message_path(self.folder, reference) + &self.place(),
+            false => message_path(self.folder, reference) + &place(self.number, self.text),
         };
         html! {
-            li class=(if flags.has(Flags::SEEN) { "message" } else { "message unread" }) {
+            li id={ "m" (row.summary.uid.0) } class=(if flags.has(Flags::SEEN) { "message" } else { "message unread" }) {
                 input type="checkbox" name="m" value=(reference) aria-label={ "Select: " (subject) };
                 a href=(path) {
                     span.who { @if is_own && !who.is_empty() { "To: " } bdi { (who) } }
@@ -183,6 +180,33 @@ impl List<'_> {
             }
         }
     }
+}
+
+/// What leads to a page of a list from a message in it.
+pub(super) fn place(number: usize, text: &str) -> String {
+    match (number, text) {
+        (1, "") => String::new(),
+        (_, "") => format!("?p={number}"),
+        _ => format!("?p={number}&q={}", escaped(text)),
+    }
+}
+
+/// The messages of a list from its top: those of the folder, or what was found when the list was shown last.
+pub(super) fn listed(context: &Context<'_>, view: &View, folder: &FolderName, text: &str) -> Result<Vec<Uid>, Status> {
+    let mut all: Vec<Uid> = view.messages().map_err(trouble)?.iter().map(|summary| summary.uid).collect();
+    let query = Query::parse(text);
+    if query.is_empty() {
+        all.reverse();
+        return Ok(all);
+    }
+    if let Some(found) = context.visit.found(folder, view.uid_validity(), text) {
+        return Ok(found.iter().copied().filter(|uid| all.binary_search(uid).is_ok()).collect());
+    }
+    let mut uids = search(view, &all, &query)?;
+    uids.reverse();
+    let (folder, validity, text) = (folder.clone(), view.uid_validity(), text.to_owned());
+    context.visit.keep_found(Found { folder, validity, text, uids: uids.as_slice().into() });
+    Ok(uids)
 }
 
 /// Moves to another folder.

@@ -7,7 +7,7 @@ use super::frame::Frame;
 use super::list::{self, value};
 use super::pane::{Around, around};
 use super::proof;
-use super::reference::{Reference, escaped, message_path, shown};
+use super::reference::{Reference, escaped, folder_path, message_path, shown};
 use super::site::{Context, trouble};
 use super::{files, leave, sender, text};
 use crate::httpd::{Request, Response, Status};
@@ -113,9 +113,14 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
     let frame = Frame::of(context, Some(folder))?;
     let special = frame.folders.iter().find(|entry| entry.name == *folder).and_then(|entry| entry.special);
     let is_own = matches!(special, Some(SpecialUse::Sent | SpecialUse::Drafts));
-    let Around { pane, steps } = around(&asked, is_own, context.server.clock.now())?;
-    // Where in the list, or among what was found, it was opened.
-    let back = list::back(request, folder);
+    // Where it stands in the list, or among what was found.
+    let text = request.head.parameter("q").unwrap_or_default();
+    let uids = list::listed(context, &asked.view, folder, &text)?;
+    let Around { pane, steps } = around(&asked, &uids, &text, is_own, context.server.clock.now())?;
+    let back = match uids.iter().position(|uid| *uid == asked.uid) {
+        Some(at) => folder_path(folder) + &list::place(at / list::PAGE + 1, &text),
+        None => list::back(request, folder),
+    };
     let kept = back.split_once('?').map_or("", |(_, kept)| kept);
     let here = |more: &str| {
         [asked.path(), [kept, more].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("&")].join("?")
@@ -130,7 +135,7 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>, folder: &Folder
             (pane)
             article.mail {
                 div.bar {
-                    a href=(back) { "← " (shown(folder)) }
+                    a href={ (back) "#m" (asked.uid.0) } { "← " (shown(folder)) }
                     (steps)
                     (actions(context, &asked, &frame, special, summary.marks.flags, &back))
                 }

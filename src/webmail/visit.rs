@@ -4,6 +4,7 @@
 use crate::auth::Login;
 use crate::host::Account;
 use crate::httpd::Request;
+use crate::mailbox::{FolderName, Uid};
 use crate::net::Peer;
 use base64::engine::{Engine, general_purpose::URL_SAFE_NO_PAD};
 use ring::digest;
@@ -56,6 +57,20 @@ pub struct Visit {
     seen: Mutex<Duration>,
     /// Forms that were sent, the last ones.
     spent: Mutex<VecDeque<String>>,
+    found: Mutex<Option<Found>>,
+}
+
+/// What a search came to, as its list was shown last: who goes through it from message to message sees it as it was then, though
+/// to read one may change what it comes to.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub folder: FolderName,
+    /// The folder's UIDVALIDITY.
+    pub validity: u32,
+    /// What was searched for.
+    pub text: String,
+    /// From the top of the list.
+    pub uids: Arc<[Uid]>,
 }
 
 /// All there are. A cookie is known by its digest only: who reads this memory can't be anybody by it.
@@ -113,6 +128,18 @@ impl Visit {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|known| known == form)
     }
 
+    /// The last search is remembered.
+    pub(super) fn keep_found(&self, found: Found) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    }
+
+    /// It, if it was this one.
+    pub(super) fn found(&self, folder: &FolderName, validity: u32, text: &str) -> Option<Arc<[Uid]>> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |found: &&Found| found.folder == *folder && found.validity == validity && found.text == text;
+        found.as_ref().filter(is_it).map(|found| found.uids.clone())
+    }
+
     /// When something was last asked for.
     pub(super) fn seen(&self) -> Duration {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,7 +164,16 @@ impl Visits {
         }
         open.insert(
             key(&cookie),
-            Arc::new(Visit { login, id, client, form_token, begun: now, seen: Mutex::new(now), spent: Mutex::default() }),
+            Arc::new(Visit {
+                login,
+                id,
+                client,
+                form_token,
+                begun: now,
+                seen: Mutex::new(now),
+                spent: Mutex::default(),
+                found: Mutex::default(),
+            }),
         );
         Ok(cookie)
     }

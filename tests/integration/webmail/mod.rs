@@ -16,6 +16,7 @@ mod pages;
 mod parts;
 mod scheduled;
 mod settings;
+mod stepping;
 
 use crate::runner::Test;
 
@@ -36,6 +37,7 @@ pub fn tests() -> Vec<Test> {
         parts::tests(),
         scheduled::tests(),
         settings::tests(),
+        stepping::tests(),
     ]
     .into_iter()
     .flatten()
