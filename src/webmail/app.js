@@ -168,7 +168,7 @@ const go = (step) => {
 const here = () => document.activeElement?.closest("li.message");
 const press = (word) => {
   const place = list ?? one("form.actions");
-  if (list && !boxes().some((box) => box.checked)) {
+  if (list && !one("input[name=all]:checked", list) && !boxes().some((box) => box.checked)) {
     const box = here()?.querySelector("input[name=m]");
     if (!box) return;
     box.checked = true;

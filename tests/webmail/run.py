@@ -12,7 +12,7 @@ import time
 
 from host import Host
 
-GROUPS = ["tour", "reading", "writing", "hostile", "looks", "live"]
+GROUPS = ["tour", "reading", "writing", "hostile", "looks", "live", "acting"]
 
 
 def main():

@@ -5,7 +5,7 @@ use crate::runner::{Test, note, skip};
 use std::path::Path;
 
 /// As tests/webmail/run.py knows them.
-const GROUPS: [&str; 6] = ["tour", "reading", "writing", "hostile", "looks", "live"];
+const GROUPS: [&str; 7] = ["tour", "reading", "writing", "hostile", "looks", "live", "acting"];
 
 pub fn tests() -> Vec<Test> {
     GROUPS.into_iter().map(|group| Test::named(format!("webmail::chromium::{group}"), move || in_chromium(group))).collect()
