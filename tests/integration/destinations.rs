@@ -2,8 +2,10 @@
 
 use crate::common::{Daemon, NameServer, PASSWORD, Setup, Sink, Smtp, fixed_port, letter, wait_for};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 crate::tests![
     a_dead_host_is_not_asked_by_every_message,
@@ -11,6 +13,8 @@ crate::tests![
     hosts_of_one_preference_share_the_mail,
     none_is_asked_that_is_not_better_than_we,
     both_families_are_asked,
+    so_many_at_a_time,
+    limits_of_the_host_are_kept,
 ];
 
 /// A daemon that asks `dns`, and finds SMTP at `port`.
@@ -169,4 +173,93 @@ fn both_families_are_asked() {
     submit(&daemon, &["z@both.test".to_owned()]);
     wait_for("IPv6 first", 60, || (six.arrived().len() == 2).then_some(()));
     assert_eq!(four.arrived().len(), 2);
+}
+
+/// A host that counts the transactions it has at a time, with others that count along, and ends none of them while it is held.
+fn counting(held: &Arc<AtomicBool>, [own, all]: [&Arc<Gauge>; 2]) -> Sink {
+    let (held, own, all) = (held.clone(), own.clone(), all.clone());
+    Sink::with(move |line| {
+        match line {
+            "." => {
+                while held.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                own.leave();
+                all.leave();
+            }
+            line if line.starts_with("MAIL") => {
+                own.enter();
+                all.enter();
+            }
+            _ => {}
+        }
+        None
+    })
+}
+
+/// How many there are, and were at most.
+#[derive(Default)]
+struct Gauge(AtomicUsize, AtomicUsize);
+
+impl Gauge {
+    fn enter(&self) {
+        let now = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.1.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
+    }
+}
+
+/// To one destination, and in all.
+fn so_many_at_a_time() {
+    let (held, all) = (Arc::new(AtomicBool::new(false)), Arc::<Gauge>::default());
+    let own = [Arc::<Gauge>::default(), Arc::default()];
+    let sinks = own.each_ref().map(|own| counting(&held, [own, &all]));
+    let route = |(name, sink): (&str, &Sink)| format!("[[route]]\ndomain = \"{name}.test\"\nhost = \"{}\"\n", sink.address);
+    let routes: String = ["one", "two"].into_iter().zip(&sinks).map(route).collect();
+    let options = ["queue.workers=4", "queue.per_destination=3"].map(str::to_owned).to_vec();
+    let daemon = Setup { options, ..Setup::default() }.config(&routes).start();
+    // Both are known to answer: else they would be taken for mute while they are held.
+    submit(&daemon, &["x@one.test", "x@two.test"].map(str::to_owned));
+    wait_for("an empty queue", 60, || daemon.queue().is_empty().then_some(()));
+    for (domains, most, gauge) in [(&["one"][..], 3, &own[0]), (&["one", "two"], 4, &all)] {
+        let before: usize = sinks.iter().map(Sink::count).sum();
+        held.store(true, Ordering::SeqCst);
+        let to: Vec<String> = (0..20).map(|number| format!("x{number}@{}.test", domains[number % domains.len()])).collect();
+        submit(&daemon, &to);
+        wait_for("as many as may", 60, || (gauge.most() == most).then_some(()));
+        held.store(false, Ordering::SeqCst);
+        wait_for("all of them", 60, || (sinks.iter().map(Sink::count).sum::<usize>() == before + 20).then_some(()));
+        wait_for("an empty queue", 60, || daemon.queue().is_empty().then_some(()));
+        assert_eq!(gauge.most(), most, "{domains:?}");
+    }
+    assert!(own.iter().all(|own| own.most() <= 3), "{:?}", own.each_ref().map(|own| own.most()));
+}
+
+/// RFC 9422: what a smarthost says it takes it is given, and no more at a time.
+fn limits_of_the_host_are_kept() {
+    let limits = "250-sink.test\r\n250-PIPELINING\r\n250 LIMITS MAILMAX=2 RCPTMAX=3 RCPTDOMAINMAX=1";
+    let sink = Sink::with(move |line| line.starts_with("EHLO").then(|| limits.to_owned()));
+    let daemon = Setup::options(&[&format!("queue.smarthost=\"{}\"", sink.address)]).start();
+    let to = ["a@one.test", "b@two.test", "c@one.test", "d@One.test", "e@one.test", "f@two.test"];
+    let mut smtp = Smtp::hello(daemon.at("submission")).unwrap();
+    assert!(smtp.log_in("alice", PASSWORD).unwrap().starts_with("235"));
+    assert!(smtp.send("alice@here.test", &to, &letter("x", "text")).unwrap().starts_with("250"));
+    wait_for("an empty queue", 60, || daemon.queue().is_empty().then_some(()));
+    let mut arrived: Vec<Vec<String>> = sink.arrived().into_iter().map(|arrived| arrived.to).collect();
+    arrived.iter().for_each(|to| assert!(to.len() <= 3, "{to:?}"));
+    let domain = |to: &String| to.to_lowercase().split(['@', '>']).nth(1).unwrap().to_owned();
+    assert!(arrived.iter().all(|to| to.iter().all(|one| domain(one) == domain(&to[0]))), "{arrived:?}");
+    let mut all: Vec<String> = arrived.drain(..).flatten().collect();
+    all.sort();
+    assert_eq!(all, to.map(|to| format!("<{to}>")));
+    let count = |verb: &str| sink.seen().iter().filter(|line| line.starts_with(verb)).count();
+    wait_for("the last QUIT", 60, || (count("QUIT") == 2).then_some(()));
+    assert_eq!((count("MAIL"), count("CONNECT")), (3, 2), "{:?}", sink.seen());
 }

@@ -16,6 +16,7 @@ pub use reply::{Enhanced, Reply, clean};
 pub use transaction::{Answer, International, Parcel};
 
 use crate::config::Endpoint;
+use crate::mail::Recipient;
 use crate::net::tls::ClientTls;
 use crate::net::{Connection, Line, NetError, Registry};
 use std::fmt;
@@ -136,6 +137,8 @@ pub struct Extensions {
     pub chunking: bool,
     /// Recipients of one transaction (RFC 9422, RCPTMAX).
     pub most_recipients: Option<usize>,
+    /// Domains of these (RFC 9422, RCPTDOMAINMAX).
+    pub most_domains: Option<usize>,
     /// Transactions of one conversation (RFC 9422, MAILMAX).
     pub most_transactions: Option<u32>,
     /// RFC 4954: AUTH PLAIN.
@@ -178,12 +181,33 @@ impl Extensions {
     /// A limit of nothing would mean that the host takes no mail, and does not count.
     fn limit(&mut self, limit: &str) {
         let (name, value) = limit.split_once('=').unwrap_or((limit, ""));
-        let value = value.parse().ok().filter(|value| *value > 0);
+        let value = value.parse().ok().filter(|value: &u32| *value > 0);
+        let count = value.and_then(|value| usize::try_from(value).ok());
         match name.to_ascii_uppercase().as_str() {
-            "RCPTMAX" => self.most_recipients = value.and_then(|value: u32| usize::try_from(value).ok()),
+            "RCPTMAX" => self.most_recipients = count,
+            "RCPTDOMAINMAX" => self.most_domains = count,
             "MAILMAX" => self.most_transactions = value,
             _ => {}
         }
+    }
+
+    /// Which of these recipients may be in a transaction with the first one.
+    fn of_one_transaction(&self, recipients: &[&Recipient]) -> Vec<bool> {
+        let (mut count, mut domains) = (0, Vec::new());
+        let may = |recipient: &&Recipient| {
+            let domain = self.most_domains.map(|most| (most, recipient.address.domain().key()));
+            let is_within = match &domain {
+                Some((most, domain)) => domains.contains(domain) || domains.len() < *most,
+                None => true,
+            };
+            let may = is_within && self.most_recipients.is_none_or(|most| count < most);
+            if may {
+                count += 1;
+                domains.extend(domain.map(|(_, domain)| domain).filter(|domain| !domains.contains(domain)));
+            }
+            may
+        };
+        recipients.iter().map(may).collect()
     }
 }
 

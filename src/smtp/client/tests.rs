@@ -483,10 +483,27 @@ fn limits_are_kept() {
         Extensions::of(&Reply { code: 250, enhanced: None, lines })
     };
     let found = limited("LIMITS RCPTMAX=20 mailmax=5 RCPTDOMAINMAX=1");
-    assert_eq!((found.most_recipients, found.most_transactions), (Some(20), Some(5)));
+    assert_eq!((found.most_recipients, found.most_domains, found.most_transactions), (Some(20), Some(1), Some(5)));
     for odd in ["LIMITS", "LIMITS RCPTMAX MAILMAX=", "LIMITS RCPTMAX=0 MAILMAX=-1", "LIMITS RCPTMAX=99999999999 MAILMAX=x"] {
         assert_eq!((limited(odd).most_recipients, limited(odd).most_transactions), (None, None), "{odd}");
     }
+    let recipients = ["a@one.test", "b@two.test", "c@ONE.test", "d@three.test", "e@b\u{fc}cher.test", "f@xn--bcher-kva.test"];
+    let recipients = recipients.map(|address| Recipient::from(address.parse::<Address>().unwrap()));
+    let named: Vec<&Recipient> = recipients.iter().collect();
+    let together = |limits: &str| -> String {
+        let may = limited(limits).of_one_transaction(&named);
+        may.into_iter().map(|may| if may { '+' } else { '-' }).collect()
+    };
+    for (limits, expected) in [
+        ("LIMITS", "++++++"),
+        ("LIMITS RCPTMAX=3", "+++---"),
+        ("LIMITS RCPTDOMAINMAX=1", "+-+---"),
+        ("LIMITS RCPTDOMAINMAX=2 RCPTMAX=2", "++----"),
+        ("LIMITS RCPTDOMAINMAX=2", "+++---"),
+    ] {
+        assert_eq!(together(limits), expected, "{limits}");
+    }
+    assert_eq!(limited("LIMITS RCPTDOMAINMAX=1").of_one_transaction(&named[4..]), [true, true], "the same domain");
     let one = "C MAIL\nC RCPT\nC DATA\nS 250 a\nS 250 b\nS 354 c\nBODY\nS 250 d\n";
     let script =
         format!("S 220 mx\nC EHLO\nS 250-mx\nS 250-LIMITS RCPTMAX=1 MAILMAX=2\nS 250 PIPELINING\n{one}{one}C QUIT\nS 221 bye");

@@ -95,11 +95,12 @@ impl Client {
     /// Sends one message in one transaction and tells what became of each recipient, in order. Afterwards
     /// [`Client::is_usable`] tells whether the connection is.
     pub fn send(&mut self, parcel: &Parcel<'_>) -> Vec<Answer> {
-        let all = parcel.recipients.len();
-        let (now, later) = parcel.recipients.split_at(self.extensions.most_recipients.map_or(all, |most| most.min(all)));
-        let mut answers = self.send_if_international(&Parcel { recipients: now, ..*parcel });
-        answers.extend(later.iter().map(|_| Answer::Later));
-        answers
+        let is_now = self.extensions.of_one_transaction(parcel.recipients);
+        let now: Vec<&Recipient> =
+            parcel.recipients.iter().zip(&is_now).filter(|(_, is_now)| **is_now).map(|(recipient, _)| *recipient).collect();
+        let mut answers = self.send_if_international(&Parcel { recipients: &now, ..*parcel }).into_iter();
+        let answer = |is_now: bool| if is_now { answers.next() } else { Some(Answer::Later) };
+        is_now.into_iter().filter_map(answer).collect()
     }
 
     /// Sends it to those it can go to as the server is.
