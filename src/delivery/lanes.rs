@@ -28,9 +28,10 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// A lane that was reached is remembered for so long.
 const PROVEN: Duration = Duration::from_secs(24 * 3600);
 
-/// A host that said nothing for so long is mute: its threads are nobody else's loss, up to so many for each worker.
-const PATIENCE: Duration = Duration::from_secs(5);
-const MUTE_FOR_EACH: usize = 8;
+/// A host that said nothing for so long is mute: its threads are nobody else's loss, up to so many for each worker. They only
+/// wait, and take some KiB each.
+const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const MUTE_FOR_EACH: usize = 32;
 
 /// Where a task goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -182,7 +183,10 @@ impl Lanes {
             thread.unpark();
         }
         if !std::mem::replace(track.turn.of(again), true) {
-            self.turns.of(again).push_back(lane.clone());
+            let turns = self.turns.of(again);
+            // The latest first of which nothing is known: behind many that say nothing it would wait for all of them.
+            let is_new = !again && track.threads == 0 && track.reached.is_none() && lane.is_of_host();
+            if is_new { turns.push_front(lane.clone()) } else { turns.push_back(lane.clone()) }
         }
     }
 
