@@ -95,6 +95,11 @@ fn cases() -> Vec<Case> {
             zone.host(domain, local(7, 0), false);
         }),
         // Nothing.
+        case("an answer that is cut, by TCP too", UNTOLD, |zone, domain| zone.wrong(domain, MX, Wrong::Cut)),
+        case("a host's that is", UNTOLD, |zone, domain| {
+            zone.mx(domain, 10, &host(domain, 0), false);
+            zone.wrong(&host(domain, 0), A, Wrong::Cut);
+        }),
         case("silence", UNTOLD, |zone, domain| zone.wrong(domain, MX, Wrong::Silent)),
         case("an error", UNTOLD, |zone, domain| zone.wrong(domain, MX, Wrong::Code(SERVFAIL))),
         case("an error for the host", UNTOLD, |zone, domain| {

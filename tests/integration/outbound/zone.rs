@@ -34,6 +34,8 @@ pub enum Wrong {
     Code(u8),
     /// There is none.
     Silent,
+    /// It is cut (RFC 1035 §4.1.1), by TCP too.
+    Cut,
     /// It holds this, as an answer to another question.
     Question(Vec<u8>),
     /// It holds this, as a record of another name.
@@ -172,7 +174,7 @@ fn answer(query: &[u8], known: &Known) -> Option<Vec<u8>> {
     let name = labels.join(".");
     let found = [kind, CNAME].into_iter().find_map(|kind| Some((kind, known.get(&(name.clone(), kind))?.clone())));
     let (kind, says) = found.unwrap_or((kind, Says::Records(Vec::new(), false)));
-    let (mut code, mut secure, mut question) = (0, false, query[12..end].to_vec());
+    let (mut code, mut secure, mut cut, mut question) = (0, false, 0, query[12..end].to_vec());
     // The question's name.
     let mut owner = vec![0xc0, 12];
     let records = match says {
@@ -185,6 +187,10 @@ fn answer(query: &[u8], known: &Known) -> Option<Vec<u8>> {
             Vec::new()
         }
         Says::Wrong(Wrong::Silent) => return None,
+        Says::Wrong(Wrong::Cut) => {
+            cut = 2;
+            Vec::new()
+        }
         Says::Wrong(Wrong::Question(record)) => {
             question = [&wire("other.test"), &query[end - 4..end]].concat();
             vec![record]
@@ -194,7 +200,7 @@ fn answer(query: &[u8], known: &Known) -> Option<Vec<u8>> {
             vec![record]
         }
     };
-    let mut bytes = [&query[..2], &[0x81, 0x80 | u8::from(secure) << 5 | code, 0, 1]].concat();
+    let mut bytes = [&query[..2], &[0x81 | cut, 0x80 | u8::from(secure) << 5 | code, 0, 1]].concat();
     bytes.extend(u16::try_from(records.len()).unwrap().to_be_bytes());
     bytes.extend([0; 4]);
     bytes.extend(question);
