@@ -1,15 +1,22 @@
 //! What becomes of mail for a host that fails, in each of the ways a host can: whether it waits, when it is tried again,
 //! what its sender hears; and that none is lost.
 
+mod chance;
 mod server;
 mod table;
 
 use crate::common::{Daemon, PASSWORD, Setup, Smtp, letter, wait_for};
 use serde_json::Value;
-use server::{At, Dialect, Server};
+use server::{At, Dialect, PART, Server};
 use table::{ROWS, Row, Then};
 
-crate::tests![every_failure_once, every_failure_for_good];
+pub fn tests() -> Vec<crate::runner::Test> {
+    let own = [
+        crate::runner::Test::new(module_path!(), "every_failure_once", every_failure_once),
+        crate::runner::Test::new(module_path!(), "every_failure_for_good", every_failure_for_good),
+    ];
+    own.into_iter().chain(chance::tests()).collect()
+}
 
 /// A row in one dialect, with a server and a domain of its own.
 struct Case {
@@ -60,15 +67,19 @@ impl Case {
 /// A daemon that sends each domain to its server, and has a letter from Alice for each of them.
 fn daemon(cases: &[Case], queue: &str) -> Daemon {
     let mut config: String = format!("[timeouts]\nremote = \"2s\"\n[queue]\nworkers = 1000\nwarn = \"0s\"\n{queue}\n");
-    for Case { domain, server, .. } in cases {
-        config += &format!("[[route]]\ndomain = \"{domain}\"\nhost = \"{}\"\n", server.address);
+    for Case { domain, server, dialect, .. } in cases {
+        let way = if *dialect == Dialect::Lmtp { "lmtp" } else { "host" };
+        config += &format!("[[route]]\ndomain = \"{domain}\"\n{way} = \"{}\"\n", server.address);
     }
     let daemon = Setup::default().config(&config).start();
     let mut smtp = Smtp::hello(daemon.at("submission")).unwrap();
     assert!(smtp.log_in("alice", PASSWORD).unwrap().starts_with("235"));
-    for Case { domain, .. } in cases {
+    let big = "a line of text".repeat(5) + "\n";
+    let big = big.repeat(30 * PART / big.len());
+    for Case { domain, row, .. } in cases {
         let to = [format!("first@{domain}"), format!("second@{domain}")];
-        let reply = smtp.send("alice@here.test", &[&to[0], &to[1]], &letter(domain, "text")).unwrap();
+        let text = if row.at == At::Body { &big } else { "text" };
+        let reply = smtp.send("alice@here.test", &[&to[0], &to[1]], &letter(domain, text)).unwrap();
         assert!(reply.starts_with("250"), "{reply}");
     }
     daemon
@@ -147,7 +158,7 @@ fn every_failure_once() {
     for (case, before) in cases.iter().zip(before) {
         for (whom, then) in case.recipients() {
             // One that said nothing after the message got it twice.
-            let lost = usize::from(case.row.at == At::Dot);
+            let lost = usize::from(case.row.at == At::Dot || case.row.at == At::Each && whom == "second");
             let expected = match then {
                 Then::Fails(_) => (lost, 0),
                 Then::Arrives => (1, 1),

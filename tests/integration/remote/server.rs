@@ -1,6 +1,7 @@
 //! A host that fails in one way, at one step, until it is mended; then it takes mail like any other.
 
 use crate::common::{Listening, fixed_port, wait_for};
+use nix::sys::socket::{setsockopt, sockopt};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +9,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+/// Bytes of a big message that it reads before it fails.
+pub const PART: usize = 100_000;
+
 /// At which step it fails.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum At {
     /// It does not listen.
     Connect,
     Greeting,
+    /// LHLO, where that is spoken.
     Ehlo,
     /// EHLO is refused, and HELO fails.
     Helo,
@@ -24,8 +29,12 @@ pub enum At {
     /// RCPT for `second`, that is.
     Rcpt,
     Data,
+    /// In the middle of the message, which is big then.
+    Body,
     /// The reply to the message.
     Dot,
+    /// In LMTP, the reply that is for `second`.
+    Each,
     Quit,
 }
 
@@ -36,8 +45,12 @@ pub enum How {
     Say(&'static str),
     /// Says that, and closes.
     Leave(&'static str),
+    /// Says that, and resets the connection.
+    Reset(&'static str),
     /// Says that, and nothing more, until the other side closes.
     Stall(&'static str),
+    /// Says nothing, and reads no more for ten seconds.
+    Deaf,
     /// Says that, a byte each second.
     Drip(&'static str),
     /// Says that over and over.
@@ -51,13 +64,15 @@ pub enum Dialect {
     Pipelining,
     Chunking,
     Starttls,
+    /// LMTP (RFC 2033): each recipient has a reply of its own to the message.
+    Lmtp,
 }
 
 impl Dialect {
     fn offer(self) -> &'static str {
         match self {
             Dialect::Plain => "250-sink.test\r\n250-8BITMIME\r\n250 SIZE\r\n",
-            Dialect::Pipelining => "250-sink.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n",
+            Dialect::Pipelining | Dialect::Lmtp => "250-sink.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n",
             Dialect::Chunking => "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME\r\n",
             Dialect::Starttls => "250-sink.test\r\n250-STARTTLS\r\n250 8BITMIME\r\n",
         }
@@ -109,6 +124,10 @@ impl Server {
     fn listen(&mut self) {
         let listener = wait_for("a port to listen at", 20, || TcpListener::bind(self.address).ok());
         self.address = listener.local_addr().unwrap();
+        if self.shared.failure.0 == At::Body {
+            // Else the rest of the message could be on its way before it speaks.
+            setsockopt(&listener, sockopt::RcvBuf, &16_384).unwrap();
+        }
         let shared = self.shared.clone();
         self.listening = Some(Listening::on(listener, move |stream| shared.session(stream)));
     }
@@ -169,8 +188,11 @@ impl Line<'_> {
             }
             let line = line.trim_end();
             match line.split([' ', ':']).next().unwrap_or_default() {
+                "LHLO" | "EHLO" if (line.starts_with('L')) != (self.shared.dialect == Dialect::Lmtp) => {
+                    self.say("500 what?\r\n")?
+                }
                 "EHLO" if self.shared.fails(At::Helo) => self.say("502 what?\r\n")?,
-                "EHLO" => drop(self.answer(At::Ehlo, self.shared.offer())?),
+                "LHLO" | "EHLO" => drop(self.answer(At::Ehlo, self.shared.offer())?),
                 "HELO" => drop(self.answer(At::Helo, "250 sink.test\r\n")?),
                 "STARTTLS" => {
                     self.answer(At::Starttls, "220 go\r\n")?;
@@ -191,6 +213,10 @@ impl Line<'_> {
                 "DATA" if to.is_empty() => self.say("503 for whom?\r\n")?,
                 "DATA" => {
                     if self.answer(At::Data, "354 go\r\n")? {
+                        if self.shared.fails(At::Body) {
+                            io::copy(&mut self.input.by_ref().take(PART as u64), &mut io::sink()).ok()?;
+                            self.answer(At::Body, "")?;
+                        }
                         self.read_message().ok()?;
                         self.take(&mut to)?;
                     }
@@ -210,10 +236,19 @@ impl Line<'_> {
     }
 
     fn take(&mut self, to: &mut Vec<String>) -> Option<()> {
+        let to = std::mem::take(to);
+        let each = if self.shared.dialect == Dialect::Lmtp { to.into_iter().map(|one| vec![one]).collect() } else { vec![to] };
+        let step = |to: &[String]| if to == ["second"] && self.shared.fails(At::Each) { At::Each } else { At::Dot };
         // Whoever hears 250 must find it here.
-        let taken = !self.shared.fails(At::Dot);
-        self.shared.given.lock().unwrap().push(Given { to: std::mem::take(to), taken });
-        self.answer(At::Dot, "250 taken\r\n").map(drop)
+        let given: Vec<(At, Given)> = each
+            .into_iter()
+            .map(|to| {
+                let at = step(&to);
+                (at, Given { to, taken: !self.shared.fails(at) })
+            })
+            .collect();
+        self.shared.given.lock().unwrap().extend(given.iter().map(|(_, given)| given.clone()));
+        given.iter().try_for_each(|(at, _)| self.answer(*at, "250 taken\r\n").map(drop))
     }
 
     /// The usual answer, or a failure; `None`: it is over. Tells whether it was the usual one.
@@ -225,9 +260,18 @@ impl Line<'_> {
                 self.say(text)?;
                 return None;
             }
+            How::Reset(text) => {
+                self.say(text)?;
+                let _ = setsockopt(&self.out, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
+                return None;
+            }
             How::Stall(text) => {
                 self.say(text)?;
                 return self.hang();
+            }
+            How::Deaf => {
+                thread::sleep(Duration::from_secs(10));
+                return None;
             }
             How::Drip(text) => {
                 for byte in text.chars() {
