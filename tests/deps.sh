@@ -21,7 +21,7 @@ trap 'rm -f "$log"' EXIT
 note() { printf 'deps: %s\n' "$*"; }
 
 # program:package, for what `make check` runs.
-tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 openssl:openssl mandoc:mandoc'
+tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 openssl:openssl mandoc:mandoc xmllint:libxml2-utils'
 # It finds its files only where it is installed.
 browser='chromium:chromium chromedriver:chromium-driver'
 # What only the peers and the benchmarks need.

@@ -150,7 +150,7 @@ impl Draft {
             dns_servers: Vec::new(),
             trust_ad: Trust::Local,
             outbound: Outbound { dane: true, mta_sts: true, ca: None, mta_sts_port: 443, unsubscribe: Reach::Internet },
-            checks: Checks { verify: true, obey_dmarc: false },
+            checks: Checks { verify: true, obey_dmarc: false, report_dmarc: false },
             dkim: Vec::new(),
             log: Log { syslog: true, level: log::LevelFilter::Info },
         };
@@ -330,6 +330,7 @@ impl Draft {
             trust.refuse_unknown(report);
             trust.set("verify", &mut config.checks.verify, report, |v| choice(v, &ON_OFF));
             trust.set("dmarc", &mut config.checks.obey_dmarc, report, |v| choice(v, &[("mark", false), ("reject", true)]));
+            trust.set("dmarc_reports", &mut config.checks.report_dmarc, report, |v| choice(v, &ON_OFF));
         }
         if let Some(dns) = top.table("dns.", report) {
             dns.refuse_unknown(report);

@@ -90,6 +90,7 @@ pub const KEYS: &[&str] = &[
     "outbound.unsubscribe",
     "trust.verify",
     "trust.dmarc",
+    "trust.dmarc_reports",
     "dkim.domain",
     "dkim.selector",
     "dkim.key",
@@ -558,6 +559,8 @@ pub struct Checks {
     pub verify: bool,
     /// What its author's domain wants refused is refused; else it is only marked.
     pub obey_dmarc: bool,
+    /// Domains that want to hear each day of what came in their name do (RFC 7489 §7.2).
+    pub report_dmarc: bool,
 }
 
 /// A key that mail of a domain is signed with.

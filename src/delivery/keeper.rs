@@ -1,7 +1,7 @@
 //! The keeper: a thread that makes mailboxes durable every few seconds and keeps the journal in order. It sleeps while
 //! nothing happens.
 
-use super::{Office, list};
+use super::{Office, feedback, list};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -80,6 +80,7 @@ fn keep(office: &Arc<Office>, woken: &Receiver<()>) {
         }
         office.journal.housekeep();
         office.policies.refresh(&office.config().outbound);
+        feedback::tend(office);
         write_what_is_left(office);
         if office.clock.elapsed() >= next_look {
             list::expire(office);

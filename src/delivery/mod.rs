@@ -18,6 +18,7 @@
 //!   answer. `runner`: the thread that watches the time, and the delivery threads.
 //! * `recover`: after a crash, which local copies are there already. `keeper`: checkpoints and housekeeping. `clerk`: writes
 //!   down what other hosts have taken. `recent`: what need not be read again.
+//! * `feedback`: what domains are told of the mail that came in their name (DMARC).
 //! * `operator`: what pillarboxctl asks for.
 //!
 //! The journal knows which recipients are unsettled; the table knows those that somebody still has to serve. The difference
@@ -32,6 +33,7 @@ mod clerk;
 mod click;
 mod enclosure;
 mod expand;
+mod feedback;
 mod filing;
 mod forwarding;
 mod hosts;
@@ -237,6 +239,8 @@ struct Office {
     recovery: recover::Recovery,
     /// Of mailing lists.
     desk: list::Desk,
+    /// Of DMARC.
+    feedback: feedback::Feedback,
     /// Copies here of which senders want to hear.
     expected: report::Expected,
     /// Outcomes that could not be written yet.
@@ -300,7 +304,9 @@ impl Delivery {
         let (runner, woken) = runner::Wake::new();
         let (keeper, kept) = keeper::Wake::new();
         let (clerk, notes) = clerk::Clerk::new();
-        let file = config.spool.join("mta-sts").join(config.hostname.to_ascii_lowercase());
+        let own = |room: &str| config.spool.join(room).join(config.hostname.to_ascii_lowercase());
+        let (file, reports) = (own("mta-sts"), own("dmarc"));
+        let feedback = feedback::Feedback::new(reports, clock.now(), &journal);
         let office = Arc::new(Office {
             policies: sts::Policies::new(clock.clone(), resolver.clone(), file),
             tables: RwLock::new(Arc::new(aliases::Tables::new(&config, store.disk()))),
@@ -321,6 +327,7 @@ impl Delivery {
             pickup: pickup::Wake::new(),
             recovery: recover::Recovery::default(),
             desk: list::Desk::default(),
+            feedback,
             expected: report::Expected::default(),
             unwritten: Mutex::default(),
             stopping: AtomicBool::new(false),

@@ -193,6 +193,10 @@ impl Letter {
         let _ = getrandom::fill(&mut luck);
         let verdicts = checking.finish(&*self.office.resolver, u64::try_from(now).unwrap_or(0), luck[0] % 100);
         let refused = verdicts.refused_by().filter(|_| config.checks.obey_dmarc);
+        if config.checks.report_dmarc {
+            self.office.feedback.record(self.office.clock.now(), &verdicts, refused.is_some());
+            self.office.keeper.stir();
+        }
         let act = if refused.is_some() { "refused" } else { "taken" };
         log::info!("msg={} event=checked {} act={act}", draft.id(), verdicts.summary());
         match refused {

@@ -77,18 +77,42 @@ pub struct Verdict {
     pub policy: Policy,
     /// For people, of errors; else empty.
     pub reason: String,
+    /// What it was judged by, if the domain says anything.
+    pub found: Option<Box<Found>>,
 }
 
-/// A domain's record.
+/// A domain's record, and how a message stands to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Record {
-    policy: Policy,
-    /// For domains below.
-    below: Policy,
+pub struct Found {
+    /// Where the record is: the author's domain, or the one of its organization.
+    pub domain: String,
+    /// It.
+    pub record: Record,
+    /// A signature speaks for the author's domain.
+    pub by_dkim: bool,
+    /// SPF does.
+    pub by_spf: bool,
+    /// It is one of those that are treated more mildly (§6.6.4).
+    pub is_spared: bool,
+}
+
+/// A domain's record (RFC 7489 §6.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What is to be done with its own mail that nothing speaks for.
+    pub policy: Policy,
+    /// The same for domains below.
+    pub below: Policy,
     /// The domains must be the same; else of the same organization.
-    strict_dkim: bool,
-    strict_spf: bool,
-    percent: u8,
+    pub strict_dkim: bool,
+    /// The same for SPF.
+    pub strict_spf: bool,
+    /// Of so many messages of a hundred.
+    pub percent: u8,
+    /// Which failures it wants to hear of one by one (`fo=`); kept for aggregate reports, which repeat it.
+    pub failures: String,
+    /// Where aggregate reports go (`rua=`), as it is written there.
+    pub reports: Option<String>,
 }
 
 impl Record {
@@ -97,7 +121,7 @@ impl Record {
     /// dmarc-version = "v" *WSP "=" *WSP %x44 %x4d %x41 %x52 %x43 %x31
     /// ```
     /// A record without a policy that can be read counts if it wants reports, as one that wants nothing else (§6.6.3).
-    fn parse(text: &[u8]) -> Option<Record> {
+    pub(super) fn parse(text: &[u8]) -> Option<Record> {
         let tags = Tags::parse(text)?;
         let policy = match tags.text("p").and_then(Policy::named) {
             Some(policy) => policy,
@@ -110,6 +134,8 @@ impl Record {
             strict_dkim: is_strict("adkim"),
             strict_spf: is_strict("aspf"),
             percent: tags.text("pct").and_then(|text| text.parse().ok()).filter(|percent| *percent <= 100).unwrap_or(100),
+            failures: tags.text("fo").filter(|text| is_failure_options(text)).unwrap_or("0").to_owned(),
+            reports: tags.text("rua").map(str::to_owned),
         })
     }
 
@@ -150,11 +176,11 @@ pub fn organization(domain: &str) -> &str {
 /// Checks a message of this author. `spf` is of the sender's domain. `luck` is from 0 to 99, and spares messages of domains that
 /// want only some treated so (§6.6.4).
 pub fn check(dns: &dyn Dns, from: &str, spf: (&str, SpfResult), signed: &[dkim::Verdict], luck: u8) -> Verdict {
-    let verdict = |result, policy, reason| Verdict { result, from: Some(from.to_owned()), policy, reason };
-    let (record, is_own) = match discover(dns, from) {
+    let unknown = |result, reason| Verdict { result, from: Some(from.to_owned()), policy: Policy::None, reason, found: None };
+    let (domain, record) = match discover(dns, from) {
         Ok(Some(found)) => found,
-        Ok(None) => return verdict(DmarcResult::None, Policy::None, String::new()),
-        Err(reason) => return verdict(DmarcResult::TempError, Policy::None, reason),
+        Ok(None) => return unknown(DmarcResult::None, String::new()),
+        Err(reason) => return unknown(DmarcResult::TempError, reason),
     };
     let by_dkim = |wanted| {
         let speaks = |verdict: &dkim::Verdict| {
@@ -164,41 +190,58 @@ pub fn check(dns: &dyn Dns, from: &str, spf: (&str, SpfResult), signed: &[dkim::
         signed.iter().any(speaks)
     };
     let by_spf = |wanted| spf.1 == wanted && is_aligned(spf.0, from, record.strict_spf);
-    let wanted = if is_own { record.policy } else { record.below };
+    let wanted = if domain == from { record.policy } else { record.below };
     let policy = if luck < record.percent { wanted } else { wanted.milder() };
-    if by_dkim(DkimResult::Pass) || by_spf(SpfResult::Pass) {
-        verdict(DmarcResult::Pass, policy, String::new())
+    let (result, reason) = if by_dkim(DkimResult::Pass) || by_spf(SpfResult::Pass) {
+        (DmarcResult::Pass, "")
     } else if by_dkim(DkimResult::TempError) || by_spf(SpfResult::TempError) {
         // What may pass when DNS answers again must not be refused.
-        verdict(DmarcResult::TempError, policy, "SPF or DKIM could not be checked".to_owned())
+        (DmarcResult::TempError, "SPF or DKIM could not be checked")
     } else {
-        verdict(DmarcResult::Fail, policy, String::new())
-    }
+        (DmarcResult::Fail, "")
+    };
+    let (by_dkim, by_spf) = (by_dkim(DkimResult::Pass), by_spf(SpfResult::Pass));
+    let found = Found { domain: domain.to_owned(), by_dkim, by_spf, is_spared: policy != wanted, record };
+    Verdict { result, from: Some(from.to_owned()), policy, reason: reason.to_owned(), found: Some(Box::new(found)) }
 }
 
 /// What a domain wants done with mail that nothing speaks for, if it says anything.
 pub fn published(dns: &dyn Dns, domain: &str) -> Result<Option<Policy>, String> {
     let found = discover(dns, domain)?;
-    Ok(found.map(|(record, is_own)| if is_own { record.policy } else { record.below }))
+    Ok(found.map(|(at, record)| if at == domain { record.policy } else { record.below }))
 }
 
-/// The record that holds for a domain, and whether it is its own or that of its organization (RFC 7489 §6.6.3).
-fn discover(dns: &dyn Dns, domain: &str) -> Result<Option<(Record, bool)>, String> {
+/// The record that holds for a domain, and where it is: at its own name or at that of its organization (RFC 7489 §6.6.3).
+fn discover<'a>(dns: &dyn Dns, domain: &'a str) -> Result<Option<(&'a str, Record)>, String> {
     let organization = organization(domain);
     for name in [domain, organization] {
-        let found = match dns.txt(&format!("_dmarc.{name}")) {
-            Ok(found) => found,
-            Err(DnsError::NoName | DnsError::NoData) => Vec::new(),
-            Err(DnsError::Temporary(reason)) => return Err(reason),
-        };
-        let mut records = found.iter().filter(|text| Record::is_record(text));
-        match (records.next(), records.next()) {
-            (None, _) if name != organization => {}
-            (Some(text), None) => return Ok(Record::parse(text).map(|record| (record, name == domain))),
+        let found = texts(dns, &format!("_dmarc.{name}"))?;
+        match found.as_slice() {
+            [] if name != organization => {}
+            [text] => return Ok(Record::parse(text).map(|record| (name, record))),
             _ => return Ok(None),
         }
     }
     Ok(None)
+}
+
+/// The TXT records of this name that are of DMARC. An error is temporary.
+pub(super) fn texts(dns: &dyn Dns, name: &str) -> Result<Vec<Vec<u8>>, String> {
+    let mut found = match dns.txt(name) {
+        Ok(found) => found,
+        Err(DnsError::NoName | DnsError::NoData) => Vec::new(),
+        Err(DnsError::Temporary(reason)) => return Err(reason),
+    };
+    found.retain(|text| Record::is_record(text));
+    Ok(found)
+}
+
+/// ```abnf
+/// dmarc-fo = "fo" *WSP "=" *WSP ( "0" / "1" / ( "d" / "s" / "d:s" / "s:d" ) )   ; RFC 7489 §6.4
+/// ```
+/// §6.3 has a list of any of them.
+fn is_failure_options(text: &str) -> bool {
+    text.len() <= 7 && text.split(':').all(|option| matches!(option, "0" | "1" | "d" | "s"))
 }
 
 /// RFC 7489 §3.1.

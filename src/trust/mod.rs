@@ -3,11 +3,12 @@
 //! * `spf`: may this host send for that domain (RFC 7208)?
 //! * `dkim`: has a domain signed this message (RFC 6376)? It signs, too. In it `arc`: what did those find who passed it on to us
 //!   (RFC 8617)?
-//! * `dmarc`: does either speak for the author (RFC 7489)?
+//! * `dmarc`: does either speak for the author (RFC 7489)? `aggregate`: what its domain is told of that.
 //! * `results`: what is told of them, in a field on top of the message (RFC 8601).
 //!
 //! All is asked through [`Dns`] and read by functions without I/O. [`Checking`] puts it together.
 
+pub mod aggregate;
 pub mod dkim;
 pub mod dmarc;
 mod dns;
@@ -52,6 +53,7 @@ pub struct Checking {
     signatures: dkim::Verifier,
     chain: Option<arc::Verifier>,
     author: Result<String, &'static str>,
+    kind: aggregate::Kind,
 }
 
 /// What came of it.
@@ -65,8 +67,12 @@ pub struct Verdicts {
     pub dkim: Vec<dkim::Verdict>,
     /// Of its author.
     pub dmarc: dmarc::Verdict,
-    /// Of those who passed it on, if any say so; and the address of the last one.
-    pub arc: Option<(arc::Verdict, IpAddr)>,
+    /// Of those who passed it on, if any say so.
+    pub arc: Option<arc::Verdict>,
+    /// From where it came.
+    pub ip: IpAddr,
+    /// What it is, for who is told of it.
+    pub kind: aggregate::Kind,
 }
 
 impl Checking {
@@ -77,6 +83,7 @@ impl Checking {
             signatures: dkim::Verifier::new(header),
             chain: arc::Verifier::new(header),
             author: dmarc::author(header),
+            kind: aggregate::Kind::of(header),
         }
     }
 
@@ -101,7 +108,7 @@ impl Checking {
             Domain::Literal(_) => None,
         });
         let dkim = self.signatures.finish(dns, now);
-        let arc = self.chain.map(|chain| (chain.finish(dns), ip));
+        let arc = self.chain.map(|chain| chain.finish(dns));
         let dmarc = match self.author {
             Ok(from) => {
                 // A null sender is one of the client itself (RFC 7489 §3.1.2).
@@ -112,11 +119,15 @@ impl Checking {
                 };
                 dmarc::check(dns, &from, spf, &dkim, luck)
             }
-            Err(wrong) => {
-                dmarc::Verdict { result: DmarcResult::PermError, from: None, policy: Policy::None, reason: wrong.to_owned() }
-            }
+            Err(wrong) => dmarc::Verdict {
+                result: DmarcResult::PermError,
+                from: None,
+                policy: Policy::None,
+                reason: wrong.to_owned(),
+                found: None,
+            },
         };
-        Verdicts { sender: by_sender, helo: (helo, by_helo), dkim, dmarc, arc }
+        Verdicts { sender: by_sender, helo: (helo, by_helo), dkim, dmarc, arc, ip, kind: self.kind }
     }
 }
 
@@ -151,7 +162,7 @@ impl Verdicts {
         let arc = self
             .arc
             .as_ref()
-            .map_or(String::new(), |(arc, _)| format!(" arc={}:{}", arc.result.name(), arc.sealer.as_deref().unwrap_or("?")));
+            .map_or(String::new(), |arc| format!(" arc={}:{}", arc.result.name(), arc.sealer.as_deref().unwrap_or("?")));
         let (result, policy) = (dmarc.result.name(), dmarc.policy.name());
         format!("spf={spf} helo={helo} dkim={dkim} dmarc={result} author={from} policy={policy}{arc}")
     }

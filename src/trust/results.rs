@@ -60,8 +60,8 @@ pub(super) fn field(verdicts: &Verdicts, authserv_id: &str) -> String {
         }
         None => add("dmarc", dmarc.result.name(), &dmarc.reason, &[]),
     }
-    if let Some((arc, ip)) = &verdicts.arc {
-        add("arc", arc.result.name(), &arc.reason, &[("smtp.remote-ip", &ip.to_string())]);
+    if let Some(arc) = &verdicts.arc {
+        add("arc", arc.result.name(), &arc.reason, &[("smtp.remote-ip", &verdicts.ip.to_string())]);
     }
     out.push('\n');
     out

@@ -2,6 +2,7 @@
 
 use pillarbox::mail::{ReversePath, header};
 use pillarbox::net::dns::DnsError;
+use pillarbox::trust::aggregate::destination::destinations;
 use pillarbox::trust::arc::ArcResult;
 use pillarbox::trust::dkim::DkimResult;
 use pillarbox::trust::spf::{Client, SpfResult};
@@ -84,7 +85,7 @@ pub fn checking(input: &[u8]) {
     let verdicts = checking.finish(&dns, 1_700_000_000, 50);
     assert!(dns.asked.get() <= 2 * (1 + 10 * 3 + 3) + 8 + 2 + 11);
     assert!(verdicts.dkim.len() <= 8);
-    assert!(verdicts.arc.as_ref().is_none_or(|(arc, _)| (arc.result == ArcResult::Pass) == arc.reason.is_empty()));
+    assert!(verdicts.arc.as_ref().is_none_or(|arc| (arc.result == ArcResult::Pass) == arc.reason.is_empty()));
     assert!(verdicts.dkim.iter().all(|verdict| (verdict.result == DkimResult::Pass) == verdict.reason.is_empty()));
     let field = verdicts.field("us.test");
     let found: Vec<_> = header::fields(field.as_bytes()).collect();
@@ -98,4 +99,14 @@ pub fn authentication_results(input: &[u8]) {
     results::is_ours(input, "mail.test");
     let own = [b" mail.test ", input].concat();
     assert!(results::is_ours(&own, "MAIL.test"));
+}
+
+/// Records that all names have: reports go to few, and only to those whom they name.
+pub fn destinations_of_reports(input: &[u8]) {
+    let dns = Same::new(input.split(|&byte| byte == b'\n').collect());
+    let found = destinations(&dns, "a.test").unwrap();
+    assert!(dns.asked.get() <= 1 + 5 && found.to.len() <= 5);
+    for one in &found.to {
+        assert!(one.address.is_ascii() && one.address.to_string().parse::<pillarbox::mail::Address>().is_ok());
+    }
 }

@@ -17,6 +17,7 @@ mod destinations;
 mod dialogue;
 mod dialogues;
 mod drop;
+mod feedback;
 mod fetch;
 mod fuzz;
 mod hidden;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         screen::tests(),
         webmail::tests(),
         search::tests(),
+        feedback::tests(),
         fetch::tests(),
         scram::tests(),
         compress::tests(),

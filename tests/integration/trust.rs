@@ -162,7 +162,7 @@ fn without_dns_nothing_is_lost() {
 }
 
 /// What the signatures of a message in wire form come to, and their algorithms.
-fn verified(message: &[u8], names: &NameServer) -> Vec<String> {
+pub fn verified(message: &[u8], names: &NameServer) -> Vec<String> {
     let text = String::from_utf8(message.to_vec()).unwrap().replace("\r\n", "\n");
     let (head, body) = text.split_once("\n\n").unwrap();
     let mut verifier = Verifier::new(format!("{head}\n").as_bytes());
