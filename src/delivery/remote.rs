@@ -6,6 +6,7 @@ use super::lanes::Lane;
 use super::manner::{Manner, Need, Proof, Secure};
 use super::mx::{self, Exchange};
 use super::outcome::{Relay, Trouble, Verdict};
+use super::sealing::OfCopies;
 use super::sts::policy::Policy;
 use super::survey::{Survey, survey};
 use super::table::Task;
@@ -167,7 +168,7 @@ fn deliver(
     mut left: VecDeque<(u32, &Recipient)>,
     line: &mut Option<Line>,
 ) -> Result<Vec<(u32, Verdict)>, Unreached> {
-    let mut verdicts = Vec::new();
+    let (mut verdicts, mut signing) = (Vec::new(), OfCopies::default());
     let hidden = hidden(entry, &left).map_err(|error| Unreached::Verdict(Verdict::own_trouble(&error)))?;
     left.make_contiguous().sort_by_key(|(index, _)| hidden.contains(index));
     while let Some((first, Recipient { sender, .. })) = left.front().copied() {
@@ -178,7 +179,7 @@ fn deliver(
         let envelope = sender.as_deref().map(|sender| entry.envelope.from(sender));
         let now: Vec<(u32, &Recipient)> = left.drain(..together).collect();
         let recipients: Vec<&Recipient> = now.iter().map(|(_, recipient)| *recipient).collect();
-        let own = match list::own_copy(office, entry, first) {
+        let own = match list::signed_copy(office, entry, first, &mut signing) {
             Ok(own) => own,
             Err(error) => {
                 verdicts.extend(now.iter().map(|(index, _)| (*index, Verdict::own_trouble(&error))));

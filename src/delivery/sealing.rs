@@ -3,12 +3,13 @@
 //! (ARC, RFC 8617 §5.1).
 //!
 //! Both are done once, when the message enters the journal, not at each try to send it: a signature costs more than all else that
-//! is done to send a message.
+//! is done to send a message. Only members' copies of a list's post that have fields of their own are signed once more as they leave
+//! ([`OfCopies`]).
 
-use super::Office;
 use super::mend::EndScan;
+use super::{Office, local, program};
 use crate::mail::{Domain, header};
-use crate::spool::Draft;
+use crate::spool::{Draft, Entry, Message};
 use crate::trust::arc::Seal;
 use crate::trust::dkim::{Body, Keyring};
 use crate::trust::{dmarc, results};
@@ -54,6 +55,12 @@ pub(super) struct Onward<'a> {
     domain: Option<String>,
     /// It is signed, too.
     signs: bool,
+    parts: Parts,
+}
+
+/// A message that is read from its start: its header, and what came of its body.
+#[derive(Default)]
+struct Parts {
     header: Vec<u8>,
     scan: EndScan,
     /// None until the header has ended.
@@ -67,7 +74,7 @@ impl<'a> Onward<'a> {
         let keyring = office.keyring();
         let signer = keyring.signs_for(&domain.key()).or_else(|| keyring.signs_for(&office.config().hostname));
         let domain = signer.map(str::to_owned);
-        Onward { draft, keyring, domain, signs, header: Vec::new(), scan: EndScan::default(), body: None }
+        Onward { draft, keyring, domain, signs, parts: Parts::default() }
     }
 
     /// Puts what is to be said of it on top. What can't be sealed goes as it is.
@@ -81,11 +88,12 @@ impl<'a> Onward<'a> {
     }
 
     fn fields(&self, hostname: &str, domain: &str, now: u64) -> Result<String, String> {
-        let body = self.body.clone().unwrap_or_default().finish();
-        let header = if self.signs { without_links(&self.header) } else { self.header.clone() };
+        let Parts { header: own, body, .. } = &self.parts;
+        let body = body.clone().unwrap_or_default().finish();
+        let header = if self.signs { without_links(own) } else { own.clone() };
         // Signed first: the seal is over that, too (RFC 8617 §5.1, step 1).
         let signatures = if self.signs { self.keyring.sign(domain, &header, &body, now)? } else { String::new() };
-        let Some((results, chain)) = results::told(&self.header, hostname) else { return Ok(signatures) };
+        let Some((results, chain)) = results::told(own, hostname) else { return Ok(signatures) };
         let header = [signatures.as_bytes(), &header].concat();
         let seal = self.keyring.seal(domain, &header, &body, &Seal { results, chain, now })?;
         Ok(seal.unwrap_or_default() + &signatures)
@@ -99,11 +107,57 @@ fn without_links(head: &[u8]) -> Vec<u8> {
     kept.collect::<Vec<_>>().concat()
 }
 
+/// Signs members' copies of one post as they leave: each has a link of its own, which a signature must cover (RFC 8058 §4). Each is
+/// signed at the time of the post, so that it is the same at each try.
+#[derive(Debug, Default)]
+pub(super) struct OfCopies {
+    /// The hash of the body, which all have.
+    body: Option<Vec<u8>>,
+}
+
+impl OfCopies {
+    /// A member's copy, signed for the list's domain if there is a key.
+    pub(super) fn sign(&mut self, office: &Office, copy: &Entry, domain: &Domain) -> io::Result<Message> {
+        let (keyring, message) = (office.keyring(), copy.message.clone());
+        let Some(signer) = keyring.signs_for(&domain.key()).or_else(|| keyring.signs_for(&office.config().hostname)) else {
+            return Ok(message);
+        };
+        let body = match &mut self.body {
+            Some(body) => body,
+            none => {
+                let mut parts = Parts::default();
+                program::copy(&message, &mut parts)?;
+                none.insert(parts.body.unwrap_or_default().finish())
+            }
+        };
+        let time = u64::try_from(copy.time.seconds()).unwrap_or(0);
+        match keyring.sign(signer, &local::head(&message)?, body, time) {
+            Ok(fields) => Ok(message.spliced(0, fields.as_bytes())),
+            Err(reason) => {
+                log::error!("msg={} event=not-signed reason={reason:?}", copy.id);
+                Ok(message)
+            }
+        }
+    }
+}
+
 impl Write for Onward<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.draft.write_all(bytes)?;
+        if self.domain.is_some() {
+            self.parts.write_all(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for Parts {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.body {
-            _ if self.domain.is_none() => {}
             Some(body) => body.push(bytes),
             None => {
                 self.header.extend_from_slice(bytes);

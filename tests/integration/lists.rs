@@ -1,12 +1,22 @@
 //! Mailing lists through the daemon and its tools: from a request by mail to members on other hosts.
 
-use crate::common::{Daemon, Setup, Sink, examples, letter, wait_for};
+use crate::common::{Daemon, NameServer, Setup, Sink, examples, letter, wait_for};
+use crate::trust::verified;
 use crate::webmail::browser::{Browser, Page};
+use pillarbox::trust::dkim::SigningKey;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-crate::tests![the_tour, members_far_away, what_the_tool_says, killed_between_steps, a_broken_file_is_told, leaving_by_one_click,];
+crate::tests![
+    the_tour,
+    members_far_away,
+    what_the_tool_says,
+    killed_between_steps,
+    a_broken_file_is_told,
+    leaving_by_one_click,
+    each_copy_is_signed
+];
 
 fn ctl(daemon: &Daemon, words: &[&str]) -> String {
     let output = daemon.ctl(words);
@@ -154,6 +164,41 @@ fn a_broken_file_is_told() {
 
 /// RFC 8058: the link in each member's copy, wherever that goes, is that member's. A POST removes it at once, without a cookie;
 /// nothing else does.
+/// Each member's copy that leaves has a signature over that member's link (RFC 8058 §4); those that stay here have none of their own.
+fn each_copy_is_signed() {
+    let key = include_bytes!("../trust/ed25519.pem");
+    let record = format!("--txt-record=s._domainkey.here.test,{}", SigningKey::from_pem(key).unwrap().record());
+    let (names, sink) = (NameServer::start(&[&record]), Sink::start());
+    let config = format!(
+        "[[route]]\ndomain = \"far.test\"\nhost = \"{}\"\n[[dkim]]\ndomain = \"here.test\"\nselector = \"s\"\nkey = \"s.pem\"\n",
+        sink.address
+    );
+    let mut daemon = Setup::default().config(&config).prepare();
+    daemon.replace_config(|text| format!("webmail_url = \"https://mail.here.test/\"\n{text}"));
+    fs::write(daemon.path("s.pem"), key).unwrap();
+    daemon.start();
+    ctl(&daemon, &["list", "create", "team", "alice@here.test"]);
+    ctl(&daemon, &["list", "add", "team", "alice@here.test", "x@far.test", "y@far.test"]);
+    for body in ["Hi\r\n.. \r\nFrom here\r\n\r\n".to_owned(), "0123456789abcdef 0123456789abcdef\r\n".repeat(20_000)] {
+        let before = sink.count();
+        let text = format!("From: alice@here.test\r\nSubject: x\r\n\r\n{body}");
+        assert!(daemon.smtp().send("alice@here.test", &["team@here.test"], text.as_bytes()).unwrap().starts_with("250"));
+        wait_for("both", 30, || (sink.count() == before + 2).then_some(()));
+        for one in &sink.arrived()[before..] {
+            let text = String::from_utf8_lossy(&one.message).into_owned();
+            let (head, _) = text.split_once("\r\n\r\n").unwrap();
+            let head = head.replace("\r\n\t", "").to_ascii_lowercase();
+            assert_eq!(verified(&one.message, &names), ["pass ed25519-sha256", "pass ed25519-sha256"], "{head}");
+            assert!(head.starts_with("dkim-signature: ") && head.contains(":list-unsubscribe:list-unsubscribe-post:"), "{head}");
+            // What is another's is not believed.
+            let other = text.replacen("&member=", "&member=z", 1);
+            assert_eq!(verified(other.as_bytes(), &names), ["fail ed25519-sha256bad signature", "pass ed25519-sha256"]);
+        }
+    }
+    let near = String::from_utf8(daemon.mail("alice").remove(0)).unwrap();
+    assert!(near.contains("&member=alice%40here.test&") && near.matches("DKIM-Signature:").count() == 1, "{near}");
+}
+
 fn leaving_by_one_click() {
     let sink = Sink::start();
     let open = tempfile::tempdir().unwrap();

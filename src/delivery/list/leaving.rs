@@ -1,5 +1,6 @@
 //! Leaving by one click (RFC 8058): what the link is that each member gets, and what follows from it.
 
+use super::super::sealing::OfCopies;
 use super::super::{Office, Post, local};
 use super::operate::{ListError, found};
 use crate::lists::{Identity, Name, Role, leave, split, token};
@@ -18,15 +19,28 @@ pub struct Leaving {
 }
 
 /// An entry with its message as a recipient gets it: in a member's copy of a post the link to leave by is that member's. All that
-/// gives a message away does it with this.
+/// gives a message away does it with this, or with [`signed_copy`].
 pub(in super::super) fn own_copy<'a>(office: &Office, entry: &'a Entry, index: u32) -> io::Result<Cow<'a, Entry>> {
     Ok(match own_message(office, entry, index)? {
-        Some(message) => Cow::Owned(Entry { message, ..entry.clone() }),
+        Some((_, message)) => Cow::Owned(Entry { message, ..entry.clone() }),
         None => Cow::Borrowed(entry),
     })
 }
 
-fn own_message(office: &Office, entry: &Entry, index: u32) -> io::Result<Option<Message>> {
+/// The same, for another host: what is a member's own is signed.
+pub(in super::super) fn signed_copy<'a>(
+    office: &Office,
+    entry: &'a Entry,
+    index: u32,
+    signing: &mut OfCopies,
+) -> io::Result<Cow<'a, Entry>> {
+    let Some((list, message)) = own_message(office, entry, index)? else { return Ok(Cow::Borrowed(entry)) };
+    let mut copy = Entry { message, ..entry.clone() };
+    copy.message = signing.sign(office, &copy, &list.domain)?;
+    Ok(Cow::Owned(copy))
+}
+
+fn own_message(office: &Office, entry: &Entry, index: u32) -> io::Result<Option<(Identity, Message)>> {
     let Some(recipient) = entry.envelope.recipient(index) else { return Ok(None) };
     // Only lists give recipients senders of their own.
     let sender = recipient.sender.as_deref().and_then(|sender| sender.0.as_ref());
@@ -37,7 +51,7 @@ fn own_message(office: &Office, entry: &Entry, index: u32) -> io::Result<Option<
     let Some(at) = leave::place(&local::head(&entry.message)?, &list) else { return Ok(None) };
     let key = office.lists_key()?;
     let end = leave::end(&key, &list.name, &recipient.address);
-    Ok(end.map(|end| entry.message.clone().spliced(at as u64, end.as_bytes())))
+    Ok(end.map(|end| (list, entry.message.clone().spliced(at as u64, end.as_bytes()))))
 }
 
 impl Post {

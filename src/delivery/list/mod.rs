@@ -14,7 +14,7 @@ mod requests;
 mod returns;
 mod waiting;
 
-pub(super) use leaving::own_copy;
+pub(super) use leaving::{own_copy, signed_copy};
 pub(super) use waiting::{LOOK, expire};
 
 pub use leaving::Leaving;
