@@ -15,7 +15,7 @@
 //! * [`smtp`]: SMTP replies and commands, and the client.
 //! * [`delivery`]: takes letters, routes them, delivers them here, and the queue-runner that sends them on.
 //! * [`smtpd`], [`pop3d`], [`imapd`], [`httpd`], [`ctld`]: one room per protocol served.
-//! * [`webmail`]: mail in a browser, on pages that `httpd` serves.
+//! * [`webmail`]: mail in a browser, on pages that `httpd` serves; [`health`]: for those who watch the daemon.
 //! * [`ctl`]: the tools: pillarboxctl, sendmail, mailq.
 //! * [`daemon`]: accepts connections and hands them to the rooms above.
 
@@ -25,6 +25,7 @@ pub mod ctl;
 pub mod ctld;
 pub mod daemon;
 pub mod delivery;
+pub mod health;
 pub mod host;
 pub mod httpd;
 pub mod imapd;

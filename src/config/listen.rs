@@ -34,12 +34,13 @@ pub fn listener(section: &Section<'_, '_>, base: &Path, report: &mut Report) -> 
             return None;
         }
         // RFC 2817 is in no browser.
-        Some(Tls::Starttls) if protocol == Some(Some(Protocol::Http)) => {
-            section.set("tls", &mut Tls::None, report, |v| Err(wrong(v, "browsers know `implicit` and `none` only")));
+        Some(Tls::Starttls) if matches!(protocol, Some(Some(Protocol::Http | Protocol::Metrics))) => {
+            section.set("tls", &mut Tls::None, report, |v| Err(wrong(v, "HTTP knows `implicit` and `none` only")));
             return None;
         }
         Some(tls) => tls,
         None if at.iter().all(is_unix) => Tls::None,
+        None if protocol == Some(Some(Protocol::Metrics)) => Tls::None,
         None if protocol == Some(Some(Protocol::Http)) => Tls::Implicit,
         None => Tls::Starttls,
     };

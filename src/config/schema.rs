@@ -259,8 +259,8 @@ impl fmt::Display for Endpoint {
 
 impl Protocol {
     /// All there are.
-    pub const ALL: [Protocol; 6] =
-        [Protocol::Smtp, Protocol::Submission, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap, Protocol::Http];
+    pub const ALL: [Protocol; 7] =
+        [Protocol::Smtp, Protocol::Submission, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap, Protocol::Http, Protocol::Metrics];
 
     /// As it is written in the configuration.
     pub fn name(self) -> &'static str {
@@ -271,6 +271,7 @@ impl Protocol {
             Protocol::Pop3 => "pop3",
             Protocol::Imap => "imap",
             Protocol::Http => "http",
+            Protocol::Metrics => "metrics",
         }
     }
 }
@@ -301,6 +302,8 @@ pub enum Protocol {
     Imap,
     /// HTTP: webmail.
     Http,
+    /// HTTP: health and counters, for those who watch the daemon.
+    Metrics,
 }
 
 /// How a listener is encrypted.

@@ -63,7 +63,7 @@ impl Supervisor for Desk {
             accepted: self.limits.accepted.load(Ordering::Relaxed),
             refused: self.limits.refused.load(Ordering::Relaxed),
             bugs: self.limits.panics.load(Ordering::Relaxed),
-            counters: counters::all().collect(),
+            counters: counters::all().map(|(name, _, value)| (name, value)).collect(),
         }
     }
 

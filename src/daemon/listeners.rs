@@ -40,7 +40,7 @@ impl Service {
             Service::Mail(Protocol::Smtp | Protocol::Submission | Protocol::Lmtp) => b"421 4.7.0 too many connections\r\n",
             Service::Mail(Protocol::Pop3) => b"-ERR [SYS/TEMP] too many connections\r\n",
             Service::Mail(Protocol::Imap) => b"* BYE [UNAVAILABLE] too many connections\r\n",
-            Service::Mail(Protocol::Http) => {
+            Service::Mail(Protocol::Http | Protocol::Metrics) => {
                 b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             }
             Service::Control => b"{\"ok\":false,\"error\":\"too many connections\"}\r\n",

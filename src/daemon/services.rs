@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::mailbox::Store;
 use crate::net::{Connection, Peer, Registry, tls::ServerTls};
 use crate::sys::Clock;
-use crate::{imapd, pop3d, smtpd, webmail};
+use crate::{health, imapd, pop3d, smtpd, webmail};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,7 @@ pub struct Services {
     pop3: pop3d::Server,
     imap: imapd::Server,
     web: webmail::Server,
+    health: health::Server,
     control: ctld::Server,
 }
 
@@ -93,7 +94,7 @@ impl Services {
             },
             web: webmail::Server {
                 config: config.clone(),
-                clock,
+                clock: clock.clone(),
                 gate,
                 store: base.store.clone(),
                 post: base.delivery.post(),
@@ -101,6 +102,7 @@ impl Services {
                 rates: base.rates.clone(),
                 visits: base.visits.clone(),
             },
+            health: health::Server::new(config.clone(), clock, base.delivery.clone(), base.desk.clone()),
             control: ctld::Server {
                 delivery: base.delivery.clone(),
                 store: base.store.clone(),
@@ -177,7 +179,8 @@ fn serve(
     }
     if tls == Tls::Implicit {
         connection.set_deadline(Some(HANDSHAKE));
-        let tls = if service == Service::Mail(Protocol::Http) { &services.web_tls } else { &*services.tls };
+        let is_web = matches!(service, Service::Mail(Protocol::Http | Protocol::Metrics));
+        let tls = if is_web { &services.web_tls } else { &*services.tls };
         connection.accept_tls(tls).map_err(|error| io::Error::other(format!("TLS: {error}")))?;
         connection.set_deadline(None);
     }
@@ -189,6 +192,7 @@ fn serve(
         Service::Mail(Protocol::Pop3) => services.pop3.serve(connection, session, offer_tls),
         Service::Mail(Protocol::Imap) => services.imap.serve(connection, session, offer_tls),
         Service::Mail(Protocol::Http) => services.web.serve(connection, session),
+        Service::Mail(Protocol::Metrics) => services.health.serve(connection, session),
         Service::Control => services.control.serve(connection, session),
     }
     Ok(())

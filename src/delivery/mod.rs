@@ -339,7 +339,7 @@ impl Delivery {
         office.store.on_work(move || keeper.upgrade().iter().for_each(|office| office.keeper.stir()));
         pickup::give_back(&office, &office.journal.name());
         recover::begin(&office, &office.journal.ids());
-        let threads = [runner::start(&office, woken), keeper::start(&office, kept), clerk::start(&office, notes)];
+        let threads: [_; THREADS] = [runner::start(&office, woken), keeper::start(&office, kept), clerk::start(&office, notes)];
         let threads = threads.into_iter().flatten().collect();
         Delivery { post: Arc::new(Post::new(office.clone())), office, threads: Mutex::new(threads) }
     }
@@ -465,6 +465,17 @@ impl Delivery {
         Ok(ids.len())
     }
 
+    /// Do all threads still run that were started for good?
+    pub fn is_running(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.len() >= THREADS && threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// See [`Journal::try_out`].
+    pub fn try_spool(&self) -> io::Result<()> {
+        self.office.journal.try_out()
+    }
+
     /// No new tries; running ones get the time of `timeouts.stop`, then their connections are cut and their programs ended;
     /// last checkpoint.
     pub fn stop(&self) {
@@ -490,6 +501,9 @@ impl Delivery {
         self.office.journal.close();
     }
 }
+
+/// Threads that run from the start to the end.
+const THREADS: usize = 3;
 
 /// How long delivery threads may take to notice that their connection is gone.
 const AFTER_CUT: Duration = Duration::from_secs(2);

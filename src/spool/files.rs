@@ -18,6 +18,9 @@ const LOCK: &str = "lock";
 /// A segment that is being filled with zeros.
 pub(super) const NEXT: &str = "next.mbox";
 
+/// What is written only to see that it can be.
+pub(super) const TRIAL: &str = "trial";
+
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
@@ -85,7 +88,7 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Listing> {
             listing.adoptions.push((host.to_owned(), false));
         } else if let Some(host) = name.strip_suffix(".adopted") {
             listing.adoptions.push((host.to_owned(), true));
-        } else if name == NEXT || name.ends_with(".log.new") {
+        } else if name == NEXT || name == TRIAL || name.ends_with(".log.new") {
             listing.scraps.push(name.to_owned());
         }
     }

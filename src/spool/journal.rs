@@ -11,7 +11,7 @@ use super::writer::{Writer, own_path, random, segment_path};
 use super::{Entry, Message, Outcome, SpoolError, SpoolId, Unsettled, Waiting};
 use crate::mail::Envelope;
 use crate::sys::{Clock, Disk, File, Open, Time};
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -137,6 +137,16 @@ impl Journal {
         let free = self.disk.free(&self.options.dir).unwrap_or(0);
         *lock(&self.plenty) = (free >= self.options.min_free.saturating_mul(2)).then_some(now);
         free >= self.options.min_free
+    }
+
+    /// Could mail be taken now? A few bytes are written and synced as those of a message would be; an error says why not.
+    pub fn try_out(&self) -> io::Result<()> {
+        if !self.has_room() {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "less room than limits.min_free on its disk"));
+        }
+        let file = self.disk.open(&self.options.dir.join(files::TRIAL), Open::Create(0o600))?;
+        file.write_at(&[IoSlice::new(b"written to see that it can be\n")], 0)?;
+        file.sync()
     }
 
     /// Begins a message. Its id is known from here on (for the Received field).

@@ -17,6 +17,7 @@
 //! | `next.mbox` | a segment that was being filled with zeros | removes it |
 //! | `<id>.msg`, named by a live record | a big message | serves it |
 //! | `<id>.msg` otherwise | a draft that was never committed, or a message that is settled | removes it, unless records are damaged |
+//! | `trial` | what is written to see that it can be | removes it |
 //! | `<host>.adopting`, `<host>.adopted` | another journal is being taken over (see `adopt`) | goes on with it |
 //!
 //! # The acts

@@ -20,12 +20,12 @@ impl Counter {
 }
 
 macro_rules! counters {
-    ($($(#[$meaning:meta])* $name:ident = $shown:literal;)+) => {
-        $($(#[$meaning])* pub static $name: Counter = Counter(AtomicU64::new(0));)+
+    ($(#[doc = $meaning:literal] $name:ident = $shown:literal;)+) => {
+        $(#[doc = $meaning] pub static $name: Counter = Counter(AtomicU64::new(0));)+
 
-        /// All of them, with the names that programs know them by.
-        pub fn all() -> impl Iterator<Item = (&'static str, u64)> {
-            [$(($shown, &$name)),+].into_iter().map(|(name, counter)| (name, counter.0.load(Ordering::Relaxed)))
+        /// All of them: the names that programs know them by, what they mean, and how far they are.
+        pub fn all() -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+            [$(($shown, $meaning, &$name)),+].into_iter().map(|(name, meaning, own)| (name, meaning, own.0.load(Ordering::Relaxed)))
         }
     };
 }

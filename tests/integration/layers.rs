@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 14] = [
     &["smtp"],
     &["delivery"],
     &["smtpd", "pop3d", "imapd", "httpd", "ctld"],
-    &["webmail"],
+    &["webmail", "health"],
     &["daemon", "ctl"],
 ];
 

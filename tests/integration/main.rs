@@ -20,6 +20,7 @@ mod drop;
 mod feedback;
 mod fetch;
 mod fuzz;
+mod health;
 mod hidden;
 mod identity;
 mod init;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
         compress::tests(),
         sendmail::tests(),
         drop::tests(),
+        health::tests(),
         hidden::tests(),
         install::tests(),
         init::tests(),

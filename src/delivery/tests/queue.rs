@@ -17,6 +17,15 @@ fn house(queue: &str, peer: &Peer) -> House {
 }
 
 #[test]
+fn who_watches_sees_it_run_until_it_stops() {
+    let house = House::new("");
+    assert!(house.delivery().is_running());
+    house.delivery().try_spool().unwrap();
+    house.delivery().stop();
+    assert!(!house.delivery().is_running());
+}
+
+#[test]
 fn several_messages_share_a_connection() {
     let peer = Peer::start();
     let house = house("per_destination = 1", &peer);

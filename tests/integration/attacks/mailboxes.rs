@@ -1,6 +1,7 @@
 //! What stands where a mailbox should be, or in its way. Mail waits; it is never lost, and never goes elsewhere.
 
 use crate::common::{Daemon, Setup, Sink, is_root, letter, run, wait_for};
+use crate::health::Watched;
 use crate::runner::skip;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::{self, File};
@@ -234,7 +235,8 @@ fn full_disk() {
     let (spool, mail) = (disk.0.path().join("spool"), disk.0.path().join("mail"));
     fs::create_dir_all(&mail).unwrap();
     let setup = Setup { spool: Some(spool), mail: Some(mail), ..Setup::options(&["limits.min_free=\"8M\""]) };
-    let mut daemon = setup.start();
+    let watched = Watched::new();
+    let mut daemon = setup.config(&watched.config()).start();
     assert!(daemon.send(&["alice@here.test"], &letter("before", "x")).starts_with("250"));
     disk.fill(1 << 20);
     // The amount of room may be looked at once a second or so.
@@ -242,12 +244,14 @@ fn full_disk() {
         let reply = daemon.smtp().command("MAIL FROM:<sender@sender.test>").unwrap();
         reply.starts_with("452 4.3.1").then_some(())
     });
+    wait_for("who watches to be told", 10, || watched.ask("/health").starts_with("HTTP/1.1 503 ").then_some(()));
     // Reading goes on, and so does freeing room by removing.
     let mut pop3 = daemon.pop3("alice");
     assert_eq!(pop3.messages().unwrap().len(), 1);
     pop3.ok("QUIT").unwrap();
     disk.relieve();
     wait_for("room again", 60, || daemon.send(&["alice@here.test"], &letter("after", "x")).starts_with("250").then_some(()));
+    wait_for("who watches to be told", 10, || watched.ask("/health").starts_with("HTTP/1.1 200 ").then_some(()));
     // Full in the middle of a big message: refused, nothing half done.
     disk.fill(12 << 20);
     let big = letter("big", &"0123456789012345678901234567890123456789\n".repeat(500_000));
