@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what the tests need; quick when everything is there.
 #
-#   tests/deps.sh             programs for `make check`: client tools, a DNS server, a browser, mandoc, fail2ban's filters
+#   tests/deps.sh             programs for `make check`: client tools, a DNS server, a browser, axe-core, mandoc, fail2ban's filters
 #   tests/deps.sh --peers     and for `make check-peers` and `make bench`: Postfix and other servers, mail programs, strace
 #   tests/deps.sh --system    and for `make check-system`: debootstrap, lintian
 #
@@ -24,6 +24,10 @@ note() { printf 'deps: %s\n' "$*"; }
 tools='curl:curl swaks:swaks gsasl:gsasl dnsmasq:dnsmasq-base python3:python3 openssl:openssl mandoc:mandoc xmllint:libxml2-utils'
 # It finds its files only where it is installed.
 browser='chromium:chromium chromedriver:chromium-driver'
+# axe-core, which looks for what people can't use who do not see a page: a script that comes in a package for Python.
+axe='axe-playwright-python==0.1.8'
+axe_hash='sha256:fdd263c998388f1a8e67cad02677e612d946248bd44d163be5e8650ea31f95f8'
+axe_tools='pip:python3-pip'
 # What only the peers and the benchmarks need.
 peer_tools='strace:strace opendkim-testmsg:opendkim-tools'
 # Modules for the system's python3.
@@ -38,6 +42,7 @@ programs='postfix mutt bsd-mailx s-nail alpine procmail isync offlineimap3 fetch
 clients=msmtp
 
 have() {
+    case $1 in pip) python3 -m pip --version >/dev/null 2>&1; return ;; esac
     case $1 in spf | dkim | nacl | authheaders | authres) /usr/bin/python3 -c "import $1" >/dev/null 2>&1; return ;; esac
     PATH=$PATH:/usr/sbin:/sbin:$root/usr/bin:$root/usr/sbin command -v "$1" >/dev/null 2>&1
 }
@@ -121,8 +126,28 @@ fetch_unpacked() { # name packages...
     fi
 }
 
+# The package is unpacked, never installed.
+fetch_axe() {
+    [ "$(cat "$peers/stamp.axe" 2>/dev/null)" = "$axe" ] && return 0
+    note "unpacking $axe"
+    rm -rf "$peers/axe" && mkdir -p "$peers/axe" || return 0
+    echo "$axe --hash=$axe_hash" > "$peers/axe/wanted"
+    if retried timeout 60 python3 -m pip -q --retries 1 --timeout 15 download --no-deps --only-binary :all: --require-hashes \
+        -d "$peers/axe" -r "$peers/axe/wanted" && python3 -m zipfile -e "$peers"/axe/*.whl "$peers/axe"; then
+        echo "$axe" > "$peers/stamp.axe"
+    else
+        note "cannot get $axe: the test that needs it will be skipped"
+    fi
+}
+
 fetch_tools "$tools"
-if [ "$(id -u)" = 0 ]; then fetch_tools "$browser"; else tell_missing "$browser"; fi
+if [ "$(id -u)" = 0 ]; then
+    fetch_tools "$browser"
+    fetch_tools "$axe_tools"
+else
+    tell_missing "$browser"
+fi
+fetch_axe
 fetch_unpacked fail2ban fail2ban
 if [ "${1-}" = --system ]; then
     fetch_tools "$system_tools"

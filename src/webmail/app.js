@@ -225,8 +225,8 @@ const writing = () => {
     }
   };
 
-  // Sends the form with these files, one after the other; gives the request, to watch or end it.
-  const post = (word, files) => {
+  // Sends the form with these files, one after the other, and tells how much of it has gone; gives the request, to end it.
+  const post = (word, files, gone = () => {}) => {
     const body = new FormData(form);
     body.delete("file");
     body.append("answer", "json");
@@ -239,8 +239,17 @@ const writing = () => {
       request.addEventListener("load", () => (request.status === 200 && request.response ? done(request.response) : failed(request.status)));
       for (const event of ["error", "abort", "timeout"]) request.addEventListener(event, () => failed(event));
     });
+    // Nobody is told who listens later than this.
+    request.upload.addEventListener("progress", (event) => event.lengthComputable && gone(event.loaded / event.total));
     request.send(body);
     return { request, over };
+  };
+
+  // Who has logged in again has another token.
+  const renew = async () => {
+    const answer = await fetch("/compose", { redirect: "error" });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    field("token").value = one("form.write input[name=token]", page).value;
   };
 
   const save = async () => {
@@ -257,6 +266,7 @@ const writing = () => {
       },
       (why) => {
         state.textContent = why === 403 ? "Not saved: you were logged out. Log in in another tab." : "Not saved; tried again soon.";
+        if (why === 403) renew().catch(() => {});
         later();
       },
     ).finally(() => (saving = null));
@@ -292,12 +302,11 @@ const writing = () => {
     if (files.length === 0) return;
     while (saving) await saving;
     const bar = make("progress", { max: 1, value: 0, "aria-label": "Upload" });
-    const { request, over } = post("attach", files);
+    const { request, over } = post("attach", files, (share) => (bar.value = share));
     const cancel = make("button", { type: "button", onclick: () => request.abort() }, "Cancel");
     const names = [...files].map((file) => file.name).join(", ");
     const line = make("p", { class: "upload" }, `${names} `, bar, " ", cancel);
     one(".attach", form).after(line);
-    request.upload.addEventListener("progress", (event) => event.lengthComputable && (bar.value = event.loaded / event.total));
     saving = over.then(take, (why) => tell(why === "abort" ? "The upload was cancelled." : why === 413 ? "This is too big to be sent." : "The upload failed."))
       .finally(() => ((saving = null), line.remove()));
     await saving;

@@ -3,6 +3,10 @@
 use crate::mail::parameters;
 use crate::mail::structure::{Kind, Part, Structure};
 
+/// Letters of a file's name, and of what follows its last dot, where a name is cut.
+const MOST_NAME: usize = 150;
+const MOST_EXTENSION: usize = 10;
+
 /// What of a message goes where; indices of parts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Choice {
@@ -95,11 +99,22 @@ pub(super) fn file_name(part: &Part) -> String {
     let own = part.disposition.as_ref().and_then(|(_, own)| parameters::value(own, "filename"));
     let name = own.or_else(|| parameters::value(&part.parameters, "name")).unwrap_or_default();
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = name.chars().filter(|char| !char.is_control() && !is_turning(*char)).take(200).collect();
+    let name: String = name.chars().filter(|char| !char.is_control() && !is_turning(*char)).collect();
     match name.trim().trim_start_matches('.') {
         "" if part.kind == Kind::Message => "message.eml".into(),
         "" => "unnamed".into(),
-        name => name.to_owned(),
+        name => shortened(name),
+    }
+}
+
+/// No longer than a file's name may be; what tells its kind stays.
+pub(super) fn shortened(name: &str) -> String {
+    let cut = |most: usize| name.chars().take(most).collect::<String>();
+    match name.rsplit_once('.').map(|(_, extension)| (extension, extension.chars().count())) {
+        Some((extension, letters)) if letters <= MOST_EXTENSION && name.chars().count() > MOST_NAME => {
+            format!("{}.{extension}", cut(MOST_NAME - 1 - letters))
+        }
+        _ => cut(MOST_NAME),
     }
 }
 
@@ -145,5 +160,10 @@ mod tests {
         assert_eq!(name("attachment; filename*=utf-8''%e2%80%aegpj.exe"), "gpj.exe");
         assert_eq!(name("attachment; filename=\".bashrc\""), "bashrc");
         assert_eq!(name("attachment"), "unnamed");
+        let (long, umlauts) = ("x".repeat(300), "\u{e4}".repeat(145));
+        assert_eq!(shortened(&format!("{long}.tar.gz")), format!("{}.gz", "x".repeat(147)));
+        assert_eq!(shortened(&format!("{umlauts}.txt")), format!("{umlauts}.txt"));
+        assert_eq!(shortened(&format!("a.{long}")), format!("a.{}", "x".repeat(148)));
+        assert_eq!(shortened(&long), "x".repeat(150));
     }
 }

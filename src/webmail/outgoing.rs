@@ -1,5 +1,6 @@
 //! A message as it is written: a header, a text, and files, in wire form. Pure, but for where it goes.
 
+use super::choice::shortened;
 use super::reference::escaped;
 use crate::mail::encode::{Base64, QuotedPrintable};
 use crate::mail::mailboxes::{self, Entry};
@@ -189,8 +190,8 @@ fn media_type(kind: &str) -> &str {
 
 /// RFC 2183 §2.3, RFC 2231 §4.
 fn file_name(name: &str) -> String {
-    let name: String =
-        name.rsplit(['/', '\\']).next().unwrap_or_default().chars().filter(|char| !char.is_control()).take(150).collect();
+    let name: String = name.rsplit(['/', '\\']).next().unwrap_or_default().chars().filter(|char| !char.is_control()).collect();
+    let name = shortened(&name);
     if name.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
         return format!("filename=\"{name}\"");
     }

@@ -49,8 +49,7 @@ class Browser:
         if dark:
             self.emulate([{"name": "prefers-color-scheme", "value": "dark"}])
         if not is_phone:
-            self.tool("Emulation.setDeviceMetricsOverride",
-                      {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+            self.resize(width, height)
 
     def ask(self, method, path, given=None, begins=""):
         data = None if given is None else json.dumps(given).encode()
@@ -64,6 +63,10 @@ class Browser:
     def tool(self, command, given):
         """A command of the browser's own tools for developers."""
         return self.ask("POST", "/goog/cdp/execute", {"cmd": command, "params": given})
+
+    def resize(self, width, height=844):
+        self.width = width
+        self.tool("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
 
     def emulate(self, features, medium=""):
         self.tool("Emulation.setEmulatedMedia", {"media": medium, "features": features})
@@ -130,6 +133,16 @@ class Browser:
     def style(self, what, name):
         return self.run("return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]", what, name)
 
+    def set(self, what, value):
+        """What a person chooses by a picture of a calendar, or from a list."""
+        self.run("document.querySelector(arguments[0]).value = arguments[1]", what, value)
+
+    def back(self):
+        # The page that comes may be the very one that was left.
+        left = self.url()
+        self.ask("POST", "/back", {})
+        until("the page before " + left, lambda: self.url() != left and self.run("return document.readyState == 'complete'"))
+
     def enter(self, frame):
         self.ask("POST", "/frame", {"id": frame and {ELEMENT: self.find("css selector", frame)}})
 
@@ -154,10 +167,10 @@ class Browser:
     def windows(self):
         return len(self.ask("GET", "/window/handles"))
 
-    def log_in(self, user="alice"):
+    def log_in(self, user="alice", password="secret"):
         self.go("/login")
         self.type("input[name=name]", user)
-        self.type("input[name=password]", "secret")
+        self.type("input[name=password]", password)
         self.click("button.first")
         assert self.url() == self.site + "/m/INBOX", self.url()
 

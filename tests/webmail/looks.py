@@ -1,4 +1,6 @@
 """How pages look: nothing is cut off, narrow or wide, light or dark; everything can be reached by keyboard and has a name."""
+import base64
+
 import access
 from letters import NEWSLETTER, html, letter, plain, wire, with_both, with_files
 
@@ -25,7 +27,7 @@ def a_tour_of_all_pages(host):
     host.send(with_both("with both"), with_files("with files"), html("newsletter", NEWSLETTER),
               wire(letter(RTL, RTL + "\n", sender="%s <rtl@far.test>" % RTL)), plain(CJK, CJK * 20 + "\n"),
               plain("a" * 300, "http://far.test/%s\n" % ("a" * 3000), sender="%s <long@far.test>" % ("b" * 200)))
-    for width, dark, scripts in [(1280, False, True), (390, True, True), (390, False, False)]:
+    for width, dark, scripts in [(1280, False, True), (390, True, True), (390, False, False), (320, False, True)]:
         browser = host.browser(width=width, dark=dark, scripts=scripts)
         try:
             for path in pages(browser):
@@ -71,6 +73,42 @@ def right_to_left(host):
         browser.close()
 
 
+def east_asian(host):
+    """In the charsets in which it comes: shown, found, and answered."""
+    all_words = {"iso-2022-jp": "\u6e2f\u306e\u6f6e\u6c50", "gb18030": "\u6e2f\u53e3\u7684\u6f6e\u6c50", "big5": "\u6e2f\u53e3\u6f6e\u6c50\u8868",
+                 "euc-kr": "\ud56d\uad6c\uc758 \uc870\uc218", "shift_jis": "\u6f6e\u306e\u8868"}
+    for name, words in all_words.items():
+        subject = base64.b64encode((words + name).encode(name)).decode()
+        head = "From: x@far.test\r\nTo: alice@here.test\r\nSubject: =?%s?B?%s?=\r\nMIME-Version: 1.0\r\n" \
+            "Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" % (name, subject, name)
+        host.send(head.encode() + words.encode(name) + b"\r\n")
+    for scripts in [True, False]:
+        with host.visit(scripts=scripts) as alice:
+            for name, words in all_words.items():
+                alice.open(words)
+                assert alice.run("return document.querySelector('.text').textContent.trim()") == words, alice.text()
+                alice.link("Reply")
+                assert "> " + words in alice.value("textarea") and alice.value("input[name=subject]") == "Re: " + words + name
+            alice.go("/m/INBOX")
+            alice.type("input[name=q]", "\uc870\uc218")
+            alice.click("form.search button")
+            assert alice.count("li.message") == 1
+            alice.shows(all_words["euc-kr"])
+
+
+def what_is_written_from_the_right(host):
+    """Its field goes from the right as soon as its first letter does, and so does the message."""
+    for scripts in [True, False]:
+        with host.visit(scripts=scripts) as alice:
+            alice.go("/compose")
+            alice.write(to="alice@here.test", subject="%s %s" % (RTL, scripts), text=RTL + "\n" + CJK)
+            assert alice.style("textarea", "direction") == "rtl"
+            alice.press("Send")
+            alice.open("%s %s" % (RTL, scripts))
+            assert alice.style(".text", "direction") == "rtl"
+            assert alice.run("return document.querySelector('.text').textContent.trim()") == RTL + "\n" + CJK
+
+
 def by_keyboard(host):
     """Tab reaches everything in the order in which it stands, and shows where it is."""
     browser = host.browser()
@@ -89,4 +127,4 @@ def by_keyboard(host):
         browser.close()
 
 
-TESTS = [a_tour_of_all_pages, a_newsletter_at_390, right_to_left, by_keyboard]
+TESTS = [a_tour_of_all_pages, a_newsletter_at_390, right_to_left, east_asian, what_is_written_from_the_right, by_keyboard]

@@ -1,5 +1,6 @@
 """Messages, and what is in them."""
 import os
+import urllib.parse
 
 from driver import until
 from letters import PDF, PNG, SVG, letter, wire, with_both, with_files
@@ -67,6 +68,7 @@ def full_headers_and_source(host):
         assert b"the text" in answer.read()
 
     reading(host, look)
+    reading(host, look, scripts=False)
 
 
 def in_print(host):
@@ -132,6 +134,62 @@ def files(host):
     reading(host, look)
 
 
+# And what is made of those that would deceive, or lie elsewhere, or be hidden, or have no room.
+NAMES = {"plain.txt": None, "Größe \"neu\"; x=y.txt": None, "100% + a&b #1?.txt": None, "データ 資料.txt": None, "a'b`c$(d).sh": None,
+         "no extension": None, "\u05e9\u05dc\u05d5\u05dd.txt": None, "emoji \U0001f6a4.txt": None, "\u202egnp.exe": "gnp.exe",
+         "..\\..\\evil.bat": "evil.bat", ".hidden": "hidden", "x" * 200 + ".txt": "x" * 146 + ".txt"}
+
+
+def files_of_any_name(host):
+    """As they are written on a disk, sent to oneself, and saved again: name and content are the same (RFC 2231, RFC 6266)."""
+    there = os.path.join(host.home, "there")
+    os.mkdir(there)
+    for number, name in enumerate(NAMES):
+        with open(os.path.join(there, name), "wb") as file:
+            file.write(b"%d\0\r\nof %d" % (number, len(NAMES)))
+    for scripts in [True, False]:
+        subject = "any name %s" % scripts
+        with host.visit(scripts=scripts) as alice:
+            alice.go("/compose")
+            alice.write(to="alice@here.test", subject=subject)
+            alice.type("input[name=file]", "\n".join(os.path.join(there, name) for name in NAMES))
+            if scripts:
+                until("all files", lambda: alice.count("input[name=keep]") == len(NAMES))
+            alice.press("Send")
+            alice.shows("The message was sent.")
+            alice.open(subject)
+            files = alice.run("return [...document.querySelectorAll('.files li')].map(li => [li.querySelector('bdi').textContent, "
+                              "[...li.querySelectorAll('a')].pop().href])")
+            assert [name for name, _ in files] == [kept or name for name, kept in NAMES.items()], files
+            for number, (name, path) in enumerate(files):
+                answer = host.fetch(alice, path)
+                how = answer.headers["Content-Disposition"]
+                assert how.startswith("attachment; filename=\"") and how.count('"') == 2 and how.isascii(), how
+                assert urllib.parse.unquote(how.split("filename*=UTF-8''")[1], errors="strict") == name, how
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+                assert answer.read() == b"%d\0\r\nof %d" % (number, len(NAMES)), name
+
+
+def names_of_others(host):
+    """Names as other programs write them, and none at all."""
+    parts = [('attachment; filename="plain.txt"', "plain.txt"), ("attachment; filename==?utf-8?B?R3LDtsOfZS50eHQ=?=", "Größe.txt"),
+             ("attachment; filename*=iso-8859-1'de'Gr%F6%DFe.txt", "Größe.txt"), ("attachment; filename*0*=utf-8''Gr%C3%B6; filename*1=sse; filename*2*=%C3%9F.txt", "Grösseß.txt"),
+             ('attachment; filename="Größe.txt"', "Größe.txt"), ('attachment; filename="a\\"b.txt"', 'a"b.txt'), ("attachment", None)]
+    text = "From: x@far.test\r\nTo: alice@here.test\r\nSubject: names of others\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    for how, _ in parts:
+        text += "--b\r\nContent-Type: application/x-odd\r\nContent-Disposition: %s\r\n\r\nx\r\n" % how
+    host.send((text + "--b--\r\n").encode())
+
+    def look(browser):
+        browser.open("names of others")
+        names = browser.run("return [...document.querySelectorAll('.files bdi')].map(each => each.textContent)")
+        assert len(names) == len(parts) and all(names), names
+        assert [name for name, (_, wanted) in zip(names, parts) if wanted] == [wanted for _, wanted in parts if wanted], names
+
+    reading(host, look)
+    reading(host, look, scripts=False)
+
+
 def dates_and_unread(host):
     """Relative in the list, exact in the message; unread is bold until it is read."""
     host.send(wire(letter("unread one", "text\n")), wire(letter("read one", "text\n")))
@@ -150,4 +208,4 @@ def dates_and_unread(host):
     reading(host, look)
 
 
-TESTS = [formatted_and_plain, full_headers_and_source, in_print, files, dates_and_unread]
+TESTS = [formatted_and_plain, full_headers_and_source, in_print, files, files_of_any_name, names_of_others, dates_and_unread]

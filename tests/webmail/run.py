@@ -12,7 +12,7 @@ import time
 
 from host import Host
 
-GROUPS = ["tour", "reading", "writing", "hostile", "looks", "live", "acting"]
+GROUPS = ["tour", "reading", "writing", "hostile", "looks", "live", "acting", "axe", "kept", "lists", "correspondence", "settings"]
 
 
 def main():

@@ -95,24 +95,21 @@ def pages_of_a_list(host):
     """120 messages are three pages, there and back, and what is far down can be found."""
     host.send(*(plain("number %d of many" % number, "the body of %d, a %s" % (number, "unicorn" if number == 7 else "horse"))
                 for number in range(120)), to="bob@here.test")
-    browser = host.browser(scripts=False)
-    try:
-        browser.log_in("bob")
-        until("all of them", lambda: browser.go("/m/INBOX") or "of 120" in browser.text())
-        browser.shows("number 119 of many")
-        browser.link("Older")
-        browser.shows("number 69 of many")
-        browser.link("Older")
-        browser.shows("number 0 of many")
-        assert browser.count("a[rel=next]") == 0
-        browser.link("Newer")
-        browser.shows("number 20 of many")
-        browser.type("input[name=q]", "unicorn")
-        browser.click("form.search button")
-        browser.shows("number 7 of many")
-        assert browser.count("input[name=m]") == 1
-    finally:
-        browser.close()
+    for scripts in [True, False]:
+        with host.visit("bob", scripts=scripts) as browser:
+            until("all of them", lambda: browser.go("/m/INBOX") or "of 120" in browser.text())
+            browser.shows("number 119 of many")
+            browser.link("Older")
+            browser.shows("number 69 of many")
+            browser.link("Older")
+            browser.shows("number 0 of many")
+            assert browser.count("a[rel=next]") == 0
+            browser.link("Newer")
+            browser.shows("number 20 of many")
+            browser.type("input[name=q]", "unicorn")
+            browser.click("form.search button")
+            browser.shows("number 7 of many")
+            assert browser.count("input[name=m]") == 1
 
 
 TESTS = [a_wide_window, a_narrow_window, without_scripts, pages_of_a_list]

@@ -85,7 +85,8 @@ def forwards(host):
         bob.shows("passed on message, ")
         assert "Content-Type: message/rfc822" in source_of(host, bob)
 
-    with_two(host, False, go)
+    for scripts in [True, False]:
+        with_two(host, scripts, go)
 
 
 def what_fails_stays_a_draft(host):
