@@ -66,9 +66,10 @@ def weighed(host, browser, go):
     go()
     until("the page", lambda: browser.run("return document.readyState") == "complete")
     time.sleep(1)  # For what a browser asks for when all is there: an icon.
+    count = requests(host) - before  # What is asked for below is ours.
     sizes = browser.run("return performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource')).map(e => e.transferSize)")
     icon = browser.run("const icon = document.querySelector('link[rel=icon]'); return icon ? fetch(icon.href, {cache: 'force-cache'}).then(a => a.arrayBuffer()).then(a => a.byteLength) : 0")
-    return requests(host) - before, sum(sizes) + icon
+    return count, sum(sizes) + icon
 
 
 def log_in(host):
