@@ -30,7 +30,7 @@ const PROVEN: Duration = Duration::from_secs(24 * 3600);
 
 /// A host that said nothing for so long is mute: its threads are nobody else's loss, up to so many for each worker. They only
 /// wait, and take some KiB each.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const MUTE_FOR_EACH: usize = 32;
 
 /// Where a task goes.
@@ -218,37 +218,45 @@ impl Lanes {
     }
 
     fn begin_of(&mut self, again: bool, limits: Limits, now: Duration) -> Option<(Lane, Task)> {
-        for _ in 0..self.turns.of(again).len() {
-            let lane = self.turns.of(again).pop_front()?;
-            let room = match lane {
-                Lane::Local => self.local_threads < LOCAL_WORKERS,
-                Lane::Lines(_) | Lane::Remote(_) => {
-                    self.remote_threads.saturating_sub(self.mute_threads) < limits.workers
-                        && (!again || self.again_threads < limits.again())
-                        && (self.is_proven(&lane) || self.unproven_threads.saturating_sub(self.mute_threads) < limits.unproven())
+        let mut turns = std::mem::take(self.turns.of(again));
+        let found = self.find_turn(&mut turns, again, limits);
+        turns.extend(found.clone());
+        *self.turns.of(again) = turns;
+        let lane = found?;
+        let task = self.pop(&lane, again)?;
+        self.enter(&lane, again, now);
+        Some((lane, task))
+    }
+
+    /// Takes the first lane that may begin from those that have a turn. Who may not keeps its place.
+    fn find_turn(&mut self, turns: &mut VecDeque<Lane>, again: bool, limits: Limits) -> Option<Lane> {
+        let mut at = 0;
+        while let Some(lane) = turns.get(at) {
+            let track = self.tracks.get(lane);
+            if track.is_none_or(|track| track.ready.get(again).is_empty()) {
+                if let Some(track) = self.tracks.get_mut(lane) {
+                    *track.turn.of(again) = false;
                 }
-            };
-            let Some(track) = self.tracks.get_mut(&lane).filter(|_| room) else {
-                // A lane that was forgotten had nothing ready.
-                if !room {
-                    self.turns.of(again).push_back(lane);
-                }
-                continue;
-            };
-            if track.ready.of(again).is_empty() {
-                *track.turn.of(again) = false;
-                continue;
+                turns.remove(at);
+            } else if self.has_thread(lane, again, limits) && !self.is_staffed(lane, limits) {
+                return turns.remove(at);
+            } else {
+                at += 1;
             }
-            let is_staffed = self.is_staffed(&lane, limits);
-            self.turns.of(again).push_back(lane.clone());
-            if is_staffed {
-                continue;
-            }
-            let task = self.pop(&lane, again)?;
-            self.enter(&lane, again, now);
-            return Some((lane, task));
         }
         None
+    }
+
+    /// May another thread be started for a lane, as far as all threads go?
+    fn has_thread(&self, lane: &Lane, again: bool, limits: Limits) -> bool {
+        match lane {
+            Lane::Local => self.local_threads < LOCAL_WORKERS,
+            Lane::Lines(_) | Lane::Remote(_) => {
+                self.remote_threads.saturating_sub(self.mute_threads) < limits.workers
+                    && (!again || self.again_threads < limits.again())
+                    && (self.is_proven(lane) || self.unproven_threads.saturating_sub(self.mute_threads) < limits.unproven())
+            }
+        }
     }
 
     /// Does no other thread have to come for what lies ready for a lane? There may be no more, or those come that were called.

@@ -21,8 +21,8 @@
 //! never for it; however much of it is due, new mail for a host that answers leaves at once.
 //!
 //! New mail, too, may be for hosts that never answer, and for thousands of them. So a part of the threads is only for lanes
-//! that were reached before, since the last try in vain; and a thread whose host has said nothing for a second counts no
-//! longer: it only waits, and another is started in its place, for the lane that came last.
+//! that were reached before, since the last try in vain; and a thread whose host has said nothing for two seconds counts
+//! no longer: it only waits, and another is started in its place, for the lane that came last.
 
 use super::lanes::{Both, Lane, Lanes, Limits};
 use super::outcome::Trouble;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::delivery::Hop;
 use crate::delivery::lanes::{MOST_READY, MUTE_FOR_EACH};
+use std::slice;
 
 const LIMITS: Limits = Limits { workers: 3, per_lane: 2 };
 
@@ -246,17 +247,22 @@ fn hosts_that_say_nothing_keep_no_thread_from_others() {
     }
     let begin =
         |table: &mut Table, now| -> Vec<Lane> { std::iter::from_fn(|| table.begin(limits, now)).map(|(lane, _)| lane).collect() };
-    assert_eq!((begin(&mut table, at(0)).len(), table.next_look()), (14, Some(at(1))));
+    assert_eq!((begin(&mut table, at(0)).len(), table.next_look()), (14, Some(at(2))));
     let count = |table: &mut Table, now| begin(table, now).len();
-    assert_eq!((count(&mut table, at(1) / 2), count(&mut table, at(1)), count(&mut table, at(1))), (0, 14, 0));
-    // Another one comes while all threads wait.
-    table.ready(lane("living"), task(1000, &[0]), at(1));
-    let next = begin(&mut table, at(2));
+    assert_eq!((count(&mut table, at(1)), count(&mut table, at(2)), count(&mut table, at(2))), (0, 14, 0));
+    // Another one comes while all threads wait, and keeps its turn while others begin.
+    let known = lane("known");
+    table.ready(known.clone(), task(2000, &[0]), at(2));
+    table.lanes.reached(&known, at(2));
+    table.ready(lane("living"), task(1000, &[0]), at(2));
+    assert_eq!(begin(&mut table, at(2)), slice::from_ref(&known));
+    table.lanes.leave(&known, false, false, at(2));
+    let next = begin(&mut table, at(4));
     assert_eq!((&next[0], next.len()), (&lane("living"), 14));
-    table.lanes.reached(&lane("living"), at(2));
-    table.lanes.leave(&lane("living"), false, false, at(2));
-    assert_eq!(count(&mut table, at(2)), 1);
-    (3..100).for_each(|second| drop(begin(&mut table, at(second))));
+    table.lanes.reached(&lane("living"), at(4));
+    table.lanes.leave(&lane("living"), false, false, at(4));
+    assert_eq!(count(&mut table, at(4)), 1);
+    (5..200).for_each(|second| drop(begin(&mut table, at(second))));
     assert_eq!(table.lanes.threads(), 16 * MUTE_FOR_EACH + 14, "so many in all");
     // Those that answer, or end, count no more as what they are not.
     table.lanes.reached(&lane("mute999"), at(500));
