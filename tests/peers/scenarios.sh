@@ -338,7 +338,7 @@ trust_interop() {
     mount --bind "$dir/resolv.conf" "$(readlink -f /etc/resolv.conf)"
     proxied=$(free_port) submission=$(free_port) routed_port=$(free_port)
     write_pillarbox_config
-    sed -i "1i aliases = \"$dir/aliases\"" "$dir/pillarbox.conf"
+    sed -i "1i aliases = \"$dir/aliases\"\nwebmail_url = \"https://mail.relay.example\"" "$dir/pillarbox.conf"
     echo 'onward: u1@test.example' > "$dir/aliases"
     {
         printf '[dns]\nservers = ["%s"]\n' "$at"
@@ -350,6 +350,9 @@ trust_interop() {
     "$peers/trust.py" received "$dir/zone" "$proxied" "$dir/pillarbox/mail/u1" "$count"
     "$peers/trust.py" sent "$submission" u1 "$password" "$dir/pillarbox/mail/u2" $((count / 10))
     "$peers/trust.py" onward "$dir/zone" "$proxied" "$routed_port" $((count / 10))
+    "$bin/pillarboxctl" -f "$dir/pillarbox.conf" list create team u1@relay.example > /dev/null
+    "$bin/pillarboxctl" -f "$dir/pillarbox.conf" list add team u1@relay.example u2@test.example u3@test.example > /dev/null
+    "$peers/trust.py" copies "$submission" u1 "$password" team@relay.example "$routed_port" $((count / 50))
 }
 
 # Every known way to write the end of a message so that some see it and some do not: smuggle.py tells which.

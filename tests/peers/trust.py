@@ -6,6 +6,9 @@
     trust.py sent SUBMISSION USER PASSWORD MAILBOX COUNT
                                                         submit messages, and have the signatures verified
     trust.py onward DIR SMTP SINK COUNT                 have messages forwarded to a sink here, and the seals verified
+    trust.py copies SUBMISSION USER PASSWORD LIST SINK COUNT
+                                                        post to a list with two members at a sink here, and have the signature of
+                                                        each copy verified, over the link that is that member's own
 
 SUBMISSION, SMTP and SINK are ports. SMTP takes the PROXY protocol: so messages come from anywhere. All ask the name server of
 resolv.conf.
@@ -225,16 +228,22 @@ def sent(submission, user, password, path, count):
         head = "From: =?utf-8?q?=C3=BC?= <%s@relay.example>\r\nTo: u2@relay.example,\r\n  u3@relay.example\r\nSubject: n  %d\r\nMessage-ID: <%d@x.org>\r\n" % (user, number, number)
         client.sendmail(user + "@relay.example", ["u2@relay.example"], (head + "\r\n" + body + "\r\n").encode(), ["BODY=8BITMIME"])
     client.quit()
-    opendkim = shutil.which("opendkim-testmsg")
     for number, message in enumerate(messages(path, int(count))):
-        raw = re.sub(rb"(?m)^>(>*From )", rb"\1", message.as_bytes(unixfrom=False)).replace(b"\n", b"\r\n")
-        for index in range(2):
-            verifier = dkim.DKIM(raw)
-            assert verifier.verify(index), raw.decode(errors="replace")[:3000]
-        # It says nothing of a message that is good, and takes two seconds for it.
-        told = subprocess.run(["opendkim-testmsg"], input=raw, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) if opendkim and number < 5 else None
-        assert not told or told.returncode == 0 and not told.stdout, (told, raw.decode(errors="replace")[:3000])
-    print("  %s messages, two signatures each%s" % (count, "; five by opendkim, too" if opendkim else "; no opendkim here"))
+        verify(re.sub(rb"(?m)^>(>*From )", rb"\1", message.as_bytes(unixfrom=False)).replace(b"\n", b"\r\n"), 2, number < 5)
+    print("  %s messages, two signatures each%s" % (count, BY_OPENDKIM))
+
+
+OPENDKIM = shutil.which("opendkim-testmsg")
+BY_OPENDKIM = "; five by opendkim, too" if OPENDKIM else "; no opendkim here"
+
+
+def verify(raw, signatures, by_both):
+    for index in range(signatures):
+        verifier = dkim.DKIM(raw)
+        assert verifier.verify(index), raw.decode(errors="replace")[:3000]
+    # It says nothing of a message that is good, and takes two seconds for it.
+    told = subprocess.run(["opendkim-testmsg"], input=raw, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) if OPENDKIM and by_both else None
+    assert not told or told.returncode == 0 and not told.stdout, (told, raw.decode(errors="replace")[:3000])
 
 
 def sink(port, wanted):
@@ -263,6 +272,31 @@ def sink(port, wanted):
     return taken
 
 
+def copies(submission, user, password, to, sink_port, count):
+    taken = sink(sink_port, 2 * int(count))
+    client = smtplib.SMTP("127.0.0.1", int(submission))
+    client.login(user, password)
+    chance = random.Random(9)
+    for number in range(int(count)):
+        body = "\r\n".join(" ".join(chance.choices(WORDS + ["..", "From here"], k=chance.randint(0, 12))) for _ in range(chance.randint(0, 40)))
+        client.sendmail(user + "@relay.example", [to], "From: %s@relay.example\r\nTo: %s\r\nSubject: n  %d\r\n\r\n%s\r\n" % (user, to, number, body))
+    client.quit()
+    end = time.monotonic() + 120
+    while len(taken) < 2 * int(count):
+        assert time.monotonic() < end, "%d of %d arrived" % (len(taken), 2 * int(count))
+        time.sleep(0.2)
+    links = set()
+    for number, message in enumerate(taken):
+        # By each of the list's two keys, first over the link, then over the post, and by those of its author.
+        verify(message, 6, number < 5)
+        head = message.split(b"\r\n\r\n")[0].lower()
+        links.update(re.findall(rb"list-unsubscribe: <([^>]*)>", head))
+        signed = [re.sub(rb"\s", b"", names).split(b":") for names in re.findall(rb"dkim-signature:[^;]*;(?:.|\r\n[ \t])*?\bh=([^;]*);", head)][:2]
+        assert all({b"list-unsubscribe", b"list-unsubscribe-post"} <= set(names) for names in signed) and len(signed) == 2, (signed, head)
+    assert len(links) == 2, links
+    print("  %d copies, each with its own link signed%s" % (len(taken), BY_OPENDKIM))
+
+
 def onward(directory, smtp, sink_port, count):
     taken = sink(sink_port, int(count))
     sealed = 0
@@ -286,4 +320,4 @@ def onward(directory, smtp, sink_port, count):
 
 
 if __name__ == "__main__":
-    {"zone": zone, "received": received, "sent": sent, "onward": onward}[sys.argv[1]](*sys.argv[2:])
+    {"zone": zone, "received": received, "sent": sent, "onward": onward, "copies": copies}[sys.argv[1]](*sys.argv[2:])
