@@ -11,6 +11,9 @@ use std::time::Instant;
 /// Destinations of one domain; two must be (§6.2).
 const MOST: usize = 5;
 
+/// Bytes of a name in DNS.
+const LONGEST_NAME: usize = 253;
+
 /// Characters of what is told of one that is not used.
 const LONGEST: usize = 250;
 
@@ -109,7 +112,11 @@ fn confirmed(dns: &dyn Dns, domain: &str, wanted: Destination) -> Result<Result<
     if organization(&host) == organization(domain) {
         return Ok(Ok(vec![wanted]));
     }
-    let found = texts(dns, &format!("{domain}._report._dmarc.{host}"))?;
+    let name = format!("{domain}._report._dmarc.{host}");
+    if name.len() > LONGEST_NAME {
+        return Ok(Err(format!("{host} is too long to be asked")));
+    }
+    let found = texts(dns, &name)?;
     if found.is_empty() {
         return Ok(Err(format!("{host} does not say that it wants them")));
     }
