@@ -72,6 +72,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sts_record", sts_record),
     ("spf", trust::spf),
     ("trust", trust::checking),
+    ("arc", trust::arc),
     ("dmarc_destinations", trust::destinations_of_reports),
     ("authentication_results", trust::authentication_results),
     ("folder_name", folder_name),

@@ -3,8 +3,8 @@
 use pillarbox::mail::{ReversePath, header};
 use pillarbox::net::dns::DnsError;
 use pillarbox::trust::aggregate::destination::destinations;
-use pillarbox::trust::arc::ArcResult;
-use pillarbox::trust::dkim::DkimResult;
+use pillarbox::trust::arc::{ArcResult, Seal, Verifier};
+use pillarbox::trust::dkim::{Body, DkimResult, Keyring, SigningKey};
 use pillarbox::trust::spf::{Client, SpfResult};
 use pillarbox::trust::{Arrival, Checking, Dns, results};
 use std::cell::Cell;
@@ -99,6 +99,59 @@ pub fn authentication_results(input: &[u8]) {
     results::is_ours(input, "mail.test");
     let own = [b" mail.test ", input].concat();
     assert!(results::is_ours(&own, "MAIL.test"));
+}
+
+/// What is changed of a message after some have sealed it, how many do, and the message: a chain that was whole is whole with one set
+/// more, and nothing mends one that was not.
+pub fn arc(input: &[u8]) {
+    const KEY: &[u8] = include_bytes!("../trust/ed25519.pem");
+    let (change, rest) = input.split_at(input.iter().position(|&byte| byte == b'\n').unwrap_or(input.len()));
+    let (count, message) = rest.get(1..).unwrap_or_default().split_first().unwrap_or((&0, &[]));
+    let (mut head, mut body) = (message[..header::end(message)].to_vec(), message[header::end(message)..].to_vec());
+    if !head.is_empty() && !head.ends_with(b"\n") {
+        head.push(b'\n');
+    }
+    let record = SigningKey::from_pem(KEY).unwrap().record();
+    let verdict = |head: &[u8], body: &[u8]| {
+        let dns = Same::new(vec![record.as_bytes()]);
+        let verdict = Verifier::new(head).map(|mut verifier| {
+            body.chunks(3).for_each(|piece| verifier.body(piece));
+            verifier.finish(&dns)
+        });
+        assert!(dns.asked.get() <= 11);
+        verdict.inspect(|verdict| assert_eq!(verdict.result == ArcResult::Pass, verdict.reason.is_empty()))
+    };
+    let mut keyring = Keyring::default();
+    keyring.add("a.test", "s", SigningKey::from_pem(KEY).unwrap());
+    for number in 0..=count % 4 {
+        // Changed before the last of them.
+        if number == count % 4 && !change.is_empty() {
+            let all = [&head[..], &body].concat();
+            let at =
+                change.iter().fold(0_usize, |at, byte| at.wrapping_mul(7).wrapping_add(usize::from(*byte))) % (all.len() + 1);
+            let (cut, end) = (head.len(), (at + change.len()).min(all.len()));
+            let all = [&all[..at], change, &all[end..]].concat();
+            (head, body) = (all[..cut.min(all.len())].to_vec(), all[cut.min(all.len())..].to_vec());
+            head.retain(|byte| *byte != 0);
+        }
+        // As each host puts it there: what begins with the rest of a field would become part of the one that is put above it.
+        head.splice(..0, *b"Received: by us.test\n");
+        let before = verdict(&head, &body);
+        let mut hash = Body::default();
+        hash.push(&body);
+        let seal = Seal { results: "us.test; none", chain: before.as_ref().map(|verdict| verdict.result), now: 1_700_000_000 };
+        // What has an empty line in its header can't be sealed.
+        let Ok(Some(set)) = keyring.seal("a.test", &head, &hash.finish(), &seal) else { break };
+        let sealed = [set.as_bytes(), &head].concat();
+        let after = verdict(&sealed, &body).unwrap();
+        match before.map(|verdict| verdict.result) {
+            None | Some(ArcResult::Pass) => {
+                assert!(after.result == ArcResult::Pass || after.reason == "too many keys", "{}", after.reason);
+            }
+            Some(ArcResult::Fail) => assert_eq!(after.result, ArcResult::Fail),
+        }
+        head = sealed;
+    }
 }
 
 /// Records that all names have: reports go to few, and only to those whom they name.
