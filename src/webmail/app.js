@@ -114,11 +114,15 @@ const heard = ({ type, data }) => {
 };
 
 const refreshFolders = async () => {
-  const answer = await fetch(location.href, { redirect: "error" });
+  // What this page is about may be gone.
+  const answer = await fetch("/folders", { redirect: "error" });
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const [old, fresh] = [one("nav.folders ul"), one("nav.folders ul", page)];
-  if (old && fresh) old.replaceWith(fresh);
+  if (!old || !fresh) return;
+  const current = one("a[aria-current]", old)?.getAttribute("href");
+  all("a", fresh).find((link) => link.getAttribute("href") === current)?.setAttribute("aria-current", "page");
+  old.replaceWith(fresh);
 };
 
 // One tab has the stream, and tells the others: browsers open only six connections to a host.

@@ -14,11 +14,14 @@ all='postfix_to_pillarbox pillarbox_to_postfix encrypted_both_ways seven_bit_pos
     postfix_both_ways exim_both_ways opensmtpd_both_ways idn_both_ways smuggled_postfix smuggled_exim smuggled_opensmtpd trust_interop
     dovecot_by_lmtp programs_take submission_clients people_at_home behind_haproxy
     deliver four_writers alpine_writes mailx_open snail_open alpine_open mutt_declines emptied differ
-    imap_mbsync imap_offlineimap imap_fetchmail imap_imapfilter imap_mutt imap_alpine imap_curl imap_library sessions load crash'
+    imap_mbsync imap_offlineimap imap_fetchmail imap_imapfilter imap_mutt imap_alpine imap_curl imap_library sessions load browser crash'
 
 run() {
     if [ "$1" = crash ]; then
         cd "$top" && PILLARBOX_CRASH_ROUNDS=${PILLARBOX_CRASH_ROUNDS:-200} ${CARGO:-cargo} test --locked --quiet --test integration -- crash::
+    elif [ "$1" = browser ]; then
+        command -v chromium >/dev/null && command -v chromedriver >/dev/null || { echo "no chromium here"; return 77; }
+        python3 -B "$top/tests/webmail/run.py" "$top/target/release" lists correspondence settings
     else
         "$peers/in_root.sh" unshare --pid --fork --kill-child --mount-proc "$peers/scenarios.sh" "$1"
     fi
