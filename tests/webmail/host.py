@@ -126,6 +126,10 @@ class Host:
         self.answers()
 
     def __exit__(self, kind, *_):
+        # The driver's end is not theirs.
+        for browser in self.idle.values():
+            with contextlib.suppress(AssertionError, OSError):
+                browser.close()
         for process in reversed(self.started):
             process.terminate()
             process.wait()
