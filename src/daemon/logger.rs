@@ -1,5 +1,6 @@
 //! Log lines go to standard error, or to syslog (facility mail) through /dev/log. Never to a file of ours.
 
+use super::lines::Lines;
 use crate::config::schema;
 use env_logger::{Builder, Target};
 use jiff::{Timestamp, Zoned};
@@ -50,6 +51,9 @@ impl Levels {
     }
 }
 
+/// On their way to standard error.
+static LINES: Lines = Lines::new();
+
 /// Passes on what the levels let through.
 #[derive(Debug)]
 struct Logger(env_logger::Logger);
@@ -62,11 +66,13 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             self.0.log(record);
+            // Lost is what it does not take.
+            LINES.write_to(|lines| drop(io::stderr().write_all(lines)));
         }
     }
 
     fn flush(&self) {
-        self.0.flush();
+        LINES.wait();
     }
 }
 
@@ -76,9 +82,9 @@ fn now() -> RwLockReadGuard<'static, Levels> {
 
 /// The levels in force, by module; the empty name stands for all others.
 pub fn levels() -> BTreeMap<String, String> {
-    let (now, word) = (now(), |level: &LevelFilter| level.as_str().to_ascii_lowercase());
-    let modules = now.modules.iter().map(|(name, level)| (name.clone(), word(level)));
-    [(String::new(), word(&now.all))].into_iter().chain(modules).collect()
+    let now = now();
+    let modules = now.modules.iter().map(|(name, level)| (name.clone(), word(*level).to_owned()));
+    [(String::new(), word(now.all).to_owned())].into_iter().chain(modules).collect()
 }
 
 /// Changes the level of a module, or (without one) of all, until the configuration is read again.
@@ -101,9 +107,9 @@ pub fn start(config: &schema::Log, foreground: bool, verbose: usize) {
     // What comes out is bounded by `set_level`; other crates' chatter is of no use to operators.
     builder.filter_level(LevelFilter::Warn).filter_module("pillarbox", LevelFilter::Trace);
     if foreground || !config.syslog {
-        builder.target(Target::Stderr);
+        builder.target(Target::Pipe(Box::new(&LINES)));
         builder.format(|out, record| {
-            let (time, level) = (Timestamp::now(), record.level().as_str().to_ascii_lowercase());
+            let (time, level) = (Timestamp::now(), word(record.level().to_level_filter()));
             writeln!(out, "{time:.3} {level} {}", clean(&record.args().to_string()))
         });
     } else {
@@ -126,6 +132,18 @@ pub fn set_level(config: &schema::Log, verbose: usize) {
     let at = levels.iter().position(|level| *level == config.level).unwrap_or(2);
     // All modules: there is no error.
     let _ = change_level(levels.get(at + verbose).copied().unwrap_or(LevelFilter::Trace), None);
+}
+
+/// As it stands in the configuration and in the log.
+fn word(level: LevelFilter) -> &'static str {
+    match level {
+        LevelFilter::Off => "off",
+        LevelFilter::Error => "error",
+        LevelFilter::Warn => "warn",
+        LevelFilter::Info => "info",
+        LevelFilter::Debug => "debug",
+        LevelFilter::Trace => "trace",
+    }
 }
 
 fn severity(level: Level) -> u8 {

@@ -10,6 +10,7 @@ mod cage;
 mod desk;
 mod identity;
 mod limits;
+mod lines;
 mod listeners;
 mod logger;
 mod monitor;
@@ -43,7 +44,9 @@ impl Failure {
 /// The daemon's entry.
 pub fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    match start(&words) {
+    let result = start(&words);
+    log::logger().flush();
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             let _ = writeln!(io::stderr(), "pillarbox: {}", failure.what);

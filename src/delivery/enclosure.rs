@@ -52,11 +52,12 @@ impl Enclosure {
     pub(super) fn whole(message: &Message, utf8: bool, eight_bit: bool) -> io::Result<Option<Enclosure>> {
         let length = usize::try_from(message.len()).ok().filter(|_| message.len() <= MOST_WHOLE);
         let Some(length) = length else { return Ok(None) };
-        let mut disk = vec![0; length];
-        if message.read_at(&mut disk, 0)? != length {
+        let mut room = Vec::new();
+        let disk = message.piece(0, length, &mut room)?;
+        if disk.len() != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let text = unquoted(&disk);
+        let text = unquoted(disk);
         let media = if utf8 && is_international(message)? { "message/global" } else { "message/rfc822" };
         Ok(match () {
             () if is_fit(&text) && text.is_ascii() => Some(Enclosure { media, encoding: "7bit", text }),

@@ -11,6 +11,7 @@ use crate::mail::{Act, Line, Place, Priority, header};
 use crate::mailbox::{MailboxError, Uid};
 use crate::spool::{Entry, Message};
 use crate::sys::counters;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::slice;
@@ -252,9 +253,13 @@ pub(super) fn refused(error: &MailboxError) -> Verdict {
 }
 
 /// The header of a spooled message in disk form, and a bit of what follows it if that is short.
-pub(super) fn head(message: &Message) -> io::Result<Vec<u8>> {
-    let mut head = Vec::new();
+pub(super) fn head(message: &Message) -> io::Result<Cow<'_, [u8]>> {
     let mut scan = super::mend::EndScan::default();
+    if let Message::Memory(bytes) = message {
+        let head = bytes.get(..MOST_HEADER).unwrap_or(bytes);
+        return Ok(scan.find(head).and_then(|end| head.get(..end)).unwrap_or(head).into());
+    }
+    let mut head = Vec::new();
     while head.len() < MOST_HEADER {
         let at = head.len();
         head.resize(at + 8 * 1024, 0);
@@ -268,7 +273,7 @@ pub(super) fn head(message: &Message) -> io::Result<Vec<u8>> {
             break;
         }
     }
-    Ok(head)
+    Ok(head.into())
 }
 
 /// What its header says of that; where it can't be read, nothing.

@@ -232,16 +232,21 @@ impl Letter {
             checking.body(rest.strip_prefix(b"\n").unwrap_or(rest));
             self.checking = Some(Box::new(checking));
         }
-        let mut out = Vec::with_capacity(block.len() + 640);
+        let mut out = Vec::with_capacity(end + 640);
         self.facts = mend::mend(head, &self.mending(id), &mut out);
         if self.facts.received >= MOST_HOPS {
             return self.refuse(PostError::Loop);
         }
-        out.extend_from_slice(rest);
         if self.is_own {
+            out.extend_from_slice(rest);
             self.sealing = Sealing::begin(self.office.keyring(), &out).map(Box::new);
+            return self.put(&out);
+        }
+        if let Some(draft) = &mut self.draft {
+            draft.reserve(out.len() + rest.len());
         }
         self.put(&out);
+        self.put(rest);
     }
 
     fn mending(&self, id: SpoolId) -> Mending {
@@ -268,11 +273,22 @@ impl Write for Letter {
             self.put(bytes);
             return Ok(bytes.len());
         };
-        head.extend_from_slice(bytes);
-        match self.scan.find(&head) {
-            Some(end) => self.write_head(&head, end),
-            None if head.len() > MOST_HEADER => self.refuse(PostError::HeaderTooBig),
-            None => self.head = Some(head),
+        // Most headers come whole in the first block.
+        let block = if head.is_empty() {
+            bytes
+        } else {
+            head.extend_from_slice(bytes);
+            &head
+        };
+        match self.scan.find(block) {
+            Some(end) => self.write_head(block, end),
+            None if block.len() > MOST_HEADER => self.refuse(PostError::HeaderTooBig),
+            None => {
+                if head.is_empty() {
+                    head.extend_from_slice(bytes);
+                }
+                self.head = Some(head);
+            }
         }
         Ok(bytes.len())
     }

@@ -187,18 +187,18 @@ fn write(mut file: File, prefix: &[u8], message: &Message) -> io::Result<File> {
 /// The message as it was sent, with LF line ends.
 pub(super) fn copy(message: &Message, to: &mut impl Write) -> io::Result<()> {
     let (mut to_wire, mut from_wire) = (ToWire::default(), FromWire::default());
-    let (mut block, mut wire, mut text, mut offset) = (vec![0; 32 * 1024], Vec::new(), Vec::new(), 0);
+    let (mut room, mut wire, mut text, mut offset) = (Vec::new(), Vec::new(), Vec::new(), 0);
     while offset < message.len() {
-        let read = message.read_at(&mut block, offset)?;
-        if read == 0 {
+        let piece = message.piece(offset, 32 * 1024, &mut room)?;
+        if piece.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         wire.clear();
         text.clear();
-        to_wire.push(block.get(..read).unwrap_or_default(), &mut wire);
+        to_wire.push(piece, &mut wire);
         from_wire.push(&wire, &mut text);
         to.write_all(&text)?;
-        offset += read as u64;
+        offset += piece.len() as u64;
     }
     wire.clear();
     text.clear();

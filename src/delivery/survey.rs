@@ -36,21 +36,19 @@ impl Survey {
 /// go as they came.
 pub(super) fn survey(message: &Message, utf8: bool) -> io::Result<Survey> {
     let mut found = Survey::default();
-    let mut block = vec![0; usize::try_from(message.len()).unwrap_or(BLOCK).clamp(1, BLOCK)];
-    let mut offset = 0;
+    let (mut room, mut offset) = (Vec::new(), 0);
     loop {
-        let read = message.read_at(&mut block, offset)?;
-        if read == 0 {
+        let bytes = message.piece(offset, BLOCK, &mut room)?;
+        if bytes.is_empty() {
             found.utf8 = utf8 && found.eight_bit && is_international(message)?;
             return Ok(found);
         }
-        let bytes = block.get(..read).unwrap_or_default();
         if offset == 0 {
             found.open = needs_no_tls(bytes);
         }
-        found.size += (read + memchr::memchr_iter(b'\n', bytes).count()) as u64;
+        found.size += (bytes.len() + memchr::memchr_iter(b'\n', bytes).count()) as u64;
         found.eight_bit |= !bytes.is_ascii();
-        offset += read as u64;
+        offset += bytes.len() as u64;
     }
 }
 

@@ -88,6 +88,11 @@ impl Draft {
         self.front.splice(0..0, front);
     }
 
+    /// Makes room in memory for what is written next.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.buffer.reserve(bytes);
+    }
+
     /// Bytes that are in memory.
     pub fn in_memory(&self) -> usize {
         self.buffer.len()

@@ -339,12 +339,14 @@ pub(super) fn fetch_from(
 
 /// The checksum of a message, read in blocks. An error if it is shorter than it should be.
 fn checksum(message: &Message) -> io::Result<u32> {
-    let (mut crc, mut at, mut block) = (0, 0, vec![0; 128 << 10]);
+    let (mut crc, mut at, mut room) = (0, 0, Vec::new());
     while at < message.len() {
-        let read = message.read_at(&mut block, at)?;
-        let bytes = block.get(..read).filter(|bytes| !bytes.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = message.piece(at, 128 << 10, &mut room)?;
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         crc = crc32c::crc32c_append(crc, bytes);
-        at += read as u64;
+        at += bytes.len() as u64;
     }
     Ok(crc)
 }

@@ -155,6 +155,17 @@ impl Message {
         self.len() == 0
     }
 
+    /// At most so many bytes at an offset, none at its end. What is not in memory is read into the room.
+    pub fn piece<'a>(&'a self, offset: u64, most: usize, room: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        if let Message::Memory(bytes) = self {
+            let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+            return Ok(rest.get(..most).unwrap_or(rest));
+        }
+        room.resize(usize::try_from(self.len().saturating_sub(offset)).unwrap_or(most).min(most), 0);
+        let read = self.read_at(room, offset)?;
+        Ok(room.get(..read).unwrap_or_default())
+    }
+
     /// Reads at an offset; fewer bytes than asked for only at the end.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {

@@ -81,17 +81,17 @@ fn spool(failure: Failure) -> io::Error {
 /// Hands out a message in wire form, piece by piece.
 pub(super) fn pieces(message: &Message, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
     let mut to_wire = ToWire::default();
-    let most = usize::try_from(message.len()).unwrap_or(BLOCK).clamp(1, BLOCK);
-    let (mut block, mut wire, mut offset) = (vec![0; most], Vec::with_capacity(most + most / 16), 0);
+    let most = usize::try_from(message.len()).unwrap_or(BLOCK).min(BLOCK);
+    let (mut room, mut wire, mut offset) = (Vec::new(), Vec::with_capacity(most + most / 16), 0);
     while offset < message.len() {
-        let read = message.read_at(&mut block, offset).map_err(Failure::Spool)?;
-        if read == 0 {
+        let piece = message.piece(offset, BLOCK, &mut room).map_err(Failure::Spool)?;
+        if piece.is_empty() {
             return Err(Failure::Spool(io::ErrorKind::UnexpectedEof.into()));
         }
         wire.clear();
-        to_wire.push(block.get(..read).unwrap_or_default(), &mut wire);
+        to_wire.push(piece, &mut wire);
         take(&wire)?;
-        offset += read as u64;
+        offset += piece.len() as u64;
     }
     wire.clear();
     to_wire.finish(&mut wire);

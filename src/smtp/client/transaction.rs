@@ -374,12 +374,13 @@ fn conclude(answers: &mut [Option<Answer>], last: &Reply) {
 /// A whole message in wire form, if it is small.
 fn chunk(message: &Message) -> Result<Option<Vec<u8>>, Failure> {
     let Some(length) = usize::try_from(message.len()).ok().filter(|_| message.len() <= ONE_CHUNK) else { return Ok(None) };
-    let mut disk = vec![0; length];
-    if message.read_at(&mut disk, 0).map_err(Failure::Spool)? != length {
+    let mut room = Vec::new();
+    let disk = message.piece(0, length, &mut room).map_err(Failure::Spool)?;
+    if disk.len() != length {
         return Err(Failure::Spool(std::io::ErrorKind::UnexpectedEof.into()));
     }
     let (mut to_wire, mut wire) = (ToWire::default(), Vec::with_capacity(length + length / 16));
-    to_wire.push(&disk, &mut wire);
+    to_wire.push(disk, &mut wire);
     to_wire.finish(&mut wire);
     Ok(Some(wire))
 }
