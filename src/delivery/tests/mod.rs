@@ -14,6 +14,7 @@ mod replacing;
 mod reports;
 mod restart;
 mod routing;
+mod scheduled;
 mod vacation;
 
 use super::*;
