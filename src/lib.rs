@@ -8,6 +8,7 @@
 //! * [`net`]: a conversation with a peer: lines, dot-stuffing, deadlines, TLS, DNS.
 //! * [`mail`]: addresses, envelopes, headers, dates, the structure of messages and what IMAP says of it.
 //! * [`trust`]: whether mail comes from whom it says.
+//! * [`junk`]: what users take for junk.
 //! * [`lists`]: mailing lists, and what they decide.
 //! * [`spool`]: the journal. What it has committed is never lost.
 //! * [`mailbox`]: mbox files, shared with other programs.
@@ -29,6 +30,7 @@ pub mod health;
 pub mod host;
 pub mod httpd;
 pub mod imapd;
+pub mod junk;
 pub mod lists;
 pub mod mail;
 pub mod mailbox;

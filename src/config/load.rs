@@ -4,8 +4,8 @@ use super::read::{Section, Value, choice, list, number, one_or_list, text, text_
 use super::relay;
 use super::report::{Mark, Report, Source};
 use super::schema::{
-    Allow, Alternative, Checks, Config, DkimKey, Limits, Listen, Log, Outbound, Queue, Reach, Relay, Screen, Sender, Submission,
-    Timeouts, Trust, UserDatabase,
+    Allow, Alternative, Checks, Config, DkimKey, Junk, Limits, Listen, Log, Outbound, Queue, Reach, Relay, Screen, Sender,
+    Submission, Timeouts, Trust, UserDatabase,
 };
 use super::{listen, route, values};
 use std::collections::HashSet;
@@ -102,6 +102,7 @@ impl Draft {
             lists: None,
             webmail_url: None,
             detail_folders: false,
+            junk: Junk::Off,
             srs: true,
             spool: "/var/spool/pillarbox".into(),
             mail: "/var/mail".into(),
@@ -228,6 +229,8 @@ impl Draft {
         top.set("lists", &mut config.lists, report, |v| path(v).map(Some));
         top.set("webmail_url", &mut config.webmail_url, report, |v| text(v, values::https).map(Some));
         top.set("detail", &mut config.detail_folders, report, |v| choice(v, &[("inbox", false), ("folder", true)]));
+        let ways = [("off", Junk::Off), ("mark", Junk::Mark), ("file", Junk::File)];
+        top.set("junk", &mut config.junk, report, |v| choice(v, &ways));
         top.set("srs", &mut config.srs, report, |v| choice(v, &[("on", true), ("off", false)]));
     }
 

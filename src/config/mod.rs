@@ -12,7 +12,7 @@ mod values;
 
 pub use load::{content, from_content, load};
 pub use report::Report;
-pub use schema::{Config, Endpoint, Listen, Program, Protocol, Relay, RelayTls, Site, Tls, UserDatabase, Via};
+pub use schema::{Config, Endpoint, Junk, Listen, Program, Protocol, Relay, RelayTls, Site, Tls, UserDatabase, Via};
 
 /// Where the file lies when nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/pillarbox/pillarbox.conf";

@@ -20,6 +20,7 @@ pub const KEYS: &[&str] = &[
     "lists",
     "webmail_url",
     "detail",
+    "junk",
     "srs",
     "spool",
     "mail",
@@ -125,6 +126,8 @@ pub struct Config {
     pub webmail_url: Option<String>,
     /// Mail for `user+detail` goes to the folder of that name, if there is one.
     pub detail_folders: bool,
+    /// What is done with mail for users who have taught what junk is.
+    pub junk: Junk,
     /// Mail that is sent on to other hosts gets a sender of ours (see [`crate::mail::srs`]).
     pub srs: bool,
     /// Journal, state, folders.
@@ -179,6 +182,18 @@ pub struct Config {
     pub dkim: Vec<DkimKey>,
     /// Of the log.
     pub log: Log,
+}
+
+/// What is done about junk.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Junk {
+    /// Nothing; nothing is learned.
+    #[default]
+    Off,
+    /// It is marked.
+    Mark,
+    /// It is marked, and what is junk goes into the folder for that.
+    File,
 }
 
 /// Where users are found.

@@ -9,6 +9,7 @@ mod call;
 mod check;
 mod dkim;
 mod dns;
+mod junk;
 mod list;
 mod sendmail;
 mod show;
@@ -70,6 +71,9 @@ usage: pillarboxctl [-f FILE] COMMAND
     vacation show [USER]            the reply to mail for who is away
     vacation set [USER] [--FIELD VALUE ...]    set it; the text comes from standard input
     vacation off [USER]             no more replies
+    junk show [USER]                how much of what a user takes for junk is learned
+    junk learn USER --junk|--good [FILE...]    learn from mbox files or messages; without, from Junk or INBOX
+    junk forget USER                forget all of it
     list list                       the mailing lists
     list create NAME OWNER          make one
     list show|members|held NAME     what it is like; who is a member; which posts wait for a moderator
@@ -91,7 +95,7 @@ usage: pillarboxctl [-f FILE] COMMAND
     user list
     sendmail ...                    hand in a message: see sendmail(8)
 
-With --json, status, check, dns --check, log, route, import, export, vacation show, mailbox check and all that list answer in JSON.
+With --json, status, check, dns --check, log, route, import, export, vacation show, junk show, mailbox check and all that list answer in JSON.
 
     -f FILE    configuration file (/etc/pillarbox/pillarbox.conf)
     -h         show this help
@@ -150,7 +154,7 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
             plain.as_slice(),
             ["status" | "check" | "log"]
                 | ["import" | "export" | "route", ..]
-                | ["vacation", "show", ..]
+                | ["vacation" | "junk", "show", ..]
                 | [_, "list", ..]
                 | ["dns", "--check"]
                 | ["mailbox", "check", ..]
@@ -184,6 +188,11 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
             vacation::show(&ask(&format!("vacation off {}", vacation::user(rest, &vacation::own_name())?))?)
         }
         ["vacation", "set", rest @ ..] => vacation::set(&config()?, rest),
+        ["junk", "show", rest @ ..] => {
+            show(&ask(&format!("junk show {}", vacation::user(rest, &vacation::own_name())?))?, junk::show)
+        }
+        ["junk", "learn", user, kind, files @ ..] => junk::learn(&config()?, user, kind, files),
+        ["junk", "forget", user] => ask(&format!("junk forget {user}")).map(drop),
         ["mailbox", "list", user] => show(&ask(&format!("mailbox list {user}"))?, show::folders),
         ["mailbox", "check", rest @ ..] if matches!(rest.len(), 1 | 2) => {
             // 1: something was found; 2: it can't be told.

@@ -1,6 +1,6 @@
 //! Requests: bytes in, something typed out. Pure.
 
-use super::list;
+use super::{junk, list};
 use crate::delivery::Which;
 use crate::mail::vacation::MOST_BYTES;
 use crate::mail::{Address, Domain, ReversePath};
@@ -14,7 +14,7 @@ use log::LevelFilter;
 /// request = ( "status" / "reload" / "log" [ " " level [ " " module ] ] / "queue list" / "queue show " id / "queue flush" [ " " which ]
 ///           / "queue " ( "hold " / "release " / "remove " ) which / "list " list::request / "route " address / "adopt " host
 ///           / "mailbox list " user / ( "import " / "export " ) user / "mailbox " ( "check " / "rebuild " / "compact " ) user [ " " folder ]
-///           / "vacation " ( "show " / "off " ) user / "vacation set " user " " 1*DIGIT ) CRLF
+///           / "junk " junk::request / "vacation " ( "show " / "off " ) user / "vacation set " user " " 1*DIGIT ) CRLF
 /// which   = id / domain / sender
 /// sender  = address / "<" [ address ] ">"
 /// id      = 16HEXDIG "-" 1*16HEXDIG
@@ -54,6 +54,8 @@ pub enum Command {
     Import(String),
     /// Send all mail of this user.
     Export(String),
+    /// About what a user takes for junk.
+    OfJunk(junk::Request),
     /// With what is mail for this user answered?
     Vacation(String),
     /// With nothing any more.
@@ -90,6 +92,7 @@ impl Command {
             ("import", user) if !user.is_empty() => Ok(Command::Import(user.to_owned())),
             ("export", user) if !user.is_empty() => Ok(Command::Export(user.to_owned())),
             ("mailbox", rest) => Command::parse_mailbox(rest),
+            ("junk", rest) => junk::Request::parse(rest).map(Command::OfJunk),
             ("vacation", rest) => Command::parse_vacation(rest),
             ("queue", rest) => Command::parse_queue(rest),
             _ => Err("unknown request".to_owned()),
@@ -160,6 +163,7 @@ impl Command {
                 | Command::Remove(_)
                 | Command::Import(_)
                 | Command::Export(_)
+                | Command::OfJunk(_)
                 | Command::Vacation(_)
                 | Command::VacationOff(_)
                 | Command::VacationSet(..)
@@ -182,6 +186,7 @@ impl Command {
                 | Command::Show(_)
                 | Command::Route(_)
                 | Command::Folders(_)
+                | Command::OfJunk(junk::Request { act: junk::Act::Show, .. })
                 | Command::Vacation(_)
                 | Command::Check(..)
         )
@@ -209,6 +214,7 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::junk::Kind;
 
     #[test]
     fn requests() {
@@ -235,6 +241,8 @@ mod tests {
             ("mailbox compact al A/b c", Command::Compact("al".to_owned(), FolderName::parse("A/b c").ok())),
             ("import alice", Command::Import("alice".to_owned())),
             ("export alice", Command::Export("alice".to_owned())),
+            ("junk show al", Command::OfJunk(junk::Request { user: "al".to_owned(), act: junk::Act::Show })),
+            ("junk teach al good", Command::OfJunk(junk::Request { user: "al".to_owned(), act: junk::Act::Teach(Kind::Good) })),
             ("vacation show alice", Command::Vacation("alice".to_owned())),
             ("vacation off alice", Command::VacationOff("alice".to_owned())),
             ("vacation set alice 12", Command::VacationSet("alice".to_owned(), 12)),
@@ -267,6 +275,12 @@ mod tests {
             "mailbox",
             "mailbox list",
             "mailbox list ",
+            "junk",
+            "junk show",
+            "junk show a b",
+            "junk learn a",
+            "junk learn a ham",
+            "junk teach  good",
             "vacation",
             "vacation show",
             "vacation off ",

@@ -10,11 +10,12 @@
 //! S: {"ok":false,"code":69,"error":"no such message waits"}
 //! ```
 //!
-//! `import`, `export` and `vacation set` go on after that: see `transfer`, `vacation`. Lines end with CRLF. `code` is of sysexits.h; the tool ends with it. Who may ask is told by the kernel: root and the
+//! `import`, `export`, `vacation set` and `junk teach` go on after that: see `transfer`, `vacation`, `junk`. Lines end with CRLF. `code` is of sysexits.h; the tool ends with it. Who may ask is told by the kernel: root and the
 //! account the daemon runs as may do everything; anybody else sees and removes only mail that was handed in under the name
 //! of that account, and hears of the rest as if it did not exist.
 
 pub mod command;
+pub mod junk;
 pub mod list;
 mod mailbox;
 mod queue;

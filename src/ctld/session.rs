@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::command::Command;
+use super::junk;
 use super::list;
 use super::mailbox;
 use super::queue::{self, Viewer};
@@ -70,6 +71,10 @@ fn converse(server: &Server, connection: &mut Connection, session: &str) -> Resu
             (Ok(account), _) => transfer::export(server, &account, connection),
         };
     }
+    if let Ok(Command::OfJunk(junk::Request { user, act: junk::Act::Teach(kind) })) = &request {
+        log::info!("session={session} control uid={} request=\"{}\"", uid.unwrap_or(u32::MAX), line.escape_ascii());
+        return junk::teach(server, mailbox::account(server, &viewer, user), *kind, connection);
+    }
     if let Ok(Command::VacationSet(user, length)) = &request {
         log::info!("session={session} control uid={} request=\"{}\"", uid.unwrap_or(u32::MAX), line.escape_ascii());
         return vacation::set(server, mailbox::account(server, &viewer, user), *length, connection);
@@ -113,6 +118,7 @@ fn answer(server: &Server, viewer: &Viewer, command: &Command) -> Result<Value, 
         },
         // Written while it is read: see [`converse`].
         Command::List | Command::Import(_) | Command::Export(_) | Command::VacationSet(..) => Ok(Value::Null),
+        Command::OfJunk(junk::Request { user, act }) => junk::answer(server, &mailbox::account(server, viewer, user)?, *act),
         Command::Vacation(user) => vacation::show(server, &mailbox::account(server, viewer, user)?),
         Command::VacationOff(user) => vacation::off(server, &mailbox::account(server, viewer, user)?),
         Command::Show(id) => queue::show(delivery, viewer, *id),

@@ -18,8 +18,8 @@ const MAIL: u8 = 2 << 3;
 
 /// Modules that can have a level of their own, with all below them: the rooms, as the map in `lib.rs` names them.
 const ROOMS: &[&str] = &[
-    "auth", "config", "ctl", "ctld", "daemon", "delivery", "health", "host", "httpd", "imapd", "lists", "mail", "mailbox", "net",
-    "pop3d", "smtp", "smtpd", "spool", "sys", "trust", "webmail",
+    "auth", "config", "ctl", "ctld", "daemon", "delivery", "health", "host", "httpd", "imapd", "junk", "lists", "mail",
+    "mailbox", "net", "pop3d", "smtp", "smtpd", "spool", "sys", "trust", "webmail",
 ];
 
 /// What is logged now.

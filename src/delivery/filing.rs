@@ -13,7 +13,7 @@
 use super::clerk::settle;
 use super::places::{Target, copy_of, give_up, removed, take_back};
 use super::runner::InHand;
-use super::{Office, Post};
+use super::{Office, Post, junk};
 use crate::host::Account;
 use crate::mail::mboxrd::FromWire;
 use crate::mail::{Act, Address, Body, Domain, Envelope, Filing, MailDsn, Origin, Place, Recipient, ReversePath};
@@ -190,7 +190,10 @@ impl Post {
         if sources.is_empty() {
             return batch.wrong.map_or(Ok(Filed::default()), Err);
         }
-        Ok(Filed { sources, ..batch.commit()? })
+        let target = batch.target.clone();
+        let filed = batch.commit()?;
+        junk::moved(self.office(), account, source.mailbox(), &target, &filed.uids);
+        Ok(Filed { sources, ..filed })
     }
 }
 

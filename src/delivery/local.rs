@@ -5,7 +5,7 @@ use super::outcome::{self, Trouble, Verdict};
 use super::places::{self, Target};
 use super::runner::{self, InHand};
 use super::table::Task;
-use super::{Hop, Office, Route, expand, list, vacation};
+use super::{Hop, Office, Route, expand, junk, list, vacation};
 use crate::auth::Shown;
 use crate::mail::{Act, Line, Place, Priority, header};
 use crate::mailbox::{MailboxError, Uid};
@@ -215,6 +215,10 @@ fn deliver(
         return Ok(None);
     }
     let own = list::own_copy(office, entry, index).map_err(|error| Verdict::own_trouble(&error))?;
+    if let Some(judged) = junk::judged(office, &own, index, target)? {
+        round(office, &judged, &[], &mut Pace::of(office));
+        return Ok(None);
+    }
     let Some(copy) = places::copy_of(&own, index) else { return Ok(None) };
     let expected = office.expected.expect(entry, index);
     let Target { account, folder } = target;
@@ -236,7 +240,9 @@ fn deliver(
         uid.0,
         office.clock.now().since(entry.time).as_secs_f32()
     );
-    vacation::answer(office, entry, index, account);
+    if !junk::is_junk(office, entry) {
+        vacation::answer(office, entry, index, account);
+    }
     Ok(Some(uid))
 }
 

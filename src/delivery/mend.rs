@@ -1,6 +1,7 @@
 //! What is changed in the header of a message that arrives: trace and missing fields go before it, forged spool fields, results
 //! of checks that claim to be ours, and of submissions the Bcc and what only concerned their drafts are left out. All else stays as it is, in its order. Pure.
 
+use crate::junk;
 use crate::mail::{Address, header};
 use crate::trust::results;
 
@@ -79,7 +80,9 @@ pub(super) fn mend(head: &[u8], mending: &Mending, out: &mut Vec<u8>) -> Facts {
             facts.message_id = String::from_utf8_lossy(header::unfold(value).trim_ascii()).into_owned();
         }
         let secret = mending.submission.is_some() && (is("Bcc") || is("Resent-Bcc") || is(header::DRAFT));
-        let is_forged = |id: &String| is("Authentication-Results") && results::is_ours(value, id);
+        let is_forged = |id: &String| {
+            is("Authentication-Results") && results::is_ours(value, id) || is(junk::FIELD) && junk::is_ours(value, id)
+        };
         if secret || is_spool(name) || mending.authserv_id.as_ref().is_some_and(is_forged) {
             kept.push(run..field.whole.start);
             run = field.whole.end;
@@ -161,6 +164,9 @@ mod tests {
         );
         assert_eq!(mended(&head, false).0, format!("Received: us\n{other}A: b\n"));
         assert!(!mended(&head, true).0.contains("here.test;"));
+        let other = "X-Spam-Status: Yes, score=9.9 required=5.0 tests=A\n";
+        let head = format!("X-Spam-Status: No, score=0.00\n\tBy=Here.test (like good mail)\n{other}A: b\n");
+        assert_eq!(mended(&head, false).0, format!("Received: us\n{other}A: b\n"));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
 //! * `pickup`: what was left for us while we were not there.
-//! * `chosen`: what users set here: replies while they are away, and where their mail goes (`forwarding`).
+//! * `chosen`: what users set here: replies while they are away, and where their mail goes (`forwarding`). `junk`: what they teach,
+//!   and what follows from it for mail that comes.
 //! * `route`: where an address leads, by the configuration (`whose`), `aliases` and `.forward` files; `search`: all ways to their
 //!   ends. `expand`: a recipient that stands for others; `list`: one that is a mailing list.
 //! * `local`, `remote`, `program`, `lines`: one try, for mailboxes here, for another host, which `mx` finds, for a program, and for
@@ -37,6 +38,7 @@ mod feedback;
 mod filing;
 mod forwarding;
 mod hosts;
+mod junk;
 mod keeper;
 mod lanes;
 mod lines;
@@ -78,6 +80,7 @@ pub use aliases::{check as check_aliases, has_line as alias_file_has};
 pub use click::{Link, Unclicked};
 pub use filing::{Batch, FileError, Filed};
 pub use forwarding::Forwarding;
+pub use junk::{Lessons, Taught};
 pub use list::{HeldPost, Leaving, ListError, ShownList};
 pub use operator::{Counts, May, Operated, Operation, Which};
 pub use pickup::MOST_RECIPIENTS;
@@ -241,6 +244,8 @@ struct Office {
     desk: list::Desk,
     /// Of DMARC.
     feedback: feedback::Feedback,
+    /// What users take for junk.
+    learner: junk::Learner,
     /// Copies here of which senders want to hear.
     expected: report::Expected,
     /// Outcomes that could not be written yet.
@@ -307,6 +312,7 @@ impl Delivery {
         let own = |room: &str| config.spool.join(room).join(config.hostname.to_ascii_lowercase());
         let (file, reports) = (own("mta-sts"), own("dmarc"));
         let feedback = feedback::Feedback::new(reports, clock.now(), &journal);
+        let (learner, lessons) = junk::Learner::new(&config.spool);
         let office = Arc::new(Office {
             policies: sts::Policies::new(clock.clone(), resolver.clone(), file),
             tables: RwLock::new(Arc::new(aliases::Tables::new(&config, store.disk()))),
@@ -328,6 +334,7 @@ impl Delivery {
             recovery: recover::Recovery::default(),
             desk: list::Desk::default(),
             feedback,
+            learner,
             expected: report::Expected::default(),
             unwritten: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -339,7 +346,8 @@ impl Delivery {
         office.store.on_work(move || keeper.upgrade().iter().for_each(|office| office.keeper.stir()));
         pickup::give_back(&office, &office.journal.name());
         recover::begin(&office, &office.journal.ids());
-        let threads: [_; THREADS] = [runner::start(&office, woken), keeper::start(&office, kept), clerk::start(&office, notes)];
+        let (clerk, learner) = (clerk::start(&office, notes), junk::start(&office, lessons));
+        let threads: [_; THREADS] = [runner::start(&office, woken), keeper::start(&office, kept), clerk, learner];
         let threads = threads.into_iter().flatten().collect();
         Delivery { post: Arc::new(Post::new(office.clone())), office, threads: Mutex::new(threads) }
     }
@@ -493,6 +501,7 @@ impl Delivery {
         runner::wait_until_idle(&self.office, for_programs + AFTER_CUT);
         self.office.keeper.wake();
         self.office.clerk.dismiss();
+        self.office.learner.dismiss();
         for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = thread.join();
         }
@@ -503,7 +512,7 @@ impl Delivery {
 }
 
 /// Threads that run from the start to the end.
-const THREADS: usize = 3;
+const THREADS: usize = 4;
 
 /// How long delivery threads may take to notice that their connection is gone.
 const AFTER_CUT: Duration = Duration::from_secs(2);

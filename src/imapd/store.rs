@@ -3,7 +3,7 @@
 use super::answer::{Answer, Done};
 use super::grammar::{Flag, Set, Store, show_uids};
 use super::session::Session;
-use crate::mailbox::{Flags, Mailbox, MailboxError, Marks, Uid};
+use crate::mailbox::{Change, Flags, Mailbox, MailboxError, Marks, Uid};
 
 impl Session<'_> {
     /// STORE and UID STORE.
@@ -34,6 +34,13 @@ impl Session<'_> {
             Ok(marked) => marked,
             Err(error) => return Ok(error.into()),
         };
+        if store.change != Change::Remove {
+            let names =
+                store.flags.iter().filter_map(|flag| if let Flag::Keyword(name) = flag { Some(name.as_str()) } else { None });
+            if let Ok(account) = self.account() {
+                self.server.post.marked(&account, &mailbox, &marked.done, &names.collect::<Vec<_>>());
+            }
+        }
         // Changes of keywords come first, then those of others, then ours; what others made of it since is theirs again.
         let ours: Vec<(Uid, u64)> = marked.done.iter().map(|uid| (*uid, marked.modseq)).collect();
         self.catch_up_but(false, &ours)?;

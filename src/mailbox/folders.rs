@@ -139,6 +139,17 @@ impl Folders {
         Ok(self.user.log(|log| Ok(log.sum.folders.get(name).and_then(|folder| folder.special)))?)
     }
 
+    /// The same, of one that is open.
+    pub fn use_of(&self, mailbox: &Mailbox) -> Result<Option<SpecialUse>, MailboxError> {
+        let Some(id) = mailbox.places.id else { return Ok(None) };
+        self.user.log(|log| Ok(log.sum.folders.values().find(|folder| folder.id == id).and_then(|folder| folder.special)))
+    }
+
+    /// The folder for this use, if there is one.
+    pub fn for_use(&self, special: SpecialUse) -> Result<Option<MailboxId>, MailboxError> {
+        self.user.log(|log| Ok(log.sum.folders.values().find(|folder| folder.special == Some(special)).map(|folder| folder.id)))
+    }
+
     /// Makes a folder. Names above it need not be folders. Two folders can't have one use.
     pub fn create(&self, name: &FolderName, special: Option<SpecialUse>) -> Result<MailboxId, FolderError> {
         create(&self.user.tree()?, name, special)

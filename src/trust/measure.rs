@@ -14,7 +14,7 @@ const RSA: &[u8] = include_bytes!("../../tests/trust/rsa.pem");
 const ED25519: &[u8] = include_bytes!("../../tests/trust/ed25519.pem");
 
 /// Milliseconds of CPU that it takes, of `count` times.
-fn cost(count: u32, mut act: impl FnMut()) -> f64 {
+pub(crate) fn cost(count: u32, mut act: impl FnMut()) -> f64 {
     let spent = || {
         let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
         let micros = |time: nix::sys::time::TimeVal| i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_usec());
@@ -26,7 +26,7 @@ fn cost(count: u32, mut act: impl FnMut()) -> f64 {
     (spent() - begun) as f64 / 1000.0 / f64::from(count)
 }
 
-fn report(what: &str, cost: f64, bound: f64) {
+pub(crate) fn report(what: &str, cost: f64, bound: f64) {
     println!("{what}: {cost:.3} ms (at most {bound} ms)");
     assert!(cost <= bound, "{what}");
 }

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 14] = [
     &["net"],
     &["mail"],
     &["trust"],
-    &["spool", "lists"],
+    &["spool", "lists", "junk"],
     &["mailbox"],
     &["auth"],
     &["smtp"],

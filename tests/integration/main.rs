@@ -26,6 +26,7 @@ mod identity;
 mod init;
 mod install;
 mod international;
+mod junk;
 mod later;
 mod layers;
 mod lists;
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         later::tests(),
         conversion::tests(),
         international::tests(),
+        junk::tests(),
         shared::tests(),
         system::tests(),
         small::tests(),

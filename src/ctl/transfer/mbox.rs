@@ -76,7 +76,7 @@ fn name_of(path: &Path) -> String {
 }
 
 /// Indexes and the like lie beside mailboxes.
-fn is_mbox(path: &Path) -> Result<bool, Failure> {
+pub fn is_mbox(path: &Path) -> Result<bool, Failure> {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| io::Read::read_to_end(&mut io::Read::take(file, 5), &mut start));
     read.map_err(|error| unreadable(path, &error))?;

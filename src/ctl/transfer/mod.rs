@@ -109,6 +109,19 @@ pub fn import(config: &Config, user: &str, place: &str, into: Option<&str>, json
 
 const INBOX: &str = "INBOX";
 
+/// Gives the messages of a file, in wire form: of an mbox file all, else it is one itself; of a directory those of all files.
+pub fn each_message(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    let unreadable = |error: io::Error| Failure::new(exit::NOINPUT, format!("{}: {error}", path.display()));
+    if path.is_file() && !mbox::is_mbox(path)? {
+        return take(&as_kept(&std::fs::read(path).map_err(unreadable)?));
+    }
+    let mut source = local(path)?;
+    for folder in source.folders()? {
+        source.each(&folder, &mut |message| take(&as_kept(&message.content)))?;
+    }
+    Ok(())
+}
+
 fn local(path: &Path) -> Result<Box<dyn Source>, Failure> {
     let unreadable = |error: io::Error| Failure::new(exit::NOINPUT, format!("{}: {error}", path.display()));
     if !std::fs::metadata(path).map_err(unreadable)?.is_dir() || !maildir::is_maildir(path).map_err(unreadable)? {
