@@ -14,7 +14,7 @@ const DROP_GROUP: &str = "pillarbox-drop";
 
 /// The directories of the spool whose files are the daemon's own. (In `folders` they are the users'.)
 pub const ROOMS: &[&str] =
-    &["drop", "forward", "greylist", "index", "journal", "junk", "lists", "mta-sts", "state", "tls", "tmp", "vacation"];
+    &["dmarc", "drop", "forward", "greylist", "index", "journal", "junk", "lists", "mta-sts", "state", "tls", "tmp", "vacation"];
 
 /// An account to change to.
 #[derive(Clone, Debug)]

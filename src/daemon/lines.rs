@@ -19,18 +19,20 @@ struct State {
     waiting: Vec<u8>,
     /// A thread writes, and will look here again.
     writing: bool,
+    /// Threads that wait for room, or for the end: to wake nobody takes a system call, too.
+    sleepers: usize,
 }
 
 impl Lines {
     pub(super) const fn new() -> Lines {
-        Lines { state: Mutex::new(State { waiting: Vec::new(), writing: false }), room: Condvar::new() }
+        Lines { state: Mutex::new(State { waiting: Vec::new(), writing: false, sleepers: 0 }), room: Condvar::new() }
     }
 
     /// Adds a line; [`Lines::write_to`] is to follow. Waits only where too much waits.
     fn add(&self, line: &[u8]) {
         let mut state = self.lock();
         while state.writing && !state.waiting.is_empty() && state.waiting.len() + line.len() > MOST {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.sleep(state);
         }
         state.waiting.extend_from_slice(line);
     }
@@ -49,10 +51,10 @@ impl Lines {
             output(&taken);
             taken.clear();
             state = self.lock();
-            self.room.notify_all();
+            self.wake(&state);
         }
         state.writing = false;
-        self.room.notify_all();
+        self.wake(&state);
         // Room for the next lines. One that was very long is forgotten.
         if taken.capacity() <= MOST {
             state.waiting = taken;
@@ -61,8 +63,23 @@ impl Lines {
 
     /// Waits until all is written that was added before.
     pub(super) fn wait(&self) {
-        let is_busy = |state: &mut State| state.writing;
-        drop(self.room.wait_while(self.lock(), is_busy).unwrap_or_else(PoisonError::into_inner));
+        let mut state = self.lock();
+        while state.writing {
+            state = self.sleep(state);
+        }
+    }
+
+    fn sleep<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.sleepers += 1;
+        state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.sleepers -= 1;
+        state
+    }
+
+    fn wake(&self, state: &State) {
+        if state.sleepers > 0 {
+            self.room.notify_all();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

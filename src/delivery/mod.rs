@@ -309,8 +309,8 @@ impl Delivery {
         let (runner, woken) = runner::Wake::new();
         let (keeper, kept) = keeper::Wake::new();
         let (clerk, notes) = clerk::Clerk::new();
-        let own = |room: &str| config.spool.join(room).join(config.hostname.to_ascii_lowercase());
-        let (file, reports) = (own("mta-sts"), own("dmarc"));
+        let own = |room: std::path::PathBuf| room.join(config.hostname.to_ascii_lowercase());
+        let (file, reports) = (own(config.spool.join("mta-sts")), own(config.spool.join("dmarc")));
         let feedback = feedback::Feedback::new(reports, clock.now(), &journal);
         let (learner, lessons) = junk::Learner::new(&config.spool);
         let office = Arc::new(Office {
