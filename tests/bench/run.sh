@@ -4,6 +4,7 @@
 #   tests/bench/run.sh [CASE...]      (make bench: all of them)
 #
 # Cases: spread reuse hot one fanout big relay   mail by SMTP, beside Postfix
+#        signed                                 reuse with signed mail of a stranger, which Postfix does not check
 #        syncs syscalls                          strace's counts, 20 sessions on kept connections
 #        memory start                            idle daemon, 1,000 POP3 sessions; start to ready
 #        pop3                                    RETR of a 10 MiB maildrop, beside Dovecot
@@ -24,7 +25,7 @@ if [ -z "${PILLARBOX_PEER_ROOT-}" ]; then
     echo "no peers here (root and tests/deps.sh --peers are needed): measuring Pillarbox alone"
 fi
 
-cases=${*:-reuse spread hot one fanout big relay syncs memory start pop3 engine engine10 imap idle}
+cases=${*:-reuse spread hot one fanout big relay signed syncs memory start pop3 engine engine10 imap idle}
 runs=${RUNS:-3} messages=${MESSAGES:-5000} sessions=${SESSIONS:-20}
 bin=${PILLARBOX_BIN:-$top/target/release}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/pillarbox-bench.XXXXXX")
@@ -33,15 +34,16 @@ out=${OUT:-$top/target/bench-results.jsonl}
 : > "$out"
 # shellcheck source=tests/bench/servers.sh
 . "$here/servers.sh"
-trap 'stop_all; rm -rf "$dir"' EXIT
+name_server=
+trap 'stop_all; [ -z "$name_server" ] || kill "$name_server"; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 
 wants() { [[ " $cases " == *" $1 "* ]]; }
 
 smtp() { # server port mbox-pattern case
     local size=$messages
-    "$here/smtp_bench.py" 127.0.0.1 "$2" --mbox "$3" $(cpu_of "$1") --truncate --label "$1" --out "$out" \
-        --cases "$4" --runs 1 --messages "$size" --sessions "$sessions" --sink-port "$sink_port" --rest 1 >/dev/null
+    "$here/smtp_bench.py" "${5-127.0.0.1}" "$2" --mbox "$3" $(cpu_of "$1") --truncate --label "$1" --out "$out" \
+        --cases "$4" --runs 1 --messages "$size" --sessions "$sessions" --sink-port "$sink_port" --signed "$dir/signed/message" --rest 1 >/dev/null
 }
 
 for case in reuse spread hot one fanout big relay; do
@@ -53,6 +55,32 @@ for case in reuse spread hot one fanout big relay; do
         smtp pillarbox "$smtp_port" "$dir/pillarbox/mail/{user}" "$case"
     done
 done
+
+# Pillarbox is to see a stranger, whom it checks: so it has another address, in a network of its own.
+if wants signed && [ -z "${PILLARBOX_BENCH_NET-}" ]; then
+    stop_pillarbox
+    PILLARBOX_BENCH_NET=own OUT=$dir/signed.jsonl unshare --net "$here/run.sh" signed > /dev/null
+    cat "$dir/signed.jsonl" >> "$out"
+elif wants signed; then
+    ip link set lo up
+    ip address add 192.0.2.1/32 dev lo
+    "$here/signed.py" "$dir/signed" 192.0.2.1
+    dnsmasq --no-daemon --conf-file="$dir/signed/dnsmasq.conf" > "$dir/dnsmasq.log" 2>&1 &
+    name_server=$!
+    write_pillarbox_config
+    printf '[[listen]]\naddress = "192.0.2.1:%s"\nprotocol = "smtp"\ntls = "none"\n[dns]\nservers = ["127.0.0.1"]\n' "$smtp_port" >> "$dir/pillarbox.conf"
+    start_pillarbox
+    start_postfix
+    for _ in $(seq "$runs"); do
+        [ -z "$postfix_port" ] || smtp postfix "$postfix_port" "$dir/postfix/spool/{user}" signed
+        smtp pillarbox "$smtp_port" "$dir/pillarbox/mail/{user}" signed 192.0.2.1
+    done
+    checked=$(grep -c 'event=checked .*spf=pass.*dkim=pass.*dmarc=pass' "$dir/pillarbox.log" || true)
+    [ "$checked" -ge $((runs * (messages / sessions) * sessions)) ] || { echo "only $checked messages were checked" >&2; exit 1; }
+    stop_pillarbox
+    kill "$name_server"
+    name_server=
+fi
 
 for case in syncs syscalls; do
     wants "$case" || continue
