@@ -61,10 +61,30 @@ pub(super) fn page(context: &Context<'_>, request: &Request<'_>) -> Result<Respo
     if reference.is_none() {
         prefill.sign(&profile.signature);
     }
-    let shown = Shown { context, head, profile, prefill, reference, answers, how, problems };
-    let frame = Frame::of(context, None)?;
-    let title = if shown.prefill.subject.is_empty() { "New message" } else { shown.prefill.subject.as_str() };
-    Ok(frame.page(Status::OK, title, &shown.markup()))
+    Shown { context, head, profile, prefill, reference, answers, how, problems }.page(Status::OK)
+}
+
+/// The form once more, as it came: its writer has logged in anew since it was opened, so it could be another site's.
+fn again(context: &Context<'_>, head: &Head, form: &Form) -> Result<Response, Status> {
+    let get = |name| form.get(name).unwrap_or_default().to_owned();
+    let prefill = Prefill {
+        from: get("from"),
+        to: get("to"),
+        cc: get("cc"),
+        bcc: get("bcc"),
+        subject: get("subject"),
+        text: get("text"),
+        files: form.all("keep").filter_map(Source::parse).filter_map(|source| prefill::kept(context, &source)).collect(),
+        manner: Manner::of(form),
+        loses_form: false,
+    };
+    let reference = form.get("draft").and_then(|name| name.parse().ok());
+    let answers = form.get("answers").and_then(Source::parse);
+    let problems = vec![
+        "You have logged in again since you began it. Look through it, attach new files once more, and send it again.".to_owned(),
+    ];
+    let profile = Profile::of(context)?;
+    Shown { context, head, profile, prefill, reference, answers, how: get("how"), problems }.page(Status::FORBIDDEN)
 }
 
 struct Shown<'a> {
@@ -79,6 +99,12 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
+    fn page(&self, status: Status) -> Result<Response, Status> {
+        let frame = Frame::of(self.context, None)?;
+        let title = if self.prefill.subject.is_empty() { "New message" } else { self.prefill.subject.as_str() };
+        Ok(frame.page(status, title, &self.markup()))
+    }
+
     fn markup(&self) -> Markup {
         let Prefill { to, cc, bcc, subject, text, files, loses_form, .. } = &self.prefill;
         let token = self.context.visit.form_token();
@@ -176,8 +202,10 @@ pub(super) fn act(context: &Context<'_>, request: &mut Request<'_>) -> Result<Re
     let mut reader = upload::Reader::new(&boundary, &mut writing);
     request.read_body(context.server.config.max_message_size, |block| reader.push(block))?;
     reader.finish()?;
-    context.check(&writing.form)?;
     let form = std::mem::take(&mut writing.form);
+    if let Err(status) = context.check(&form) {
+        return if form.get("answer") == Some("json") { Err(status) } else { again(context, &request.head, &form) };
+    }
     let word = form.get("do").unwrap_or_default().to_owned();
     if !["send", "save", "attach", "discard"].contains(&word.as_str()) {
         return Err(Status::UNPROCESSABLE_CONTENT);
@@ -306,17 +334,14 @@ impl Take for Writing<'_> {
     }
 
     fn file(&mut self, name: &str, kind: &str) -> Result<(), Status> {
-        self.is_file = !name.is_empty();
+        // Nothing is written for who is no user of ours.
+        self.is_file = !name.is_empty() && self.context.check(&self.form).is_ok();
         if !self.is_file {
             return Ok(());
         }
         let saving = match self.saving.take() {
             Some(saving) => saving,
-            None => {
-                // Nothing is written for who is no user of ours.
-                self.context.check(&self.form)?;
-                Saving::begin(self.context, &self.form, true)?
-            }
+            None => Saving::begin(self.context, &self.form, true)?,
         };
         let saving = self.saving.insert(saving);
         saving.outgoing.file(name, kind, &mut saving.batch).map_err(failed)

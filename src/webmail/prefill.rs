@@ -163,9 +163,7 @@ pub(super) fn forward(asked: &Asked<'_>, source: &Source, whole: bool) -> Result
     let subject = words::decode(value(&header, "Subject"));
     let mut prefill = Prefill { subject: prefixed("Fwd: ", &subject), ..Prefill::default() };
     if whole {
-        let size = asked.structure.parts.first().map_or(0, |root| root.body.end);
-        let name = if subject.trim().is_empty() { "message.eml".to_owned() } else { format!("{}.eml", subject.trim()) };
-        prefill.files.push(Kept { source: Source { part: None, ..source.clone() }, name, size });
+        prefill.files.push(whole_message(asked, source, subject.trim()));
         return Ok(prefill);
     }
     let mut text = format!("\n\n{FORWARDED}\n");
@@ -240,6 +238,22 @@ pub(super) fn answered(header: &[u8]) -> Vec<(&'static str, String)> {
         (!ids.is_empty()).then(|| (name, ids.join("\n ")))
     };
     ["In-Reply-To", "References"].into_iter().filter_map(read).collect()
+}
+
+/// A file that is kept, as it was shown; none: it is gone.
+pub(super) fn kept(context: &Context<'_>, source: &Source) -> Option<Kept> {
+    let asked = source.find(context).ok()?;
+    if source.part.is_some() {
+        return files(&asked, source).into_iter().find(|file| file.source == *source);
+    }
+    let subject = words::decode(value(&asked.header().ok()?, "Subject"));
+    Some(whole_message(&asked, source, subject.trim()))
+}
+
+fn whole_message(asked: &Asked<'_>, source: &Source, subject: &str) -> Kept {
+    let size = asked.structure.parts.first().map_or(0, |root| root.body.end);
+    let name = if subject.is_empty() { "message.eml".to_owned() } else { format!("{subject}.eml") };
+    Kept { source: Source { part: None, ..source.clone() }, name, size }
 }
 
 /// The files of a message, to be kept.

@@ -12,6 +12,7 @@ crate::tests![
     nothing_is_sent_or_lost_by_two_windows,
     a_file_that_was_forgotten_is_asked_for,
     forms_forge_nothing,
+    a_page_from_before_the_last_login_loses_nothing,
     a_user_sends_no_more_than_he_may,
 ];
 
@@ -267,7 +268,9 @@ fn forms_forge_nothing() {
     // Without a token nothing is kept, whatever comes first.
     for token in ["", "x"] {
         let page = alice.try_write(&form, "save", &[("token", token), ("subject", "evil")], &[("f", "x/y", &[b'x'; 100_000])]);
+        // It may be a page from before the last login: what was written is shown.
         assert_eq!(page.status, 403);
+        assert!(page.text().contains("It was not sent.") && page.text().contains("value=\"evil\""));
     }
     alice.get("/m/Drafts").shows("There is no mail here.");
     // Parts of others' messages are not to be had.
@@ -280,6 +283,26 @@ fn forms_forge_nothing() {
     assert_eq!(alice.get("/compose?reply=x").status, 404);
     assert_eq!(alice.get("/compose?draft=1-1").status, 404);
     assert_eq!(alice.post("/compose", &[("token", "x")]).status, 415);
+}
+
+fn a_page_from_before_the_last_login_loses_nothing() {
+    let daemon = Setup::default().start();
+    let mut alice = Browser::of(&daemon, "alice");
+    let form = alice.get("/compose");
+    alice.write(&form, "save", &[("subject", "first"), ("text", "one")], &[("kept.txt", "text/plain", b"file")]);
+    let draft = alice.get("/m/Drafts").messages().remove(0);
+    let old = alice.get(&format!("/compose?draft={draft}"));
+    let keep = old.attribute(&["name=\"keep\""], "value").unwrap();
+    let mut alice = Browser::of(&daemon, "alice");
+    let written = [("to", "bob"), ("subject", "first"), ("text", "two <b>"), ("keep", keep.as_str())];
+    let page = alice.try_write(&old, "send", &written, &[("new.txt", "text/plain", b"new")]);
+    assert_eq!(page.status, 403);
+    assert!(["You have logged in again", "two &lt;b&gt;", "kept.txt"].iter().all(|part| page.text().contains(part)));
+    assert_eq!(mail(&daemon, "bob").len(), 0);
+    alice.write(&page, "send", &written, &[]).shows("The message was sent.");
+    let [message] = &mail(&daemon, "bob")[..] else { panic!() };
+    assert!(message.contains("two <b>") && message.contains("kept.txt"), "{message}");
+    alice.get("/m/Drafts").shows("There is no mail here.");
 }
 
 fn a_user_sends_no_more_than_he_may() {
