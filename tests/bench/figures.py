@@ -53,9 +53,7 @@ def read_line(sock):
 
 
 def memory(args):
-    before = memory_of([args.pid])
-    sessions = []
-    for number in range(1, args.count + 1):
+    def begin(number):
         sock = socket.create_connection(("127.0.0.1", args.port), timeout=30)
         lines = [read_line(sock)]
         if args.log_in:
@@ -64,12 +62,19 @@ def memory(args):
                 lines.append(read_line(sock))
         if not all(line.startswith(b"+OK") for line in lines):
             raise SystemExit("refused: %r" % lines)
-        sessions.append(sock)
+        return sock
+
+    idle = memory_of([args.pid])
+    # What of the program the first session reads is no cost of each.
+    begin(1).close()
+    time.sleep(args.settle)
+    before = memory_of([args.pid])
+    sessions = [begin(number) for number in range(1, args.count + 1)]
     time.sleep(args.settle)
     after = memory_of([args.pid])
     emit({
         "bench": "memory", "case": "logged in" if args.log_in else "connected", "count": args.count,
-        "idle_rss_kib": before["rss_kib"], "full_rss_kib": after["rss_kib"],
+        "idle_rss_kib": idle["rss_kib"], "full_rss_kib": after["rss_kib"],
         "rss_kib_each": round((after["rss_kib"] - before["rss_kib"]) / args.count, 2),
     }, "pillarbox", args.out)
     for sock in sessions:
