@@ -272,6 +272,9 @@ fn begin() -> House {
             house.store.checkpoint();
         }
     }
+    let inbox = view(&house, "INBOX");
+    let uids: Vec<u32> = inbox.messages().unwrap().iter().map(|message| message.uid.0).collect();
+    assert_eq!(uids, [1, 2, 3, 4], "it does not begin as it should: {:?}", house.queue());
     house
 }
 
@@ -284,7 +287,9 @@ fn life(house: &House) -> Told {
     told.append = Some(append(house, "Work", &messages).map(drop));
     let Ok(inbox) = house.store.inbox(&alice).and_then(|inbox| inbox.view()) else { return told };
     told.copy = Some(post.copy(&alice, &inbox, &[Uid(1), Uid(2)], &name("Work")).map(drop));
-    told.moved = Some(post.move_to(&alice, &inbox, &[Uid(3), Uid(4)], &name("Work")).map(drop));
+    let moved = post.move_to(&alice, &inbox, &[Uid(3), Uid(4)], &name("Work"));
+    assert!(moved.as_ref().map_or(true, |filed| filed.sources == [Uid(3), Uid(4)]), "moved in part: {moved:?}");
+    told.moved = Some(moved.map(drop));
     house.store.checkpoint();
     told
 }
@@ -296,7 +301,8 @@ fn check(house: &House, told: &Told, stopped: bool, case: &str) {
     let count = |folder: &BTreeMap<String, usize>, subject: &str| folder.get(subject).copied().unwrap_or(0);
     let counts = |folder, subjects: &[&str]| subjects.iter().map(|subject| count(folder, subject)).collect::<Vec<_>>();
     let whole = |there: &[usize], told: &Option<Result<(), FileError>>, what: &str| {
-        assert!(there.iter().all(|n| *n == there[0] && *n <= 1), "{case}: {what} in part: {there:?}, {told:?}");
+        let is_whole = there.iter().all(|n| *n == there[0] && *n <= 1);
+        assert!(is_whole, "{case}: {what} in part: {there:?}, {told:?}; INBOX {inbox:?}, Work {work:?}");
         match told {
             Some(Ok(())) => assert_eq!(there[0], 1, "{case}: {what} lost"),
             Some(Err(FileError::Uncertain)) => {}
