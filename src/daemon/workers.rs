@@ -31,9 +31,12 @@ struct Desk<J> {
 
 #[derive(Debug)]
 struct State<J> {
-    /// Never more than threads that wait.
+    /// Never more than threads that wait or look.
     jobs: VecDeque<J>,
+    /// Threads that sleep until the bell is rung.
     waiting: usize,
+    /// Threads that come for a job by themselves in a moment.
+    looking: usize,
 }
 
 impl<J> Desk<J> {
@@ -44,17 +47,27 @@ impl<J> Desk<J> {
     /// Gives the job to a thread that waits; gives it back if none does.
     fn put(&self, job: J) -> Option<J> {
         let mut state = self.state();
-        if state.jobs.len() >= state.waiting {
+        if state.jobs.len() >= state.waiting + state.looking {
             return Some(job);
         }
         state.jobs.push_back(job);
+        let is_seen = state.jobs.len() <= state.looking;
         drop(state);
-        self.bell.notify_one();
+        if !is_seen {
+            self.bell.notify_one();
+        }
         None
     }
 
     fn next(&self) -> Option<J> {
+        self.state().looking += 1;
+        // Where the processors are busy another connection often comes meanwhile: that costs less than to sleep and be woken.
+        thread::yield_now();
         let mut state = self.state();
+        state.looking -= 1;
+        if let Some(job) = state.jobs.pop_front() {
+            return Some(job);
+        }
         state.waiting += 1;
         let waited = self.bell.wait_timeout_while(state, IDLE, |state| state.jobs.is_empty());
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +79,7 @@ impl<J> Desk<J> {
 impl<J: Send + 'static> Workers<J> {
     /// No threads yet; each will call `run` for each job. A panic in it ends the job only.
     pub fn new(run: Run<J>) -> Workers<J> {
-        let state = Mutex::new(State { jobs: VecDeque::new(), waiting: 0 });
+        let state = Mutex::new(State { jobs: VecDeque::new(), waiting: 0, looking: 0 });
         Workers { desk: Arc::new(Desk { state, bell: Condvar::new() }), run }
     }
 
