@@ -1,5 +1,6 @@
-//! What is changed in the header of a message that arrives: trace and missing fields go before it, forged spool fields, results
-//! of checks that claim to be ours, and of submissions the Bcc and what only concerned their drafts are left out. All else stays as it is, in its order. Pure.
+//! What is changed in the header of a message that arrives: trace and missing fields go before it; forged spool fields, results
+//! of checks that claim to be ours, and of submissions the Bcc and what only concerned their drafts are left out. All else stays
+//! as it is, in its order. Pure.
 
 use crate::junk;
 use crate::mail::{Address, header};

@@ -5,7 +5,8 @@
 //!   `sealing` signs it if it is a user's.
 //! * `filing`: the door for what sessions put into folders, `rename` for all of INBOX; `places`: what is left of that after a
 //!   crash.
-//! * `pickup`: what was left for us while we were not there.
+//! * `pickup`: what was left for us while we were not there. `scheduled`: what a user wants to leave later; `click`: what leaves
+//!   a list by one click.
 //! * `chosen`: what users set here: replies while they are away, and where their mail goes (`forwarding`). `junk`: what they teach,
 //!   and what follows from it for mail that comes.
 //! * `route`: where an address leads, by the configuration (`whose`), `aliases` and `.forward` files; `search`: all ways to their

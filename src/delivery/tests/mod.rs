@@ -5,6 +5,7 @@ mod clock;
 mod drops;
 mod filing;
 mod house;
+mod junk;
 mod lists;
 mod measure;
 mod peer;
