@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::sys::Time;
     use crate::sys::clock::manual::ManualClock;
-    use crate::trust::measure::cost;
+    use crate::sys::cost::cost;
     use nix::unistd::{Gid, Uid};
     use std::collections::HashMap;
     use std::ffi::CString;

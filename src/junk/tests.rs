@@ -256,7 +256,7 @@ fn keywords_teach_when_they_agree() {
 #[ignore = "measures; wants a release build"]
 fn figures() {
     use crate::sys::RealDisk;
-    use crate::trust::measure::{cost, report};
+    use crate::sys::cost::{cost, report};
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("alice");
     let mut dice = Dice(7);

@@ -7,6 +7,8 @@
 pub mod apart;
 pub mod beneath;
 pub mod clock;
+#[cfg(test)]
+pub mod cost;
 pub mod counters;
 pub mod disk;
 pub mod exit;

@@ -7,29 +7,11 @@
 use super::dkim::{Body, SigningKey, arc, sign};
 use super::zone::Zone;
 use super::*;
-use nix::sys::resource::{UsageWho, getrusage};
+use crate::sys::cost::{cost, report};
 use std::fmt::Write;
 
 const RSA: &[u8] = include_bytes!("../../tests/trust/rsa.pem");
 const ED25519: &[u8] = include_bytes!("../../tests/trust/ed25519.pem");
-
-/// Milliseconds of CPU that it takes, of `count` times.
-pub(crate) fn cost(count: u32, mut act: impl FnMut()) -> f64 {
-    let spent = || {
-        let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-        let micros = |time: nix::sys::time::TimeVal| i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_usec());
-        micros(usage.user_time()) + micros(usage.system_time())
-    };
-    act();
-    let begun = spent();
-    (0..count).for_each(|_| act());
-    (spent() - begun) as f64 / 1000.0 / f64::from(count)
-}
-
-pub(crate) fn report(what: &str, cost: f64, bound: f64) {
-    println!("{what}: {cost:.3} ms (at most {bound} ms)");
-    assert!(cost <= bound, "{what}");
-}
 
 fn check(zone: &Zone, header: &str, body: &str) -> Verdicts {
     let sender = ReversePath("u@a.test".parse().ok());

@@ -13,7 +13,7 @@ pub mod dkim;
 pub mod dmarc;
 mod dns;
 #[cfg(test)]
-pub(crate) mod measure;
+mod measure;
 pub mod results;
 pub mod spf;
 mod tags;
