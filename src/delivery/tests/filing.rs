@@ -272,7 +272,7 @@ fn begin() -> House {
             house.store.checkpoint();
         }
     }
-    // What was locked by another thread comes a moment later.
+    // A copy that could not be made at once comes a moment later.
     house.wait("the beginning", || view(&house, "INBOX").count().unwrap() == 4);
     let inbox = view(&house, "INBOX");
     let uids: Vec<u32> = inbox.messages().unwrap().iter().map(|message| message.uid.0).collect();
